@@ -1,0 +1,115 @@
+//! The command line: one file a verb; raw arguments become a checked job before any work starts.
+
+use clap::{Parser, Subcommand};
+use secateur::{Error, Result};
+
+mod ana;
+mod build;
+mod compile;
+mod completions;
+mod detect;
+mod dump;
+mod info;
+mod map;
+mod models;
+mod prune;
+mod quantize;
+mod run;
+mod stat;
+mod transform;
+
+/// Prunes, quantises and compiles Darknet networks for small processors and FPGAs.
+#[derive(Debug, Parser)]
+#[command(name = "secateur", version, about, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options that every verb understands.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Global {
+    /// Worker threads [default: all cores].
+    #[arg(long, global = true, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    /// Seed of everything that draws random numbers.
+    #[arg(long, global = true, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Say more (-v: steps, -vv: details).
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show a network layer by layer.
+    Info(info::Args),
+    /// Count operations and parameters layer by layer.
+    Stat(stat::Args),
+    /// Measure accuracy on labelled pictures as Darknet does (mAP).
+    Map(map::Args),
+    /// Find objects in pictures and draw them.
+    Detect(detect::Args),
+    /// Write every layer's output as .npy.
+    Dump(dump::Args),
+    /// Measure how sensitive each channel group is to pruning.
+    Ana(ana::Args),
+    /// Choose the channels to remove, within an accuracy budget.
+    Prune(prune::Args),
+    /// Cut the removed channels out of cfg and weights.
+    Transform(transform::Args),
+    /// Turn a float network into an int8 one.
+    Quantize(quantize::Args),
+    /// Pack an int8 network into an artefact for a target.
+    Compile(compile::Args),
+    /// Run an artefact on a picture with the integer runtime.
+    Run(run::Args),
+    /// Do everything that a recipe says, reusing finished steps.
+    Build(build::Args),
+    /// Get known models.
+    Models(models::Args),
+    /// Print a shell completion script.
+    Completions(completions::Args),
+}
+
+impl Cli {
+    pub(crate) fn execute(self) -> Result<()> {
+        let global = self.global;
+        start_logging(global.verbose);
+        if let Some(threads) = global.threads {
+            rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build_global()
+                .map_err(|e| Error::new(format!("cannot start {threads} threads: {e}")))?;
+        }
+        match self.command {
+            Command::Info(args) => info::run(args, &global),
+            Command::Stat(args) => stat::run(args, &global),
+            Command::Map(args) => map::run(args, &global),
+            Command::Detect(args) => detect::run(args, &global),
+            Command::Dump(args) => dump::run(args, &global),
+            Command::Ana(args) => ana::run(args, &global),
+            Command::Prune(args) => prune::run(args, &global),
+            Command::Transform(args) => transform::run(args, &global),
+            Command::Quantize(args) => quantize::run(args, &global),
+            Command::Compile(args) => compile::run(args, &global),
+            Command::Run(args) => run::run(args, &global),
+            Command::Build(args) => build::run(args, &global),
+            Command::Models(args) => models::run(args, &global),
+            Command::Completions(args) => completions::run(args, &global),
+        }
+    }
+}
+
+fn start_logging(verbose: u8) {
+    let level = match verbose {
+        0 => "warn",
+        1 => "secateur=info",
+        _ => "secateur=debug",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+}
