@@ -1,5 +1,7 @@
 //! Operators and their parameters, in Darknet's terms.
 
+use serde::{Deserialize, Serialize};
+
 /// What a layer computes.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Op {
@@ -82,7 +84,7 @@ pub struct Connected {
 }
 
 /// Pooling window. `pad` is the total padding of both sides; the offset is `-pad/2`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Pool {
     pub size: usize,
     pub stride_x: usize,
@@ -132,7 +134,7 @@ pub enum WeightsNormalization {
 }
 
 /// Space to depth. `old` marks `reorg_old` (flatten-style index order of early YOLOv2 files).
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reorg {
     pub stride: usize,
     pub reverse: bool,
@@ -163,7 +165,7 @@ pub struct Crop {
 }
 
 /// YOLOv3/v4 head.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Yolo {
     pub classes: usize,
     /// Anchors that this head uses.
@@ -177,7 +179,7 @@ pub struct Yolo {
 }
 
 /// YOLOv2 head.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Region {
     pub classes: usize,
     pub coords: usize,
@@ -188,7 +190,7 @@ pub struct Region {
 }
 
 /// YOLOv1 head.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Detection {
     pub classes: usize,
     pub coords: usize,
@@ -199,7 +201,7 @@ pub struct Detection {
 }
 
 /// Non-maximum suppression of AlexeyAB's Darknet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NmsKind {
     Default,
     Greedy,
