@@ -45,7 +45,8 @@ impl QNet {
         match &node.op {
             QOp::Conv(conv) => {
                 let sizes = [conv.groups, conv.size, conv.stride_x, conv.stride_y, conv.dilation];
-                if sizes.contains(&0) || input.c % conv.groups != 0 || output.c % conv.groups != 0 {
+                if sizes.contains(&0) || !input.c.is_multiple_of(conv.groups)
+                    || !output.c.is_multiple_of(conv.groups) {
                     return Err(Error::new("sizes and groups must be positive and divide the channels"));
                 }
                 let row = input.c / conv.groups * conv.size * conv.size;
