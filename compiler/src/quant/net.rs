@@ -119,8 +119,11 @@ pub enum QOp {
         head: Region,
         tables: HeadTables,
     },
-    /// Output is the input's bytes; decoded linearly by the output's scale.
-    Detection(Detection),
+    /// Output is the input's bytes; decoding goes through the tables.
+    Detection {
+        head: Detection,
+        tables: HeadTables,
+    },
 }
 
 impl QOp {
@@ -143,7 +146,7 @@ impl QOp {
             QOp::Softmax(_) => "softmax",
             QOp::Yolo { .. } => "yolo",
             QOp::Region { .. } => "region",
-            QOp::Detection(_) => "detection",
+            QOp::Detection { .. } => "detection",
         }
     }
 }
@@ -255,30 +258,36 @@ pub struct QRoute {
 /// leading ones take part.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct QShortcut {
-    /// `[inputs]`, `|M| < 2^17`.
+    /// Multipliers are `[inputs][c]` instead of `[inputs]` (`weights_type=per_channel`).
+    pub per_channel: bool,
+    /// `|M| < 2^17`.
     pub multipliers: Vec<i32>,
     /// Linear: `m_pos = m_neg = 1`; a following activation as two slopes on the unrounded sum.
     pub requant: Requant,
     pub finish: Finish,
 }
 
-/// Softmax over channels in `groups` slices: `exp[max − q]` normalised.
+/// Softmax over channels in `groups` slices: `exp[max − q]` normalised. Output scale 1/256, zero
+/// point −128.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct QSoftmax {
     pub groups: usize,
     pub spatial: bool,
-    /// `exp[d] = round(2^15 · e^(−d · scale / temperature))`, `d` in 0..=255.
-    pub exp: Vec<u16>,
+    /// `round(2^16 · e^(−d · scale / temperature))` by `d = max − q` in 0..=255.
+    pub exp: Vec<u32>,
 }
 
-/// Decoding tables of a head, by `q + 128` of its input.
+/// Decoding tables of a head, 256 entries each, by `q + 128` of its input.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HeadTables {
-    /// Logistic, Q0.15 (32768 is one); the value itself where `new_coords` says so.
-    pub sigmoid: Vec<u16>,
-    /// `e^x` with `exp_fraction` bits after the point, saturated.
-    pub exp: Vec<u32>,
-    pub exp_fraction: u8,
+    /// Centre within its cell, in cells, Q16.16.
+    pub xy: Vec<i32>,
+    /// Factor on the anchor (yolo, region) or on the picture (detection), Q16.16, saturated.
+    pub wh: Vec<u32>,
+    /// Q0.15: 32768 is one.
+    pub objectness: Vec<u16>,
+    /// Q0.15; where the head takes a softmax, `2^15 · e^(−d · scale)` by `d = max − q`.
+    pub class: Vec<u16>,
 }
 
 impl QNet {
@@ -292,7 +301,7 @@ impl QNet {
 
     /// Layers whose outputs the user reads: heads, or the last layer where there are none.
     pub fn heads(&self) -> Vec<usize> {
-        let is_head = |op: &QOp| matches!(op, QOp::Yolo { .. } | QOp::Region { .. } | QOp::Detection(_));
+        let is_head = |op: &QOp| matches!(op, QOp::Yolo { .. } | QOp::Region { .. } | QOp::Detection { .. });
         let heads: Vec<usize> = (0..self.nodes.len()).filter(|&i| is_head(&self.nodes[i].op)).collect();
         if heads.is_empty() { self.nodes.len().checked_sub(1).into_iter().collect() } else { heads }
     }

@@ -45,8 +45,10 @@ impl QNet {
         match &node.op {
             QOp::Conv(conv) => {
                 let sizes = [conv.groups, conv.size, conv.stride_x, conv.stride_y, conv.dilation];
-                if sizes.contains(&0) || !input.c.is_multiple_of(conv.groups)
-                    || !output.c.is_multiple_of(conv.groups) {
+                if sizes.contains(&0)
+                    || !input.c.is_multiple_of(conv.groups)
+                    || !output.c.is_multiple_of(conv.groups)
+                {
                     return Err(Error::new("sizes and groups must be positive and divide the channels"));
                 }
                 let row = input.c / conv.groups * conv.size * conv.size;
@@ -74,9 +76,11 @@ impl QNet {
                 route.rescale.iter().flatten().try_for_each(check_requant)
             }
             QOp::Shortcut(shortcut) => {
-                check_length("multipliers", shortcut.multipliers.len(), node.inputs.len())?;
-                let sum: i64 = shortcut.multipliers.iter().map(|&m| i64::from(m).abs() * 255).sum();
-                if sum > i64::from(i32::MAX)
+                let each = if shortcut.per_channel { output.c } else { 1 };
+                check_length("multipliers", shortcut.multipliers.len(), node.inputs.len() * each)?;
+                let largest = |m: &[i32]| m.iter().map(|&m| i64::from(m).abs()).max().unwrap_or(0);
+                let sum: i64 = shortcut.multipliers.chunks(each).map(largest).sum();
+                if sum * 255 > i64::from(i32::MAX)
                     || shortcut.multipliers.iter().any(|m| m.abs() >= MULTIPLIER_LIMIT)
                 {
                     return Err(Error::new("multipliers of the sum are out of range"));
@@ -85,13 +89,12 @@ impl QNet {
                 check_finish(&shortcut.finish)
             }
             QOp::Softmax(softmax) => check_length("exp table", softmax.exp.len(), 256),
-            QOp::Yolo { tables, .. } | QOp::Region { tables, .. } => check_tables(tables),
-            QOp::MaxPool(_)
-            | QOp::Upsample { .. }
-            | QOp::Reorg(_)
-            | QOp::Identity
-            | QOp::Crop { .. }
-            | QOp::Detection(_) => Ok(()),
+            QOp::Yolo { tables, .. } | QOp::Region { tables, .. } | QOp::Detection { tables, .. } => {
+                check_tables(tables)
+            }
+            QOp::MaxPool(_) | QOp::Upsample { .. } | QOp::Reorg(_) | QOp::Identity | QOp::Crop { .. } => {
+                Ok(())
+            }
         }
     }
 }
@@ -151,6 +154,8 @@ fn check_finish(finish: &Finish) -> Result<()> {
 }
 
 fn check_tables(tables: &HeadTables) -> Result<()> {
-    check_length("sigmoid entries", tables.sigmoid.len(), 256)?;
-    check_length("exp entries", tables.exp.len(), 256)
+    check_length("entries for centres", tables.xy.len(), 256)?;
+    check_length("entries for sizes", tables.wh.len(), 256)?;
+    check_length("entries for objectness", tables.objectness.len(), 256)?;
+    check_length("entries for classes", tables.class.len(), 256)
 }

@@ -1,0 +1,164 @@
+//! The float network in the form that quantisation works on.
+//!
+//! Batch norm is folded, a `[batchnorm]` layer is a depthwise 1×1 convolution, and an activation
+//! that needs a table stands in a node of its own, so that the pre-activation has a tensor too.
+
+use super::requant::TwoSlope;
+use crate::float;
+use crate::graph::{
+    Activation, Conv, Graph, LayerWeights, Node, Op, ScaleChannels, Shortcut, ShortcutWeights, Source,
+    Weights,
+};
+use crate::{Error, Result};
+
+/// A network of simple nodes that computes the same as a Darknet network.
+#[derive(Debug, Clone)]
+pub(crate) struct Prepared {
+    pub(crate) graph: Graph,
+    /// Without batch norm.
+    pub(crate) weights: Weights,
+    /// For every Darknet layer, its nodes: the operator, then its table where it needs one.
+    pub(crate) nodes_of: Vec<std::ops::Range<usize>>,
+}
+
+impl Prepared {
+    /// Splits `graph` into simple nodes; an operator without an integer meaning is an error.
+    pub(crate) fn new(graph: &Graph, weights: &Weights) -> Result<Self> {
+        let folded = float::fold(graph, weights);
+        let empty = Graph { nodes: Vec::new(), ..graph.clone() };
+        let numbers = Weights { header: weights.header, layers: Vec::new() };
+        let mut prepared = Self { graph: empty, weights: numbers, nodes_of: Vec::new() };
+        for (i, (node, numbers)) in graph.nodes.iter().zip(folded.layers).enumerate() {
+            check(graph, i).map_err(|e| e.layer(i).section(node.op.name()).line(node.line))?;
+            prepared.push(node, numbers);
+        }
+        Ok(prepared)
+    }
+
+    /// The node that yields the output of Darknet's layer `layer`.
+    pub(crate) fn output_of(&self, layer: usize) -> usize {
+        self.nodes_of[layer].end - 1
+    }
+
+    /// Whether `node` is an activation by table.
+    pub(crate) fn is_table(&self, node: usize) -> bool {
+        matches!(&self.graph.nodes[node].op, Op::Conv(conv) if TwoSlope::of(conv.activation).is_none())
+    }
+
+    fn push(&mut self, node: &Node, numbers: LayerWeights) {
+        let start = self.graph.nodes.len();
+        let inputs = node.inputs.iter().map(|&input| match input {
+            Source::Image => Source::Image,
+            Source::Layer(from) => Source::Layer(self.output_of(from)),
+        });
+        let inputs = inputs.collect();
+        let (mut op, numbers) = match &node.op {
+            Op::BatchNorm(activation) => {
+                let factors = numbers.batch_norm.as_ref().map_or(Vec::new(), |norm| {
+                    (0..numbers.bias.len()).map(|c| float::norm_factor(norm, c)).collect()
+                });
+                let mean = numbers.batch_norm.map_or(Vec::new(), |norm| norm.mean);
+                let shifted = numbers.bias.iter().zip(&mean).zip(&factors);
+                let bias = shifted.map(|((&b, &mean), f)| (f64::from(b) - f64::from(mean) * f) as f32);
+                let bias = bias.collect();
+                let weights = factors.iter().map(|&f| f as f32).collect();
+                let op = Op::Conv(pointwise(node.shape.c, *activation));
+                (op, LayerWeights { bias, weights, batch_norm: None })
+            }
+            op => (op.clone(), numbers),
+        };
+        let activation = activation_mut(&mut op).map(|slot| {
+            let activation = *slot;
+            if TwoSlope::of(activation).is_none() {
+                *slot = Activation::Linear;
+            }
+            activation
+        });
+        if let Op::Conv(Conv { batch_norm, .. }) = &mut op {
+            *batch_norm = false;
+        }
+        if let Op::Connected(connected) = &mut op {
+            connected.batch_norm = false;
+        }
+        self.graph.nodes.push(Node { op, inputs, ..node.clone() });
+        self.weights.layers.push(numbers);
+        if let Some(activation) = activation.filter(|&a| TwoSlope::of(a).is_none()) {
+            let channels = node.shape.c;
+            let op = Op::Conv(pointwise(channels, activation));
+            self.graph.nodes.push(Node { op, inputs: vec![Source::Layer(start)], ..node.clone() });
+            let (weights, bias) = (vec![1.0; channels], vec![0.0; channels]);
+            self.weights.layers.push(LayerWeights { weights, bias, batch_norm: None });
+        }
+        self.nodes_of.push(start..self.graph.nodes.len());
+    }
+}
+
+/// A depthwise 1×1 convolution.
+fn pointwise(channels: usize, activation: Activation) -> Conv {
+    Conv {
+        filters: channels,
+        groups: channels,
+        size: 1,
+        stride_x: 1,
+        stride_y: 1,
+        dilation: 1,
+        pad: 0,
+        batch_norm: false,
+        activation,
+    }
+}
+
+/// The activation of an operator that has one.
+fn activation_mut(op: &mut Op) -> Option<&mut Activation> {
+    match op {
+        Op::Conv(conv) => Some(&mut conv.activation),
+        Op::Connected(connected) => Some(&mut connected.activation),
+        Op::Shortcut(Shortcut { activation, .. })
+        | Op::ScaleChannels(ScaleChannels { activation, .. })
+        | Op::Sam(activation) => Some(activation),
+        _ => None,
+    }
+}
+
+/// Whether layer `i` has an integer meaning.
+fn check(graph: &Graph, i: usize) -> Result<()> {
+    let node = &graph.nodes[i];
+    let refuse = |what: &str, help: &str| Err(Error::new(what).help(help));
+    let mut op = node.op.clone();
+    if let Some(activation) = activation_mut(&mut op)
+        && matches!(
+            activation,
+            Activation::NormChan | Activation::NormChanSoftmax | Activation::NormChanSoftmaxMaxval
+        )
+    {
+        return refuse(
+            "activations that normalise over channels have no int8 form",
+            "use an element-wise activation, such as leaky or swish",
+        );
+    }
+    match &node.op {
+        Op::Deconv(_) => refuse(
+            "deconvolution has no int8 form",
+            "replace it by [upsample] and a [convolutional] layer",
+        ),
+        Op::Upsample(up) if up.reverse => {
+            refuse("summing downsampling has no int8 form", "use a convolution with stride")
+        }
+        Op::Upsample(up) if !(up.scale.is_finite() && up.scale > 0.0) => {
+            refuse("upsample needs a positive scale in int8", "fold the scale into the next layer's weights")
+        }
+        Op::Shortcut(s) if s.weights == ShortcutWeights::PerChannel => refuse(
+            "shortcut with weights per channel has no int8 form",
+            "weights_type=per_feature is supported",
+        ),
+        Op::Shortcut(_) => {
+            let plane = |s: &Source| (graph.shape_of(*s).h, graph.shape_of(*s).w);
+            if node.inputs.iter().all(|s| plane(s) == plane(&node.inputs[0])) {
+                Ok(())
+            } else {
+                refuse("int8 shortcut needs inputs of equal height and width", "pool or upsample one of them")
+            }
+        }
+        _ => Ok(()),
+    }
+}
