@@ -14,13 +14,31 @@ mod map;
 mod models;
 mod prune;
 mod quantize;
+mod recipe;
 mod run;
 mod stat;
+mod steps;
 mod transform;
+
+const EXAMPLES: &str = "\
+Examples:
+  secateur models get yolo-fastest-1.1
+  secateur info models/yolo-fastest-1.1/model.cfg
+  secateur build configs/recipes/yolo-fastest-1.1.toml
+  secateur detect out/yolo-fastest-1.1/model.sct photo.jpg --out found
+
+Every verb has its own --help with examples. Exit codes: 0 done, 1 failed, 2 wrong usage.";
 
 /// Prunes, quantises and compiles Darknet networks for small processors and FPGAs.
 #[derive(Debug, Parser)]
-#[command(name = "secateur", version, about, propagate_version = true)]
+#[command(
+    name = "secateur",
+    version,
+    about,
+    propagate_version = true,
+    arg_required_else_help = true,
+    after_help = EXAMPLES
+)]
 pub(crate) struct Cli {
     #[command(flatten)]
     global: Global,
@@ -32,8 +50,8 @@ pub(crate) struct Cli {
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Global {
     /// Worker threads [default: all cores].
-    #[arg(long, global = true, value_name = "N")]
-    pub(crate) threads: Option<usize>,
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) threads: Option<u16>,
     /// Seed of everything that draws random numbers.
     #[arg(long, global = true, default_value_t = 1)]
     pub(crate) seed: u64,
@@ -68,7 +86,7 @@ enum Command {
     Run(run::Args),
     /// Do everything that a recipe says, reusing finished steps.
     Build(build::Args),
-    /// Get known models.
+    /// List known models, or get one with its checksums verified.
     Models(models::Args),
     /// Print a shell completion script.
     Completions(completions::Args),
@@ -80,7 +98,7 @@ impl Cli {
         start_logging(global.verbose);
         if let Some(threads) = global.threads {
             rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
+                .num_threads(threads.into())
                 .build_global()
                 .map_err(|e| Error::new(format!("cannot start {threads} threads: {e}")))?;
         }

@@ -1,0 +1,372 @@
+//! Recipes: what `build` shall make of one network, in TOML, checked before any work starts.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use secateur::{Error, Result, files};
+use serde::Deserialize;
+use toml::Spanned;
+
+/// A recipe is a page of text.
+const LIMIT: u64 = 1 << 20;
+
+/// A checked recipe: every path is resolved and every number is in its range.
+#[derive(Debug)]
+pub(crate) struct Recipe {
+    /// Folder of the results and of the finished steps.
+    pub(crate) workspace: PathBuf,
+    pub(crate) seed: u64,
+    pub(crate) cfg: PathBuf,
+    pub(crate) weights: PathBuf,
+    pub(crate) names: PathBuf,
+    /// Picture list that `ana` and the calibration may look at.
+    pub(crate) train: PathBuf,
+    /// Held-out picture list: accuracy is measured here, nothing is fitted to it.
+    pub(crate) val: PathBuf,
+    pub(crate) prune: Option<Prune>,
+    pub(crate) quantize: Quantize,
+    pub(crate) target: String,
+    pub(crate) pictures: Vec<PathBuf>,
+    pub(crate) thresh: f64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Prune {
+    pub(crate) metric: Option<String>,
+    pub(crate) criterion: Option<String>,
+    pub(crate) how_much: HowMuch,
+    /// Joint loss of accuracy on held-out pictures that pruning may cost.
+    pub(crate) budget: Option<f64>,
+    pub(crate) kernel_batch: Option<usize>,
+    pub(crate) ignore: Vec<usize>,
+    /// Thresholds of single layers, in place of the common one.
+    pub(crate) layers: BTreeMap<usize, f64>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum HowMuch {
+    /// Relative loss of accuracy that each layer, pruned alone, may cost.
+    Threshold(f64),
+    /// Share of the MACs to cut.
+    Rate(f64),
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Quantize {
+    pub(crate) ranges: Option<Ranges>,
+    pub(crate) equalize: Option<bool>,
+    pub(crate) bias_correction: Option<bool>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Ranges {
+    Mse,
+    MinMax,
+    Percentile,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRecipe {
+    workspace: Spanned<String>,
+    #[serde(default = "default_seed")]
+    seed: u64,
+    model: RawModel,
+    data: RawData,
+    prune: Option<Spanned<RawPrune>>,
+    #[serde(default)]
+    quantize: Quantize,
+    #[serde(default)]
+    compile: RawCompile,
+    #[serde(default)]
+    detect: RawDetect,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawModel {
+    cfg: Spanned<String>,
+    weights: Spanned<String>,
+    names: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawData {
+    train: Spanned<String>,
+    val: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPrune {
+    metric: Option<Metric>,
+    criterion: Option<String>,
+    threshold: Option<Spanned<f64>>,
+    rate: Option<Spanned<f64>>,
+    budget: Option<Spanned<f64>>,
+    kernel_batch: Option<Spanned<usize>>,
+    #[serde(default)]
+    ignore: Vec<usize>,
+    #[serde(default)]
+    layers: BTreeMap<String, Spanned<f64>>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Metric {
+    Map,
+    Agree,
+    Dp,
+    Loss,
+    Top1,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawCompile {
+    target: String,
+}
+
+impl Default for RawCompile {
+    fn default() -> Self {
+        Self { target: "host".to_owned() }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawDetect {
+    pictures: Vec<Spanned<String>>,
+    thresh: Spanned<f64>,
+}
+
+impl Default for RawDetect {
+    fn default() -> Self {
+        Self { pictures: Vec::new(), thresh: Spanned::new(0..0, 0.25) }
+    }
+}
+
+fn default_seed() -> u64 {
+    1
+}
+
+impl Recipe {
+    /// Reads and checks a recipe; paths in it are relative to the folder that it lies in.
+    pub(crate) fn load(path: &Path) -> Result<Self> {
+        let bytes = files::read_limited(path, LIMIT)?;
+        let text = String::from_utf8(bytes).map_err(|e| {
+            let good = String::from_utf8_lossy(&e.as_bytes()[..e.utf8_error().valid_up_to()]).into_owned();
+            files::at(path, &good, good.len()..good.len(), "a recipe is UTF-8 text")
+        })?;
+        let raw: RawRecipe = files::parse_toml(path, &text)?;
+        Reader { path, text: &text }.check(raw)
+    }
+}
+
+/// Turns raw values into checked ones, with errors at their lines.
+struct Reader<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl Reader<'_> {
+    fn check(&self, raw: RawRecipe) -> Result<Recipe> {
+        let prune = raw.prune.map(|prune| self.prune(prune)).transpose()?;
+        Ok(Recipe {
+            workspace: self.resolve(&raw.workspace)?,
+            seed: raw.seed,
+            cfg: self.existing(&raw.model.cfg)?,
+            weights: self.existing(&raw.model.weights)?,
+            names: self.existing(&raw.model.names)?,
+            train: self.existing(&raw.data.train)?,
+            val: self.existing(&raw.data.val)?,
+            prune,
+            quantize: raw.quantize,
+            target: raw.compile.target,
+            pictures: raw.detect.pictures.iter().map(|p| self.existing(p)).collect::<Result<_>>()?,
+            thresh: self.share(&raw.detect.thresh)?,
+        })
+    }
+
+    fn prune(&self, raw: Spanned<RawPrune>) -> Result<Prune> {
+        let span = raw.span();
+        let raw = raw.into_inner();
+        let how_much = match (&raw.threshold, &raw.rate) {
+            (Some(threshold), None) => HowMuch::Threshold(self.share(threshold)?),
+            (None, Some(rate)) => HowMuch::Rate(self.share(rate)?),
+            (Some(_), Some(rate)) => {
+                return Err(self
+                    .at(rate.span(), "[prune] has both threshold and rate")
+                    .allowed("one of them")
+                    .help("threshold: accuracy that each layer may cost; rate: share of the MACs to cut"));
+            }
+            (None, None) => {
+                return Err(self.at(span, "[prune] says not how much").allowed("threshold = … or rate = …"));
+            }
+        };
+        let kernel_batch = match raw.kernel_batch {
+            Some(n) if *n.get_ref() == 0 => {
+                return Err(self
+                    .at(n.span(), "kernel_batch must be positive")
+                    .found("0")
+                    .allowed("1, 2, 4, 8 …"));
+            }
+            other => other.map(Spanned::into_inner),
+        };
+        let mut layers = BTreeMap::new();
+        for (key, threshold) in &raw.layers {
+            let layer = key.parse().map_err(|_| {
+                self.at(threshold.span(), "layers are named by Darknet's numbers")
+                    .found(key)
+                    .allowed("layers = { 12 = 0.01 }")
+            })?;
+            layers.insert(layer, self.share(threshold)?);
+        }
+        Ok(Prune {
+            metric: raw.metric.map(|metric| format!("{metric:?}").to_lowercase()),
+            criterion: raw.criterion,
+            how_much,
+            budget: raw.budget.as_ref().map(|budget| self.share(budget)).transpose()?,
+            kernel_batch,
+            ignore: raw.ignore,
+            layers,
+        })
+    }
+
+    fn at(&self, span: Range<usize>, what: impl Into<String>) -> Error {
+        files::at(self.path, self.text, span, what)
+    }
+
+    /// A number in 0..=1.
+    fn share(&self, value: &Spanned<f64>) -> Result<f64> {
+        let number = *value.get_ref();
+        if (0.0..=1.0).contains(&number) {
+            return Ok(number);
+        }
+        Err(self.at(value.span(), "out of range").found(number.to_string()).allowed("0.0 to 1.0"))
+    }
+
+    /// Path of a file that must be there.
+    fn existing(&self, value: &Spanned<String>) -> Result<PathBuf> {
+        let path = self.resolve(value)?;
+        if path.is_file() {
+            return Ok(path);
+        }
+        Err(self.at(value.span(), format!("no such file: {}", path.display())).help(
+            "paths are relative to the recipe's folder; known models come with `secateur models get NAME`",
+        ))
+    }
+
+    /// Expands `${NAME}` and `${NAME:-default}`, then takes the path relative to the recipe's folder.
+    fn resolve(&self, value: &Spanned<String>) -> Result<PathBuf> {
+        let expanded = expand(value.get_ref(), |name| std::env::var(name).ok().filter(|v| !v.is_empty()))
+            .map_err(|what| self.at(value.span(), what))?;
+        let folder = self.path.parent().unwrap_or(Path::new(""));
+        // What the environment says is meant relative to the working folder, as in a shell.
+        let from_environment = value.get_ref().starts_with("${") && !expanded.1;
+        Ok(if from_environment { PathBuf::from(expanded.0) } else { folder.join(expanded.0) })
+    }
+}
+
+/// Replaces `${NAME}` and `${NAME:-default}`; the flag says that a default was used.
+fn expand(text: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<(String, bool), String> {
+    let mut out = String::new();
+    let mut defaulted = false;
+    let mut rest = text;
+    while let Some(start) = rest.find("${") {
+        out.push_str(&rest[..start]);
+        let inner = &rest[start + 2..];
+        let end = inner.find('}').ok_or_else(|| format!("`${{` without `}}` in {text:?}"))?;
+        let (name, default) = match inner[..end].split_once(":-") {
+            Some((name, default)) => (name, Some(default)),
+            None => (&inner[..end], None),
+        };
+        match (lookup(name), default) {
+            (Some(value), _) => out.push_str(&value),
+            (None, Some(default)) => {
+                defaulted = true;
+                out.push_str(default);
+            }
+            (None, None) => return Err(format!("the environment variable {name} is not set")),
+        }
+        rest = &inner[end + 1..];
+    }
+    out.push_str(rest);
+    Ok((out, defaulted))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Recipe> {
+        let folder = tempfile::tempdir().unwrap();
+        for file in ["a.cfg", "a.weights", "names", "train.txt", "val.txt"] {
+            std::fs::write(folder.path().join(file), "x").unwrap();
+        }
+        let path = folder.path().join("recipe.toml");
+        std::fs::write(&path, text).unwrap();
+        Recipe::load(&path)
+    }
+
+    const GOOD: &str = r#"workspace = "out"
+
+[model]
+cfg = "a.cfg"
+weights = "a.weights"
+names = "names"
+
+[data]
+train = "train.txt"
+val = "val.txt"
+
+[prune]
+threshold = 0.01
+layers = { 12 = 0.5 }
+"#;
+
+    #[test]
+    fn a_good_recipe_is_read() {
+        let recipe = load(GOOD).unwrap();
+        assert_eq!(recipe.seed, 1);
+        assert_eq!(recipe.target, "host");
+        assert!(recipe.cfg.ends_with("a.cfg"));
+        let prune = recipe.prune.unwrap();
+        assert!(matches!(prune.how_much, HowMuch::Threshold(t) if t == 0.01));
+        assert_eq!(prune.layers, BTreeMap::from([(12, 0.5)]));
+    }
+
+    #[test]
+    fn mistakes_are_shown_at_their_lines() {
+        for (from, to, line, what) in [
+            ("val.txt", "none.txt", 10, "no such file"),
+            ("threshold = 0.01", "threshold = 1.5", 13, "out of range"),
+            ("threshold = 0.01", "threshold = nan", 13, "out of range"),
+            ("threshold = 0.01", "thresold = 0.01", 13, "unknown field"),
+            ("threshold = 0.01", "", 12, "says not how much"),
+            ("threshold = 0.01", "threshold = 0.01\nrate = 0.5", 14, "both"),
+            ("12 = 0.5", "twelve = 0.5", 14, "Darknet's numbers"),
+            ("threshold = 0.01", "threshold = 0.01\nmetric = \"mAP\"", 14, "unknown variant"),
+            ("threshold = 0.01", "threshold = 0.01\nkernel_batch = 0", 14, "positive"),
+            ("\"out\"", "\"${NO_SUCH_VARIABLE}/x\"", 1, "NO_SUCH_VARIABLE"),
+            ("\"out\"", "\"${HOME\"", 1, "without"),
+            ("[prune]", "[prune", 12, ""),
+        ] {
+            let error = load(&GOOD.replace(from, to)).unwrap_err();
+            assert_eq!(error.at_line(), Some(line), "{to}: {error}");
+            assert!(error.to_string().contains(what), "{to}: {error}");
+        }
+    }
+
+    #[test]
+    fn variables_expand_like_a_shell() {
+        let lookup = |name: &str| (name == "A").then(|| "x".to_owned());
+        assert_eq!(expand("${A}/b", lookup).unwrap(), ("x/b".to_owned(), false));
+        assert_eq!(expand("${B:-../y}/b", lookup).unwrap(), ("../y/b".to_owned(), true));
+        assert!(expand("${B}", lookup).is_err());
+    }
+}
