@@ -1,0 +1,3 @@
+//! The `.sct` artefact: its format and the checked view over its bytes.
+
+pub mod format;
