@@ -1,0 +1,147 @@
+//! Decoding of JPEG, PNG and BMP files into planes of 0..1.
+
+use std::io::Cursor;
+use std::path::Path;
+
+use image::{ColorType, DynamicImage, ImageReader, Limits};
+
+use crate::graph::Shape;
+use crate::{Error, Result, files};
+
+/// Largest picture file that is read.
+const MAX_FILE_BYTES: u64 = 256 << 20;
+/// Largest width and height.
+const MAX_SIDE: u32 = 1 << 15;
+/// Memory that a decoder may take.
+const MAX_DECODED_BYTES: u64 = 1 << 30;
+
+/// A decoded picture: planes `[c][h][w]` of 0..1, one (grey) or three (red, green, blue).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Picture {
+    pub shape: Shape,
+    pub data: Vec<f32>,
+}
+
+impl Picture {
+    /// From interleaved bytes `[h][w][c]`.
+    pub fn from_bytes(shape: Shape, bytes: &[u8]) -> Self {
+        assert_eq!(bytes.len(), shape.len(), "bytes of a {shape:?} picture");
+        let mut data = Vec::with_capacity(shape.len());
+        for channel in 0..shape.c {
+            data.extend(bytes.iter().skip(channel).step_by(shape.c).map(|&byte| f32::from(byte) / 255.0));
+        }
+        Self { shape, data }
+    }
+
+    /// Interleaved bytes `[h][w][c]`, rounded and clipped to 0..255.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let Shape { c, h, w } = self.shape;
+        let mut bytes = vec![0; self.shape.len()];
+        for (channel, plane) in self.data.chunks_exact(h * w).enumerate() {
+            for (byte, value) in bytes.iter_mut().skip(channel).step_by(c).zip(plane) {
+                *byte = (value * 255.0).round() as u8;
+            }
+        }
+        bytes
+    }
+
+    /// The same picture with `channels` planes: grey is repeated, colour becomes stb_image's luma
+    /// `(77 R + 150 G + 29 B) >> 8`.
+    ///
+    /// Fails on any other pair of channel counts.
+    pub fn with_channels(self, channels: usize) -> Result<Self> {
+        let Shape { c, h, w } = self.shape;
+        let shape = Shape::new(channels, h, w);
+        match (c, channels) {
+            (from, to) if from == to => Ok(self),
+            (1, 3) => Ok(Self { shape, data: self.data.repeat(3) }),
+            (3, 1) => {
+                let bytes = self.to_bytes();
+                let luma: Vec<u8> = bytes
+                    .chunks_exact(3)
+                    .map(|p| {
+                        ((77 * u32::from(p[0]) + 150 * u32::from(p[1]) + 29 * u32::from(p[2])) >> 8) as u8
+                    })
+                    .collect();
+                Ok(Self::from_bytes(shape, &luma))
+            }
+            _ => Err(Error::new("the network's input is not a picture")
+                .found(format!("{channels} input channels"))
+                .allowed("1 (grey) or 3 (colour)")
+                .help("give the input as .npy where the command takes one")),
+        }
+    }
+}
+
+/// Reads a picture file; the format is told by its content, not by its name.
+pub fn load_picture(path: &Path) -> Result<Picture> {
+    let bytes = files::read_limited(path, MAX_FILE_BYTES)?;
+    decode_picture(&bytes).map_err(|error| error.file(path))
+}
+
+/// Decodes a picture file's bytes; an alpha channel is dropped, 16 bits become 8.
+pub fn decode_picture(bytes: &[u8]) -> Result<Picture> {
+    if bytes.is_empty() {
+        return Err(Error::new("picture file is empty").found("0 bytes").allowed("a JPEG, PNG or BMP file"));
+    }
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(MAX_SIDE);
+    limits.max_image_height = Some(MAX_SIDE);
+    limits.max_alloc = Some(MAX_DECODED_BYTES);
+    let mut reader = ImageReader::new(Cursor::new(bytes))
+        .with_guessed_format()
+        .map_err(|e| Error::new(format!("cannot read the picture: {e}")))?;
+    if reader.format().is_none() {
+        return Err(Error::new("not a picture")
+            .found(format!("a file that begins with {}", hex::encode(&bytes[..bytes.len().min(8)])))
+            .allowed("JPEG, PNG or BMP")
+            .help("convert it, or take the line out of the list"));
+    }
+    reader.limits(limits);
+    let decoded = reader.decode().map_err(|e| {
+        Error::new(format!("cannot decode the picture: {e}"))
+            .help("the file is damaged or unusual: write it anew with another program, or leave it out")
+    })?;
+    Ok(from_image(decoded))
+}
+
+fn from_image(decoded: DynamicImage) -> Picture {
+    let (w, h) = (decoded.width() as usize, decoded.height() as usize);
+    match decoded.color() {
+        ColorType::L8 | ColorType::L16 | ColorType::La8 | ColorType::La16 => {
+            Picture::from_bytes(Shape::new(1, h, w), decoded.into_luma8().as_raw())
+        }
+        _ => Picture::from_bytes(Shape::new(3, h, w), decoded.into_rgb8().as_raw()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_survive_the_planes() {
+        let shape = Shape::new(3, 2, 2);
+        let bytes: Vec<u8> = (0..12).map(|i| i * 23).collect();
+        let picture = Picture::from_bytes(shape, &bytes);
+        assert_eq!(picture.data[1], 69.0 / 255.0, "second pixel's red");
+        assert_eq!(picture.to_bytes(), bytes);
+    }
+
+    #[test]
+    fn channels_follow_stb_image() {
+        let colour = Picture::from_bytes(Shape::new(3, 1, 1), &[200, 100, 50]);
+        let grey = colour.with_channels(1).unwrap();
+        assert_eq!(grey.to_bytes(), [((77 * 200 + 150 * 100 + 29 * 50) >> 8) as u8]);
+        assert_eq!(grey.clone().with_channels(3).unwrap().to_bytes(), [grey.to_bytes()[0]; 3]);
+        assert!(grey.with_channels(4).is_err());
+    }
+
+    #[test]
+    fn what_is_not_a_picture_is_an_error() {
+        assert!(decode_picture(b"").unwrap_err().what().contains("empty"));
+        assert!(decode_picture(b"<html>404</html>").unwrap_err().what().contains("not a picture"));
+        let truncated = b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01\x01\0\0\x01";
+        assert!(decode_picture(truncated).unwrap_err().what().contains("cannot decode"));
+    }
+}

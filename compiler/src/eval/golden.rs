@@ -1,0 +1,90 @@
+//! Darknet's own figures, reproduced.
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::{BBox, Detection, MapOptions, Place, bootstrap_map, mean_ap};
+use crate::data::Dataset;
+use crate::testing::data_dir;
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+fn coco_val(data: &Path) -> Dataset {
+    Dataset::from_list(&data.join("coco128/val2017.txt"), &data.join("coco128/names")).unwrap()
+}
+
+/// The detections that Darknet made, in its order.
+fn darknet_detections(data: &Path, dataset: &Dataset) -> Vec<Vec<Detection>> {
+    let file =
+        std::fs::File::open(data.join("golden/yolo-fastest-1.1/val2017_detections_0.005.txt.gz")).unwrap();
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(file).read_to_string(&mut text).unwrap();
+    let pictures: HashMap<_, _> = dataset
+        .pictures
+        .iter()
+        .enumerate()
+        .map(|(index, path)| (path.file_name().unwrap().to_str().unwrap(), index))
+        .collect();
+    let mut detections = vec![Vec::new(); dataset.len()];
+    for line in text.lines() {
+        let (picture, numbers) = line.split_once(' ').unwrap();
+        let numbers: Vec<f32> = numbers.split(' ').map(|number| number.parse().unwrap()).collect();
+        let [class, prob, x, y, w, h] = numbers[..] else { panic!("six numbers: {line}") };
+        detections[pictures[picture]].push(Detection {
+            class: class as usize,
+            prob,
+            objectness: prob,
+            bbox: BBox { x, y, w, h },
+            place: Place { head: 0, anchor: 0, cell: 0 },
+        });
+    }
+    detections
+}
+
+#[test]
+fn map_of_darknets_detections_is_darknets() {
+    let Some(data) = data_dir() else { return };
+    let dataset = coco_val(&data);
+    let detections = darknet_detections(&data, &dataset);
+    let golden = json(&data.join("golden/map.json"));
+    for (key, options) in [
+        ("yolo-fastest-1.1", MapOptions::default()),
+        ("yolo-fastest-1.1.points101", MapOptions { points: 101, ..MapOptions::default() }),
+        ("yolo-fastest-1.1.iou75", MapOptions { iou_thresh: 0.75, ..MapOptions::default() }),
+    ] {
+        let golden = &golden["models"][key];
+        let result = mean_ap(&detections, &dataset.labels, 80, options);
+        assert_eq!(format!("{:.6}", result.map), format!("{:.6}", golden["mAP"].as_f64().unwrap()), "{key}");
+        assert_eq!(result.detections as u64, golden["detections_count"].as_u64().unwrap());
+        assert_eq!(result.truths as u64, golden["truth_count"].as_u64().unwrap());
+        let counts = &golden["at_conf_0.25"];
+        assert_eq!(result.true_positives as u64, counts["TP"].as_u64().unwrap(), "{key}");
+        assert_eq!(result.false_positives as u64, counts["FP"].as_u64().unwrap(), "{key}");
+        assert_eq!(result.false_negatives as u64, counts["FN"].as_u64().unwrap(), "{key}");
+        let iou = counts["avg_iou_percent"].as_f64().unwrap();
+        assert!(
+            (f64::from(result.mean_iou) * 100.0 - iou).abs() < 0.0051,
+            "{key}: {} and {iou}",
+            result.mean_iou
+        );
+        for (class, golden) in golden["ap_percent_per_class"].as_array().unwrap().iter().enumerate() {
+            let (ours, golden) = (result.classes[class].ap * 100.0, golden.as_f64().unwrap());
+            assert!((ours - golden).abs() < 0.0051, "{key}, class {class}: {ours} and {golden}");
+        }
+    }
+}
+
+#[test]
+fn interval_of_the_map_holds_it() {
+    let Some(data) = data_dir() else { return };
+    let dataset = coco_val(&data);
+    let detections = darknet_detections(&data, &dataset);
+    let interval = bootstrap_map(&detections, &dataset.labels, 80, MapOptions::default(), 1);
+    assert!(interval.low < 0.3288 && 0.3288 < interval.high, "{interval:?}");
+    assert!((0.02..0.04).contains(&interval.deviation), "{interval:?}");
+}
