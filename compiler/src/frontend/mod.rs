@@ -1,1 +1,3 @@
+//! Readers and writers of other tools' network files.
 
+pub mod darknet;

@@ -4,8 +4,10 @@
 //! works on a bare `.cfg` and a pruned copy shares nothing by accident.
 
 mod op;
+mod shape;
 
 pub use op::*;
+pub use shape::{LARGEST_SIDE, LARGEST_TENSOR, ParameterCounts, check, infer, parameter_counts};
 
 /// Feature-map shape: channels, rows, columns. Float tensors are `[c][h][w]`, integer ones `[h][w][c]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -32,6 +34,13 @@ impl Shape {
     /// Elements of one channel.
     pub const fn plane(self) -> usize {
         self.h * self.w
+    }
+}
+
+impl std::fmt::Display for Shape {
+    /// As Darknet prints it: width × height × channels.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(&format!("{} × {} × {}", self.w, self.h, self.c))
     }
 }
 
@@ -73,6 +82,11 @@ impl Graph {
             Source::Image => self.input,
             Source::Layer(i) => self.nodes[i].shape,
         }
+    }
+
+    /// Shapes of a node's inputs, in order.
+    pub fn input_shapes(&self, node: usize) -> Vec<Shape> {
+        self.nodes[node].inputs.iter().map(|&source| self.shape_of(source)).collect()
     }
 
     /// Shape of a node's first input.
@@ -117,7 +131,8 @@ pub struct LayerWeights {
     /// `[out]` biases (batch norm's β where there is batch norm).
     pub bias: Vec<f32>,
     pub batch_norm: Option<BatchNorm>,
-    /// Convolution `[out][in/groups][k][k]`, connected `[out][in]`, weighted shortcut as on disk.
+    /// Convolution `[out][in/groups][k][k]`, deconvolution `[in][out][k][k]`, connected `[out][in]`,
+    /// weighted shortcut `[inputs]` or `[inputs][channels]`.
     pub weights: Vec<f32>,
 }
 

@@ -236,3 +236,65 @@ pub enum Activation {
     NormChanSoftmax,
     NormChanSoftmaxMaxval,
 }
+
+impl Activation {
+    pub const ALL: [Self; 23] = [
+        Self::Logistic,
+        Self::Relu,
+        Self::Relu6,
+        Self::Relie,
+        Self::Linear,
+        Self::Ramp,
+        Self::Tanh,
+        Self::Plse,
+        Self::Revleaky,
+        Self::Leaky,
+        Self::Elu,
+        Self::Loggy,
+        Self::Stair,
+        Self::Hardtan,
+        Self::Lhtan,
+        Self::Selu,
+        Self::Gelu,
+        Self::Swish,
+        Self::Mish,
+        Self::HardMish,
+        Self::NormChan,
+        Self::NormChanSoftmax,
+        Self::NormChanSoftmaxMaxval,
+    ];
+
+    /// The name in a cfg.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Logistic => "logistic",
+            Self::Relu => "relu",
+            Self::Relu6 => "relu6",
+            Self::Relie => "relie",
+            Self::Linear => "linear",
+            Self::Ramp => "ramp",
+            Self::Tanh => "tanh",
+            Self::Plse => "plse",
+            Self::Revleaky => "revleaky",
+            Self::Leaky => "leaky",
+            Self::Elu => "elu",
+            Self::Loggy => "loggy",
+            Self::Stair => "stair",
+            Self::Hardtan => "hardtan",
+            Self::Lhtan => "lhtan",
+            Self::Selu => "selu",
+            Self::Gelu => "gelu",
+            Self::Swish => "swish",
+            Self::Mish => "mish",
+            Self::HardMish => "hard_mish",
+            Self::NormChan => "normalize_channels",
+            Self::NormChanSoftmax => "normalize_channels_softmax",
+            Self::NormChanSoftmaxMaxval => "normalize_channels_softmax_maxval",
+        }
+    }
+
+    /// The activation of that name in a cfg.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|activation| activation.name() == name)
+    }
+}
