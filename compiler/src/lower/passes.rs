@@ -1,0 +1,134 @@
+//! Passes over a [`Program`]: views, in-place kernels, concatenation by addressing, the arena.
+
+use super::arena;
+use super::program::{Action, Place, Program, value};
+use crate::quant::net::QOp;
+
+/// Layers that compute nothing become views: identities, heads, routes of one input, group slices.
+pub(super) fn views(program: &mut Program<'_>) {
+    for layer in 0..program.actions.len() {
+        let node = &program.net.nodes[layer];
+        let channel = match &node.op {
+            QOp::Identity | QOp::Yolo { .. } | QOp::Region { .. } | QOp::Detection(_) => 0,
+            QOp::Route(route) if route.rescale.as_slice() == [None] => {
+                route.group_id * program.slice_channels(layer, 0)
+            }
+            _ => continue,
+        };
+        let from = program.places[value(node.inputs[0])];
+        program.places[layer + 1] = Place { channel: from.channel + channel, ..from };
+        program.actions[layer] = Action::View;
+    }
+}
+
+/// Element-wise kernels overwrite an operand that nobody reads afterwards.
+pub(super) fn in_place(program: &mut Program<'_>) {
+    let last = program.last_reads();
+    for layer in 0..program.actions.len() {
+        let node = &program.net.nodes[layer];
+        let candidates = match node.op {
+            QOp::Shortcut(_) | QOp::Sam(_) => 0..node.inputs.len(),
+            // The first input is the factor, the second the map.
+            QOp::ScaleChannels { .. } => 1..2,
+            _ => continue,
+        };
+        let own = layer + 1;
+        for position in candidates {
+            let operand = value(node.inputs[position]);
+            if program.shape(operand) != program.shape(own) {
+                continue;
+            }
+            let read_later =
+                (0..own).any(|v| v != operand && program.share_bytes(v, operand) && last[v] >= own);
+            let read_twice = program.inputs(layer).filter(|&v| v == operand).count() > 1;
+            if last[operand] == own && !read_later && !read_twice {
+                // With its views.
+                program.merge(program.places[own].storage, program.places[operand]);
+                program.actions[layer] = Action::InPlace(position);
+                break;
+            }
+        }
+    }
+}
+
+/// One input of a route: `(layer, position)`.
+pub(super) type Member = (usize, usize);
+
+/// Inputs of routes that might be born inside the concatenation.
+pub(super) fn members(program: &Program<'_>) -> Vec<Member> {
+    let mut found = Vec::new();
+    for (layer, action) in program.actions.iter().enumerate() {
+        if let (Action::Concat { .. }, QOp::Route(route)) = (action, &program.net.nodes[layer].op)
+            && route.groups == 1
+        {
+            let free = (0..route.rescale.len()).filter(|&position| route.rescale[position].is_none());
+            found.extend(free.map(|position| (layer, position)));
+        }
+    }
+    // Within a route the largest first: where two exclude each other, the smaller is copied.
+    found.sort_by_key(|&(layer, position)| {
+        (layer, std::cmp::Reverse(program.slice_channels(layer, position)), position)
+    });
+    found
+}
+
+/// Lets the inputs of routes that `wanted` names be born where the route wants them, where legal.
+/// Returns those for which it is.
+pub(super) fn concat(program: &mut Program<'_>, wanted: &[Member]) -> Vec<Member> {
+    wanted.iter().copied().filter(|&member| join(program, member)).collect()
+}
+
+fn join(program: &mut Program<'_>, (layer, position): Member) -> bool {
+    let operand = value(program.net.nodes[layer].inputs[position]);
+    let from = program.places[operand];
+    let into = program.places[layer + 1];
+    let alone = from.channel == 0 && program.shape(operand).c == program.storages[from.storage].shape.c;
+    // The picture is dense, and a storage lies in one concatenation only.
+    if !alone || from.storage == into.storage || from.storage == program.places[0].storage {
+        return false;
+    }
+    let channel = program.concat_channel(layer, position);
+    let before = (program.places.clone(), program.actions[layer].clone());
+    program.merge(from.storage, Place { channel, ..into });
+    if let Action::Concat { copied } = &mut program.actions[layer] {
+        copied.retain(|&p| p != position);
+    }
+    // The concatenation may be overwritten in place while this input is still read.
+    let legal = program.is_intact(into.storage);
+    if !legal {
+        (program.places, program.actions[layer]) = before;
+    }
+    legal
+}
+
+/// Addresses as many concatenations as possible, then gives up those that make the arena larger:
+/// a concatenation occupies all its bytes from the birth of its first input on.
+pub(super) fn place(program: &mut Program<'_>, seed: u64) {
+    let plan = |program: &mut Program<'_>| {
+        let buffers: Vec<_> = program.live_storages().into_iter().map(|(_, buffer)| buffer).collect();
+        let placement = arena::plan(&buffers, program.align, seed);
+        let bytes = placement.bytes;
+        program.arena = Some(placement);
+        bytes
+    };
+    let bare = program.clone();
+    let mut chosen = concat(program, &members(&bare));
+    let mut best = plan(program);
+    let bound = bare.lower_bound();
+    let mut at = 0;
+    while at < chosen.len() && best > bound {
+        let mut fewer = chosen.clone();
+        fewer.remove(at);
+        let mut candidate = bare.clone();
+        let joined = concat(&mut candidate, &fewer);
+        let buffers: Vec<_> = candidate.live_storages().into_iter().map(|(_, buffer)| buffer).collect();
+        // The full search is for those that can win.
+        if arena::lower_bound(&buffers, candidate.align) < best && plan(&mut candidate) < best {
+            best = candidate.arena.as_ref().map_or(best, |arena| arena.bytes);
+            (*program, chosen) = (candidate, joined);
+            at = 0;
+        } else {
+            at += 1;
+        }
+    }
+}
