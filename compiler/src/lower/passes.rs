@@ -9,7 +9,7 @@ pub(super) fn views(program: &mut Program<'_>) {
     for layer in 0..program.actions.len() {
         let node = &program.net.nodes[layer];
         let channel = match &node.op {
-            QOp::Identity | QOp::Yolo { .. } | QOp::Region { .. } | QOp::Detection(_) => 0,
+            QOp::Identity | QOp::Yolo { .. } | QOp::Region { .. } | QOp::Detection { .. } => 0,
             QOp::Route(route) if route.rescale.as_slice() == [None] => {
                 route.group_id * program.slice_channels(layer, 0)
             }

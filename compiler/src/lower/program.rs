@@ -211,8 +211,8 @@ impl<'a> Program<'a> {
         let last = self.last_reads();
         for later in 1..self.places.len() {
             let layer = later - 1;
-            for earlier in 0..later {
-                if self.spoils(layer, earlier, last[earlier]) {
+            for (earlier, &last) in last[..later].iter().enumerate() {
+                if self.spoils(layer, earlier, last) {
                     return Err(broken(format!("layer {layer} overwrites value {earlier} too early")));
                 }
             }

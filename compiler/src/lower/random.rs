@@ -97,7 +97,7 @@ impl Builder {
         let out = if depthwise { input.c } else { self.random.random_range(1..=12) };
         let groups = if depthwise {
             input.c
-        } else if input.c % 2 == 0 && out % 2 == 0 && self.chance(0.2) {
+        } else if input.c.is_multiple_of(2) && out.is_multiple_of(2) && self.chance(0.2) {
             2
         } else {
             1
@@ -153,7 +153,7 @@ impl Builder {
                 let up = Shape::new(shape.c, shape.h * 2, shape.w * 2);
                 self.push(QOp::Upsample { stride: 2 }, vec![from], up, zero);
             }
-            12 if shape.h % 2 == 0 && shape.w % 2 == 0 && shape.c <= 8 => {
+            12 if shape.h.is_multiple_of(2) && shape.w.is_multiple_of(2) && shape.c <= 8 => {
                 let reorg = Reorg { stride: 2, reverse: false, old: false };
                 let down = Shape::new(shape.c * 4, shape.h / 2, shape.w / 2);
                 self.push(QOp::Reorg(reorg), vec![from], down, zero);
@@ -190,8 +190,11 @@ impl Builder {
     fn shortcut(&mut self, from: Source, partner: Source) {
         let shape = self.net.tensor(from).shape;
         let zero_point = self.zero_point();
+        let per_channel = self.chance(0.2);
+        let count = if per_channel { 2 * shape.c } else { 2 };
         let shortcut = QShortcut {
-            multipliers: (0..2).map(|_| self.random.random_range(-(1 << 16)..1 << 16)).collect(),
+            per_channel,
+            multipliers: (0..count).map(|_| self.random.random_range(-(1 << 16)..1 << 16)).collect(),
             requant: {
                 let m_neg = [1, 0][self.below(2)];
                 Requant { m_pos: 1, m_neg, shift: self.random.random_range(14..18) }
@@ -203,13 +206,13 @@ impl Builder {
 
     fn route(&mut self, from: Source, alike: &[Source]) {
         let shape = self.net.tensor(from).shape;
-        let groups = if shape.c % 2 == 0 && self.chance(0.3) { 2 } else { 1 };
+        let groups = if shape.c.is_multiple_of(2) && self.chance(0.3) { 2 } else { 1 };
         let group_id = self.below(groups);
         let mut inputs = vec![from];
         for _ in 0..self.below(4) {
             let other = alike[self.below(alike.len())];
             let c = self.net.tensor(other).shape.c;
-            if c % groups == 0 && c <= 24 {
+            if c.is_multiple_of(groups) && c <= 24 {
                 inputs.push(other);
             }
         }

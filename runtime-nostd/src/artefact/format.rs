@@ -295,7 +295,8 @@ pub struct StepRecord {
     pub hi: I16,
     /// Depends on the kind.
     pub mode: U16,
-    pub reserved0: U16,
+    /// Zero point of the code before the table; without a table the output tensor's own holds.
+    pub table_zero_point: I16,
     /// Constant: weights, and their length in bytes as stored.
     pub weights: U32,
     pub weights_bytes: U32,
