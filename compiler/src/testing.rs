@@ -2,6 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+mod network;
+
+pub use network::{RandomOptions, random_network, random_weights};
+
 /// The folder of real models and pictures: `SECATEUR_DATA`, else `../shared/data` beside the workspace or
 /// one folder further up. Where there is none the test prints that it was skipped and returns, except in
 /// CI (`CI` set), where it fails.
