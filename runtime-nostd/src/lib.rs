@@ -16,7 +16,9 @@
 )]
 
 pub mod artefact;
+mod engine;
 pub mod kernels;
 mod tensor;
 
+pub use engine::{ArenaTooSmall, Engine, Hook, Kernels, Portable};
 pub use tensor::Tensor;

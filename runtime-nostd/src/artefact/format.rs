@@ -370,7 +370,7 @@ pub struct HeadRecord {
     /// Run of [`AnchorRecord`]s, masks already applied; for `Detection` the count is boxes a cell.
     pub first_anchor: U32,
     pub anchor_count: U32,
-    /// Channels of one anchor: 4 + 1 + classes, or more.
+    /// Channels of one anchor: 4 + 1 + classes, or more; for `Detection` the grid's side.
     pub channels_per_anchor: U32,
     /// [`head_flags`].
     pub flags: U32,

@@ -1,3 +1,12 @@
 //! The `.sct` artefact: its format and the checked view over its bytes.
 
+mod check;
+mod error;
 pub mod format;
+mod step;
+mod view;
+
+pub use check::crc32;
+pub use error::{Error, Fault};
+pub use step::{Operation, Step};
+pub use view::{Anchors, Head, Model, Records, Suppression};

@@ -1,0 +1,443 @@
+//! The one check of an artefact. Everything that an accessor, a kernel or the decoder relies on
+//! is verified here.
+
+use zerocopy::little_endian::{I32, U32};
+use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+
+use super::error::{Error, Fault};
+use super::format::{
+    ALIGNMENT, CRC_BYTES, DType, EXTENT_LIMIT, HeadKind, HeadRecord, Header, MAGIC, OPTIONAL, ReorgMode,
+    Requant, Section, SectionRecord, StepKind, TensorRecord, VERSION_MAJOR, WINDOW_LIMIT,
+};
+use super::step::{Operation, Step};
+use super::view::{Head, Model, Records, Suppression, to_usize};
+use crate::kernels::{Epilogue, Window};
+use crate::tensor::Tensor;
+
+/// Table for the CRC: small in flash, wide on hosts (about 3 GB/s with 16 tables).
+#[cfg(target_pointer_width = "64")]
+type CrcTable = crc::Table<16>;
+#[cfg(not(target_pointer_width = "64"))]
+type CrcTable = crc::Table<1>;
+
+static CRC: crc::Crc<u32, CrcTable> = crc::Crc::<u32, CrcTable>::new(&crc::CRC_32_ISO_HDLC);
+
+/// CRC-32 of `bytes`, as it ends an artefact.
+pub fn crc32(bytes: &[u8]) -> u32 {
+    CRC.checksum(bytes)
+}
+
+pub(super) fn model(bytes: &[u8]) -> Result<Model<'_>, Error> {
+    let header = frame(bytes)?;
+    let directory = Directory::new(bytes, header)?;
+    let model = Model {
+        header,
+        tensors: directory.records(Section::Tensors)?,
+        steps: directory.records(Section::Steps)?,
+        operands: directory.records(Section::Operands)?,
+        constants: directory.blob(Section::Constants)?,
+        heads: directory.records(Section::Heads)?,
+        anchors: directory.records(Section::Anchors)?,
+        text: directory.blob(Section::Text)?,
+        names: directory.records(Section::Names)?,
+        provenance: directory.single(Section::Provenance)?,
+        suppression: directory.single(Section::Suppression)?,
+    };
+    for (index, record) in model.tensors.iter().enumerate() {
+        tensor(record, model.arena_bytes()).ok_or(Error::Tensor { index })?;
+    }
+    let input = model.tensor(model.input()).ok_or(Error::Input)?;
+    if input.pitch != input.c {
+        return Err(Error::Input);
+    }
+    for step in model.steps() {
+        let (index, layer) = (step.index(), step.layer());
+        check_step(&model, &step).map_err(|fault| Error::Step { index, layer, fault })?;
+    }
+    for (index, record) in model.heads.iter().enumerate() {
+        head(&model, record).ok_or(Error::Head { index })?;
+    }
+    Suppression::of(&model, model.suppression).ok_or(Error::Suppression)?;
+    let provenance = [&model.provenance.network, &model.provenance.tool, &model.provenance.target];
+    for (index, text) in provenance.into_iter().chain(model.names.iter()).enumerate() {
+        model.text(text).ok_or(Error::Text { index })?;
+    }
+    Ok(model)
+}
+
+/// Magic, version, length and CRC.
+fn frame(bytes: &[u8]) -> Result<&Header, Error> {
+    let short = Error::TooShort { bytes: bytes.len() };
+    let (header, _) = Header::ref_from_prefix(bytes).map_err(|_| short)?;
+    if header.magic != MAGIC {
+        return Err(Error::Magic);
+    }
+    let (major, minor) = (header.version_major.get(), header.version_minor.get());
+    if major != VERSION_MAJOR {
+        return Err(Error::Version { major, minor });
+    }
+    if to_usize(header.file_bytes) != bytes.len() {
+        return Err(Error::Length { header: to_usize(header.file_bytes), found: bytes.len() });
+    }
+    let (body, crc) = bytes.split_last_chunk::<CRC_BYTES>().ok_or(short)?;
+    let (stored, computed) = (u32::from_le_bytes(*crc), crc32(body));
+    if stored != computed {
+        return Err(Error::Crc { stored, computed });
+    }
+    Ok(header)
+}
+
+/// The sections, in file order, without overlap.
+struct Directory<'a> {
+    bytes: &'a [u8],
+    sections: &'a [SectionRecord],
+}
+
+impl<'a> Directory<'a> {
+    fn new(bytes: &'a [u8], header: &Header) -> Result<Self, Error> {
+        let count = to_usize(header.section_count);
+        let size = size_of::<SectionRecord>();
+        let start = size_of::<Header>();
+        let end = count.checked_mul(size).and_then(|n| n.checked_add(start));
+        let body = bytes.len() - CRC_BYTES;
+        let sections = end
+            .filter(|&end| end <= body)
+            .and_then(|end| bytes.get(start..end))
+            .and_then(|bytes| <[SectionRecord]>::ref_from_bytes(bytes).ok())
+            .ok_or(Error::Section { kind: 0 })?;
+        let mut free = start + size_of_val(sections);
+        for section in sections {
+            let kind = section.kind.get();
+            let known = Section::from_code(kind).is_some_and(|kind| kind != Section::Commands);
+            if !known && kind & OPTIONAL == 0 {
+                return Err(Error::UnknownSection { kind });
+            }
+            let offset = to_usize(section.offset);
+            let bytes = to_usize(section.count).checked_mul(to_usize(section.stride));
+            let end = bytes.and_then(|bytes| bytes.checked_add(offset));
+            let end = end.ok_or(Error::Section { kind })?;
+            let doubled = sections.iter().filter(|other| other.kind == section.kind).count() > 1;
+            if offset < free || !offset.is_multiple_of(ALIGNMENT) || end > body || (known && doubled) {
+                return Err(Error::Section { kind });
+            }
+            free = end;
+        }
+        Ok(Self { bytes, sections })
+    }
+
+    fn find(&self, section: Section) -> Result<(&'a [u8], usize, usize), Error> {
+        let kind = section.code();
+        let missing = Error::Section { kind };
+        let record = self.sections.iter().find(|record| record.kind.get() == kind).ok_or(missing)?;
+        let (count, stride) = (to_usize(record.count), to_usize(record.stride));
+        let start = to_usize(record.offset);
+        let bytes = self.bytes.get(start..start + count * stride).ok_or(missing)?;
+        Ok((bytes, count, stride))
+    }
+
+    fn records<T>(&self, section: Section) -> Result<Records<'a, T>, Error>
+    where
+        T: FromBytes + KnownLayout + Immutable + Unaligned,
+    {
+        let (bytes, count, stride) = self.find(section)?;
+        Records::new(bytes, count, stride).ok_or(Error::Section { kind: section.code() })
+    }
+
+    fn blob(&self, section: Section) -> Result<&'a [u8], Error> {
+        match self.find(section)? {
+            (bytes, _, 1) => Ok(bytes),
+            _ => Err(Error::Section { kind: section.code() }),
+        }
+    }
+
+    fn single<T>(&self, section: Section) -> Result<&'a T, Error>
+    where
+        T: FromBytes + KnownLayout + Immutable + Unaligned,
+    {
+        let records = self.records(section)?;
+        if records.len() != 1 {
+            return Err(Error::Section { kind: section.code() });
+        }
+        records.get(0).ok_or(Error::Section { kind: section.code() })
+    }
+}
+
+fn tensor(record: &TensorRecord, arena: usize) -> Option<()> {
+    let [h, w, c] = record.shape();
+    let pitch = to_usize(record.pitch);
+    let small = h <= EXTENT_LIMIT && w <= EXTENT_LIMIT && c <= EXTENT_LIMIT;
+    let end = Tensor::span(h, w, c, pitch)?.checked_add(to_usize(record.offset))?;
+    let zero = i8::try_from(record.zero_point.get()).is_ok();
+    (small && end <= arena && zero && record.dtype()? == DType::I8).then_some(())
+}
+
+fn check_step(model: &Model<'_>, step: &Step<'_>) -> Result<(), Fault> {
+    let record = step.record();
+    let output = step.output().ok_or(Fault::Operand)?;
+    let kind = step.kind().ok_or(Fault::Kind)?;
+    let count = step.input_count();
+    let expected = match kind {
+        StepKind::Shortcut => count.clamp(1, 64),
+        StepKind::Multiply => 2,
+        _ => 1,
+    };
+    if count != expected {
+        return Err(Fault::Operand);
+    }
+    for n in 0..count {
+        let input = step.input(n).ok_or(Fault::Operand)?;
+        if overlaps(input, output) && !(elementwise(step, n) && same_view(input, output)) {
+            return Err(Fault::Overlap);
+        }
+    }
+    let input = step.input(0).ok_or(Fault::Operand)?;
+    let scratch = to_usize(record.scratch_offset).checked_add(to_usize(record.scratch_bytes));
+    if scratch.is_none_or(|end| end > model.arena_bytes()) {
+        return Err(Fault::Scratch);
+    }
+    let operation = step.operation()?;
+    if !shapes_fit(&operation, step, input, output) {
+        return Err(Fault::Shape);
+    }
+    constants(&operation, input, output)
+}
+
+/// Whether input `n` may be overwritten in place.
+fn elementwise(step: &Step<'_>, n: usize) -> bool {
+    let window = step.record().window();
+    match step.kind() {
+        Some(StepKind::Shortcut | StepKind::Activate) => true,
+        Some(StepKind::Rescale) => window.pad_top == 0 && window.pad_left == 0,
+        // The factor of a product is read at other places unless it has the output's shape.
+        Some(StepKind::Multiply) => {
+            n == 1 || step.input(0).map(|f| f.shape()) == step.output().map(|o| o.shape())
+        }
+        _ => false,
+    }
+}
+
+fn same_view(a: &TensorRecord, b: &TensorRecord) -> bool {
+    a.offset == b.offset && a.pitch == b.pitch && a.h == b.h && a.w == b.w
+}
+
+/// Whether two maps share a byte. Slices of one wider map (equal pitch) may interleave.
+fn overlaps(a: &TensorRecord, b: &TensorRecord) -> bool {
+    let extent = |t: &TensorRecord| {
+        let [h, w, c] = t.shape();
+        let start = to_usize(t.offset);
+        let span = Tensor::span(h, w, c, to_usize(t.pitch)).unwrap_or(usize::MAX);
+        (start, start.saturating_add(span))
+    };
+    let ((a_start, a_end), (b_start, b_end)) = (extent(a), extent(b));
+    if a_end <= b_start || b_end <= a_start {
+        return false;
+    }
+    let pitch = to_usize(a.pitch);
+    if a.pitch != b.pitch || pitch == 0 {
+        return true;
+    }
+    let phase = (b_start % pitch + pitch - a_start % pitch) % pitch;
+    let apart = phase >= to_usize(a.c) && phase + to_usize(b.c) <= pitch;
+    !apart
+}
+
+fn shapes_fit(
+    operation: &Operation<'_>,
+    step: &Step<'_>,
+    input: &TensorRecord,
+    output: &TensorRecord,
+) -> bool {
+    let [in_h, in_w, in_c] = input.shape();
+    let [out_h, out_w, out_c] = output.shape();
+    let same_pixels = in_h == out_h && in_w == out_w;
+    match *operation {
+        Operation::Conv(ref conv) => {
+            let filter = conv.window.kernel_h * conv.window.kernel_w;
+            let groups = conv.groups;
+            let divides = groups > 0 && in_c % groups == 0 && out_c % groups == 0;
+            let weights = || (in_c / groups).checked_mul(filter)?.checked_mul(out_c);
+            slides(&conv.window, input, output) && divides && weights() == Some(conv.weights.len())
+        }
+        Operation::Depthwise(ref depthwise) => {
+            let filter = depthwise.window.kernel_h * depthwise.window.kernel_w;
+            slides(&depthwise.window, input, output)
+                && in_c == out_c
+                && filter.checked_mul(out_c) == Some(depthwise.weights.len())
+        }
+        Operation::Connected(ref connected) => {
+            let weights = input.elements().checked_mul(out_c);
+            out_h * out_w == 1 && weights == Some(connected.weights.len())
+        }
+        Operation::MaxPool(ref window) | Operation::LocalAvgPool(ref window, _) => {
+            let inside = window.pad_top < window.kernel_h && window.pad_left < window.kernel_w;
+            let plain = window.dilation_h == 1 && window.dilation_w == 1;
+            slides(window, input, output) && in_c == out_c && inside && plain
+        }
+        Operation::AvgPool(_) => out_h * out_w == 1 && in_c == out_c,
+        Operation::Shortcut(_) => {
+            (0..step.input_count()).filter_map(|n| step.input(n)).all(|t| t.h == output.h && t.w == output.w)
+        }
+        Operation::Rescale { top, left, .. } => in_c == out_c && top + out_h <= in_h && left + out_w <= in_w,
+        Operation::Activate(_) => same_pixels && in_c == out_c,
+        Operation::Upsample { stride_h, stride_w } => {
+            let rows = in_h.checked_mul(stride_h) == Some(out_h) && stride_h > 0;
+            rows && in_w.checked_mul(stride_w) == Some(out_w) && stride_w > 0 && in_c == out_c
+        }
+        Operation::Reorg { stride, mode } => {
+            let deep = |c: usize| c.checked_mul(stride * stride);
+            let times = |extent: usize| extent.checked_mul(stride);
+            let packs = deep(in_c) == Some(out_c) && times(out_h) == Some(in_h) && times(out_w) == Some(in_w);
+            stride > 0
+                && stride <= WINDOW_LIMIT
+                && match mode {
+                    ReorgMode::SpaceToDepth => packs,
+                    ReorgMode::DepthToSpace => {
+                        deep(out_c) == Some(in_c) && times(in_h) == Some(out_h) && times(in_w) == Some(out_w)
+                    }
+                    ReorgMode::Flat => packs && in_c % (stride * stride) == 0,
+                }
+        }
+        Operation::Multiply(_) => step.input(1).is_some_and(|value| {
+            let whole = same_pixels && in_c == out_c;
+            let per_channel = in_h * in_w == 1 && in_c == out_c;
+            let per_pixel = same_pixels && in_c == 1;
+            value.shape() == output.shape() && (whole || per_channel || per_pixel)
+        }),
+        Operation::Softmax { groups, .. } => same_pixels && in_c == out_c && groups > 0 && in_c % groups == 0,
+    }
+}
+
+/// Every position of the window begins before the end of the picture.
+fn slides(window: &Window, input: &TensorRecord, output: &TensorRecord) -> bool {
+    let axis = |kernel: usize, stride: usize, dilation: usize, pad: usize, input: usize, output: usize| {
+        let small = [kernel, stride, dilation].iter().all(|&n| (1..=WINDOW_LIMIT).contains(&n));
+        small
+            && pad <= WINDOW_LIMIT
+            && (output - 1).checked_mul(stride).is_some_and(|last| last < input + pad)
+    };
+    let [in_h, in_w, _] = input.shape();
+    let [out_h, out_w, _] = output.shape();
+    axis(window.kernel_h, window.stride_h, window.dilation_h, window.pad_top, in_h, out_h)
+        && axis(window.kernel_w, window.stride_w, window.dilation_w, window.pad_left, in_w, out_w)
+}
+
+/// Requantisation within the contract, accumulators within 32 bits.
+fn constants(operation: &Operation<'_>, input: &TensorRecord, output: &TensorRecord) -> Result<(), Fault> {
+    let out_c = to_usize(output.c);
+    match operation {
+        Operation::Conv(conv) => {
+            let taps = conv.weights.len() / out_c;
+            accumulators(conv.bias, taps, |channel| row_sum(conv.weights, taps, channel))?;
+            requant(&conv.epilogue)
+        }
+        Operation::Connected(connected) => {
+            let taps = connected.weights.len() / out_c;
+            accumulators(connected.bias, taps, |channel| row_sum(connected.weights, taps, channel))?;
+            requant(&connected.epilogue)
+        }
+        Operation::Depthwise(depthwise) => {
+            let taps = depthwise.weights.len() / out_c;
+            let column = |channel: usize| depthwise.weights.iter().skip(channel).step_by(out_c);
+            accumulators(depthwise.bias, taps, |channel| column(channel).map(magnitude).sum())?;
+            requant(&depthwise.epilogue)
+        }
+        Operation::AvgPool(epilogue) => {
+            deviations(input.shape().iter().take(2).product())?;
+            requant(epilogue)
+        }
+        Operation::LocalAvgPool(window, epilogue) => {
+            deviations(window.kernel_h * window.kernel_w)?;
+            requant(epilogue)
+        }
+        Operation::Shortcut(shortcut) => {
+            let total = |multipliers: &mut dyn Iterator<Item = &I32>| {
+                multipliers.map(|m| u64::from(m.get().unsigned_abs())).sum::<u64>()
+            };
+            let each = shortcut.multipliers.len() / out_c.max(1);
+            let largest = match shortcut.mode {
+                super::format::ShortcutMode::PerInput => total(&mut shortcut.multipliers.iter()),
+                super::format::ShortcutMode::PerChannel => (0..out_c)
+                    .map(|c| total(&mut shortcut.multipliers.iter().skip(c).step_by(out_c).take(each)))
+                    .max()
+                    .unwrap_or(0),
+            };
+            if largest.saturating_mul(255) >= ACCUMULATOR_LIMIT {
+                return Err(Fault::Accumulator);
+            }
+            requant(&shortcut.epilogue)
+        }
+        Operation::Multiply(epilogue) | Operation::Rescale { epilogue: Some(epilogue), .. } => {
+            requant(epilogue)
+        }
+        Operation::Softmax { exponentials, .. } => softmax(exponentials),
+        Operation::Rescale { epilogue: None, .. }
+        | Operation::MaxPool(_)
+        | Operation::Activate(_)
+        | Operation::Upsample { .. }
+        | Operation::Reorg { .. } => Ok(()),
+    }
+}
+
+const ACCUMULATOR_LIMIT: u64 = 1 << 31;
+
+fn magnitude(weight: &i8) -> u64 {
+    u64::from(weight.unsigned_abs())
+}
+
+fn row_sum(weights: &[i8], taps: usize, channel: usize) -> u64 {
+    weights.iter().skip(channel * taps).take(taps).map(magnitude).sum()
+}
+
+/// `|b'| + 128 · Σ|w| < 2^31` for every channel; the sum is taken only where 128 for each weight
+/// does not settle it.
+fn accumulators(bias: &[I32], taps: usize, sum: impl Fn(usize) -> u64) -> Result<(), Fault> {
+    let crude = (taps as u64).saturating_mul(128);
+    for (channel, bias) in bias.iter().enumerate() {
+        let bound = |sum: u64| u64::from(bias.get().unsigned_abs()).saturating_add(sum.saturating_mul(128));
+        if bound(crude) >= ACCUMULATOR_LIMIT && bound(sum(channel)) >= ACCUMULATOR_LIMIT {
+            return Err(Fault::Accumulator);
+        }
+    }
+    Ok(())
+}
+
+/// A sum of `count` deviations from a zero point.
+fn deviations(count: usize) -> Result<(), Fault> {
+    let bound = (count as u64).saturating_mul(255);
+    if bound < ACCUMULATOR_LIMIT { Ok(()) } else { Err(Fault::Accumulator) }
+}
+
+fn requant(epilogue: &Epilogue<'_>) -> Result<(), Fault> {
+    let valid = epilogue.lo <= epilogue.hi && epilogue.requant.iter().all(Requant::is_valid);
+    if valid { Ok(()) } else { Err(Fault::Requant) }
+}
+
+/// Entry 0 is 1.0, none above: shares then stay within 0..=1.
+fn softmax(exponentials: &[U32; 256]) -> Result<(), Fault> {
+    let first = exponentials.first().map(|e| e.get());
+    let valid = first == Some(1 << 16) && exponentials.iter().all(|e| e.get() <= 1 << 16);
+    if valid { Ok(()) } else { Err(Fault::Constant) }
+}
+
+/// The head's tensor holds what its kind says, and its tables and anchors exist.
+fn head(model: &Model<'_>, record: &HeadRecord) -> Option<()> {
+    let head = Head::of(*model, record)?;
+    let [h, w, c] = model.tensor(head.tensor)?.shape();
+    let channels = head.classes.checked_add(5)?;
+    let fits = match head.kind {
+        HeadKind::Yolo | HeadKind::Region => {
+            let anchors = head.anchors.len();
+            anchors > 0
+                && head.channels_per_anchor >= channels
+                && anchors.checked_mul(head.channels_per_anchor)? <= c
+        }
+        HeadKind::Detection => {
+            let boxes = head.anchors.len();
+            let side = head.channels_per_anchor;
+            let cell = boxes.checked_mul(5)?.checked_add(head.classes)?;
+            h * w == 1 && side > 0 && side.checked_mul(side)?.checked_mul(cell)? == c
+        }
+        HeadKind::Classes => h * w == 1 && head.classes == c,
+    };
+    fits.then_some(())
+}

@@ -1,0 +1,212 @@
+//! Runs a checked artefact over memory that the caller lends.
+
+use core::cell::Cell;
+
+use zerocopy::FromBytes;
+
+use crate::artefact::{Model, Operation, Step};
+use crate::kernels::{
+    Connected, Conv, Depthwise, Epilogue, ReorgMode, Shortcut, Table, Window, activate, avgpool, connected,
+    conv, depthwise, local_avgpool, maxpool, multiply, reorg, rescale, shortcut, softmax, upsample,
+};
+use crate::tensor::Tensor;
+use zerocopy::little_endian::U32;
+
+/// The kernels of a processor. The default of each is the portable one, whose bytes every other
+/// implementation reproduces.
+pub trait Kernels {
+    fn conv(&self, input: Tensor<'_>, output: Tensor<'_>, parameters: &Conv<'_>) {
+        conv(input, output, parameters);
+    }
+
+    fn depthwise(&self, input: Tensor<'_>, output: Tensor<'_>, parameters: &Depthwise<'_>) {
+        depthwise(input, output, parameters);
+    }
+
+    fn connected(&self, input: Tensor<'_>, output: Tensor<'_>, parameters: &Connected<'_>) {
+        connected(input, output, parameters);
+    }
+
+    fn maxpool(&self, input: Tensor<'_>, output: Tensor<'_>, window: &Window) {
+        maxpool(input, output, window);
+    }
+
+    fn avgpool(&self, input: Tensor<'_>, output: Tensor<'_>, epilogue: &Epilogue<'_>) {
+        avgpool(input, output, epilogue);
+    }
+
+    fn local_avgpool(&self, input: Tensor<'_>, output: Tensor<'_>, window: &Window, epilogue: &Epilogue<'_>) {
+        local_avgpool(input, output, window, epilogue);
+    }
+
+    fn shortcut<'t, I>(&self, inputs: I, output: Tensor<'_>, parameters: &Shortcut<'_>)
+    where
+        I: Iterator<Item = Tensor<'t>> + Clone,
+    {
+        shortcut(inputs, output, parameters);
+    }
+
+    fn rescale(
+        &self,
+        input: Tensor<'_>,
+        output: Tensor<'_>,
+        top: usize,
+        left: usize,
+        epilogue: Option<&Epilogue<'_>>,
+    ) {
+        rescale(input, output, top, left, epilogue);
+    }
+
+    fn activate(&self, input: Tensor<'_>, output: Tensor<'_>, table: &Table) {
+        activate(input, output, table);
+    }
+
+    fn upsample(&self, input: Tensor<'_>, output: Tensor<'_>, stride_h: usize, stride_w: usize) {
+        upsample(input, output, stride_h, stride_w);
+    }
+
+    fn reorg(&self, input: Tensor<'_>, output: Tensor<'_>, stride: usize, mode: ReorgMode) {
+        reorg(input, output, stride, mode);
+    }
+
+    fn multiply(&self, factor: Tensor<'_>, input: Tensor<'_>, output: Tensor<'_>, epilogue: &Epilogue<'_>) {
+        multiply(factor, input, output, epilogue);
+    }
+
+    fn softmax(&self, input: Tensor<'_>, output: Tensor<'_>, groups: usize, exponentials: &[U32; 256]) {
+        softmax(input, output, groups, exponentials);
+    }
+}
+
+/// The portable kernels.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Portable;
+
+impl Kernels for Portable {}
+
+/// Watches a run: for profiling, and for comparing layers.
+pub trait Hook {
+    /// Before a step runs.
+    fn before(&mut self, _step: &Step<'_>) {}
+
+    /// After a step; `output` is what it wrote.
+    fn after(&mut self, _step: &Step<'_>, _output: Tensor<'_>) {}
+}
+
+/// Watches nothing.
+impl Hook for () {}
+
+/// The arena is smaller than the artefact asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ArenaTooSmall {
+    pub needed: usize,
+    pub found: usize,
+}
+
+impl core::fmt::Display for ArenaTooSmall {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "the arena has {} bytes, the artefact needs {}", self.found, self.needed)
+    }
+}
+
+impl core::error::Error for ArenaTooSmall {}
+
+/// A model, its memory and its kernels.
+#[derive(Debug)]
+pub struct Engine<'m, 'a, K = Portable> {
+    model: Model<'m>,
+    arena: &'a [Cell<i8>],
+    kernels: K,
+}
+
+impl<'m, 'a> Engine<'m, 'a> {
+    /// An engine on the portable kernels. `arena` has at least [`Model::arena_bytes`] bytes, of any
+    /// alignment and content.
+    pub fn new(model: &Model<'m>, arena: &'a mut [u8]) -> Result<Self, ArenaTooSmall> {
+        Self::with_kernels(model, arena, Portable)
+    }
+}
+
+impl<'m, 'a, K: Kernels> Engine<'m, 'a, K> {
+    /// An engine on kernels of the caller's choice.
+    pub fn with_kernels(model: &Model<'m>, arena: &'a mut [u8], kernels: K) -> Result<Self, ArenaTooSmall> {
+        let (needed, found) = (model.arena_bytes(), arena.len());
+        let bytes = arena.get_mut(..needed).ok_or(ArenaTooSmall { needed, found })?;
+        // Bytes and codes have one layout: the conversion cannot fail.
+        let codes = <[i8]>::mut_from_bytes(bytes).map_err(|_| ArenaTooSmall { needed, found })?;
+        Ok(Self { model: *model, arena: Cell::from_mut(codes).as_slice_of_cells(), kernels })
+    }
+
+    pub fn model(&self) -> &Model<'m> {
+        &self.model
+    }
+
+    /// Where the picture goes, `[h, w, c]`, q = pixel − 128: fill it and call [`Engine::execute`].
+    /// Steps may overwrite it.
+    pub fn input(&self) -> Option<Tensor<'a>> {
+        self.tensor(self.model.input())
+    }
+
+    /// What tensor `index` holds now; `None` past the last.
+    pub fn tensor(&self, index: usize) -> Option<Tensor<'a>> {
+        let record = self.model.tensor(index)?;
+        let [h, w, c] = record.shape();
+        let data = self.arena.get(usize::try_from(record.offset.get()).ok()?..)?;
+        let pitch = usize::try_from(record.pitch.get()).ok()?;
+        Tensor::new(data, [h, w, c], pitch, record.zero_point.get() as i8)
+    }
+
+    /// Copies `picture` (`[h, w, c]`, q = pixel − 128) into the arena and runs every step.
+    /// What `picture` lacks keeps its old value, what it has too much is ignored.
+    pub fn run(&mut self, picture: &[i8], hook: &mut impl Hook) {
+        if let Some(input) = self.input() {
+            input.copy_from(picture);
+        }
+        self.execute(hook);
+    }
+
+    /// Runs every step on the picture that lies in the arena.
+    pub fn execute(&mut self, hook: &mut impl Hook) {
+        for step in self.model.steps() {
+            hook.before(&step);
+            if let Some(output) = self.execute_step(&step) {
+                hook.after(&step, output);
+            }
+        }
+    }
+
+    /// `None` cannot happen in a checked artefact.
+    fn execute_step(&self, step: &Step<'m>) -> Option<Tensor<'a>> {
+        let kernels = &self.kernels;
+        let operand = |n| self.tensor(step.input_index(n)?);
+        let input = operand(0)?;
+        let output = self.tensor(step.output_index())?;
+        match step.operation().ok()? {
+            Operation::Conv(parameters) => kernels.conv(input, output, &parameters),
+            Operation::Depthwise(parameters) => kernels.depthwise(input, output, &parameters),
+            Operation::Connected(parameters) => kernels.connected(input, output, &parameters),
+            Operation::MaxPool(window) => kernels.maxpool(input, output, &window),
+            Operation::AvgPool(epilogue) => kernels.avgpool(input, output, &epilogue),
+            Operation::LocalAvgPool(window, epilogue) => {
+                kernels.local_avgpool(input, output, &window, &epilogue);
+            }
+            Operation::Shortcut(parameters) => {
+                let inputs = (0..step.input_count()).filter_map(operand);
+                kernels.shortcut(inputs, output, &parameters);
+            }
+            Operation::Rescale { top, left, epilogue } => {
+                kernels.rescale(input, output, top, left, epilogue.as_ref());
+            }
+            Operation::Activate(table) => kernels.activate(input, output, table),
+            Operation::Upsample { stride_h, stride_w } => {
+                kernels.upsample(input, output, stride_h, stride_w);
+            }
+            Operation::Reorg { stride, mode } => kernels.reorg(input, output, stride, mode),
+            Operation::Multiply(epilogue) => kernels.multiply(input, operand(1)?, output, &epilogue),
+            Operation::Softmax { groups, exponentials } => {
+                kernels.softmax(input, output, groups, exponentials);
+            }
+        }
+        Some(output)
+    }
+}
