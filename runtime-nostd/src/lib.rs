@@ -16,6 +16,7 @@
 )]
 
 pub mod artefact;
+pub mod detect;
 mod engine;
 pub mod kernels;
 mod tensor;

@@ -200,8 +200,6 @@ codes! {
 pub mod head_flags {
     /// Class scores are a softmax over the classes of a cell.
     pub const SOFTMAX: u32 = 1;
-    /// Region's `background=1`: objectness is taken as it is.
-    pub const BACKGROUND: u32 = 2;
 }
 
 /// Bits of [`Header::flags`].

@@ -28,6 +28,7 @@ pub use depthwise::depthwise;
 pub use elementwise::{activate, multiply, rescale, shortcut};
 pub use layout::{reorg, upsample};
 pub use pool::{avgpool, local_avgpool, maxpool};
+pub(crate) use requant::look_up;
 pub use requant::{requantise, saturate};
 pub use softmax::softmax;
 
