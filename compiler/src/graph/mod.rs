@@ -3,11 +3,20 @@
 //! A [`Graph`] holds structure only; the numbers stand beside it in [`Weights`], so that `stat`
 //! works on a bare `.cfg` and a pruned copy shares nothing by accident.
 
+mod dump;
 mod op;
 mod shape;
+mod stat;
+mod verify;
 
-pub use op::*;
+pub use dump::dump;
+pub use op::{
+    Activation, Connected, Conv, Crop, Detection, NmsKind, Op, Pool, Region, Reorg, Route, ScaleChannels,
+    Shortcut, ShortcutWeights, Softmax, Upsample, WeightsNormalization, Yolo,
+};
 pub use shape::{LARGEST_SIDE, LARGEST_TENSOR, ParameterCounts, check, infer, parameter_counts};
+pub use stat::{LayerCost, layer_cost, stat};
+pub use verify::{verify, verify_weights};
 
 /// Feature-map shape: channels, rows, columns. Float tensors are `[c][h][w]`, integer ones `[h][w][c]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]

@@ -37,6 +37,7 @@ pub fn infer(op: &Op, inputs: &[Shape]) -> Result<Shape> {
             .allowed(if most == least { format!("{least}") } else { format!("at least {least}") }));
     }
     let first = inputs[0];
+    positive_parameters(op)?;
     let shape = match op {
         Op::Conv(conv) => convolution(conv, first)?,
         Op::Deconv(conv) => deconvolution(conv, first)?,
@@ -114,6 +115,26 @@ pub fn infer(op: &Op, inputs: &[Shape]) -> Result<Shape> {
             .allowed(format!("at most {LARGEST_TENSOR}")));
     }
     Ok(shape)
+}
+
+/// Refuses zeros where the formulas below would divide by them or make nothing.
+fn positive_parameters(op: &Op) -> Result<()> {
+    let parameters = match op {
+        Op::Conv(conv) | Op::Deconv(conv) => {
+            vec![conv.filters, conv.groups, conv.size, conv.stride_x, conv.stride_y, conv.dilation]
+        }
+        Op::Connected(connected) => vec![connected.outputs],
+        Op::MaxPool(pool) | Op::LocalAvgPool(pool) => vec![pool.size, pool.stride_x, pool.stride_y],
+        Op::Upsample(upsample) => vec![upsample.stride],
+        Op::Reorg(reorg) => vec![reorg.stride],
+        Op::Route(route) => vec![route.groups],
+        Op::Softmax(softmax) => vec![softmax.groups],
+        _ => Vec::new(),
+    };
+    match parameters.contains(&0) {
+        true => Err(Error::new("a count, window or stride is zero").allowed("1 and more")),
+        false => Ok(()),
+    }
 }
 
 /// How many numbers a layer has in a `.weights` file; saturates instead of overflowing.
@@ -207,7 +228,7 @@ fn pooling(pool: &Pool, input: Shape) -> Result<Shape> {
 
 /// How many windows fit into `length`.
 fn windows(what: &str, length: usize, window: usize, stride: usize) -> Result<usize> {
-    if stride == 0 || window > length {
+    if window > length {
         return Err(Error::new("window is larger than its padded input")
             .found(format!("a window of {window} over {length} {what}"))
             .allowed(format!("at most {length}"))

@@ -19,8 +19,8 @@ use nom::{IResult, Offset, Parser};
 use crate::files::read_limited;
 use crate::{Error, Result};
 
-/// The largest cfg that is read; the largest known one has 60 kB.
-const LARGEST_FILE: u64 = 4 << 20;
+/// The largest cfg that is read; known ones stay below 100 kB.
+const LARGEST_FILE: u64 = 1 << 20;
 /// Longer lines are not shown in messages.
 const LONGEST_SHOWN_LINE: usize = 300;
 
@@ -115,7 +115,7 @@ fn line(input: &[u8]) -> IResult<&[u8], Line<'_>> {
 }
 
 impl Cfg {
-    /// Reads a file; larger than 4 MiB is an error before anything is read.
+    /// Reads a file; larger than 1 MiB is an error before anything is read.
     pub fn load(path: &Path) -> Result<Self> {
         Self::parse(path, &read_limited(path, LARGEST_FILE)?)
     }
