@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::{
-    DataFile, Frame, Truth, label_path, letterbox, load_picture, read_labels, read_list, read_names, resize,
+    DataFile, Fit, Frame, Picture, Truth, crop, label_path, letterbox, load_picture, read_labels, read_list,
+    read_names, resize,
 };
 use crate::graph::Shape;
 use crate::progress::Progress;
@@ -94,17 +95,17 @@ impl Dataset {
     }
 
     /// Decodes and prepares one picture for an input of shape `input`.
-    pub fn sample(&self, index: usize, input: Shape, letter_box: bool) -> Result<Sample> {
-        Sample::load(&self.pictures[index], input, letter_box)
+    pub fn sample(&self, index: usize, input: Shape, fit: Fit) -> Result<Sample> {
+        Sample::load(&self.pictures[index], input, fit)
     }
 
     /// All pictures, prepared in parallel and kept in memory (4 bytes an input value and picture).
-    pub fn load_all(&self, input: Shape, letter_box: bool) -> Result<Vec<Sample>> {
+    pub fn load_all(&self, input: Shape, fit: Fit) -> Result<Vec<Sample>> {
         let progress = Progress::new(format!("reading {} pictures", self.len()), self.len() as u64);
         (0..self.len())
             .into_par_iter()
             .map(|index| {
-                let sample = self.sample(index, input, letter_box);
+                let sample = self.sample(index, input, fit);
                 progress.advance(1);
                 sample
             })
@@ -114,18 +115,21 @@ impl Dataset {
 
 impl Sample {
     /// Decodes a picture, gives it the network's channels and size.
-    pub fn load(path: &Path, input: Shape, letter_box: bool) -> Result<Self> {
-        Self::prepare(load_picture(path)?, input, letter_box).map_err(|error| error.file(path))
+    pub fn load(path: &Path, input: Shape, fit: Fit) -> Result<Self> {
+        Self::prepare(load_picture(path)?, input, fit).map_err(|error| error.file(path))
     }
 
     /// As [`Sample::load`], of a decoded picture.
-    pub fn prepare(picture: super::Picture, input: Shape, letter_box: bool) -> Result<Self> {
+    pub fn prepare(picture: Picture, input: Shape, fit: Fit) -> Result<Self> {
         let size = (picture.shape.w, picture.shape.h);
         let picture = picture.with_channels(input.c)?;
-        let (prepared, frame) = if letter_box {
-            (letterbox(&picture, input.w, input.h), Frame::letterboxed(input, size.0, size.1))
-        } else {
-            (resize(&picture, input.w, input.h), Frame::stretched(input))
+        let stretched = Frame::stretched(input);
+        let (prepared, frame) = match fit {
+            Fit::Stretch => (resize(&picture, input.w, input.h), stretched),
+            Fit::Letterbox => {
+                (letterbox(&picture, input.w, input.h), Frame::letterboxed(input, size.0, size.1))
+            }
+            Fit::Crop => (crop(&picture, input.w, input.h), stretched),
         };
         Ok(Self { input: prepared.data, frame, size })
     }

@@ -16,4 +16,4 @@ pub use list::{find_file, read_list};
 pub use names::{class_name, names_beside, read_names};
 pub use npy::{read_npy, write_npy};
 pub use picture::{Picture, decode_picture, load_picture};
-pub use resize::{Frame, letterbox, resize, to_u8};
+pub use resize::{Fit, Frame, crop, letterbox, resize, to_u8};

@@ -6,6 +6,17 @@ use crate::graph::Shape;
 /// Grey that fills the bars of a letterboxed picture.
 const LETTERBOX_FILL: f32 = 0.5;
 
+/// How a picture is brought to the network's size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub enum Fit {
+    /// Stretched over the input: Darknet's way for detectors.
+    Stretch,
+    /// Proportions kept, grey bars: `letter_box=1`.
+    Letterbox,
+    /// Proportions kept, the middle cut out: Darknet's way for classifiers.
+    Crop,
+}
+
 /// Where the picture lies within the network's input, both measured in input pixels.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Frame {
@@ -102,6 +113,30 @@ pub fn letterbox(picture: &Picture, w: usize, h: usize) -> Picture {
     Picture { shape, data }
 }
 
+/// Resizes with kept proportions so that `w`×`h` is covered, and cuts out the middle.
+///
+/// As in Darknet's classifier the shorter side becomes `w`; where `h` then sticks out, the last
+/// rows and columns are repeated.
+pub fn crop(picture: &Picture, w: usize, h: usize) -> Picture {
+    let Shape { c, h: from_h, w: from_w } = picture.shape;
+    let (whole_w, whole_h) =
+        if from_w < from_h { (w, from_h * w / from_w) } else { (from_w * w / from_h, w) };
+    let whole = resize(picture, whole_w, whole_h);
+    let shape = Shape::new(c, h, w);
+    let offset = |whole: usize, cut: usize| (whole as isize - cut as isize) / 2;
+    let (left, top) = (offset(whole_w, w), offset(whole_h, h));
+    let place =
+        |at: usize, offset: isize, whole: usize| (at as isize + offset).clamp(0, whole as isize - 1) as usize;
+    let mut data = Vec::with_capacity(shape.len());
+    for plane in whole.data.chunks_exact(whole.shape.plane()) {
+        for y in 0..h {
+            let row = &plane[place(y, top, whole_h) * whole_w..][..whole_w];
+            data.extend((0..w).map(|x| row[place(x, left, whole_w)]));
+        }
+    }
+    Picture { shape, data }
+}
+
 /// Pixels of an integer network, `[h][w][c]`: `round(255 v)`, clipped.
 ///
 /// Its input tensor is these minus 128 (scale 1/255, zero point −128).
@@ -140,6 +175,14 @@ mod tests {
             }
         }
         letterbox(&ramp(3000, 1), 4, 4);
+    }
+
+    #[test]
+    fn crop_takes_the_middle() {
+        let out = crop(&ramp(8, 4), 4, 4);
+        assert_eq!(out.data[..4], [2.0, 3.0, 4.0, 5.0]);
+        let tall = crop(&ramp(4, 4), 4, 8);
+        assert_eq!((tall.data[0], tall.data[7 * 4]), (0.0, 30.0), "rows repeat");
     }
 
     #[test]

@@ -112,28 +112,91 @@ impl Heads {
 }
 
 impl Head {
-    /// Objectness × class at a place; `output` is the head's tensor as Darknet holds it.
-    pub fn score(&self, output: &[f32], place: Place, class: usize) -> f32 {
-        let (objectness, probability) = match &self.kind {
-            HeadKind::Yolo(yolo) => {
-                let cells = self.shape.plane();
-                let base = place.anchor * (5 + yolo.classes) * cells + place.cell;
-                (output[base + 4 * cells], output[base + (5 + class) * cells])
-            }
+    /// Boxes of one cell.
+    pub fn anchors(&self) -> usize {
+        match &self.kind {
+            HeadKind::Yolo(yolo) => yolo.mask.len(),
+            HeadKind::Region(region) => region.anchors.len(),
+            HeadKind::Detection(detection) => detection.num,
+        }
+    }
+
+    /// Columns and rows of cells.
+    pub fn grid(&self) -> (usize, usize) {
+        match &self.kind {
+            HeadKind::Detection(detection) => (detection.side, detection.side),
+            HeadKind::Yolo(_) | HeadKind::Region(_) => (self.shape.w, self.shape.h),
+        }
+    }
+
+    /// Index of a box's value; `entry` counts x, y, w, h, objectness, classes.
+    fn index(&self, anchor: usize, cell: usize, entry: usize) -> usize {
+        match &self.kind {
+            HeadKind::Yolo(yolo) => (anchor * (5 + yolo.classes) + entry) * self.shape.plane() + cell,
             HeadKind::Region(region) => {
-                let size = region.coords + 1 + region.classes;
-                let base = (place.cell * region.anchors.len() + place.anchor) * size;
-                (output[base + region.coords], output[base + region.coords + 1 + class])
+                let entries = region.coords + 1 + region.classes;
+                // Coordinates beyond four (masks) stand between h and objectness.
+                let skipped = if entry < 4 { 0 } else { region.coords.saturating_sub(4) };
+                (cell * region.anchors.len() + anchor) * entries + entry + skipped
             }
             HeadKind::Detection(d) => {
                 let cells = d.side * d.side;
-                (
-                    output[cells * d.classes + place.cell * d.num + place.anchor],
-                    output[place.cell * d.classes + class],
-                )
+                match entry {
+                    0..4 => cells * (d.classes + d.num) + (cell * d.num + anchor) * 4 + entry,
+                    4 => cells * d.classes + cell * d.num + anchor,
+                    _ => cell * d.classes + entry - 5,
+                }
+            }
+        }
+    }
+
+    /// Probability that there is an object.
+    pub fn objectness(&self, output: &[f32], anchor: usize, cell: usize) -> f32 {
+        output[self.index(anchor, cell, 4)]
+    }
+
+    /// Probability of `class`, given that there is an object.
+    pub fn probability(&self, output: &[f32], anchor: usize, cell: usize, class: usize) -> f32 {
+        output[self.index(anchor, cell, 5 + class)]
+    }
+
+    /// Objectness × class at a place; `output` is the head's tensor as Darknet holds it.
+    pub fn score(&self, output: &[f32], place: Place, class: usize) -> f32 {
+        let Place { anchor, cell, .. } = place;
+        self.objectness(output, anchor, cell) * self.probability(output, anchor, cell, class)
+    }
+
+    /// The box, in shares of the network's input of shape `input`.
+    pub fn bbox(&self, input: Shape, output: &[f32], anchor: usize, cell: usize) -> BBox {
+        let raw = [0, 1, 2, 3].map(|entry| output[self.index(anchor, cell, entry)]);
+        let (columns, rows) = self.grid();
+        let centre = |raw: f32, place: usize, cells: usize| (place as f32 + raw) / cells as f32;
+        let exponential = |raw: f32, anchor: f32, unit: usize| {
+            (f64::from(raw).exp() * f64::from(anchor) / unit as f64) as f32
+        };
+        let (x, y, w, h) = match &self.kind {
+            HeadKind::Yolo(yolo) => {
+                let (anchor_w, anchor_h) = yolo.anchors[yolo.mask[anchor]];
+                let size = |raw: f32, anchor: f32, net: usize| {
+                    if yolo.new_coords {
+                        raw * raw * 4.0 * anchor / net as f32
+                    } else {
+                        exponential(raw, anchor, net)
+                    }
+                };
+                (raw[0], raw[1], size(raw[2], anchor_w, input.w), size(raw[3], anchor_h, input.h))
+            }
+            HeadKind::Region(region) => {
+                let (anchor_w, anchor_h) = region.anchors[anchor];
+                let (w, h) = (exponential(raw[2], anchor_w, columns), exponential(raw[3], anchor_h, rows));
+                (logistic(raw[0]), logistic(raw[1]), w, h)
+            }
+            HeadKind::Detection(d) => {
+                let size = |raw: f32| if d.sqrt { raw * raw } else { raw };
+                (raw[0], raw[1], size(raw[2]), size(raw[3]))
             }
         };
-        objectness * probability
+        BBox { x: centre(x, cell % columns, columns), y: centre(y, cell / columns, rows), w, h }
     }
 }
 
@@ -167,130 +230,33 @@ pub(super) fn candidates(heads: &Heads, outputs: &[Vec<f32>], frame: Frame, thre
     assert_eq!(outputs.len(), heads.heads.len(), "one tensor a head");
     let mut found = Vec::new();
     for (index, (head, output)) in heads.heads.iter().zip(outputs).enumerate() {
-        match &head.kind {
-            HeadKind::Yolo(yolo) => {
-                yolo_candidates(yolo, head.shape, heads.input, index, output, thresh, &mut found)
+        let (columns, rows) = head.grid();
+        // Only [yolo] drops a box by its objectness alone.
+        let gate = if matches!(head.kind, HeadKind::Yolo(_)) { thresh } else { f32::NEG_INFINITY };
+        for cell in 0..columns * rows {
+            for anchor in 0..head.anchors() {
+                let objectness = head.objectness(output, anchor, cell);
+                if objectness <= gate || objectness.is_nan() {
+                    continue;
+                }
+                let scores: Vec<(usize, f32)> = (0..heads.classes)
+                    .map(|class| (class, objectness * head.probability(output, anchor, cell, class)))
+                    .filter(|&(_, prob)| prob > thresh)
+                    .collect();
+                if !scores.is_empty() {
+                    let mut bbox = head.bbox(heads.input, output, anchor, cell);
+                    frame.to_picture(&mut bbox);
+                    found.push(Candidate {
+                        bbox,
+                        objectness,
+                        place: Place { head: index, anchor, cell },
+                        scores,
+                    });
+                }
             }
-            HeadKind::Region(region) => {
-                region_candidates(region, head.shape, index, output, thresh, &mut found)
-            }
-            HeadKind::Detection(d) => detection_candidates(d, index, output, thresh, &mut found),
         }
-    }
-    for candidate in &mut found {
-        frame.to_picture(&mut candidate.bbox);
     }
     found
-}
-
-fn yolo_candidates(
-    yolo: &graph::Yolo,
-    shape: Shape,
-    input: Shape,
-    head: usize,
-    output: &[f32],
-    thresh: f32,
-    found: &mut Vec<Candidate>,
-) {
-    let cells = shape.plane();
-    for cell in 0..cells {
-        for (anchor, &mask) in yolo.mask.iter().enumerate() {
-            let at = |entry: usize| output[(anchor * (5 + yolo.classes) + entry) * cells + cell];
-            let objectness = at(4);
-            if objectness <= thresh || objectness.is_nan() {
-                continue;
-            }
-            let (anchor_w, anchor_h) = yolo.anchors[mask];
-            let size = |raw: f32, anchor: f32, net: usize| {
-                if yolo.new_coords {
-                    raw * raw * 4.0 * anchor / net as f32
-                } else {
-                    (f64::from(raw).exp() * f64::from(anchor) / net as f64) as f32
-                }
-            };
-            let bbox = BBox {
-                x: ((cell % shape.w) as f32 + at(0)) / shape.w as f32,
-                y: ((cell / shape.w) as f32 + at(1)) / shape.h as f32,
-                w: size(at(2), anchor_w, input.w),
-                h: size(at(3), anchor_h, input.h),
-            };
-            let scores = (0..yolo.classes)
-                .map(|class| (class, objectness * at(5 + class)))
-                .filter(|&(_, prob)| prob > thresh)
-                .collect();
-            push(found, Candidate { bbox, objectness, place: Place { head, anchor, cell }, scores });
-        }
-    }
-}
-
-fn region_candidates(
-    region: &graph::Region,
-    shape: Shape,
-    head: usize,
-    output: &[f32],
-    thresh: f32,
-    found: &mut Vec<Candidate>,
-) {
-    let anchors = region.anchors.len();
-    let size = region.coords + 1 + region.classes;
-    for cell in 0..shape.plane() {
-        for (anchor, &(anchor_w, anchor_h)) in region.anchors.iter().enumerate() {
-            let entry = &output[(cell * anchors + anchor) * size..][..size];
-            let objectness = entry[region.coords];
-            let bbox = BBox {
-                x: ((cell % shape.w) as f32 + logistic(entry[0])) / shape.w as f32,
-                y: ((cell / shape.w) as f32 + logistic(entry[1])) / shape.h as f32,
-                w: (f64::from(entry[2]).exp() * f64::from(anchor_w) / shape.w as f64) as f32,
-                h: (f64::from(entry[3]).exp() * f64::from(anchor_h) / shape.h as f64) as f32,
-            };
-            let scores = entry[region.coords + 1..]
-                .iter()
-                .enumerate()
-                .map(|(class, probability)| (class, objectness * probability))
-                .filter(|&(_, prob)| prob > thresh)
-                .collect();
-            push(found, Candidate { bbox, objectness, place: Place { head, anchor, cell }, scores });
-        }
-    }
-}
-
-fn detection_candidates(
-    d: &graph::Detection,
-    head: usize,
-    output: &[f32],
-    thresh: f32,
-    found: &mut Vec<Candidate>,
-) {
-    let cells = d.side * d.side;
-    let side = d.side as f32;
-    let size = |raw: f32| if d.sqrt { raw * raw } else { raw };
-    for cell in 0..cells {
-        for anchor in 0..d.num {
-            let slot = cell * d.num + anchor;
-            let objectness = output[cells * d.classes + slot];
-            let raw = &output[cells * (d.classes + d.num) + slot * 4..][..4];
-            let bbox = BBox {
-                x: (raw[0] + (cell % d.side) as f32) / side,
-                y: (raw[1] + (cell / d.side) as f32) / side,
-                w: size(raw[2]),
-                h: size(raw[3]),
-            };
-            let scores = output[cell * d.classes..][..d.classes]
-                .iter()
-                .enumerate()
-                .map(|(class, probability)| (class, objectness * probability))
-                .filter(|&(_, prob)| prob > thresh)
-                .collect();
-            push(found, Candidate { bbox, objectness, place: Place { head, anchor, cell }, scores });
-        }
-    }
-}
-
-/// Keeps a candidate that has a class over the threshold.
-fn push(found: &mut Vec<Candidate>, candidate: Candidate) {
-    if !candidate.scores.is_empty() {
-        found.push(candidate);
-    }
 }
 
 /// Darknet's logistic, in double precision inside.
@@ -303,7 +269,7 @@ impl Frame {
     pub fn to_picture(&self, bbox: &mut BBox) {
         let along = |centre: &mut f32, length: &mut f32, net: usize, inner: usize| {
             let ratio = inner as f32 / net as f32;
-            let margin = f64::from((net - inner) as f32) / 2.0 / net as f64;
+            let margin = (net - inner) as f64 / 2.0 / net as f64;
             *centre = ((f64::from(*centre) - margin) / f64::from(ratio)) as f32;
             *length *= 1.0 / ratio;
         };

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::{Detection, Heads, decode};
 use crate::Result;
-use crate::data::{Dataset, Frame};
+use crate::data::{Dataset, Fit, Frame};
 use crate::graph::Shape;
 use crate::progress::Progress;
 
@@ -16,12 +16,24 @@ pub trait Detector: Sync {
     /// Pictures keep their proportions (`letter_box=1`).
     fn letter_box(&self) -> bool;
 
+    /// How pictures are brought to the input's size; a classifier takes their middle.
+    fn fit(&self) -> Fit {
+        match (self.layout().heads.is_empty(), self.letter_box()) {
+            (true, _) => Fit::Crop,
+            (false, true) => Fit::Letterbox,
+            (false, false) => Fit::Stretch,
+        }
+    }
+
     /// The heads in the order of [`Detector::heads`]; none for a classifier.
     fn layout(&self) -> &Heads;
 
     /// Output of every head as Darknet's layer leaves it (see [`decode`]); of a classifier the
     /// last layer's output alone.
     fn heads(&self, input: &[f32]) -> Vec<Vec<f32>>;
+
+    /// The tensor that every head reads, `[c][h][w]`; of a classifier what its softmax reads.
+    fn head_inputs(&self, input: &[f32]) -> Vec<Vec<f32>>;
 
     /// Objects over `thresh` after suppression at `nms`, best order first as Darknet has it.
     ///
@@ -58,7 +70,7 @@ fn map_pictures<T: Send>(
     (0..dataset.len())
         .into_par_iter()
         .map(|index| {
-            let sample = dataset.sample(index, detector.input(), detector.letter_box())?;
+            let sample = dataset.sample(index, detector.input(), detector.fit())?;
             let result = run(&sample.input, sample.frame);
             progress.advance(1);
             Ok(result)

@@ -1,23 +1,28 @@
 //! What a network finds and how good that is: decoding, suppression, mAP, agreement, losses.
 
+mod agreement;
 mod bbox;
 mod bootstrap;
 mod decode;
 mod detector;
+#[cfg(test)]
+mod golden;
+mod loss;
 mod map;
 mod nms;
+mod topk;
 
+pub use agreement::{ScoreShift, Sqnr, agreement, as_truths, head_sqnr, score_shift};
 pub use bbox::BBox;
 pub use bootstrap::{Interval, bootstrap_map, bootstrap_mean, bootstrap_paired_map};
 pub use decode::{Candidate, Detection, Head, HeadKind, Heads, Place, decode};
 pub use detector::{Detector, detect_all, heads_all};
+pub use loss::{LossTerms, cross_entropy, detection_loss};
 pub use map::{ClassResult, MapOptions, MeanAp, mean_ap};
 pub use nms::suppress;
+pub use topk::{label_of_path, top_k, top_k_hits};
 
 /// Threshold on objectness and on objectness × class at which Darknet measures mAP.
 pub const MAP_THRESH: f32 = 0.005;
 /// Threshold of non-maximum suppression that Darknet uses everywhere.
 pub const NMS_THRESH: f32 = 0.45;
-
-#[cfg(test)]
-mod golden;
