@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use secateur::frontend::darknet::{self, Cfg};
-use secateur::graph::{Graph, Shape};
-use secateur::testing::data_dir;
+use secateur::graph::{
+    Graph, LayerCost, LayerWeights, Op, Shape, Source, dump, layer_cost, verify, verify_weights,
+};
+use secateur::testing::{RandomOptions, data_dir, random_network};
 
 fn models() -> Vec<PathBuf> {
     let Some(data) = data_dir() else { return Vec::new() };
@@ -55,6 +57,119 @@ fn shapes_are_those_of_darknet_in_all_golden_sets() {
         sets += 1;
     }
     assert_eq!(sets, 12);
+}
+
+/// Reads a cfg's text back, without the lines, which move when options are added.
+fn reread(text: &[u8]) -> Graph {
+    let mut graph = Cfg::parse(Path::new("again.cfg"), text)
+        .and_then(|cfg| darknet::build_graph(&cfg))
+        .unwrap_or_else(|error| panic!("{error:?}\n{}", String::from_utf8_lossy(text)));
+    graph.nodes.iter_mut().for_each(|node| node.line = 0);
+    graph
+}
+
+#[test]
+fn random_networks_survive_writing_and_reading() {
+    for seed in 0..3000 {
+        let options =
+            RandomOptions { rare: seed % 2 == 0, classifier: seed % 5 == 0, ..RandomOptions::default() };
+        let (text, graph, weights) = random_network(seed, &options);
+        verify(&graph).unwrap_or_else(|error| panic!("seed {seed}: {error:?}"));
+        verify_weights(&graph, &weights).unwrap_or_else(|error| panic!("seed {seed}: {error:?}"));
+        let bytes = darknet::write_weights(&graph, &weights);
+        let again = darknet::read_weights(&graph, Path::new("again.weights"), &bytes).expect("its own bytes");
+        assert!(again == weights, "seed {seed}");
+        let cfg = Cfg::parse(Path::new("random.cfg"), text.as_bytes()).expect("was read before");
+        assert_eq!(darknet::apply(&cfg, &graph).to_bytes(), text.as_bytes(), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_changed_graph_is_what_its_cfg_says() {
+    let mut changed = 0;
+    for seed in 0..1000 {
+        let options =
+            RandomOptions { rare: seed % 2 == 0, classifier: seed % 5 == 0, ..RandomOptions::default() };
+        let (text, mut graph, mut weights) = random_network(seed, &options);
+        let cfg = Cfg::parse(Path::new("random.cfg"), text.as_bytes()).expect("was read before");
+        let consumers = graph.consumers();
+        for layer in 0..graph.nodes.len() {
+            // A convolution that only plain ones read can change its width without touching more.
+            let is_plain =
+                |layer: usize| matches!(&graph.nodes[layer].op, Op::Conv(conv) if conv.groups == 1);
+            let is_free = is_plain(layer)
+                && !consumers[layer].is_empty()
+                && consumers[layer].iter().all(|&n| is_plain(n));
+            let node = &mut graph.nodes[layer];
+            match &mut node.op {
+                Op::Conv(conv) => {
+                    conv.batch_norm = seed % 3 == 0;
+                    if is_free {
+                        conv.filters += 1 + layer;
+                        node.shape.c = conv.filters;
+                        changed += 1;
+                    }
+                }
+                Op::Connected(connected) => connected.batch_norm = seed % 3 == 0,
+                _ => {}
+            }
+            node.line = 0;
+        }
+        verify(&graph).unwrap_or_else(|error| panic!("seed {seed}: {error:?}"));
+        assert_eq!(dump(&reread(&darknet::apply(&cfg, &graph).to_bytes())), dump(&graph), "seed {seed}");
+        assert!(reread(&darknet::apply(&cfg, &graph).to_bytes()) == graph, "seed {seed}");
+        weights.layers.pop();
+        verify_weights(&graph, &weights).expect_err("a layer is missing");
+    }
+    assert!(changed > 500, "{changed}");
+}
+
+#[test]
+fn the_verifier_sees_every_broken_invariant() {
+    let (_, good, weights) = random_network(7, &RandomOptions::default());
+    let broken = |change: &dyn Fn(&mut Graph)| {
+        let mut graph = good.clone();
+        change(&mut graph);
+        verify(&graph).expect_err("broken")
+    };
+    let last = good.nodes.len() - 1;
+    broken(&|graph| graph.nodes.clear());
+    broken(&|graph| graph.input.h = 0);
+    assert_eq!(broken(&|graph| graph.nodes[last].inputs = vec![Source::Layer(last)]).at_layer(), Some(last));
+    assert_eq!(broken(&|graph| graph.nodes[1].inputs = vec![Source::Layer(last)]).at_layer(), Some(1));
+    assert_eq!(broken(&|graph| graph.nodes[last].inputs.clear()).at_layer(), Some(last));
+    assert_eq!(broken(&|graph| graph.nodes[0].shape.c += 1).at_layer(), Some(0));
+    let parameter = broken(&|graph| {
+        if let Op::Conv(conv) = &mut graph.nodes[0].op {
+            conv.size = 0;
+        }
+    });
+    assert_eq!(parameter.at_layer(), Some(0));
+    let mask = broken(&|graph| {
+        if let Op::Yolo(yolo) = &mut graph.nodes[last].op {
+            yolo.mask[0] = 99;
+        }
+    });
+    assert_eq!(mask.at_layer(), Some(last));
+    let changes: [fn(&mut LayerWeights); 2] = [|layer| layer.bias.push(0.0), |layer| layer.weights.clear()];
+    for change in changes {
+        let mut weights = weights.clone();
+        change(&mut weights.layers[0]);
+        assert_eq!(verify_weights(&good, &weights).expect_err("broken").at_layer(), Some(0));
+    }
+}
+
+/// `layer 104, ops:1595576320` is what the closed pruner prints for YOLOv3-VOC at 416 × 416.
+#[test]
+fn costs_are_those_of_the_closed_pruner() {
+    let text = "[net]\nwidth=52\nheight=52\nchannels=128\n[convolutional]\nbatch_normalize=1\nfilters=256\n\
+        size=3\npad=1\nactivation=leaky\n[avgpool]\n[connected]\noutput=10\n[batchnorm]\n";
+    let graph = reread(text.as_bytes());
+    let conv = layer_cost(&graph, 0);
+    assert_eq!(conv, LayerCost { macs: 797_442_048, ops: 1_595_576_320, params: 256 * 128 * 9 + 256 });
+    assert_eq!(layer_cost(&graph, 1), LayerCost::default());
+    assert_eq!(layer_cost(&graph, 2), LayerCost { macs: 2560, ops: 5130, params: 2570 });
+    assert_eq!(layer_cost(&graph, 3), LayerCost { macs: 0, ops: 0, params: 20 });
 }
 
 fn graph_of(path: &Path) -> Graph {

@@ -365,3 +365,103 @@ pub(super) fn clip(text: &str) -> String {
     }
     shown
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(text: &str) -> Cfg {
+        Cfg::parse(Path::new("test.cfg"), text.as_bytes()).unwrap()
+    }
+
+    const ODD: &str = "# head \u{e9}\r\n ; second\n\n [ net ]\r\n wid th = 3 2 # wide\nheight=32\n\tchannels\t=3;c\r\n\
+        mosaic=\nmosaic=1\nunknown = x, y ,z\nsteps=1,2\n\n[convolutional]\nfilters=8\nfilters=16\n[dropout]";
+
+    #[test]
+    fn blanks_comments_duplicates_and_empty_values_are_read_as_darknet_does() {
+        let cfg = parse(ODD);
+        let net = cfg.net();
+        assert_eq!(net.name, "net");
+        assert_eq!(net.get("width"), Some("32"));
+        assert_eq!(net.entry("width").unwrap().comment, "#wide");
+        assert_eq!(net.entry("channels").unwrap().comment, ";c");
+        assert_eq!(net.get("mosaic"), Some("1"));
+        assert_eq!(net.get("unknown"), Some("x,y,z"));
+        assert_eq!(cfg.get(0, "filters"), Some("8"));
+        assert_eq!(cfg.layers()[0].line, 13);
+        assert_eq!(cfg.layers().len(), 2);
+        assert_eq!(cfg.get(2, "filters"), None);
+    }
+
+    #[test]
+    fn comments_may_hold_any_bytes() {
+        let bytes = b"[net]\n# \xB2\xE2\xCA\xD4\nwidth=8 # \xFF\n";
+        let cfg = Cfg::parse(Path::new("gbk.cfg"), bytes).unwrap();
+        assert_eq!(cfg.net().get("width"), Some("8"));
+        assert_eq!(cfg.to_bytes(), bytes);
+    }
+
+    #[test]
+    fn setting_touches_nothing_else() {
+        let mut cfg = parse(ODD);
+        assert_eq!(cfg.to_bytes(), ODD.as_bytes());
+        cfg.set(0, "filters", 8);
+        assert_eq!(cfg.to_bytes(), ODD.as_bytes());
+        cfg.set(0, "filters", 7);
+        cfg.set(0, "filters", 12);
+        cfg.set_net("width", 64);
+        cfg.set_net("channels", 1);
+        let expected =
+            ODD.replace("filters=8", "filters=12").replace("3 2 # wide", "64 # wide").replace("=3;c", "=1;c");
+        assert_eq!(String::from_utf8(cfg.to_bytes()).unwrap(), expected);
+    }
+
+    #[test]
+    fn new_options_follow_the_last_one_and_its_line_ends() {
+        let mut cfg = parse("[net]\r\nwidth=8\r\n\r\n# about it\r\n[route]\r\nlayers=-1\r\n\r\n[dropout]");
+        cfg.set(0, "groups", 2);
+        cfg.set(0, "group_id", 1);
+        cfg.set(0, "groups", 4);
+        cfg.set(1, "probability", 0.5);
+        let expected = "[net]\r\nwidth=8\r\n\r\n# about it\r\n[route]\r\nlayers=-1\r\ngroups=4\r\ngroup_id=1\r\n\r\n\
+            [dropout]\nprobability=0.5";
+        assert_eq!(String::from_utf8(cfg.to_bytes()).unwrap(), expected);
+        assert_eq!(parse(expected).get(0, "groups"), cfg.get(0, "groups"));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_read_is_written_back(text in "(\\[net\\]\n)?([ \t#;=,a-z0-9\\[\\]\r\n.\u{e9}-]|\\[[a-z ]{1,9}\\]\n|[a-z]{1,6} ?= ?[0-9,]{0,4}[#;\r]?\n){0,60}") {
+            if let Ok(cfg) = Cfg::parse(Path::new("any.cfg"), text.as_bytes()) {
+                prop_assert_eq!(cfg.to_bytes(), text.as_bytes());
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Cfg::parse(Path::new("any.cfg"), &bytes).map_err(|error| format!("{error:?}"));
+        }
+
+        #[test]
+        fn what_is_set_is_read_back(
+            edits in proptest::collection::vec((0usize..4, 0usize..4, 0u16..100), 0..12),
+            crlf: bool,
+        ) {
+            let text = "[net]\nwidth = 8 # w\n\n[route]\nlayers=-1\n# x\n[conv]\n\n[dropout]\na=1\n  b=2;";
+            let text = if crlf { text.replace('\n', "\r\n") } else { text.to_owned() };
+            let mut cfg = parse(&text);
+            for &(section, key, value) in &edits {
+                cfg.set_in(section, ["width", "a", "b", "c"][key], value.to_string());
+            }
+            let again = Cfg::parse(Path::new("again.cfg"), &cfg.to_bytes()).unwrap();
+            for (old, new) in cfg.sections.iter().zip(&again.sections) {
+                for key in ["width", "layers", "a", "b", "c"] {
+                    prop_assert_eq!(old.get(key), new.get(key), "{} in {:?}", key, again.to_bytes());
+                }
+            }
+            prop_assert_eq!(cfg.sections.len(), again.sections.len());
+        }
+    }
+}
