@@ -5,6 +5,9 @@ use std::path::Path;
 
 use crate::{Error, Result};
 
+/// What the names of files begin with that are being written.
+pub const TEMPORARY_PREFIX: &str = ".secateur-";
+
 /// Reads a whole file; larger than `limit` bytes is an error before anything is allocated.
 pub fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let size = std::fs::metadata(path).map_err(|e| Error::io("read", path, &e))?.len();
@@ -36,7 +39,7 @@ pub fn write_atomic(path: &Path, fill: impl FnOnce(&mut dyn Write) -> std::io::R
     let fail = |e: std::io::Error| Error::io("write", path, &e);
     std::fs::create_dir_all(folder).map_err(fail)?;
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".secateur-");
+    builder.prefix(TEMPORARY_PREFIX);
     #[cfg(unix)]
     {
         // A temporary file is private by default; the result is an ordinary file.

@@ -1,10 +1,182 @@
-use secateur::Result;
+//! `build`: a recipe becomes a row of ordinary commands, each reused where nothing changed.
 
-use super::Global;
+use std::path::{Path, PathBuf};
 
+use clap::Parser;
+use secateur::{Error, Result, data};
+
+use super::recipe::{HowMuch, Prune, Recipe};
+use super::steps::{Step, Word, Workspace};
+use super::{Cli, Global};
+
+/// Do everything that a recipe says, reusing finished steps.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+#[command(after_help = "Examples:
+  secateur build configs/recipes/yolo-fastest-1.1.toml
+  secateur build my.toml --dry-run
 
-pub(crate) fn run(_args: Args, _global: &Global) -> Result<()> {
-    Err(secateur::Error::new("not built yet"))
+Kill it at any time: the same command goes on where it was and ends with the same bytes.
+docs/recipe.md describes the format.")]
+pub(crate) struct Args {
+    /// The recipe (TOML).
+    recipe: PathBuf,
+    /// Print the commands; run none.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
+    let recipe = Recipe::load(&args.recipe)?;
+    let steps = Plan::new(&recipe)?.steps;
+    if args.dry_run {
+        for step in &steps {
+            println!("secateur {}", step.command(&recipe.workspace).join(" "));
+        }
+        return Ok(());
+    }
+    let mut workspace = Workspace::open(&recipe.workspace)?;
+    for step in &steps {
+        workspace.run(step, |command| execute(command, global))?;
+    }
+    Ok(())
+}
+
+/// Runs one step's command in this process.
+fn execute(command: &[String], global: &Global) -> Result<()> {
+    let words = std::iter::once("secateur").chain(command.iter().map(String::as_str));
+    let cli = Cli::try_parse_from(words).map_err(|e| Error::new(format!("a step cannot be started: {e}")))?;
+    cli.command.run(&Global { seed: cli.global.seed, ..global.clone() })
+}
+
+/// The steps of a recipe, in their order.
+struct Plan<'a> {
+    recipe: &'a Recipe,
+    /// Pictures and labels of both lists.
+    train: Vec<PathBuf>,
+    val: Vec<PathBuf>,
+    steps: Vec<Step>,
+}
+
+impl<'a> Plan<'a> {
+    fn new(recipe: &'a Recipe) -> Result<Self> {
+        let (train, val) = (content_of(&recipe.train)?, content_of(&recipe.val)?);
+        let mut plan = Self { recipe, train, val, steps: Vec::new() };
+        let (mut cfg, mut weights) = (Word::Input(recipe.cfg.clone()), Word::Input(recipe.weights.clone()));
+        if let Some(prune) = &recipe.prune {
+            plan.ana(prune);
+            plan.prune(prune);
+            plan.transform();
+            cfg = plan.result("pruned.cfg");
+            weights = plan.result("pruned.weights");
+        }
+        plan.quantize(cfg, weights);
+        plan.compile();
+        Ok(plan)
+    }
+
+    fn ana(&mut self, prune: &Prune) {
+        let recipe = self.recipe;
+        let mut words = vec![text("ana"), file(&recipe.cfg), file(&recipe.weights)];
+        words.extend([text("--list"), file(&recipe.train), text("--names"), file(&recipe.names)]);
+        words.extend(option("--metric", prune.metric.as_deref()));
+        words.extend(option("--criterion", prune.criterion.as_deref()));
+        words
+            .extend(option("--ignore", (!prune.ignore.is_empty()).then(|| joined(&prune.ignore)).as_deref()));
+        words.extend([text("--seed"), text(recipe.seed), text("-o"), Word::Output("ana.json")]);
+        self.steps.push(Step { name: "ana", words, also_reads: self.train.clone(), also_writes: vec![] });
+    }
+
+    fn prune(&mut self, prune: &Prune) {
+        let recipe = self.recipe;
+        let mut words = vec![text("prune"), file(&recipe.cfg), file(&recipe.weights)];
+        words.extend([text("--ana"), self.result("ana.json")]);
+        words.extend([text("--list"), file(&recipe.val), text("--names"), file(&recipe.names)]);
+        words.extend(match prune.how_much {
+            HowMuch::Threshold(threshold) => [text("--threshold"), text(threshold)],
+            HowMuch::Rate(rate) => [text("--rate"), text(rate)],
+        });
+        for (layer, threshold) in &prune.layers {
+            words.extend([text("--layer-threshold"), text(format!("{layer}={threshold}"))]);
+        }
+        words.extend(option("--budget", prune.budget));
+        words.extend(option("--kernel-batch", prune.kernel_batch));
+        words.extend([text("--seed"), text(recipe.seed)]);
+        words.extend([
+            text("--masks"),
+            Word::Output("masks.json"),
+            text("-o"),
+            Word::Output("weights.prune"),
+        ]);
+        self.steps.push(Step { name: "prune", words, also_reads: self.val.clone(), also_writes: vec![] });
+    }
+
+    fn transform(&mut self) {
+        let words = vec![
+            text("transform"),
+            file(&self.recipe.cfg),
+            self.result("weights.prune"),
+            text("--masks"),
+            self.result("masks.json"),
+            text("--out-cfg"),
+            Word::Output("pruned.cfg"),
+            text("--out-weights"),
+            Word::Output("pruned.weights"),
+        ];
+        self.steps.push(Step { name: "transform", words, also_reads: vec![], also_writes: vec![] });
+    }
+
+    fn quantize(&mut self, cfg: Word, weights: Word) {
+        let recipe = self.recipe;
+        let mut words = vec![text("quantize"), cfg, weights];
+        words.extend([text("--list"), file(&recipe.train), text("--names"), file(&recipe.names)]);
+        words.extend([text("--seed"), text(recipe.seed), text("-o"), Word::Output("model.int8")]);
+        self.steps.push(Step {
+            name: "quantize",
+            words,
+            also_reads: self.train.clone(),
+            also_writes: vec![],
+        });
+    }
+
+    fn compile(&mut self) {
+        let words = vec![
+            text("compile"),
+            self.result("model.int8"),
+            text("--target"),
+            text(&self.recipe.target),
+            text("-o"),
+            Word::Output("model.sct"),
+        ];
+        let also_writes = vec!["model.sct.json"];
+        self.steps.push(Step { name: "compile", words, also_reads: vec![], also_writes });
+    }
+
+    /// A result of an earlier step, as input.
+    fn result(&self, name: &str) -> Word {
+        Word::Input(self.recipe.workspace.join(name))
+    }
+}
+
+/// The pictures of a list, and their labels where they have some.
+fn content_of(list: &Path) -> Result<Vec<PathBuf>> {
+    let pictures = data::read_list(list)?;
+    let labels: Vec<_> = pictures.iter().map(|p| data::label_path(p)).filter(|p| p.is_file()).collect();
+    Ok([pictures, labels].concat())
+}
+
+fn text(value: impl ToString) -> Word {
+    Word::Text(value.to_string())
+}
+
+fn file(path: &Path) -> Word {
+    Word::Input(path.to_owned())
+}
+
+/// A flag and its value, where there is one.
+fn option(flag: &str, value: Option<impl ToString>) -> impl Iterator<Item = Word> {
+    value.into_iter().flat_map(move |value| [text(flag), text(value)])
+}
+
+fn joined(numbers: &[usize]) -> String {
+    numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }

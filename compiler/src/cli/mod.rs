@@ -102,21 +102,27 @@ impl Cli {
                 .build_global()
                 .map_err(|e| Error::new(format!("cannot start {threads} threads: {e}")))?;
         }
-        match self.command {
-            Command::Info(args) => info::run(args, &global),
-            Command::Stat(args) => stat::run(args, &global),
-            Command::Map(args) => map::run(args, &global),
-            Command::Detect(args) => detect::run(args, &global),
-            Command::Dump(args) => dump::run(args, &global),
-            Command::Ana(args) => ana::run(args, &global),
-            Command::Prune(args) => prune::run(args, &global),
-            Command::Transform(args) => transform::run(args, &global),
-            Command::Quantize(args) => quantize::run(args, &global),
-            Command::Compile(args) => compile::run(args, &global),
-            Command::Run(args) => run::run(args, &global),
-            Command::Build(args) => build::run(args, &global),
-            Command::Models(args) => models::run(args, &global),
-            Command::Completions(args) => completions::run(args, &global),
+        self.command.run(&global)
+    }
+}
+
+impl Command {
+    fn run(self, global: &Global) -> Result<()> {
+        match self {
+            Command::Info(args) => info::run(args, global),
+            Command::Stat(args) => stat::run(args, global),
+            Command::Map(args) => map::run(args, global),
+            Command::Detect(args) => detect::run(args, global),
+            Command::Dump(args) => dump::run(args, global),
+            Command::Ana(args) => ana::run(args, global),
+            Command::Prune(args) => prune::run(args, global),
+            Command::Transform(args) => transform::run(args, global),
+            Command::Quantize(args) => quantize::run(args, global),
+            Command::Compile(args) => compile::run(args, global),
+            Command::Run(args) => run::run(args, global),
+            Command::Build(args) => build::run(args, global),
+            Command::Models(args) => models::run(args, global),
+            Command::Completions(args) => completions::run(args, global),
         }
     }
 }

@@ -28,6 +28,26 @@ pub(crate) struct Step {
     pub(crate) words: Vec<Word>,
     /// Files that the step reads without their standing on its command line (pictures of a list).
     pub(crate) also_reads: Vec<PathBuf>,
+    /// Files that the step writes beside those on its command line, named relative to the workspace.
+    pub(crate) also_writes: Vec<&'static str>,
+}
+
+impl Step {
+    /// The command line as a shell would read it, without the program's name; results lie in `folder`.
+    pub(crate) fn command(&self, folder: &Path) -> Vec<String> {
+        let text = |word: &Word| match word {
+            Word::Text(text) => text.clone(),
+            Word::Input(path) => path.display().to_string(),
+            Word::Output(name) => folder.join(name).display().to_string(),
+        };
+        self.words.iter().map(text).collect()
+    }
+
+    fn outputs(&self) -> impl Iterator<Item = &'static str> {
+        let named =
+            self.words.iter().filter_map(|w| if let Word::Output(name) = w { Some(*name) } else { None });
+        named.chain(self.also_writes.iter().copied())
+    }
 }
 
 /// What a finished step leaves behind in `.steps/NAME.json`.
@@ -69,25 +89,11 @@ impl Workspace {
             }
             Err(TryLockError::Error(e)) => return Err(Error::io("lock", &path, &e)),
         }
+        remove_leftovers(folder);
         // Another build of the tool may compute other results under the same version number.
         let exe =
             std::env::current_exe().map_err(|e| Error::new(format!("cannot find the own program: {e}")))?;
         Ok(Self { folder: folder.to_owned(), tool: hash_file(&exe)?, hashes: HashMap::new(), _lock: lock })
-    }
-
-    /// Path of a result.
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
-    }
-
-    /// The step's command line as a shell would read it, without the program's name.
-    pub(crate) fn command(&self, step: &Step) -> Vec<String> {
-        let text = |word: &Word| match word {
-            Word::Text(text) => text.clone(),
-            Word::Input(path) => path.display().to_string(),
-            Word::Output(name) => self.path(name).display().to_string(),
-        };
-        step.words.iter().map(text).collect()
     }
 
     /// Runs `work` unless the same step was finished before and its outputs are untouched.
@@ -98,17 +104,15 @@ impl Workspace {
             eprintln!("{:<10} reused", step.name);
             return Ok(Outcome::Reused);
         }
-        let command = self.command(step);
+        let command = step.command(&self.folder);
         eprintln!("{:<10} secateur {}", step.name, command.join(" "));
         let started = Instant::now();
         work(&command)?;
         let mut outputs = Vec::new();
-        for word in &step.words {
-            if let Word::Output(name) = word {
-                let path = self.path(name);
-                self.hashes.remove(&path);
-                outputs.push(self.hash(&path)?);
-            }
+        for name in step.outputs() {
+            let path = self.folder.join(name);
+            self.hashes.remove(&path);
+            outputs.push(self.hash(&path)?);
         }
         let json = serde_json::to_vec_pretty(&Stamp { key, outputs })
             .map_err(|e| Error::new(format!("cannot write a stamp: {e}")))?;
@@ -120,12 +124,10 @@ impl Workspace {
     fn is_fresh(&mut self, step: &Step, stamp: &Path, key: &str) -> bool {
         let Ok(bytes) = std::fs::read(stamp) else { return false };
         let Ok(stamp) = serde_json::from_slice::<Stamp>(&bytes) else { return false };
-        let names: Vec<_> =
-            step.words.iter().filter_map(|w| if let Word::Output(n) = w { Some(*n) } else { None }).collect();
         stamp.key == key
-            && stamp.outputs.len() == names.len()
-            && names.iter().zip(&stamp.outputs).all(|(name, expected)| {
-                let path = self.path(name);
+            && stamp.outputs.len() == step.outputs().count()
+            && step.outputs().zip(&stamp.outputs).all(|(name, expected)| {
+                let path = self.folder.join(name);
                 self.hash(&path).is_ok_and(|found| found == *expected)
             })
     }
@@ -148,6 +150,9 @@ impl Workspace {
         for path in &step.also_reads {
             part("also", &self.hash(path)?);
         }
+        for name in &step.also_writes {
+            part("also output", name);
+        }
         Ok(hex::encode(key.finalize()))
     }
 
@@ -158,6 +163,16 @@ impl Workspace {
         let hash = hash_file(path)?;
         self.hashes.insert(path.to_owned(), hash.clone());
         Ok(hash)
+    }
+}
+
+/// Removes what a killed build was writing; nobody else writes here while the folder is locked.
+fn remove_leftovers(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(files::TEMPORARY_PREFIX) {
+            // What cannot be removed does no harm.
+            let _ = std::fs::remove_file(entry.path());
+        }
     }
 }
 
@@ -183,6 +198,7 @@ mod tests {
             name: "copy",
             words: vec![Word::Text(flag.to_owned()), Word::Input(input.to_owned()), Word::Output("copy")],
             also_reads: Vec::new(),
+            also_writes: Vec::new(),
         }
     }
 

@@ -1,0 +1,163 @@
+//! `build`: the whole pipeline from a recipe, with finished steps reused.
+
+use std::path::Path;
+
+use predicates::prelude::*;
+use predicates::str::contains;
+use secateur_tests::{secateur, secateur_path, tiny_project};
+
+const RECIPE: &str = r#"workspace = "out"
+
+[model]
+cfg = "net.cfg"
+weights = "net.weights"
+names = "names"
+
+[data]
+train = "list.txt"
+val = "list.txt"
+
+[prune]
+metric = "dp"
+rate = 0.2
+
+[detect]
+pictures = ["pictures/0.png", "pictures/1.png"]
+thresh = 0.1
+"#;
+
+const STEPS: [&str; 5] = ["ana", "prune", "transform", "quantize", "compile"];
+
+fn project(recipe: &str) -> tempfile::TempDir {
+    let folder = tiny_project();
+    std::fs::write(folder.path().join("recipe.toml"), recipe).unwrap();
+    folder
+}
+
+/// Builds, and tells which steps ran and which were reused.
+fn build(folder: &Path, arguments: &[&str]) -> (Vec<String>, Vec<String>) {
+    let output =
+        secateur().current_dir(folder).args(["build", "recipe.toml"]).args(arguments).output().unwrap();
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{log}");
+    let named = |says: &str| -> Vec<String> {
+        let lines = log.lines().filter_map(|line| line.strip_suffix(says));
+        lines.map(|line| line.trim().to_owned()).collect()
+    };
+    let ran = STEPS
+        .iter()
+        .filter(|step| log.lines().any(|l| l.starts_with(&format!("{step} ")) && l.contains("done in")));
+    (ran.map(|step| (*step).to_owned()).collect(), named(" reused"))
+}
+
+/// Everything under `folder` but the stamps, by relative path.
+fn results(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    let mut open = vec![folder.to_owned()];
+    while let Some(next) = open.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if !path.components().any(|c| c.as_os_str() == ".steps") {
+                let name = path.strip_prefix(folder).unwrap().display().to_string();
+                found.push((name, std::fs::read(&path).unwrap()));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn a_recipe_makes_an_artefact_and_unchanged_steps_are_reused() {
+    let project = project(RECIPE);
+    let path = project.path();
+    assert_eq!(build(path, &[]), (STEPS.map(String::from).to_vec(), vec![]));
+    let first = results(&path.join("out"));
+    for file in ["model.sct", "pruned.cfg", "pruned.weights", "detections/0.png", "detections/1.png"] {
+        assert!(first.iter().any(|(name, bytes)| name == file && !bytes.is_empty()), "{file} is missing");
+    }
+    assert_eq!(build(path, &[]), (vec![], STEPS.map(String::from).to_vec()));
+    assert_eq!(results(&path.join("out")), first);
+
+    // A later option runs again what depends on it, and nothing before.
+    let recipe = RECIPE.to_owned() + "\n[quantize]\nranges = \"min-max\"\n";
+    std::fs::write(path.join("recipe.toml"), recipe).unwrap();
+    let (ran, reused) = build(path, &[]);
+    assert_eq!(ran, ["quantize", "compile"]);
+    assert_eq!(reused, ["ana", "prune", "transform"]);
+    assert_ne!(results(&path.join("out")), first);
+
+    // A changed picture runs everything again.
+    std::fs::copy(path.join("pictures/0.png"), path.join("pictures/4.png")).unwrap();
+    assert_eq!(build(path, &[]).0, STEPS);
+}
+
+#[test]
+fn results_do_not_depend_on_threads_or_place() {
+    let (one, two) = (project(RECIPE), project(RECIPE));
+    build(one.path(), &["--threads", "1"]);
+    build(two.path(), &["--threads", "2"]);
+    assert_eq!(results(&one.path().join("out")), results(&two.path().join("out")));
+}
+
+#[test]
+fn without_pruning_the_network_stays_whole() {
+    let start = RECIPE.find("[prune]").unwrap();
+    let end = RECIPE.find("[detect]").unwrap();
+    let project = project(&(RECIPE[..start].to_owned() + &RECIPE[end..]));
+    assert_eq!(build(project.path(), &[]).0, ["quantize", "compile"]);
+    assert!(!project.path().join("out/pruned.cfg").exists());
+}
+
+#[test]
+fn dry_run_prints_the_commands_and_runs_none() {
+    let project = project(RECIPE);
+    let mut command = secateur();
+    command.current_dir(project.path()).args(["build", "recipe.toml", "--dry-run"]);
+    let mut all = contains("secateur ana").boxed();
+    for step in &STEPS[1..] {
+        all = all.and(contains(format!("secateur {step}"))).boxed();
+    }
+    command.assert().success().stdout(all);
+    assert!(!project.path().join("out/model.sct").exists());
+}
+
+#[test]
+fn a_wrong_recipe_is_refused_at_its_line_before_any_work() {
+    for (from, to, line) in
+        [("rate = 0.2", "rate = 2", 14), ("metric", "metrik", 13), ("names\"", "nomes\"", 6)]
+    {
+        let project = project(&RECIPE.replacen(from, to, 1));
+        let mut command = secateur();
+        command.current_dir(project.path()).args(["build", "recipe.toml"]);
+        command.assert().code(1).stderr(contains(format!("recipe.toml:{line}")));
+        assert!(!project.path().join("out").exists());
+    }
+}
+
+/// Kills a build at many moments, each time going on; the results are those of an undisturbed one.
+#[cfg(unix)]
+#[test]
+fn a_build_that_is_killed_again_and_again_ends_with_the_same_bytes() {
+    let (whole, killed) = (project(RECIPE), project(RECIPE));
+    build(whole.path(), &[]);
+    for milliseconds in (0..).map(|i| 20 + 15 * i).take(12) {
+        let mut child = std::process::Command::new(secateur_path())
+            .args(["build", "recipe.toml"])
+            .current_dir(killed.path())
+            .stderr(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(milliseconds));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    build(killed.path(), &[]);
+    let left_over = |name: &str| name.rsplit('/').next().is_some_and(|n| n.starts_with(".secateur-"));
+    let mut after = results(&killed.path().join("out"));
+    after.retain(|(name, _)| !left_over(name));
+    assert_eq!(after, results(&whole.path().join("out")));
+}
