@@ -175,8 +175,9 @@ impl<'m, 'a, K: Kernels> Engine<'m, 'a, K> {
         }
     }
 
-    /// `None` cannot happen in a checked artefact.
-    fn execute_step(&self, step: &Step<'m>) -> Option<Tensor<'a>> {
+    /// Runs one step on what the arena holds, and shows what it wrote. For callers that look at
+    /// other tensors in between. `None` cannot happen with a step of this engine's own model.
+    pub fn execute_step(&mut self, step: &Step<'m>) -> Option<Tensor<'a>> {
         let kernels = &self.kernels;
         let operand = |n| self.tensor(step.input_index(n)?);
         let input = operand(0)?;

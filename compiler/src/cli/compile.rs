@@ -1,10 +1,69 @@
-use secateur::Result;
+//! `compile`: an int8 network as an artefact for a target.
+
+use std::path::PathBuf;
+
+use secateur::lower::PASSES;
+use secateur::pack::{self, Manifest};
+use secateur::quant::QNet;
+use secateur::target::Target;
+use secateur::{Result, files};
 
 use super::Global;
 
+/// Pack an int8 network into an artefact for a target.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+#[command(after_help = "Examples:
+  secateur compile yolo-fastest.int8 --target host -o yolo-fastest.sct
+  secateur compile yolo-fastest.int8 --dump-after place
 
-pub(crate) fn run(_args: Args, _global: &Global) -> Result<()> {
-    Err(secateur::Error::new("not built yet"))
+The manifest is written beside the artefact, as NET.sct.json.")]
+pub(crate) struct Args {
+    /// The int8 network that `quantize` wrote.
+    #[arg(value_name = "NET.int8")]
+    net: PathBuf,
+    /// A known target's name or a target file (.toml).
+    #[arg(long, default_value = "host", value_name = "TARGET")]
+    target: String,
+    /// The artefact to write [default: the network's name with .sct].
+    #[arg(short, long, value_name = "NET.sct")]
+    output: Option<PathBuf>,
+    /// Print the program after this pass; may be given several times.
+    #[arg(long, value_name = "PASS", value_parser = clap::builder::PossibleValuesParser::new(PASSES))]
+    dump_after: Vec<String>,
+}
+
+pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
+    let target = Target::load(&args.target)?;
+    let net = QNet::load(&args.net)?;
+    let compiled = pack::compile(&net, &target, |pass, took, program| {
+        if global.verbose > 0 {
+            eprintln!("pass {pass:<10} {:>8.1} ms", took.as_secs_f64() * 1e3);
+        }
+        if args.dump_after.iter().any(|wanted| wanted == pass) {
+            print!("; after {pass}\n{}", program.dump());
+        }
+    })
+    .map_err(|e| e.file(&args.net))?;
+    let output = args.output.unwrap_or_else(|| args.net.with_extension("sct"));
+    let mut manifest_path = output.clone().into_os_string();
+    manifest_path.push(".json");
+    files::write_bytes(&output, &compiled.artefact)?;
+    files::write_bytes(manifest_path.as_ref(), compiled.manifest.to_json().as_bytes())?;
+    println!("{}: {}", output.display(), summary(&compiled.manifest));
+    Ok(())
+}
+
+fn summary(manifest: &Manifest) -> String {
+    let arena = &manifest.arena;
+    let over = 100.0 * (arena.bytes as f64 / arena.lower_bound.max(1) as f64 - 1.0);
+    format!(
+        "{} bytes for target {}, {:.1} M multiply-accumulates\n\
+         arena {} bytes, {over:.1} % over the lower bound of {}; concatenations copy {} bytes",
+        manifest.artefact.bytes,
+        manifest.target,
+        manifest.macs as f64 / 1e6,
+        arena.bytes,
+        arena.lower_bound,
+        arena.copied,
+    )
 }

@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 pub mod arena;
+pub mod cost;
 mod passes;
 pub mod program;
 #[cfg(test)]
-mod random;
+pub(crate) mod random;
 
 pub use program::Program;
 

@@ -14,7 +14,7 @@ use std::fmt::Write as _;
 
 use super::arena::{Buffer, Placement};
 use crate::graph::{Shape, Source};
-use crate::quant::net::{QNet, QOp};
+use crate::quant::net::{QNet, QOp, QSoftmax};
 use crate::{Error, Result};
 
 /// 0 is the picture, `i + 1` the output of layer `i`.
@@ -111,8 +111,23 @@ impl<'a> Program<'a> {
         }
         for head in self.net.heads() {
             last[head + 1] = self.end();
+            last[self.logits(head).0] = self.end();
         }
         last
+    }
+
+    /// What a classifier's last layer is decoded from: the input of its softmax (with that softmax),
+    /// or the layer's own output.
+    pub fn logits(&self, layer: usize) -> (Value, Option<&'a QSoftmax>) {
+        let node = &self.net.nodes[layer];
+        match (&node.op, node.inputs[0]) {
+            (QOp::Softmax(softmax), input) if softmax.groups == 1 => (value(input), Some(softmax)),
+            (QOp::Identity, Source::Layer(before)) => match self.logits(before) {
+                (logits, Some(softmax)) => (logits, Some(softmax)),
+                (_, None) => (layer + 1, None),
+            },
+            _ => (layer + 1, None),
+        }
     }
 
     /// The tick after the last layer, when heads are decoded.
@@ -180,10 +195,10 @@ impl<'a> Program<'a> {
     /// Bytes that concatenations copy.
     pub fn copied_bytes(&self) -> usize {
         let copied = |(layer, action): (usize, &Action)| match action {
-            Action::Concat { copied } => copied
-                .iter()
-                .map(|&position| self.shape(value(self.net.nodes[layer].inputs[position])).len())
-                .sum(),
+            Action::Concat { copied } => {
+                let plane = self.shape(layer + 1).plane();
+                copied.iter().map(|&position| self.slice_channels(layer, position) * plane).sum()
+            }
             _ => 0,
         };
         self.actions.iter().enumerate().map(copied).sum()

@@ -15,7 +15,7 @@ struct Builder {
 }
 
 /// A network of about `layers` layers that passes [`QNet::verify`]. Same seed, same network.
-pub(super) fn network(seed: u64, layers: usize) -> QNet {
+pub(crate) fn network(seed: u64, layers: usize) -> QNet {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let shape =
         Shape::new(random.random_range(1..=3), random.random_range(4..=13), random.random_range(4..=13));

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
 
-use miette::NamedSource;
 use serde::Deserialize;
 
 use crate::{Error, Result, files};
@@ -26,7 +24,7 @@ pub struct Target {
     pub arena_limit: Option<usize>,
     /// Memory for the artefact, in bytes.
     pub artefact_limit: Option<usize>,
-    /// Section names that the target runs; `None`: all.
+    /// Operators that the target runs, as `info` names those of an int8 network; `None`: all.
     operators: Option<BTreeSet<String>>,
 }
 
@@ -71,15 +69,7 @@ impl Target {
 
     /// Reads and checks a target file's text; `path` is for messages.
     pub fn parse(path: &Path, text: &str) -> Result<Self> {
-        let file: File = toml::from_str(text).map_err(|e| {
-            let span = e.span().unwrap_or(0..0);
-            let line = text.bytes().take(span.start).filter(|&b| b == b'\n').count() + 1;
-            let source = NamedSource::new(path.display().to_string(), text.to_owned());
-            Error::new(format!("target file: {}", e.message()))
-                .file(path)
-                .line(line)
-                .source_text(Arc::new(source), span.into())
-        })?;
+        let file: File = files::parse_toml(path, text)?;
         let fail = |what: &str| Error::new(format!("target file: {what}")).file(path);
         if file.name.is_empty() || !file.name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
         {
@@ -103,7 +93,7 @@ impl Target {
             Operators::Word(word) => {
                 return Err(fail("bad operators")
                     .found(format!("{word:?}"))
-                    .allowed("\"all\" or a list of section names"));
+                    .allowed("\"all\" or a list of operators: conv, maxpool, route …"));
             }
             Operators::List(list) => Some(list.into_iter().collect()),
         };
@@ -117,12 +107,12 @@ impl Target {
         })
     }
 
-    /// Whether the target runs sections of this name (`convolutional`, `maxpool` …).
+    /// Whether the target runs operators of this name (`conv`, `maxpool` …).
     pub fn runs(&self, section: &str) -> bool {
         self.operators.as_ref().is_none_or(|set| set.contains(section))
     }
 
-    /// The sections that the target runs, for messages; `None`: all.
+    /// The operators that the target runs, for messages; `None`: all.
     pub fn operators(&self) -> Option<impl Iterator<Item = &str>> {
         self.operators.as_ref().map(|set| set.iter().map(String::as_str))
     }
@@ -168,9 +158,9 @@ mod tests {
 
     #[test]
     fn a_list_of_operators_limits_the_target() {
-        let text = "name = \"x\"\nalign = 16\noperators = [\"convolutional\", \"yolo\"]";
+        let text = "name = \"x\"\nalign = 16\noperators = [\"conv\", \"yolo\"]";
         let target = Target::parse(Path::new("t.toml"), text).unwrap();
-        assert!(target.runs("convolutional") && !target.runs("maxpool"));
+        assert!(target.runs("conv") && !target.runs("maxpool"));
         assert!(Target::load("host").unwrap().runs("maxpool"));
     }
 
