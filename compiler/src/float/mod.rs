@@ -1,9 +1,12 @@
-//! f32 execution: the [`oracle`], which is what a network means, and batch-norm folding.
+//! f32 execution: the [`oracle`], which is what a network means, and the fast [`Plan`].
 
 mod activation;
 mod fold;
+mod kernels;
 mod ops;
 pub mod oracle;
+mod plan;
 
 pub use activation::{LEAKY_SLOPE, activate, activate_map, logistic};
 pub use fold::{fold, fold_layer};
+pub use plan::{Cut, Keep, Plan, Scratch};

@@ -1,0 +1,125 @@
+//! Padding, and strides taken apart: every tap of a convolution becomes a shifted dense plane.
+
+use std::ops::Range;
+
+use pulp::Simd;
+
+use super::{Job, copy_row};
+use crate::graph::Shape;
+
+/// Floats after the last plane, so that a vector may start at its last element.
+const SLACK: usize = 64;
+
+/// Splits a padded plane by row and column modulo the stride into `stride_y · stride_x` phase
+/// planes `[height][width]`. The tap `(ky, kx)` of the output `(oy, ox)` then stands in phase
+/// `(ky·d mod stride_y, kx·d mod stride_x)` at row `oy + ky·d / stride_y` and column
+/// `ox + kx·d / stride_x`: strides and dilation are offsets, borders are zeros (or `fill`).
+#[derive(Debug, Clone)]
+pub(in crate::float) struct Phases {
+    input: Shape,
+    pad: usize,
+    stride_x: usize,
+    stride_y: usize,
+    pub(super) width: usize,
+    pub(super) height: usize,
+    fill: f32,
+    /// Offset of every tap, rows first, in one channel's phase planes.
+    pub(super) taps: Vec<usize>,
+}
+
+/// A sliding window: its taps, their distance, its steps.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::float) struct Window {
+    pub(in crate::float) size: usize,
+    pub(in crate::float) dilation: usize,
+    pub(in crate::float) stride_x: usize,
+    pub(in crate::float) stride_y: usize,
+    /// Rows and columns added before the map; what is needed after it follows from the output.
+    pub(in crate::float) pad: usize,
+}
+
+impl Phases {
+    pub(in crate::float) fn new(window: Window, input: Shape, output: Shape, fill: f32) -> Self {
+        let Window { size, dilation, stride_x, stride_y, pad } = window;
+        let reach = (size - 1) * dilation;
+        let width = output.w + reach / stride_x;
+        let height = output.h + reach / stride_y;
+        let taps = (0..size * size)
+            .map(|tap| {
+                let (y, x) = (tap / size * dilation, tap % size * dilation);
+                let phase = y % stride_y * stride_x + x % stride_x;
+                phase * width * height + y / stride_y * width + x / stride_x
+            })
+            .collect();
+        Self { input, pad, stride_x, stride_y, width, height, fill, taps }
+    }
+
+    /// Floats of one channel.
+    pub(super) fn channel(&self) -> usize {
+        self.stride_x * self.stride_y * self.width * self.height
+    }
+
+    /// Floats of `channels` channels with the slack behind them.
+    pub(in crate::float) fn len(&self, channels: usize) -> usize {
+        self.channel() * channels + SLACK
+    }
+
+    /// Writes the phase planes of the channels `job.units` of the whole input map.
+    #[inline(always)]
+    pub(in crate::float) fn run<S: Simd>(&self, job: &mut Job<'_>) {
+        let plane = self.input.plane();
+        for c in job.units.clone() {
+            // SAFETY: channel `c` belongs to this part only.
+            let to = unsafe { job.target.segment(c * self.channel(), self.channel()) };
+            self.split::<S>(&job.inputs[0][c * plane..], to);
+        }
+    }
+
+    /// Writes the phase planes of the channel that `from` begins with.
+    #[inline(always)]
+    pub(super) fn split<S: Simd>(&self, from: &[f32], to: &mut [f32]) {
+        let Self { input, pad, stride_x, stride_y, width, height, fill, .. } = *self;
+        for y_phase in 0..stride_y {
+            for x_phase in 0..stride_x {
+                let columns = inside(x_phase, stride_x, pad, input.w, width);
+                let rows = inside(y_phase, stride_y, pad, input.h, height);
+                let start = (y_phase * stride_x + x_phase) * width * height;
+                let plane = &mut to[start..];
+                plane[..rows.start * width].fill(fill);
+                for y in rows.clone() {
+                    let line = &from[(y * stride_y + y_phase - pad) * input.w..];
+                    let row = &mut plane[y * width..];
+                    row[..columns.start].fill(fill);
+                    if !columns.is_empty() {
+                        let first = columns.start * stride_x + x_phase - pad;
+                        gather::<S>(&line[first..], stride_x, &mut row[columns.start..], columns.len());
+                    }
+                    row[columns.end..width].fill(fill);
+                }
+                plane[rows.end * width..height * width].fill(fill);
+            }
+        }
+    }
+}
+
+/// Positions of a phase that lie on the map: `0 <= i·stride + phase − pad < limit`.
+fn inside(phase: usize, stride: usize, pad: usize, limit: usize, len: usize) -> Range<usize> {
+    let start = pad.saturating_sub(phase).div_ceil(stride).min(len);
+    let end = (limit + pad).saturating_sub(phase).div_ceil(stride).clamp(start, len);
+    start..end
+}
+
+/// `to[i] = from[i · stride]` for `i < len`.
+#[inline(always)]
+fn gather<S: Simd>(from: &[f32], stride: usize, to: &mut [f32], len: usize) {
+    match stride {
+        1 => copy_row::<S>(from, to, len),
+        2 => {
+            // The last element may have no neighbour.
+            let pairs = from[..2 * len - 1].as_chunks::<2>().0;
+            to.iter_mut().zip(pairs).for_each(|(to, pair)| *to = pair[0]);
+            to[len - 1] = from[2 * len - 2];
+        }
+        _ => to[..len].iter_mut().zip(from.iter().step_by(stride)).for_each(|(to, from)| *to = *from),
+    }
+}

@@ -1,0 +1,50 @@
+//! Which buffer holds which value: a buffer is used again as soon as its value has been read for
+//! the last time.
+
+use super::step::Step;
+
+/// Assigns a buffer to every value that a step defines.
+///
+/// Returns the buffer of each value (`None` for the picture) and the length of each buffer.
+/// Values in `kept` hold their buffer to the end.
+pub(super) fn assign(steps: &[Step], lens: &[usize], kept: &[bool]) -> (Vec<Option<usize>>, Vec<usize>) {
+    let mut last_use = vec![0; lens.len()];
+    for (i, step) in steps.iter().enumerate() {
+        last_use[step.output] = i;
+        step.inputs.iter().for_each(|view| last_use[view.value] = i);
+    }
+    let mut buffers: Vec<usize> = Vec::new();
+    let mut free: Vec<usize> = Vec::new();
+    let mut buffer_of = vec![None; lens.len()];
+    for (i, step) in steps.iter().enumerate() {
+        let len = lens[step.output];
+        // The smallest that is large enough, else the largest, which grows.
+        let best = free
+            .iter()
+            .enumerate()
+            .min_by_key(|&(_, &b)| if buffers[b] >= len { (0, buffers[b]) } else { (1, len - buffers[b]) })
+            .map(|(at, _)| at);
+        let buffer = match best {
+            Some(at) => free.swap_remove(at),
+            None => {
+                buffers.push(0);
+                buffers.len() - 1
+            }
+        };
+        buffers[buffer] = buffers[buffer].max(len);
+        buffer_of[step.output] = Some(buffer);
+        let mut dying: Vec<usize> = step.inputs.iter().map(|view| view.value).collect();
+        dying.push(step.output);
+        dying.sort_unstable();
+        dying.dedup();
+        for value in dying {
+            if last_use[value] == i
+                && !kept[value]
+                && let Some(buffer) = buffer_of[value]
+            {
+                free.push(buffer);
+            }
+        }
+    }
+    (buffer_of, buffers)
+}
