@@ -7,6 +7,9 @@ mod ops;
 pub mod oracle;
 mod plan;
 
+#[cfg(test)]
+mod tests;
+
 pub use activation::{LEAKY_SLOPE, activate, activate_map, logistic};
 pub use fold::{fold, fold_layer};
 pub use plan::{Cut, Keep, Plan, Scratch};

@@ -253,7 +253,9 @@ fn reorganised(reorg: &Reorg, input: Shape) -> Result<Shape> {
     let stride = reorg.stride;
     let block = stride * stride;
     if reorg.reverse || reorg.old {
-        divides("stride²", block, "the input's channels", input.c)?;
+        // Darknet's reversed reorg regroups the channels that are left once more.
+        let twice = if reorg.reverse && !reorg.old { block.saturating_mul(block) } else { block };
+        divides("stride² (reversed: stride⁴)", twice, "the input's channels", input.c)?;
     }
     if reorg.reverse {
         return Ok(Shape::new(

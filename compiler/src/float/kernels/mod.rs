@@ -4,6 +4,8 @@
 //! any thread, and every output element is computed in the same order whatever the cut, so results
 //! do not depend on the number of threads.
 
+#![allow(clippy::needless_range_loop, reason = "tiles of registers are indexed in step with each other")]
+
 mod dense;
 mod depthwise;
 mod elementwise;
@@ -17,9 +19,7 @@ use pulp::Simd;
 
 pub(super) use dense::Dense;
 pub(super) use depthwise::Depthwise;
-pub(super) use elementwise::{
-    BLOCK, Factors, add, average, connected, copy, decode_yolo, scale, upsample,
-};
+pub(super) use elementwise::{BLOCK, Factors, add, average, connected, copy, decode_yolo, scale, upsample};
 pub(super) use phases::Phases;
 pub(super) use pool::MaxPool;
 

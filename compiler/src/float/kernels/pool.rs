@@ -21,14 +21,7 @@ impl MaxPool {
     pub(in crate::float) fn new(pool: &Pool, input: Shape, output: Shape) -> Self {
         let Pool { size, stride_x, stride_y, .. } = *pool;
         let window = Window { size, dilation: 1, stride_x, stride_y, pad: pool.pad / 2 };
-        Self {
-            phases: Phases::new(window, input, output, f32::MIN),
-            size,
-            stride_x,
-            stride_y,
-            input,
-            output,
-        }
+        Self { phases: Phases::new(window, input, output, f32::MIN), size, stride_x, stride_y, input, output }
     }
 
     /// Units of work: channels.

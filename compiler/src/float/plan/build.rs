@@ -25,17 +25,20 @@ struct Builder<'a> {
     weights: &'a Weights,
     kept: &'a [bool],
     consumers: Vec<Vec<usize>>,
+    /// Layers that an earlier step computes or makes superfluous.
+    absorbed: Vec<bool>,
     built: Built,
 }
 
 /// Chooses kernels for `graph`; every layer in `kept` gets a value of its own numbers.
 pub(super) fn build(graph: &Graph, weights: &Weights, kept: &[bool]) -> Result<Built> {
     check(graph, weights)?;
-    let built = Built { steps: Vec::new(), lens: vec![graph.input.len()], views: vec![None; graph.nodes.len()] };
-    let mut builder = Builder { graph, weights, kept, consumers: graph.consumers(), built };
+    let built =
+        Built { steps: Vec::new(), lens: vec![graph.input.len()], views: vec![None; graph.nodes.len()] };
+    let absorbed = vec![false; graph.nodes.len()];
+    let mut builder = Builder { graph, weights, kept, consumers: graph.consumers(), absorbed, built };
     for layer in 0..graph.nodes.len() {
-        // A fused shortcut has been computed by its convolution.
-        if builder.built.views[layer].is_none() {
+        if !builder.absorbed[layer] {
             builder.layer(layer);
         }
     }
@@ -95,7 +98,9 @@ impl Builder<'_> {
     fn view(&self, source: Source) -> View {
         match source {
             Source::Image => View { value: IMAGE, start: 0, len: self.graph.input.len() },
-            Source::Layer(from) => self.built.views[from].expect("only a value that nobody reads is left out"),
+            Source::Layer(from) => {
+                self.built.views[from].expect("only a value that nobody reads is left out")
+            }
         }
     }
 
@@ -149,10 +154,11 @@ impl Builder<'_> {
         } else {
             if Dense::is_pointwise(conv) {
                 if epilogue.is_some()
-                    && let Some((shortcut, added)) = self.fusible_shortcut(layer)
+                    && let Some((chain, added)) = self.fusible_shortcut(layer)
                 {
                     inputs.push(self.view(added));
-                    layers = (layer, shortcut);
+                    layers = (layer, *chain.last().expect("the chain ends in the shortcut"));
+                    chain.into_iter().for_each(|absorbed| self.absorbed[absorbed] = true);
                 }
             } else {
                 let phases = Dense::phases(conv, from, to);
@@ -168,27 +174,32 @@ impl Builder<'_> {
         self.built.views[layers.1] = Some(output);
     }
 
-    /// The shortcut that alone reads `layer` (through identities), and the earlier map that it adds.
-    fn fusible_shortcut(&self, layer: usize) -> Option<(usize, Source)> {
-        let mut last = layer;
+    /// The shortcut that alone reads `layer`, after the identities before it, and the earlier map
+    /// that it adds.
+    fn fusible_shortcut(&self, layer: usize) -> Option<(Vec<usize>, Source)> {
+        let mut chain = Vec::new();
         loop {
+            let last = *chain.last().unwrap_or(&layer);
+            let &[next] = &self.consumers[last][..] else { return None };
             if self.kept[last] {
                 return None;
             }
-            let &[next] = &self.consumers[last][..] else { return None };
+            chain.push(next);
             let node = &self.graph.nodes[next];
             match &node.op {
-                Op::Dropout | Op::Cost => last = next,
-                Op::Shortcut(s) if s.weights == ShortcutWeights::None && s.activation == Activation::Linear => {
+                Op::Dropout | Op::Cost => {}
+                Op::Shortcut(s)
+                    if s.weights == ShortcutWeights::None && s.activation == Activation::Linear =>
+                {
                     let &[a, b] = &node.inputs[..] else { return None };
                     let added = if a == Source::Layer(last) { b } else { a };
                     let earlier = match added {
                         Source::Image => true,
-                        Source::Layer(from) => from < layer && self.built.views[from].is_some(),
+                        Source::Layer(from) => from < layer,
                     };
                     let same = self.graph.shape_of(added) == node.shape
                         && self.graph.nodes[layer].shape == node.shape;
-                    return (earlier && same).then_some((next, added));
+                    return (earlier && same).then_some((chain, added));
                 }
                 _ => return None,
             }

@@ -2,7 +2,9 @@
 
 use pulp::{Simd, WithSimd};
 
-use crate::float::kernels::{self, BLOCK, Dense, Depthwise, Factors, Job, MaxPool, Phases, Target, Workspace};
+use crate::float::kernels::{
+    self, BLOCK, Dense, Depthwise, Factors, Job, MaxPool, Phases, Target, Workspace,
+};
 use crate::float::{activate_map, fold_layer, ops};
 use crate::graph::{Activation, Graph, LayerWeights, Op, Shape, Upsample, Yolo};
 
@@ -11,7 +13,11 @@ use crate::graph::{Activation, Graph, LayerWeights, Op, Shape, Upsample, Yolo};
 pub(super) enum Kernel {
     Dense(Dense),
     Depthwise(Depthwise),
-    Connected { weights: Vec<f32>, bias: Vec<f32>, activation: Activation },
+    Connected {
+        weights: Vec<f32>,
+        bias: Vec<f32>,
+        activation: Activation,
+    },
     /// Pads and splits a map for the [`Kernel::Dense`] after it.
     Phases(Phases, usize),
     MaxPool(MaxPool),
