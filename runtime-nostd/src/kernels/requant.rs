@@ -20,8 +20,8 @@ pub fn saturate(y: i64, zero_point: i8, lo: i8, hi: i8) -> i8 {
 /// A [`Requant`] as a kernel's inner loop wants it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Slopes {
-    pub(crate) pos: i64,
-    pub(crate) neg: i64,
+    pub(crate) pos: i32,
+    pub(crate) neg: i32,
     pub(crate) half: i64,
     pub(crate) shift: u32,
 }
@@ -30,13 +30,13 @@ impl Slopes {
     #[inline(always)]
     pub(crate) const fn of(requant: Requant) -> Self {
         let shift = requant.shift() as u32 & 63;
-        Self { pos: requant.m_pos() as i64, neg: requant.m_neg() as i64, half: (1 << shift) >> 1, shift }
+        Self { pos: requant.m_pos(), neg: requant.m_neg(), half: (1 << shift) >> 1, shift }
     }
 
     #[inline(always)]
     pub(crate) fn apply(self, acc: i32) -> i64 {
         let slope = if acc >= 0 { self.pos } else { self.neg };
-        (i64::from(acc) * slope + self.half) >> self.shift
+        (i64::from(acc) * i64::from(slope) + self.half) >> self.shift
     }
 }
 
@@ -50,7 +50,13 @@ impl Epilogue<'_> {
     /// Accumulator to output code.
     #[inline(always)]
     pub(crate) fn finish(&self, acc: i32, slopes: Slopes) -> i8 {
-        self.look_up(saturate(slopes.apply(acc), self.zero_point, self.lo, self.hi))
+        self.look_up(self.clamp(acc, slopes))
+    }
+
+    /// Accumulator to the code before the table.
+    #[inline(always)]
+    pub(crate) fn clamp(&self, acc: i32, slopes: Slopes) -> i8 {
+        saturate(slopes.apply(acc), self.zero_point, self.lo, self.hi)
     }
 
     #[inline(always)]
