@@ -4,12 +4,15 @@
 //! works on a bare `.cfg` and a pruned copy shares nothing by accident.
 
 mod dump;
+mod groups;
 mod op;
 mod shape;
 mod stat;
 mod verify;
 
 pub use dump::dump;
+pub(crate) use groups::is_dense;
+pub use groups::{ChannelGroups, Group, Unit};
 pub use op::{
     Activation, Connected, Conv, Crop, Detection, NmsKind, Op, Pool, Region, Reorg, Route, ScaleChannels,
     Shortcut, ShortcutWeights, Softmax, Upsample, WeightsNormalization, Yolo,

@@ -1,0 +1,162 @@
+//! Masked network = cut network, over thousands of random graphs.
+
+use std::path::Path;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+
+use super::{Cut, Masks, masks, transform};
+use crate::float::oracle;
+use crate::frontend::darknet::{self, Cfg};
+use crate::graph::{ChannelGroups, Graph, Source, Weights};
+use crate::testing::{RandomOptions, random_network};
+
+/// Networks a test; together they are 10,000.
+const NETWORKS: u64 = 5_000;
+
+/// Keeps a random number of units of every group, at least one.
+fn random_masks(rng: &mut ChaCha8Rng, groups: &ChannelGroups) -> Masks {
+    let mut masks = Masks::keep_all(groups);
+    for (number, group) in groups.groups.iter().enumerate() {
+        let share = rng.random_range(0.0..1.0);
+        let mut kept: Vec<bool> = group.units.iter().map(|_| rng.random_bool(share)).collect();
+        let survivor = rng.random_range(0..kept.len());
+        kept[survivor] = true;
+        masks.set(number, kept);
+    }
+    masks
+}
+
+fn options(seed: u64) -> RandomOptions {
+    RandomOptions {
+        rare: seed.is_multiple_of(3),
+        classifier: seed.is_multiple_of(7),
+        side: 20,
+        ..RandomOptions::default()
+    }
+}
+
+/// Largest difference over all layers between what the masked network computes in its kept
+/// channels and what the cut one computes, relative to the largest value that the layer reads or
+/// writes (where a sum cancels, its terms set the rounding).
+fn difference(graph: &Graph, masked: &Weights, cut: &Cut, kept: &[Vec<bool>], input: &[f32]) -> f64 {
+    let masked = oracle::run(graph, masked, input);
+    let small = oracle::run(&cut.graph, &cut.weights, input);
+    let mut largest = Vec::with_capacity(graph.nodes.len());
+    let mut worst = 0.0f64;
+    for (layer, node) in graph.nodes.iter().enumerate() {
+        let planes = masked[layer].chunks_exact(node.shape.plane());
+        let kept = planes.zip(&kept[layer]).filter(|(_, kept)| **kept).flat_map(|(plane, _)| plane);
+        assert_eq!(kept.clone().count(), small[layer].len(), "layer {layer}");
+        largest.push(kept.clone().fold(0.0f64, |largest, &v| largest.max(f64::from(v.abs()))));
+        let scale = node.inputs.iter().fold(largest[layer], |scale, input| match *input {
+            Source::Image => scale.max(1.0),
+            Source::Layer(from) => scale.max(largest[from]),
+        });
+        for (a, b) in kept.zip(&small[layer]).filter(|(a, b)| a != b) {
+            worst = worst.max((f64::from(*a) - f64::from(*b)).abs() / scale);
+        }
+    }
+    worst
+}
+
+/// Flags of the channels that the cut kept, restored units included.
+fn kept_channels(graph: &Graph, groups: &ChannelGroups, masks: &Masks, cut: &Cut) -> Vec<Vec<bool>> {
+    let mut masks = masks.clone();
+    for &(group, position) in &cut.restored {
+        let mut flags = masks.of_group(group).to_vec();
+        flags[position] = true;
+        masks.set(group, flags);
+    }
+    masks.channel_flags(groups, graph)
+}
+
+fn check(seed: u64, zero_bias: bool) -> (usize, usize) {
+    let (text, graph, weights) = random_network(seed, &options(seed));
+    let groups = ChannelGroups::new(&graph);
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let masks = random_masks(&mut rng, &groups);
+    let mut masked = weights.clone();
+    if zero_bias {
+        masks.apply(&graph, &groups, &mut masked);
+    } else {
+        let kept = masks.channel_flags(&groups, &graph);
+        for (layer, node) in graph.nodes.iter().enumerate() {
+            for channel in (0..node.shape.c).filter(|&channel| !kept[layer][channel]) {
+                masks::zero_filter(&node.op, &mut masked.layers[layer], channel, node.shape.c);
+            }
+        }
+    }
+    let cut = transform(&graph, &groups, &masked, &masks);
+    let kept = kept_channels(&graph, &groups, &masks, &cut);
+    let input: Vec<f32> = (0..graph.input.len()).map(|_| rng.random_range(0.0..1.0)).collect();
+    let worst = difference(&graph, &masked, &cut, &kept, &input);
+    assert!(worst <= 1e-5, "seed {seed}: {worst:e}\n{text}");
+
+    crate::graph::verify(&cut.graph).unwrap();
+    crate::graph::verify_weights(&cut.graph, &cut.weights).unwrap();
+    // What Darknet would read back is the graph that was computed.
+    let cfg = Cfg::parse(Path::new("random.cfg"), text.as_bytes()).unwrap();
+    let written = darknet::apply(&cfg, &cut.graph);
+    let mut read =
+        darknet::build_graph(&Cfg::parse(Path::new("cut.cfg"), &written.to_bytes()).unwrap()).unwrap();
+    let mut expected = cut.graph.clone();
+    for node in read.nodes.iter_mut().chain(&mut expected.nodes) {
+        node.line = 0;
+    }
+    assert_eq!(read, expected, "seed {seed}");
+    let bytes = darknet::write_weights(&cut.graph, &cut.weights);
+    let back = darknet::read_weights(&read, Path::new("cut.weights"), &bytes).unwrap();
+    assert_eq!(back, cut.weights, "seed {seed}");
+
+    let removed = kept.iter().flatten().filter(|kept| !**kept).count();
+    (removed, cut.restored.len())
+}
+
+#[test]
+fn masked_networks_equal_cut_networks() {
+    let results: Vec<(usize, usize)> = (0..NETWORKS).into_par_iter().map(|seed| check(seed, true)).collect();
+    let removed: usize = results.iter().map(|(removed, _)| removed).sum();
+    assert!(removed as u64 > 20 * NETWORKS, "{removed} channels removed: the test tests nothing");
+}
+
+#[test]
+fn dead_biases_are_folded_into_their_readers() {
+    let seeds = NETWORKS..2 * NETWORKS;
+    let results: Vec<(usize, usize)> = seeds.into_par_iter().map(|seed| check(seed, false)).collect();
+    let (removed, restored) = results.iter().fold((0, 0), |sum, next| (sum.0 + next.0, sum.1 + next.1));
+    assert!(removed as u64 > 10 * NETWORKS, "{removed} channels removed: the test tests nothing");
+    assert!(restored > 0, "a padded reader of a constant occurs");
+}
+
+#[test]
+fn masks_are_found_again_in_the_weights() {
+    for seed in 0..200 {
+        let (_, graph, mut weights) = random_network(seed, &options(seed));
+        let groups = ChannelGroups::new(&graph);
+        let masks = random_masks(&mut ChaCha8Rng::seed_from_u64(seed), &groups);
+        masks.apply(&graph, &groups, &mut weights);
+        assert_eq!(Masks::detect(&graph, &groups, &weights), masks, "seed {seed}");
+    }
+}
+
+#[test]
+fn mask_files_round_trip_and_refuse_other_networks() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("masks.json");
+    let (_, graph, _) = random_network(1, &options(1));
+    let groups = ChannelGroups::new(&graph);
+    let masks = random_masks(&mut ChaCha8Rng::seed_from_u64(1), &groups);
+    masks.save(&groups, &path).unwrap();
+    assert_eq!(Masks::load(&groups, &path).unwrap(), masks);
+
+    let other = ChannelGroups::new(&random_network(2, &options(2)).1);
+    assert!(Masks::load(&other, &path).is_err());
+    let text = std::fs::read_to_string(&path).unwrap();
+    for wrong in [text.replace("masks", "sieves"), text[..text.len() / 2].to_owned(), text.replace('0', "77")]
+    {
+        std::fs::write(&path, wrong).unwrap();
+        assert!(Masks::load(&groups, &path).is_err());
+    }
+}

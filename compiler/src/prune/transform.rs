@@ -1,0 +1,247 @@
+//! The real cut: a smaller graph and smaller weights that compute what the masked network computes.
+//!
+//! A removed channel still puts out a constant, `activation(bias)`. Its readers get that constant
+//! folded into their own bias (or, under batch norm, out of their mean). Where this is not exact
+//! (a zero-padded k×k convolution reads a constant that is not zero, so the border differs) the
+//! unit is kept, with the zero weights it has, and reported in [`Cut::restored`].
+
+use super::Masks;
+use super::constants::{self, Constant};
+use crate::graph::{ChannelGroups, Graph, LayerWeights, Op, ShortcutWeights, Source, Weights, is_dense};
+
+/// A cut network.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cut {
+    pub graph: Graph,
+    pub weights: Weights,
+    /// `(group, position)` of masked units that had to stay for the sake of exactness.
+    pub restored: Vec<(usize, usize)>,
+}
+
+/// Cuts the removed units out of a network.
+///
+/// The filter weights of removed channels count as zero whether they are or not; their biases are
+/// taken as they stand, so weights that were fine-tuned under a mask are cut exactly too.
+pub fn transform(graph: &Graph, groups: &ChannelGroups, weights: &Weights, masks: &Masks) -> Cut {
+    let mut masks = masks.clone();
+    let mut kept = masks.channel_flags(groups, graph);
+    let constants = constants::of_removed(graph, weights, &kept);
+
+    let mut restored = Vec::new();
+    for unit in unfoldable_units(graph, groups, weights, &kept, &constants) {
+        let Some(group) = groups.units[unit].group else { continue };
+        let Some(position) = groups.groups[group].units.iter().position(|&u| u == unit) else { continue };
+        let mut flags = masks.of_group(group).to_vec();
+        flags[position] = true;
+        masks.set(group, flags);
+        restored.push((group, position));
+    }
+
+    let mut weights = weights.clone();
+    if !restored.is_empty() {
+        let restored_units: Vec<usize> =
+            restored.iter().map(|&(group, position)| groups.groups[group].units[position]).collect();
+        for (layer, node) in graph.nodes.iter().enumerate() {
+            for (channel, unit) in groups.units_of(layer).iter().enumerate() {
+                if restored_units.contains(unit) {
+                    super::masks::zero_filter(&node.op, &mut weights.layers[layer], channel, node.shape.c);
+                }
+            }
+        }
+        kept = masks.channel_flags(groups, graph);
+    }
+
+    let layers = graph
+        .nodes
+        .iter()
+        .enumerate()
+        .map(|(layer, node)| {
+            let input_kept = input_flags(graph, &kept, layer);
+            let mut layer_weights = weights.layers[layer].clone();
+            if is_dense(&node.op) {
+                fold_constants(graph, layer, &mut layer_weights, &input_kept, &constants);
+            }
+            cut_layer(graph, layer, &layer_weights, &input_kept, &kept[layer])
+        })
+        .collect();
+    Cut {
+        graph: cut_graph(graph, groups, &masks),
+        weights: Weights { header: weights.header, layers },
+        restored,
+    }
+}
+
+/// The structure of the cut network alone; layer numbers stay.
+pub fn cut_graph(graph: &Graph, groups: &ChannelGroups, masks: &Masks) -> Graph {
+    let flags = masks.unit_flags(groups);
+    let mut cut = graph.clone();
+    for (layer, node) in cut.nodes.iter_mut().enumerate() {
+        let channels = node.shape.c;
+        let kept = groups.units_of(layer).iter().filter(|&&unit| flags[unit]).count();
+        node.shape.c = kept;
+        match &mut node.op {
+            Op::Conv(conv) | Op::Deconv(conv) => {
+                // A removed unit of a grouped convolution is one or more of its whole groups.
+                conv.groups = if conv.groups == 1 { 1 } else { conv.groups * kept / channels };
+                conv.filters = kept;
+            }
+            Op::Connected(connected) => connected.outputs = kept,
+            _ => {}
+        }
+    }
+    cut
+}
+
+/// Flags of the channels that a layer's first input brings; the picture's are all kept.
+fn input_flags(graph: &Graph, kept: &[Vec<bool>], layer: usize) -> Vec<bool> {
+    match graph.nodes[layer].inputs[0] {
+        Source::Layer(from) => kept[from].clone(),
+        Source::Image => vec![true; graph.input.c],
+    }
+}
+
+/// Removed units whose constant cannot be folded into one of its readers, ascending.
+fn unfoldable_units(
+    graph: &Graph,
+    groups: &ChannelGroups,
+    weights: &Weights,
+    kept: &[Vec<bool>],
+    constants: &[Vec<Constant>],
+) -> Vec<usize> {
+    let mut units = Vec::new();
+    for (layer, node) in graph.nodes.iter().enumerate().filter(|(_, node)| is_dense(&node.op)) {
+        let Source::Layer(from) = node.inputs[0] else { continue };
+        let uniform = match &node.op {
+            Op::Conv(conv) => conv.pad == 0,
+            Op::Deconv(_) => false,
+            _ => true,
+        };
+        for (channel, constant) in constants[from].iter().enumerate().filter(|&(c, _)| !kept[from][c]) {
+            let foldable = match constant {
+                Some(value) => uniform || *value == 0.0,
+                None => false,
+            };
+            if !foldable && reads(graph, layer, &weights.layers[layer], channel, &kept[layer]) {
+                units.push(groups.unit_of(from, channel));
+            }
+        }
+    }
+    units.sort_unstable();
+    units.dedup();
+    units
+}
+
+/// Whether a kept output of a dense layer has a non-zero weight on input channel `channel`.
+fn reads(graph: &Graph, layer: usize, weights: &LayerWeights, channel: usize, kept: &[bool]) -> bool {
+    let columns = Columns::of(graph, layer);
+    (0..kept.len())
+        .filter(|&output| kept[output])
+        .any(|output| weights.weights[columns.range(output, channel)].iter().any(|&weight| weight != 0.0))
+}
+
+/// Where a dense layer keeps the weights between one output and one input channel.
+pub(super) struct Columns {
+    inputs: usize,
+    outputs: usize,
+    /// Weights a pair: the window of a convolution, or one input map's pixels.
+    pub(super) window: usize,
+    input_major: bool,
+}
+
+impl Columns {
+    pub(super) fn of(graph: &Graph, layer: usize) -> Self {
+        let node = &graph.nodes[layer];
+        let input = graph.input_shape(layer);
+        let (window, input_major) = match &node.op {
+            Op::Conv(conv) => (conv.size * conv.size, false),
+            Op::Deconv(conv) => (conv.size * conv.size, true),
+            _ => (input.plane(), false),
+        };
+        Self { inputs: input.c, outputs: node.shape.c, window, input_major }
+    }
+
+    /// Indices of the weights from input channel `input` to output channel `output`.
+    pub(super) fn range(&self, output: usize, input: usize) -> std::ops::Range<usize> {
+        let pair =
+            if self.input_major { input * self.outputs + output } else { output * self.inputs + input };
+        pair * self.window..(pair + 1) * self.window
+    }
+}
+
+/// Adds what the removed inputs of a dense layer contribute to its bias or batch norm.
+fn fold_constants(
+    graph: &Graph,
+    layer: usize,
+    weights: &mut LayerWeights,
+    input_kept: &[bool],
+    constants: &[Vec<Constant>],
+) {
+    let Source::Layer(from) = graph.nodes[layer].inputs[0] else { return };
+    let columns = Columns::of(graph, layer);
+    for output in 0..graph.nodes[layer].shape.c {
+        let mut sum = 0.0f64;
+        for (channel, _) in input_kept.iter().enumerate().filter(|(_, kept)| !**kept) {
+            let Some(value) = constants[from][channel] else { continue };
+            let weight: f64 =
+                weights.weights[columns.range(output, channel)].iter().map(|&w| f64::from(w)).sum();
+            sum += weight * f64::from(value);
+        }
+        if sum != 0.0 {
+            match &mut weights.batch_norm {
+                Some(norm) => norm.mean[output] = (f64::from(norm.mean[output]) - sum) as f32,
+                None => weights.bias[output] = (f64::from(weights.bias[output]) + sum) as f32,
+            }
+        }
+    }
+}
+
+/// Drops a layer's removed outputs and the weights on its removed inputs.
+fn cut_layer(
+    graph: &Graph,
+    layer: usize,
+    weights: &LayerWeights,
+    input_kept: &[bool],
+    kept: &[bool],
+) -> LayerWeights {
+    let node = &graph.nodes[layer];
+    let mut cut = weights.clone();
+    if is_dense(&node.op) {
+        let columns = Columns::of(graph, layer);
+        let (outer, inner) = if columns.input_major { (input_kept, kept) } else { (kept, input_kept) };
+        cut.weights = Vec::new();
+        for (a, _) in outer.iter().enumerate().filter(|(_, kept)| **kept) {
+            for (b, _) in inner.iter().enumerate().filter(|(_, kept)| **kept) {
+                let (output, input) = if columns.input_major { (b, a) } else { (a, b) };
+                cut.weights.extend_from_slice(&weights.weights[columns.range(output, input)]);
+            }
+        }
+    } else if !weights.weights.is_empty() {
+        match &node.op {
+            Op::Shortcut(shortcut) if shortcut.weights == ShortcutWeights::PerChannel => {
+                cut.weights =
+                    weights.weights.chunks_exact(kept.len()).flat_map(|row| retain(row, kept)).collect();
+            }
+            Op::Shortcut(_) => {}
+            _ => {
+                let row = weights.weights.len() / kept.len();
+                let rows = weights.weights.chunks_exact(row).zip(kept).filter(|(_, kept)| **kept);
+                cut.weights = rows.flat_map(|(row, _)| row).copied().collect();
+            }
+        }
+    }
+    cut.bias = retain(&weights.bias, kept);
+    if let Some(norm) = &mut cut.batch_norm {
+        for values in [&mut norm.scale, &mut norm.mean, &mut norm.variance] {
+            *values = retain(values, kept);
+        }
+    }
+    cut
+}
+
+/// The kept ones of per-channel values; values that are not per channel stay.
+fn retain(values: &[f32], kept: &[bool]) -> Vec<f32> {
+    if values.len() != kept.len() {
+        return values.to_vec();
+    }
+    values.iter().zip(kept).filter(|(_, kept)| **kept).map(|(value, _)| *value).collect()
+}
