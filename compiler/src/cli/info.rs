@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use secateur::Result;
 use secateur::frontend::darknet::{self, Network};
 use secateur::graph::{self, Graph, LayerCost, Op, Source};
+use secateur::pack::is_artefact;
 
-use super::Global;
+use super::{Global, artefact};
 
 /// Show a network layer by layer.
 #[derive(Debug, clap::Args)]
@@ -14,10 +15,12 @@ use super::Global;
   secateur info yolov3-tiny.cfg
   secateur info yolov3-tiny.cfg yolov3-tiny.weights
   secateur info yolov3-tiny.cfg --ir
+  secateur info yolov3-tiny.sct
 
 With weights their file is checked against the cfg, too.")]
 pub(crate) struct Args {
-    /// The network's .cfg.
+    /// The network's .cfg, or an artefact.
+    #[arg(value_name = "CFG|ARTEFACT")]
     cfg: PathBuf,
     /// Its trained .weights.
     weights: Option<PathBuf>,
@@ -27,6 +30,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, _global: &Global) -> Result<()> {
+    if is_artefact(&args.cfg) {
+        return artefact::print(&args.cfg);
+    }
     let network = darknet::load(&args.cfg, args.weights.as_deref())?;
     if args.ir {
         print!("{}", graph::dump(&network.graph));

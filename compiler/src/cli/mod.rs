@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 use secateur::{Error, Result};
 
 mod ana;
+mod artefact;
 mod build;
 mod compile;
 mod completions;

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use secateur::data::{Sample, class_name};
 use secateur::eval::{Detector, NMS_THRESH};
-use secateur::pack::{Deployed, HostKernels, read_artefact};
+use secateur::pack::{Deployed, HostKernels, kernel_macs, kernel_name, read_artefact};
 use secateur::{Error, Result};
-use secateur_runtime::artefact::{Operation, Step};
+use secateur_runtime::artefact::Step;
 use secateur_runtime::{Hook, Tensor};
 
 use super::Global;
@@ -165,7 +165,7 @@ fn print_steps(deployed: &Deployed<'_>, profile: &Profile) {
         "step", "layer", "kernel", "output", "pitch", "MACs", "us", "GMAC/s"
     );
     for (step, time) in deployed.model().steps().zip(&profile.steps) {
-        let (kernel, macs) = kernel(&step);
+        let (kernel, macs) = (kernel_name(&step), kernel_macs(&step));
         let microseconds = time.as_secs_f64() * 1e6;
         let output = step.output().map(|record| (record.shape(), record.pitch.get()));
         let ([h, w, c], pitch) = output.unwrap_or(([0; 3], 0));
@@ -176,27 +176,5 @@ fn print_steps(deployed: &Deployed<'_>, profile: &Profile) {
             step.layer(),
             format!("{w}x{h}x{c}"),
         );
-    }
-}
-
-/// A step's kernel and its multiply-accumulates, padding included.
-fn kernel(step: &Step<'_>) -> (&'static str, usize) {
-    let pixels = step.output().map_or(0, |record| record.shape()[..2].iter().product());
-    match step.operation() {
-        Ok(Operation::Conv(conv)) => ("conv", pixels * conv.weights.len()),
-        Ok(Operation::Depthwise(depthwise)) => ("depthwise", pixels * depthwise.weights.len()),
-        Ok(Operation::Connected(connected)) => ("connected", connected.weights.len()),
-        Ok(Operation::MaxPool(_)) => ("maxpool", 0),
-        Ok(Operation::AvgPool(_)) => ("avgpool", 0),
-        Ok(Operation::LocalAvgPool(..)) => ("local_avgpool", 0),
-        Ok(Operation::Shortcut(_)) => ("shortcut", 0),
-        Ok(Operation::Rescale { epilogue: None, .. }) => ("copy", 0),
-        Ok(Operation::Rescale { .. }) => ("rescale", 0),
-        Ok(Operation::Activate(_)) => ("activate", 0),
-        Ok(Operation::Upsample { .. }) => ("upsample", 0),
-        Ok(Operation::Reorg { .. }) => ("reorg", 0),
-        Ok(Operation::Multiply(_)) => ("multiply", 0),
-        Ok(Operation::Softmax { .. }) => ("softmax", 0),
-        Err(_) => ("unknown", 0),
     }
 }

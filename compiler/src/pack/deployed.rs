@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use secateur_runtime::artefact::format::{HeadKind, MAGIC, TensorRecord, head_flags};
-use secateur_runtime::artefact::{Head, Model};
+use secateur_runtime::artefact::format::{HeadKind, MAGIC, NONE, StepKind, TensorRecord, head_flags};
+use secateur_runtime::artefact::{Head, Model, Operation, Step};
 use secateur_runtime::detect::{self, classify};
 use secateur_runtime::{Engine, Tensor};
 
@@ -51,6 +51,8 @@ pub struct Deployed<'a> {
 pub struct LayerOutput<'t> {
     /// Number that Darknet prints.
     pub layer: usize,
+    /// Kernel of its last step; `view` where it has none.
+    pub kernel: &'static str,
     pub record: &'t TensorRecord,
     pub values: Tensor<'t>,
 }
@@ -134,21 +136,26 @@ impl<'a> Deployed<'a> {
                 input.copy_from(codes);
             }
             let mut next = 0;
-            let mut show = |engine: &Engine<'a, '_, HostKernels>, until: usize| {
+            let mut kernels = vec!["view"; self.outputs.len()];
+            let mut show = |engine: &Engine<'a, '_, HostKernels>, kernels: &[&'static str], until: usize| {
                 for layer in next..until {
                     let index = self.outputs[layer];
                     if let (Some(record), Some(values)) = (self.model.tensor(index), engine.tensor(index)) {
-                        visit(LayerOutput { layer, record, values });
+                        visit(LayerOutput { layer, kernel: kernels[layer], record, values });
                     }
                 }
                 next = next.max(until);
             };
             for step in self.model.steps() {
+                let layer = step.layer() as usize;
                 // Layers without a step are there as soon as those before them are.
-                show(engine, (step.layer() as usize).min(self.outputs.len()));
+                show(engine, &kernels, layer.min(self.outputs.len()));
                 engine.execute_step(&step);
+                if let Some(kernel) = kernels.get_mut(layer) {
+                    *kernel = kernel_name(&step);
+                }
             }
-            show(engine, self.outputs.len());
+            show(engine, &kernels, self.outputs.len());
         });
     }
 
@@ -242,6 +249,38 @@ impl<'a> Deployed<'a> {
             }
             HeadKind::Classes => Vec::new(),
         }
+    }
+}
+
+/// Name of a step's kernel, for tables.
+pub fn kernel_name(step: &Step<'_>) -> &'static str {
+    match step.kind() {
+        Some(StepKind::Conv) => "conv",
+        Some(StepKind::Depthwise) => "depthwise",
+        Some(StepKind::Connected) => "connected",
+        Some(StepKind::MaxPool) => "maxpool",
+        Some(StepKind::AvgPool) => "avgpool",
+        Some(StepKind::LocalAvgPool) => "local_avgpool",
+        Some(StepKind::Shortcut) => "shortcut",
+        Some(StepKind::Rescale) if step.record().requant.get() == NONE => "copy",
+        Some(StepKind::Rescale) => "rescale",
+        Some(StepKind::Activate) => "activate",
+        Some(StepKind::Upsample) => "upsample",
+        Some(StepKind::Reorg) => "reorg",
+        Some(StepKind::Multiply) => "multiply",
+        Some(StepKind::Softmax) => "softmax",
+        None => "unknown",
+    }
+}
+
+/// Multiply-accumulates of a step, padding included.
+pub fn kernel_macs(step: &Step<'_>) -> u64 {
+    let pixels = step.output().map_or(0, |record| record.shape()[..2].iter().product::<usize>() as u64);
+    match step.operation() {
+        Ok(Operation::Conv(conv)) => pixels * conv.weights.len() as u64,
+        Ok(Operation::Depthwise(depthwise)) => pixels * depthwise.weights.len() as u64,
+        Ok(Operation::Connected(connected)) => connected.weights.len() as u64,
+        _ => 0,
     }
 }
 
