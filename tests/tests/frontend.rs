@@ -93,13 +93,11 @@ fn a_changed_graph_is_what_its_cfg_says() {
         let (text, mut graph, mut weights) = random_network(seed, &options);
         let cfg = Cfg::parse(Path::new("random.cfg"), text.as_bytes()).expect("was read before");
         let consumers = graph.consumers();
-        for layer in 0..graph.nodes.len() {
+        for (layer, consumers) in consumers.iter().enumerate() {
             // A convolution that only plain ones read can change its width without touching more.
             let is_plain =
                 |layer: usize| matches!(&graph.nodes[layer].op, Op::Conv(conv) if conv.groups == 1);
-            let is_free = is_plain(layer)
-                && !consumers[layer].is_empty()
-                && consumers[layer].iter().all(|&n| is_plain(n));
+            let is_free = is_plain(layer) && !consumers.is_empty() && consumers.iter().all(|&n| is_plain(n));
             let node = &mut graph.nodes[layer];
             match &mut node.op {
                 Op::Conv(conv) => {

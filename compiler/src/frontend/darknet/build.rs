@@ -113,7 +113,6 @@ fn node(reader: &Reader, graph: &Graph) -> Result<(Op, Vec<Source>)> {
         0 => Source::Image,
         n => Source::Layer(n - 1),
     };
-    let input = graph.shape_of(previous);
     let with_from = |op: Op| -> Result<(Op, Vec<Source>)> {
         let from = sources(reader, "from")?;
         Ok((op, std::iter::once(previous).chain(from).collect()))
@@ -176,9 +175,6 @@ fn node(reader: &Reader, graph: &Graph) -> Result<(Op, Vec<Source>)> {
         "cost" => Op::Cost,
         name => return Err(unknown_section(reader, name)),
     };
-    if matches!(op, Op::Conv(_)) && input.is_empty() {
-        return Err(reader.error("layer has no input"));
-    }
     Ok((op, vec![previous]))
 }
 
