@@ -1,1 +1,5 @@
+//! Tables and pictures of what was done.
 
+mod chart;
+
+pub use chart::{Accuracy, Overview, draw_overview};
