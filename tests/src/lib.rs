@@ -1,5 +1,9 @@
 //! What the whole-system tests share: the built command, and small files to run it on.
 
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
