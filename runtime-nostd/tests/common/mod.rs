@@ -2,6 +2,8 @@
 //! formula, nothing shared with the kernels.
 #![allow(dead_code)]
 
+pub(crate) mod build;
+
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use secateur_runtime::kernels::{Requant, Window};
