@@ -51,7 +51,7 @@ impl<T> Copy for Records<'_, T> {}
 impl<'a, T: FromBytes + KnownLayout + Immutable + Unaligned> Records<'a, T> {
     /// `bytes` holds `count` records of `stride` bytes; `None` where the record does not fit.
     pub(super) fn new(bytes: &'a [u8], count: usize, stride: usize) -> Option<Self> {
-        let fits = stride >= size_of::<T>() && count.checked_mul(stride)? <= bytes.len();
+        let fits = (count == 0 || stride >= size_of::<T>()) && count.checked_mul(stride)? <= bytes.len();
         fits.then_some(Self { bytes, count, stride, record: PhantomData })
     }
 

@@ -139,7 +139,7 @@ impl Build {
         }
         let stride = size_of::<TensorRecord>() + self.tensor_growth;
         let section = |kind: Section, count: usize, bytes: &[u8]| {
-            (kind.code(), count as u32, (bytes.len() / count.max(1)) as u32, bytes.to_vec())
+            (kind.code(), count as u32, (bytes.len() / count.max(1)).max(1) as u32, bytes.to_vec())
         };
         let mut sections = vec![
             (Section::Tensors.code(), self.tensors.len() as u32, stride as u32, tensors),
@@ -153,16 +153,6 @@ impl Build {
             section(Section::Provenance, 1, self.provenance.as_bytes()),
             section(Section::Suppression, 1, self.suppression.as_bytes()),
         ];
-        // An empty section still states the stride of its records.
-        let strides = [
-            (Section::Heads, size_of::<HeadRecord>()),
-            (Section::Anchors, size_of::<AnchorRecord>()),
-            (Section::Text, 1),
-            (Section::Names, size_of::<TextRef>()),
-        ];
-        for (kind, stride) in strides {
-            sections.iter_mut().filter(|s| s.0 == kind.code()).for_each(|s| s.2 = stride as u32);
-        }
         sections.extend(self.extra.clone());
         let mut end = (size_of::<Header>() + sections.len() * size_of::<SectionRecord>()) as u32;
         let mut directory = Vec::new();
