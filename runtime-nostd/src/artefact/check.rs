@@ -254,8 +254,8 @@ fn shapes_fit(
         Operation::Conv(ref conv) => {
             let filter = conv.window.kernel_h * conv.window.kernel_w;
             let groups = conv.groups;
-            let divides = groups > 0 && in_c % groups == 0 && out_c % groups == 0;
-            let weights = || (in_c / groups).checked_mul(filter)?.checked_mul(out_c);
+            let divides = in_c.is_multiple_of(groups) && out_c.is_multiple_of(groups);
+            let weights = || in_c.checked_div(groups)?.checked_mul(filter)?.checked_mul(out_c);
             slides(&conv.window, input, output) && divides && weights() == Some(conv.weights.len())
         }
         Operation::Depthwise(ref depthwise) => {
@@ -294,7 +294,7 @@ fn shapes_fit(
                     ReorgMode::DepthToSpace => {
                         deep(out_c) == Some(in_c) && times(in_h) == Some(out_h) && times(in_w) == Some(out_w)
                     }
-                    ReorgMode::Flat => packs && in_c % (stride * stride) == 0,
+                    ReorgMode::Flat => packs && in_c.is_multiple_of(stride * stride),
                 }
         }
         Operation::Multiply(_) => step.input(1).is_some_and(|value| {
@@ -303,7 +303,7 @@ fn shapes_fit(
             let per_pixel = same_pixels && in_c == 1;
             value.shape() == output.shape() && (whole || per_channel || per_pixel)
         }),
-        Operation::Softmax { groups, .. } => same_pixels && in_c == out_c && groups > 0 && in_c % groups == 0,
+        Operation::Softmax { groups, .. } => same_pixels && in_c == out_c && in_c.is_multiple_of(groups),
     }
 }
 
@@ -323,7 +323,8 @@ fn slides(window: &Window, input: &TensorRecord, output: &TensorRecord) -> bool 
 
 /// Requantisation within the contract, accumulators within 32 bits.
 fn constants(operation: &Operation<'_>, input: &TensorRecord, output: &TensorRecord) -> Result<(), Fault> {
-    let out_c = to_usize(output.c);
+    // Never 0 in a checked tensor; the maximum spares a division check.
+    let out_c = to_usize(output.c).max(1);
     match operation {
         Operation::Conv(conv) => {
             let taps = conv.weights.len() / out_c;
@@ -353,7 +354,7 @@ fn constants(operation: &Operation<'_>, input: &TensorRecord, output: &TensorRec
             let total = |multipliers: &mut dyn Iterator<Item = &I32>| {
                 multipliers.map(|m| u64::from(m.get().unsigned_abs())).sum::<u64>()
             };
-            let each = shortcut.multipliers.len() / out_c.max(1);
+            let each = shortcut.multipliers.len() / out_c;
             let largest = match shortcut.mode {
                 super::format::ShortcutMode::PerInput => total(&mut shortcut.multipliers.iter()),
                 super::format::ShortcutMode::PerChannel => (0..out_c)

@@ -1,6 +1,6 @@
 //! Convolution.
 //!
-//! Sixteen output pixels run side by side: their input values are gathered tap by tap into a tile
+//! Adjacent output pixels run side by side: their input values are gathered tap by tap into a tile
 //! (`[tap pair][pixel][2]`), and each weight then meets all pixels at once. Weights stay in their
 //! natural order and are read once a tile; the inner loop is the multiply-add of adjacent 16-bit
 //! pairs that vector units have.
@@ -10,14 +10,16 @@ use core::cell::Cell;
 use super::{Conv, Window};
 use crate::tensor::Tensor;
 
+/// Hosts have vector registers and a large stack, small processors (32-bit) neither.
+const HOST: bool = cfg!(target_pointer_width = "64");
 /// Output pixels that are computed side by side.
-const LANES: usize = 16;
+const LANES: usize = if HOST { 16 } else { 4 };
 /// Output channels whose accumulators are held at once.
-const BLOCK: usize = 32;
+const BLOCK: usize = if HOST { 32 } else { 8 };
 /// Output channels of one pass over the tile.
 const ROWS: usize = 4;
-/// Tap pairs of a tile: 16 KiB of stack on hosts, 2 KiB on small processors.
-const PAIRS: usize = if cfg!(target_pointer_width = "64") { 256 } else { 32 };
+/// Tap pairs of a tile: 16 KiB of stack on hosts, 1 KiB on small processors.
+const PAIRS: usize = if HOST { 256 } else { 64 };
 
 type Tile = [[[i16; 2]; LANES]; PAIRS];
 
@@ -155,8 +157,9 @@ fn accumulate(
     acc: &mut [[i32; LANES]; BLOCK],
 ) {
     let (quads, _) = acc.as_chunks_mut::<ROWS>();
-    for (acc, filters) in quads.iter_mut().zip(filters.chunks(ROWS * taps)) {
-        let mut rows = filters.chunks_exact(taps).map(|row| row.get(start..start + length).unwrap_or(&[]));
+    for (acc, filters) in quads.iter_mut().zip(filters.chunks((ROWS * taps).max(1))) {
+        let mut rows =
+            filters.chunks_exact(taps.max(1)).map(|row| row.get(start..start + length).unwrap_or(&[]));
         match [rows.next(), rows.next(), rows.next(), rows.next()] {
             [Some(a), Some(b), Some(c), Some(d)] => multiply(tile, [a, b, c, d], acc),
             [a, b, c, _] => {

@@ -8,6 +8,8 @@ use super::Depthwise;
 use super::requant::{Slopes, look_up};
 use crate::tensor::Tensor;
 
+/// Hosts have vector registers, small processors (32-bit) code to save.
+const HOST: bool = cfg!(target_pointer_width = "64");
 /// Output pixels that share a weight.
 const PIXELS: usize = 4;
 /// Output pixels whose accumulators are held at once.
@@ -21,10 +23,10 @@ const STRIP: usize = 16;
 #[inline(always)]
 pub fn depthwise(input: Tensor<'_>, output: Tensor<'_>, parameters: &Depthwise<'_>) {
     match output.c().min(input.c()) {
-        0..4 => blocks::<1>(input, output, parameters),
-        4..8 => blocks::<4>(input, output, parameters),
-        8..16 => blocks::<8>(input, output, parameters),
-        16.. => blocks::<16>(input, output, parameters),
+        16.. if HOST => blocks::<16>(input, output, parameters),
+        8.. if HOST => blocks::<8>(input, output, parameters),
+        4.. => blocks::<4>(input, output, parameters),
+        _ => blocks::<1>(input, output, parameters),
     }
 }
 

@@ -46,7 +46,7 @@ pub fn reorg(input: Tensor<'_>, output: Tensor<'_>, stride: usize, mode: ReorgMo
 #[inline(always)]
 fn flat(input: Tensor<'_>, output: Tensor<'_>, stride: usize) {
     let (h, w, c) = (input.h(), input.w(), input.c());
-    let depth = (c / (stride * stride)).max(1);
+    let depth = (c / (stride * stride).max(1)).max(1);
     for k in 0..c {
         let (dy, dx) = (k / depth / stride, k / depth % stride);
         for y in 0..h {

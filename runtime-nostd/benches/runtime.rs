@@ -1,0 +1,94 @@
+//! Check of an artefact of 400 kB, and the kernels on layers of yolo-fastest-1.1 at 320 × 320.
+
+#[path = "../tests/common/mod.rs"]
+mod common;
+
+use std::cell::Cell;
+use std::hint::black_box;
+
+use common::build::Build;
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use rand::RngExt;
+use secateur_runtime::Tensor;
+use secateur_runtime::artefact::Model;
+use secateur_runtime::artefact::format::{Requant, StepKind};
+use secateur_runtime::kernels::{self, Conv, Depthwise, Epilogue, Window};
+use zerocopy::little_endian::{I32, U32};
+
+/// 130 pointwise convolutions, as many as yolo-fastest has layers; about 400 kB.
+fn artefact() -> Vec<u8> {
+    let rng = &mut common::rng(1);
+    let mut b = Build::new(20 * 20 * 96);
+    let narrow = b.tensor(0, [20, 20, 48], 48, 0);
+    let wide = b.tensor(20 * 20 * 48, [20, 20, 48], 48, 0);
+    for step in 0..130 {
+        let (input, output) = if step % 2 == 0 { (narrow, wide) } else { (wide, narrow) };
+        b.step(StepKind::Conv, &[input], output);
+        b.weights(&common::weights(rng, 48 * 48), &[100; 48]);
+        b.requant(&[Requant::new(1 << 16, 6554, 25); 48]);
+    }
+    b.header.input = U32::new(narrow);
+    b.bytes()
+}
+
+fn check(c: &mut Criterion) {
+    let bytes = artefact();
+    let mut group = c.benchmark_group("check");
+    group.throughput(Throughput::Bytes(bytes.len() as u64));
+    group.bench_function("400 kB", |bencher| {
+        bencher.iter(|| Model::from_bytes(black_box(&bytes)).unwrap().step_count());
+    });
+}
+
+fn layers(c: &mut Criterion) {
+    let rng = &mut common::rng(2);
+    // Input extent, input channels, output channels (0: depthwise), kernel, stride.
+    let layers = [
+        (320, 3, 8, 3, 2),
+        (160, 8, 8, 1, 1),
+        (160, 8, 0, 3, 1),
+        (80, 32, 8, 1, 1),
+        (80, 32, 0, 3, 1),
+        (40, 16, 96, 1, 1),
+        (40, 96, 0, 3, 1),
+        (20, 136, 24, 1, 1),
+        (20, 120, 120, 1, 1),
+        (20, 120, 0, 5, 1),
+        (13, 512, 1024, 3, 1),
+    ];
+    let mut group = c.benchmark_group("layer");
+    for (extent, in_c, out_c, kernel, stride) in layers {
+        let depthwise = out_c == 0;
+        let out_c = if depthwise { in_c } else { out_c };
+        let taps = kernel * kernel * if depthwise { 1 } else { in_c };
+        let out = extent / stride;
+        let mut input: Vec<i8> = (0..extent * extent * in_c).map(|_| rng.random()).collect();
+        let mut output = vec![0; out * out * out_c];
+        let weights = common::weights(rng, taps * out_c);
+        let bias = vec![I32::new(100); out_c];
+        let requant = vec![Requant::new(80_000, 8_000, 28); out_c];
+        let cells = |codes| Cell::from_mut(codes).as_slice_of_cells();
+        let from = Tensor::dense(cells(&mut input[..]), [extent, extent, in_c], 3).unwrap();
+        let to = Tensor::dense(cells(&mut output[..]), [out, out, out_c], -3).unwrap();
+        let epilogue = Epilogue { requant: &requant, lo: -128, hi: 127, table: None, zero_point: -3 };
+        let (window, weights, bias) = (Window::square(kernel, stride, kernel / 2), &weights[..], &bias[..]);
+        let kind = if depthwise { "depthwise" } else { "conv" };
+        group.throughput(Throughput::Elements((out * out * out_c * taps) as u64));
+        group.bench_function(format!("{kind} {extent}x{extent}x{in_c}->{out_c} k{kernel}"), |bencher| {
+            bencher.iter(|| {
+                if depthwise {
+                    kernels::depthwise(from, to, &Depthwise { window, weights, bias, epilogue });
+                } else {
+                    kernels::conv(from, to, &Conv { window, groups: 1, weights, bias, epilogue });
+                }
+            });
+        });
+    }
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().sample_size(20).measurement_time(std::time::Duration::from_secs(2));
+    targets = check, layers
+}
+criterion_main!(benches);
