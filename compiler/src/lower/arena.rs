@@ -69,6 +69,12 @@ pub fn plan(buffers: &[Buffer], align: usize, seed: u64) -> Placement {
     Placement { offsets: best.offsets, bytes: best.bytes, lower_bound: bound }
 }
 
+/// A good plan without the search: the best of a few classic orders.
+pub fn greedy(buffers: &[Buffer], align: usize) -> Placement {
+    let plan = Planner::new(buffers, align).first_plan();
+    Placement { offsets: plan.offsets, bytes: plan.bytes, lower_bound: lower_bound(buffers, align) }
+}
+
 struct Planner<'a> {
     buffers: &'a [Buffer],
     sizes: Vec<usize>,

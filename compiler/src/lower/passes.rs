@@ -1,6 +1,6 @@
 //! Passes over a [`Program`]: views, in-place kernels, concatenation by addressing, the arena.
 
-use super::arena;
+use super::arena::{self, Buffer};
 use super::program::{Action, Place, Program, value};
 use crate::quant::net::QOp;
 
@@ -104,31 +104,41 @@ fn join(program: &mut Program<'_>, (layer, position): Member) -> bool {
 /// Addresses as many concatenations as possible, then gives up those that make the arena larger:
 /// a concatenation occupies all its bytes from the birth of its first input on.
 pub(super) fn place(program: &mut Program<'_>, seed: u64) {
-    let plan = |program: &mut Program<'_>| {
-        let buffers: Vec<_> = program.live_storages().into_iter().map(|(_, buffer)| buffer).collect();
-        let placement = arena::plan(&buffers, program.align, seed);
-        let bytes = placement.bytes;
-        program.arena = Some(placement);
-        bytes
-    };
     let bare = program.clone();
+    let buffers = |program: &Program<'_>| -> Vec<Buffer> {
+        program.live_storages().into_iter().map(|(_, buffer)| buffer).collect()
+    };
     let mut chosen = concat(program, &members(&bare));
-    let mut best = plan(program);
-    let bound = bare.lower_bound();
-    let mut at = 0;
-    while at < chosen.len() && best > bound {
-        let mut fewer = chosen.clone();
-        fewer.remove(at);
+    // Where nothing is copied, no byte is needed twice.
+    program.least_bytes = program.lower_bound();
+    let mut best = arena::greedy(&buffers(program), program.align).bytes;
+    let mut given_up = 0;
+    while let Some(fewer) = fewer_members(&chosen, given_up)
+        && best > program.least_bytes.next_multiple_of(program.align)
+    {
+        given_up += 1;
         let mut candidate = bare.clone();
+        candidate.least_bytes = program.least_bytes;
         let joined = concat(&mut candidate, &fewer);
-        let buffers: Vec<_> = candidate.live_storages().into_iter().map(|(_, buffer)| buffer).collect();
-        // The full search is for those that can win.
-        if arena::lower_bound(&buffers, candidate.align) < best && plan(&mut candidate) < best {
-            best = candidate.arena.as_ref().map_or(best, |arena| arena.bytes);
+        let bytes = arena::greedy(&buffers(&candidate), candidate.align).bytes;
+        if bytes < best {
+            best = bytes;
             (*program, chosen) = (candidate, joined);
-            at = 0;
-        } else {
-            at += 1;
+            given_up = 0;
+        }
+    }
+    program.arena = Some(arena::plan(&buffers(program), program.align, seed));
+}
+
+/// `all` without its member `choice`, or beyond them without one whole route; `None` past the last.
+fn fewer_members(all: &[Member], choice: usize) -> Option<Vec<Member>> {
+    let mut routes: Vec<usize> = all.iter().map(|&(layer, _)| layer).collect();
+    routes.dedup();
+    match choice.checked_sub(all.len()) {
+        None => Some([&all[..choice], &all[choice + 1..]].concat()),
+        Some(route) => {
+            let &without = routes.get(route)?;
+            Some(all.iter().copied().filter(|&(layer, _)| layer != without).collect())
         }
     }
 }

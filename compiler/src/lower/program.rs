@@ -68,6 +68,8 @@ pub struct Program<'a> {
     pub actions: Vec<Action>,
     /// Offsets of [`Program::live_storages`], in their order.
     pub arena: Option<Placement>,
+    /// Bytes that are alive at the fullest tick even if no concatenation is copied.
+    pub least_bytes: usize,
 }
 
 impl<'a> Program<'a> {
@@ -84,7 +86,7 @@ impl<'a> Program<'a> {
                 _ => Action::Compute,
             })
             .collect();
-        Self { net, align, places, storages, actions, arena: None }
+        Self { net, align, places, storages, actions, arena: None, least_bytes: 0 }
     }
 
     /// Shape of a value.
@@ -349,7 +351,7 @@ impl<'a> Program<'a> {
             text.push('\n');
         }
         if let Some(arena) = &self.arena {
-            let _ = writeln!(text, "arena {} bytes, lower bound {}", arena.bytes, self.lower_bound());
+            let _ = writeln!(text, "arena {} bytes, lower bound {}", arena.bytes, self.least_bytes);
         }
         text
     }

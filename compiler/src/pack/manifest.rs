@@ -139,7 +139,7 @@ pub fn manifest(program: &Program<'_>, target: &Target, artefact: &[u8]) -> Mani
         },
         arena: Arena {
             bytes: program.arena.as_ref().map_or(0, |arena| arena.bytes),
-            lower_bound: program.lower_bound(),
+            lower_bound: program.least_bytes,
             copied: program.copied_bytes(),
         },
         input: tensor(0, &net.input),
