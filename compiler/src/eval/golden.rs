@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{BBox, Detection, MapOptions, Place, bootstrap_map, mean_ap};
-use crate::data::Dataset;
+use super::{BBox, Detection, Heads, MapOptions, NMS_THRESH, Place, bootstrap_map, decode, mean_ap};
+use crate::data::{Dataset, Frame, read_npy};
+use crate::float::oracle;
+use crate::frontend::darknet;
 use crate::testing::data_dir;
 
 fn json(path: &Path) -> Value {
@@ -87,4 +89,82 @@ fn interval_of_the_map_holds_it() {
     let interval = bootstrap_map(&detections, &dataset.labels, 80, MapOptions::default(), 1);
     assert!(interval.low < 0.3288 && 0.3288 < interval.high, "{interval:?}");
     assert!((0.02..0.04).contains(&interval.deviation), "{interval:?}");
+}
+
+/// `(golden folder, model folder)` of all sets.
+fn golden_sets(data: &Path) -> Vec<(PathBuf, PathBuf)> {
+    let mut sets: Vec<(PathBuf, PathBuf)> = std::fs::read_dir(data.join("golden"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir())
+        .map(|path| {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            let model = data.join("models").join(name.split('@').next().unwrap());
+            (path, model)
+        })
+        .collect();
+    sets.sort();
+    assert_eq!(sets.len(), 12);
+    sets
+}
+
+/// Compares with detections.json at both of its thresholds: the same objects, values within
+/// `tolerance`; at .005 objects that close to a threshold may come or go.
+fn assert_detections(folder: &Path, heads: &Heads, outputs: &[Vec<f32>], tolerance: f32) {
+    let golden = json(&folder.join("detections.json"));
+    let near = |a: f32, b: f32| (a - b).abs() <= tolerance * b.abs().max(1.0);
+    for set in golden["sets"].as_array().unwrap() {
+        let thresh = set["thresh"].as_f64().unwrap() as f32;
+        let found = decode(heads, outputs, Frame::stretched(heads.input), thresh, NMS_THRESH);
+        let mut left: Vec<&Detection> = found.iter().collect();
+        let mut missing = 0;
+        for expected in set["detections"].as_array().unwrap() {
+            let value = |key: &str| expected[key].as_f64().unwrap() as f32;
+            let class = expected["class"].as_u64().unwrap() as usize;
+            let same = left.iter().position(|d| {
+                d.class == class
+                    && near(d.prob, value("prob"))
+                    && near(d.objectness, value("objectness"))
+                    && near(d.bbox.x, value("cx"))
+                    && near(d.bbox.y, value("cy"))
+                    && near(d.bbox.w, value("w"))
+                    && near(d.bbox.h, value("h"))
+            });
+            match same {
+                Some(index) => drop(left.swap_remove(index)),
+                None => missing += 1,
+            }
+        }
+        let strangers = missing + left.len();
+        let allowed = if thresh < 0.1 { found.len() / 100 } else { 0 };
+        assert!(strangers <= allowed, "{} at {thresh}: {strangers} of {} differ", folder.display(), found.len());
+    }
+}
+
+#[test]
+fn decoding_darknets_heads_yields_its_detections() {
+    let Some(data) = data_dir() else { return };
+    for (folder, model) in golden_sets(&data) {
+        let network = darknet::load(&model.join("model.cfg"), None).unwrap();
+        let heads = Heads::of(&network.graph).unwrap();
+        let outputs: Vec<Vec<f32>> = heads
+            .heads
+            .iter()
+            .map(|head| read_npy(&folder.join(format!("yolo_{}_out.npy", head.layer))).unwrap().1)
+            .collect();
+        assert_detections(&folder, &heads, &outputs, 1e-6);
+    }
+}
+
+#[test]
+fn the_oracle_finds_what_darknet_finds() {
+    let Some(data) = data_dir() else { return };
+    for (folder, model) in golden_sets(&data) {
+        let network = darknet::load(&model.join("model.cfg"), Some(&model.join("model.weights"))).unwrap();
+        let (_, input) = read_npy(&folder.join("input.npy")).unwrap();
+        let layers = oracle::run(&network.graph, network.weights().unwrap(), &input);
+        let heads = Heads::of(&network.graph).unwrap();
+        let outputs: Vec<Vec<f32>> = heads.heads.iter().map(|head| layers[head.layer].clone()).collect();
+        assert_detections(&folder, &heads, &outputs, 2e-4);
+    }
 }
