@@ -1,11 +1,14 @@
 //! What an evaluation needs of a network, however it runs: float plan or deployed artefact.
 
+use std::sync::{Mutex, PoisonError};
+
 use rayon::prelude::*;
 
 use super::{Detection, Heads, decode};
 use crate::Result;
 use crate::data::{Dataset, Fit, Frame};
-use crate::graph::Shape;
+use crate::float::{Keep, Plan, Scratch};
+use crate::graph::{Graph, Shape, Source, Weights};
 use crate::progress::Progress;
 
 /// A network that can be run on prepared pictures, from several threads at once.
@@ -40,6 +43,86 @@ pub trait Detector: Sync {
     /// `frame` tells where the picture lies within the input; boxes are in shares of the picture.
     fn detect(&self, input: &[f32], frame: Frame, thresh: f32, nms: f32) -> Vec<Detection> {
         decode(self.layout(), &self.heads(input), frame, thresh, nms)
+    }
+}
+
+/// A trained network in float.
+pub struct FloatDetector {
+    plan: Plan,
+    layout: Heads,
+    /// Layers whose outputs are the result.
+    outputs: Vec<usize>,
+    /// Threads that share one picture.
+    threads: usize,
+    /// Memory of runs that are over, for the next ones.
+    pool: Mutex<Vec<Scratch>>,
+}
+
+impl FloatDetector {
+    /// # Errors
+    /// If the weights do not fit the graph, or its heads differ in their number of classes.
+    pub fn new(graph: &Graph, weights: &Weights) -> Result<Self> {
+        let layout = Heads::of(graph)?;
+        let plan = Plan::new(graph, weights)?;
+        let outputs = match layout.heads.is_empty() {
+            true => plan.heads().last().copied().into_iter().collect(),
+            false => layout.heads.iter().map(|head| head.layer).collect(),
+        };
+        let inputs: Vec<usize> = outputs.iter().filter_map(|&layer| input_layer(graph, layer)).collect();
+        let plan = Plan::keeping(graph, weights, &Keep::Layers(inputs))?;
+        Ok(Self { plan, layout, outputs, threads: 1, pool: Mutex::default() })
+    }
+
+    /// Shares each picture between `threads` threads: for one picture after the other.
+    #[must_use]
+    pub fn with_threads(self, threads: usize) -> Self {
+        Self { threads, ..self }
+    }
+
+    /// The network's plan.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    fn run(&self, input: &[f32], layers: impl Iterator<Item = usize>) -> Vec<Vec<f32>> {
+        let lock = || self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        let recycled = lock().pop();
+        let mut scratch = recycled.unwrap_or_else(|| self.plan.scratch());
+        self.plan.run_threaded(&mut scratch, input, self.threads);
+        let outputs = layers.map(|layer| self.plan.output(&scratch, layer).to_vec()).collect();
+        lock().push(scratch);
+        outputs
+    }
+}
+
+/// The layer that a layer reads first; none where that is the picture.
+fn input_layer(graph: &Graph, layer: usize) -> Option<usize> {
+    match graph.nodes[layer].inputs.first() {
+        Some(Source::Layer(input)) => Some(*input),
+        _ => None,
+    }
+}
+
+impl Detector for FloatDetector {
+    fn input(&self) -> Shape {
+        self.plan.graph().input
+    }
+
+    fn letter_box(&self) -> bool {
+        self.plan.graph().letter_box
+    }
+
+    fn layout(&self) -> &Heads {
+        &self.layout
+    }
+
+    fn heads(&self, input: &[f32]) -> Vec<Vec<f32>> {
+        self.run(input, self.outputs.iter().copied())
+    }
+
+    fn head_inputs(&self, input: &[f32]) -> Vec<Vec<f32>> {
+        let graph = self.plan.graph();
+        self.run(input, self.outputs.iter().map(|&layer| input_layer(graph, layer).unwrap_or(layer)))
     }
 }
 

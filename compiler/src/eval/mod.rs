@@ -16,7 +16,7 @@ pub use agreement::{ScoreShift, Sqnr, agreement, as_truths, head_sqnr, score_shi
 pub use bbox::BBox;
 pub use bootstrap::{Interval, bootstrap_map, bootstrap_mean, bootstrap_paired_map};
 pub use decode::{Candidate, Detection, Head, HeadKind, Heads, Place, decode};
-pub use detector::{Detector, detect_all, heads_all};
+pub use detector::{Detector, FloatDetector, detect_all, heads_all};
 pub use loss::{LossTerms, cross_entropy, detection_loss};
 pub use map::{ClassResult, MapOptions, MeanAp, mean_ap};
 pub use nms::suppress;

@@ -1,5 +1,7 @@
-//! Tables and pictures of what was done.
+//! Tables and pictures of what was done and found.
 
 mod chart;
+mod draw;
 
 pub use chart::{Accuracy, Overview, draw_overview};
+pub use draw::{draw_detections, save_picture};

@@ -1,0 +1,265 @@
+//! Detections drawn on a picture: boxes in the class's colour, names on plates that keep clear of
+//! one another.
+
+use std::io::Cursor;
+use std::path::Path;
+
+use image::{ImageFormat, Rgb, RgbImage};
+use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster};
+
+use crate::data::{Picture, class_name};
+use crate::eval::Detection;
+use crate::graph::Shape;
+use crate::{Error, Result, files};
+
+/// Quality of written JPEG files: no visible loss.
+const JPEG_QUALITY: u8 = 92;
+/// A name's height as a share of the picture's shorter side.
+const TEXT_SHARE: f32 = 1.0 / 22.0;
+/// A box line's width as a share of the picture's shorter side.
+const LINE_SHARE: f32 = 1.0 / 200.0;
+/// The golden ratio's fraction: neighbouring classes get far-apart hues.
+const HUE_STEP: f32 = 0.618_034;
+
+/// Draws `detections`, boxes first and then all names, the most certain on top.
+///
+/// A grey picture becomes a colour one. Names beyond Latin letters show as `?`.
+pub fn draw_detections(picture: &Picture, detections: &[Detection], names: &[String]) -> Picture {
+    let Shape { h, w, .. } = picture.shape;
+    let mut canvas = Canvas::new(picture);
+    let mut order: Vec<&Detection> = detections.iter().collect();
+    order.sort_by(|a, b| a.prob.total_cmp(&b.prob));
+    for detection in &order {
+        canvas.frame(pixel_edges(detection, w, h), colour(detection.class));
+    }
+    // Certain detections choose the place of their plate first.
+    let mut plates = Vec::new();
+    for detection in order.iter().rev() {
+        let text = format!("{} {:.0}%", class_name(names, detection.class), detection.prob * 100.0);
+        let place = canvas.plate_place(pixel_edges(detection, w, h), &text, &plates);
+        plates.push(place);
+        canvas.plate(place, &text, colour(detection.class));
+    }
+    Picture::from_bytes(Shape::new(3, h, w), canvas.image.as_raw())
+}
+
+/// Writes a picture as JPEG or PNG, as the path's extension says.
+pub fn save_picture(path: &Path, picture: &Picture) -> Result<()> {
+    let Shape { c, h, w } = picture.shape;
+    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
+    let (bytes, colours) = (picture.to_bytes(), if c == 1 { image::ColorType::L8 } else { image::ColorType::Rgb8 });
+    let mut file = Cursor::new(Vec::new());
+    let encoded = match extension.as_str() {
+        "jpg" | "jpeg" => image::codecs::jpeg::JpegEncoder::new_with_quality(&mut file, JPEG_QUALITY).encode(
+            &bytes,
+            w as u32,
+            h as u32,
+            colours.into(),
+        ),
+        "png" => image::write_buffer_with_format(&mut file, &bytes, w as u32, h as u32, colours, ImageFormat::Png),
+        _ => {
+            return Err(Error::new("unknown picture format").file(path).found(extension).allowed("jpg or png"));
+        }
+    };
+    encoded.map_err(|e| Error::new(format!("cannot encode the picture: {e}")).file(path))?;
+    files::write_bytes(path, file.get_ref())
+}
+
+/// Left, top, right, bottom in pixels; the last ones are outside.
+type Rect = [i32; 4];
+
+/// A box's edges, clipped to the picture.
+fn pixel_edges(detection: &Detection, w: usize, h: usize) -> Rect {
+    let [left, top, right, bottom] = detection.bbox.edges();
+    // A saturating cast: foreign weights can yield infinite boxes.
+    let pixel = |share: f32, extent: usize| ((share * extent as f32).round() as i32).clamp(0, extent as i32);
+    [pixel(left, w), pixel(top, h), pixel(right, w), pixel(bottom, h)]
+}
+
+/// A bright colour of its own for every class.
+fn colour(class: usize) -> Rgb<u8> {
+    let hue = (class as f32 * HUE_STEP).fract() * 6.0;
+    let (saturation, value) = (0.85, 0.95);
+    let channel = |offset: f32| {
+        let ramp = ((hue + offset) % 6.0 - 3.0).abs() - 1.0;
+        let full = ramp.clamp(0.0, 1.0);
+        ((1.0 - saturation * (1.0 - full)) * value * 255.0).round() as u8
+    };
+    Rgb([channel(0.0), channel(4.0), channel(2.0)])
+}
+
+/// Black or white, whichever reads better on `background` (Rec. 709 luma).
+fn ink(background: Rgb<u8>) -> Rgb<u8> {
+    let [r, g, b] = background.0.map(f32::from);
+    if 0.2126 * r + 0.7152 * g + 0.0722 * b > 140.0 { Rgb([0; 3]) } else { Rgb([255; 3]) }
+}
+
+struct Canvas {
+    image: RgbImage,
+    /// Width of a box's line.
+    line: i32,
+    font: RasterHeight,
+    /// Every pixel of the font becomes a square of this side.
+    zoom: i32,
+}
+
+impl Canvas {
+    fn new(picture: &Picture) -> Self {
+        let Shape { c, h, w } = picture.shape;
+        let mut bytes = picture.to_bytes();
+        if c == 1 {
+            bytes = bytes.iter().flat_map(|&grey| [grey; 3]).collect();
+        }
+        let image = RgbImage::from_raw(w as u32, h as u32, bytes).expect("three bytes a pixel");
+        let short = w.min(h) as f32;
+        let wanted = short * TEXT_SHARE;
+        let zoom = (wanted / 32.0).floor().max(1.0);
+        let font = match wanted / zoom {
+            size if size < 18.0 => RasterHeight::Size16,
+            size if size < 22.0 => RasterHeight::Size20,
+            size if size < 28.0 => RasterHeight::Size24,
+            _ => RasterHeight::Size32,
+        };
+        Self { image, line: (short * LINE_SHARE).round().max(2.0) as i32, font, zoom: zoom as i32 }
+    }
+
+    fn text_size(&self, text: &str) -> (i32, i32) {
+        let glyph = noto_sans_mono_bitmap::get_raster_width(FontWeight::Bold, self.font) as i32;
+        (text.chars().count() as i32 * glyph * self.zoom, self.font.val() as i32 * self.zoom)
+    }
+
+    fn fill(&mut self, [left, top, right, bottom]: Rect, colour: Rgb<u8>) {
+        let (w, h) = (self.image.width() as i32, self.image.height() as i32);
+        for y in top.max(0)..bottom.min(h) {
+            for x in left.max(0)..right.min(w) {
+                self.image.put_pixel(x as u32, y as u32, colour);
+            }
+        }
+    }
+
+    /// The four sides of a box, with a dark hairline outside that sets them off from the picture.
+    fn frame(&mut self, [left, top, right, bottom]: Rect, colour: Rgb<u8>) {
+        for (grow, width, colour) in [(1, self.line + 2, Rgb([20; 3])), (0, self.line, colour)] {
+            let [l, t, r, b] = [left - grow, top - grow, right + grow, bottom + grow];
+            for side in [[l, t, r, t + width], [l, b - width, r, b], [l, t, l + width, b], [r - width, t, r, b]] {
+                self.fill(side, colour);
+            }
+        }
+    }
+
+    /// Where a box's plate goes: above it, inside its top, below it, or the next free place down.
+    fn plate_place(&self, [left, top, _, bottom]: Rect, text: &str, taken: &[Rect]) -> Rect {
+        let (text_w, text_h) = self.text_size(text);
+        let (w, h) = (text_w + text_h / 2, text_h + 2 * self.zoom);
+        let (picture_w, picture_h) = (self.image.width() as i32, self.image.height() as i32);
+        let x = left.min(picture_w - w).max(0);
+        let at = |y: i32| [x, y, x + w, y + h];
+        let free = |place: &Rect| {
+            place[1] >= 0
+                && place[3] <= picture_h
+                && taken.iter().all(|t| place[2] <= t[0] || t[2] <= place[0] || place[3] <= t[1] || t[3] <= place[1])
+        };
+        let below = (0..).map(|n| top + n * h).take_while(|&y| y + h <= picture_h);
+        [top - h, top, bottom].into_iter().chain(below).map(at).find(free).unwrap_or(at(top.clamp(0, (picture_h - h).max(0))))
+    }
+
+    /// A filled plate with its text.
+    fn plate(&mut self, place: Rect, text: &str, background: Rgb<u8>) {
+        self.fill(place, background);
+        let (_, text_h) = self.text_size(text);
+        let (mut x, y) = (place[0] + text_h / 4, place[1] + self.zoom);
+        for character in text.chars() {
+            x += self.glyph(character, x, y, ink(background));
+        }
+    }
+
+    /// Blends one character in and returns its width.
+    fn glyph(&mut self, character: char, left: i32, top: i32, ink: Rgb<u8>) -> i32 {
+        let fallback = || get_raster('?', FontWeight::Bold, self.font).expect("the font has ASCII");
+        let raster = get_raster(character, FontWeight::Bold, self.font).unwrap_or_else(fallback);
+        let zoom = self.zoom;
+        let width = raster.width() as i32 * zoom;
+        let (w, h) = (self.image.width() as i32, self.image.height() as i32);
+        for y in 0..raster.height() as i32 * zoom {
+            for x in 0..width {
+                let (at_x, at_y) = (left + x, top + y);
+                if at_x < 0 || at_y < 0 || at_x >= w || at_y >= h {
+                    continue;
+                }
+                let cover = f32::from(raster.pixel((x / zoom) as usize, (y / zoom) as usize).unwrap_or(0)) / 255.0;
+                let pixel = self.image.get_pixel_mut(at_x as u32, at_y as u32);
+                for (value, ink) in pixel.0.iter_mut().zip(ink.0) {
+                    *value = (f32::from(*value) * (1.0 - cover) + f32::from(ink) * cover).round() as u8;
+                }
+            }
+        }
+        width
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::load_picture;
+    use crate::eval::{BBox, Place};
+
+    fn grey(w: usize, h: usize) -> Picture {
+        Picture { shape: Shape::new(1, h, w), data: vec![0.5; w * h] }
+    }
+
+    fn detection(class: usize, x: f32, y: f32, w: f32, h: f32) -> Detection {
+        let place = Place { head: 0, anchor: 0, cell: 0 };
+        Detection { class, prob: 0.7, objectness: 0.9, bbox: BBox { x, y, w, h }, place }
+    }
+
+    #[test]
+    fn a_box_is_drawn_where_it_is() {
+        let drawn = draw_detections(&grey(200, 100), &[detection(0, 0.5, 0.6, 0.5, 0.4)], &[]);
+        let at = |x: usize, y: usize| [0, 1, 2].map(|c| drawn.data[c * 20000 + y * 200 + x]);
+        let line = Picture::from_bytes(Shape::new(3, 1, 1), &colour(0).0);
+        assert_eq!(at(50, 70), [line.data[0], line.data[1], line.data[2]], "left side");
+        assert_eq!(at(149, 70), at(50, 70), "right side");
+        assert_eq!(at(100, 60), [128.0 / 255.0; 3], "the inside stays");
+        assert_eq!(at(10, 90), [128.0 / 255.0; 3], "the outside stays");
+    }
+
+    #[test]
+    fn odd_boxes_and_tiny_pictures_are_drawn_too() {
+        let odd = [
+            detection(3, f32::INFINITY, 0.5, f32::INFINITY, 0.1),
+            detection(4, f32::NAN, 0.5, 1.0, 1.0),
+            detection(5, -4.0, 9.0, 0.1, 0.1),
+            detection(6, 0.5, 0.5, 40.0, 40.0),
+        ];
+        for (w, h) in [(1, 1), (3, 40), (640, 5), (64, 64)] {
+            let names = ["日本".to_owned()];
+            assert_eq!(draw_detections(&grey(w, h), &odd, &names).shape, Shape::new(3, h, w));
+        }
+    }
+
+    #[test]
+    fn plates_keep_clear_of_one_another() {
+        let canvas = Canvas::new(&grey(400, 300));
+        let mut plates: Vec<Rect> = Vec::new();
+        for _ in 0..5 {
+            let place = canvas.plate_place([50, 80, 200, 180], "person 87%", &plates);
+            for other in &plates {
+                assert!(place[3] <= other[1] || other[3] <= place[1], "{place:?} over {other:?}");
+            }
+            plates.push(place);
+        }
+    }
+
+    #[test]
+    fn saved_pictures_can_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let drawn = draw_detections(&grey(64, 48), &[detection(0, 0.5, 0.5, 0.5, 0.5)], &[]);
+        let png = folder.path().join("a.png");
+        save_picture(&png, &drawn).unwrap();
+        assert_eq!(load_picture(&png).unwrap(), drawn);
+        let jpeg = folder.path().join("a.JPG");
+        save_picture(&jpeg, &drawn).unwrap();
+        assert_eq!(load_picture(&jpeg).unwrap().shape, drawn.shape);
+        assert!(save_picture(&folder.path().join("a.gif"), &drawn).unwrap_err().what().contains("format"));
+    }
+}
