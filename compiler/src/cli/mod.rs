@@ -18,6 +18,7 @@ mod quantize;
 mod recipe;
 mod run;
 mod stat;
+mod subject;
 mod steps;
 mod transform;
 

@@ -44,25 +44,47 @@ pub struct ScoreShift {
 /// Compares scores: `reference` holds the original's detections of every picture, `changed` the
 /// head tensors of the changed network, both laid out by `heads`.
 pub fn score_shift(heads: &Heads, reference: &[Vec<Detection>], changed: &[Vec<Vec<f32>>]) -> ScoreShift {
-    let mut shift = ScoreShift::default();
-    for (detections, outputs) in reference.iter().zip(changed) {
-        let (mut absolute, mut count) = (0.0, 0_usize);
-        for detection in detections.iter().filter(|detection| detection.prob >= SHIFT_THRESH) {
+    let pictures = reference.iter().zip(changed);
+    ScoreShift::gather(pictures.map(|(detections, outputs)| PictureShift::of(heads, detections, outputs)))
+}
+
+/// Sums of one picture.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct PictureShift {
+    absolute: f64,
+    signed: f64,
+    places: usize,
+}
+
+impl PictureShift {
+    pub(super) fn of(heads: &Heads, reference: &[Detection], changed: &[Vec<f32>]) -> Self {
+        let mut shift = Self { absolute: 0.0, signed: 0.0, places: 0 };
+        for detection in reference.iter().filter(|detection| detection.prob >= SHIFT_THRESH) {
             let Detection { place, class, prob, .. } = *detection;
-            let score = heads.heads[place.head].score(&outputs[place.head], place, class);
+            let score = heads.heads[place.head].score(&changed[place.head], place, class);
             let difference = f64::from(score) - f64::from(prob);
-            absolute += difference.abs();
+            shift.absolute += difference.abs();
             shift.signed += difference;
-            count += 1;
+            shift.places += 1;
         }
-        shift.absolute += absolute;
-        shift.places += count;
-        shift.pictures.push((absolute, count as f64));
+        shift
     }
-    let places = shift.places.max(1) as f64;
-    shift.absolute /= places;
-    shift.signed /= places;
-    shift
+}
+
+impl ScoreShift {
+    pub(super) fn gather(pictures: impl Iterator<Item = PictureShift>) -> Self {
+        let mut shift = Self::default();
+        for picture in pictures {
+            shift.absolute += picture.absolute;
+            shift.signed += picture.signed;
+            shift.places += picture.places;
+            shift.pictures.push((picture.absolute, picture.places as f64));
+        }
+        let places = shift.places.max(1) as f64;
+        shift.absolute /= places;
+        shift.signed /= places;
+        shift
+    }
 }
 
 /// Signal-to-noise ratio of a changed tensor, gathered over pictures.
@@ -81,6 +103,12 @@ impl Sqnr {
             self.signal += x * x;
             self.noise += (x - y) * (x - y);
         }
+    }
+
+    /// Adds what another has gathered.
+    pub fn merge(&mut self, other: &Self) {
+        self.signal += other.signal;
+        self.noise += other.noise;
     }
 
     /// In dB; infinite where nothing changed.

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::{Detection, Heads, decode};
 use crate::Result;
-use crate::data::{Dataset, Fit, Frame};
+use crate::data::{Dataset, Fit, Frame, Sample};
 use crate::float::{Keep, Plan, Scratch};
 use crate::graph::{Graph, Shape, Source, Weights};
 use crate::progress::Progress;
@@ -15,6 +15,11 @@ use crate::progress::Progress;
 pub trait Detector: Sync {
     /// Shape of the input; values are `[c][h][w]`, 0..1.
     fn input(&self) -> Shape;
+
+    /// Number of classes, of heads or of a classifier.
+    fn classes(&self) -> usize {
+        self.layout().classes
+    }
 
     /// Pictures keep their proportions (`letter_box=1`).
     fn letter_box(&self) -> bool;
@@ -108,6 +113,13 @@ impl Detector for FloatDetector {
         self.plan.graph().input
     }
 
+    fn classes(&self) -> usize {
+        match self.outputs.last() {
+            Some(&layer) if self.layout.heads.is_empty() => self.plan.graph().nodes[layer].shape.len(),
+            _ => self.layout.classes,
+        }
+    }
+
     fn letter_box(&self) -> bool {
         self.plan.graph().letter_box
     }
@@ -135,26 +147,25 @@ pub fn detect_all(
     thresh: f32,
     nms: f32,
 ) -> Result<Vec<Vec<Detection>>> {
-    map_pictures(detector, dataset, "detecting", |input, frame| detector.detect(input, frame, thresh, nms))
+    over_pictures(detector, dataset, |sample| detector.detect(&sample.input, sample.frame, thresh, nms))
 }
 
 /// Head tensors of every picture.
 pub fn heads_all(detector: &dyn Detector, dataset: &Dataset) -> Result<Vec<Vec<Vec<f32>>>> {
-    map_pictures(detector, dataset, "running", |input, _| detector.heads(input))
+    over_pictures(detector, dataset, |sample| detector.heads(&sample.input))
 }
 
-fn map_pictures<T: Send>(
+/// Prepares every picture for `detector` and hands it to `run`, several at once; shows progress.
+pub(super) fn over_pictures<T: Send>(
     detector: &dyn Detector,
     dataset: &Dataset,
-    doing: &str,
-    run: impl Fn(&[f32], Frame) -> T + Sync,
+    run: impl Fn(&Sample) -> T + Sync,
 ) -> Result<Vec<T>> {
-    let progress = Progress::new(format!("{doing} in {} pictures", dataset.len()), dataset.len() as u64);
+    let progress = Progress::new(format!("running {} pictures", dataset.len()), dataset.len() as u64);
     (0..dataset.len())
         .into_par_iter()
         .map(|index| {
-            let sample = dataset.sample(index, detector.input(), detector.fit())?;
-            let result = run(&sample.input, sample.frame);
+            let result = run(&dataset.sample(index, detector.input(), detector.fit())?);
             progress.advance(1);
             Ok(result)
         })

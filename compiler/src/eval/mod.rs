@@ -3,6 +3,7 @@
 mod agreement;
 mod bbox;
 mod bootstrap;
+mod compare;
 mod decode;
 mod detector;
 #[cfg(test)]
@@ -15,6 +16,7 @@ mod topk;
 pub use agreement::{ScoreShift, Sqnr, agreement, as_truths, head_sqnr, score_shift};
 pub use bbox::BBox;
 pub use bootstrap::{Interval, bootstrap_map, bootstrap_mean, bootstrap_paired_map};
+pub use compare::{Comparison, compare};
 pub use decode::{Candidate, Detection, Head, HeadKind, Heads, Place, decode};
 pub use detector::{Detector, FloatDetector, detect_all, heads_all};
 pub use loss::{LossTerms, cross_entropy, detection_loss};
