@@ -103,7 +103,8 @@ pub(crate) fn run(args: Args, _global: &Global) -> Result<()> {
             }
         }
         if args.json {
-            let text = serde_json::to_string_pretty(&reports).map_err(|e| Error::new(format!("cannot write JSON: {e}")))?;
+            let text = serde_json::to_string_pretty(&reports)
+                .map_err(|e| Error::new(format!("cannot write JSON: {e}")))?;
             print_line(&text)?;
         }
         Ok(())
@@ -118,9 +119,11 @@ fn one_picture(
     args: &Args,
 ) -> Result<Report> {
     let picture = load_picture(image)?;
-    let sample = Sample::prepare(picture.clone(), detector.input(), detector.fit()).map_err(|e| e.file(image))?;
+    let sample =
+        Sample::prepare(picture.clone(), detector.input(), detector.fit()).map_err(|e| e.file(image))?;
     let (width, height) = sample.size;
-    let mut report = Report { image: image.to_owned(), width, height, objects: vec![], classes: vec![], drawn: None };
+    let mut report =
+        Report { image: image.to_owned(), width, height, objects: vec![], classes: vec![], drawn: None };
     let started = Instant::now();
     if detector.fit() == Fit::Crop {
         let output = detector.heads(&sample.input).pop().unwrap_or_default();
@@ -149,7 +152,15 @@ fn draw(picture: &Picture, found: &[Detection], names: &[String], path: &Path) -
 
 fn object(detection: &Detection, names: &[String]) -> Object {
     let Detection { class, prob, bbox, .. } = *detection;
-    Object { class, name: class_name(names, class), score: prob, cx: bbox.x, cy: bbox.y, w: bbox.w, h: bbox.h }
+    Object {
+        class,
+        name: class_name(names, class),
+        score: prob,
+        cx: bbox.x,
+        cy: bbox.y,
+        w: bbox.w,
+        h: bbox.h,
+    }
 }
 
 /// Where a drawn picture goes: its own name, as PNG where it was neither JPEG nor PNG, numbered

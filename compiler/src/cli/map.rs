@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use secateur::data::{Dataset, class_name};
 use secateur::eval::{
-    Comparison, Detector, Interval, MAP_THRESH, MapOptions, MeanAp, NMS_THRESH, bootstrap_map, bootstrap_mean,
-    compare, detect_all, heads_all, label_of_path, mean_ap, top_k_hits,
+    Comparison, Detector, Interval, MAP_THRESH, MapOptions, MeanAp, NMS_THRESH, bootstrap_map,
+    bootstrap_mean, compare, detect_all, heads_all, label_of_path, mean_ap, top_k_hits,
 };
 use secateur::{Error, Result};
 use serde_json::{Value, json};
@@ -76,8 +76,9 @@ fn points(text: &str) -> std::result::Result<usize, String> {
 pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     let (subject, extra) = Subject::take(args.network.clone())?;
     if let Some(extra) = extra.first() {
-        return Err(Error::new(format!("unexpected argument {}", extra.display()))
-            .allowed("CFG WEIGHTS or ARTEFACT"));
+        return Err(
+            Error::new(format!("unexpected argument {}", extra.display())).allowed("CFG WEIGHTS or ARTEFACT")
+        );
     }
     let dataset = dataset(&args)?;
     subject.open(1, |detector, _| {
@@ -100,7 +101,11 @@ fn dataset(args: &Args) -> Result<Dataset> {
     let dataset = match (&args.data, &args.list, &args.names) {
         (Some(data), ..) => Dataset::from_data_file(data, &args.split)?,
         (None, Some(list), Some(names)) => Dataset::from_list(list, names)?,
-        _ => return Err(Error::new("no pictures given").allowed("--data FILE.data, or --list FILE --names FILE")),
+        _ => {
+            return Err(
+                Error::new("no pictures given").allowed("--data FILE.data, or --list FILE --names FILE")
+            );
+        }
     };
     Ok(match args.pictures {
         Some(count) => dataset.take(count as usize),
@@ -117,9 +122,10 @@ fn detections(detector: &dyn Detector, dataset: &Dataset, args: &Args, seed: u64
     let comparison = match args.against.as_deref() {
         Some([cfg, weights]) => {
             let original = Subject::Float { cfg: cfg.clone(), weights: weights.clone() };
-            Some(original.open(1, |original, _| {
-                compare(original, detector, &found, dataset, options, seed)
-            })?)
+            Some(
+                original
+                    .open(1, |original, _| compare(original, detector, &found, dataset, options, seed))?,
+            )
         }
         _ => None,
     };
@@ -187,9 +193,17 @@ fn print_map(result: &MeanAp, interval: Interval, dataset: &Dataset, args: &Args
         0 => "area under the curve".to_owned(),
         points => format!("{points} recall points"),
     };
-    println!("mAP@{:.2} ({method}): {} over all {} classes", args.iou_thresh, figure(result.map, interval, 6), result.classes.len());
+    println!(
+        "mAP@{:.2} ({method}): {} over all {} classes",
+        args.iou_thresh,
+        figure(result.map, interval, 6),
+        result.classes.len()
+    );
     if present < result.classes.len() {
-        println!("mAP@{:.2} over the {present} classes with objects: {:.6}", args.iou_thresh, result.map_present);
+        println!(
+            "mAP@{:.2} over the {present} classes with objects: {:.6}",
+            args.iou_thresh, result.map_present
+        );
     }
 }
 
@@ -197,7 +211,12 @@ fn print_comparison(c: &Comparison) {
     println!("against the original (mAP {:.6}):", c.original.map);
     println!("  difference of mAP   {}", figure(c.difference.0, c.difference.1, 4));
     println!("  agree               {}", figure(c.agree.0, c.agree.1, 4));
-    println!("  score shift dP      {}, signed {:+.4}, at {} detections", figure(c.shift.absolute, c.shift_interval, 4), c.shift.signed, c.shift.places);
+    println!(
+        "  score shift dP      {}, signed {:+.4}, at {} detections",
+        figure(c.shift.absolute, c.shift_interval, 4),
+        c.shift.signed,
+        c.shift.places
+    );
     let heads: Vec<String> = c.head_sqnr.iter().map(|db| format!("{db:.1}")).collect();
     println!("  head SQNR           {} dB", heads.join(", "));
 }

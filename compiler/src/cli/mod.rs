@@ -18,8 +18,8 @@ mod quantize;
 mod recipe;
 mod run;
 mod stat;
-mod subject;
 mod steps;
+mod subject;
 mod transform;
 
 const EXAMPLES: &str = "\

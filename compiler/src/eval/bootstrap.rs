@@ -13,7 +13,11 @@ use crate::data::Truth;
 /// Resamplings; the ends of a 95 % interval then move by a few per cent of its width.
 const REPLICATES: usize = 1000;
 
-/// A 95 % percentile interval over resampled pictures (Efron and Tibshirani 1993, chapter 13).
+/// A 95 % percentile interval over resampled pictures, less the resampling's own bias (Efron and
+/// Tibshirani 1993, chapters 10 and 13).
+///
+/// mAP has such a bias: a resampling that holds the only picture of a class mostly holds it more
+/// often than it holds other pictures' false positives.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Interval {
     pub low: f64,
@@ -35,7 +39,7 @@ pub fn bootstrap_map(
     seed: u64,
 ) -> Interval {
     let ranking = rank(detections, truths, classes, options.iou_thresh);
-    interval(replicates(truths.len(), seed, |times| resampled_map(&ranking, times, options.points)))
+    resample(truths.len(), seed, |times| resampled_map(&ranking, times, options.points))
 }
 
 /// Interval of the difference `mAP(changed) − mAP(original)` on the same pictures.
@@ -49,25 +53,25 @@ pub fn bootstrap_paired_map(
 ) -> Interval {
     let original = rank(original, truths, classes, options.iou_thresh);
     let changed = rank(changed, truths, classes, options.iou_thresh);
-    interval(replicates(truths.len(), seed, |times| {
+    resample(truths.len(), seed, |times| {
         resampled_map(&changed, times, options.points) - resampled_map(&original, times, options.points)
-    }))
+    })
 }
 
 /// Interval of a mean of per-picture sums: `Σ sum / Σ count`. For a paired difference of means pass
 /// the differences.
 pub fn bootstrap_mean(sums: &[(f64, f64)], seed: u64) -> Interval {
-    interval(replicates(sums.len(), seed, |times| {
+    resample(sums.len(), seed, |times| {
         let (sum, count) = sums.iter().zip(times).fold((0.0, 0.0), |(sum, count), (&(s, c), &times)| {
             (sum + s * times as f64, count + c * times as f64)
         });
         if count > 0.0 { sum / count } else { 0.0 }
-    }))
+    })
 }
 
 /// Draws how often each picture counts and evaluates every draw; the same for equal seeds.
-fn replicates(pictures: usize, seed: u64, value: impl Fn(&[usize]) -> f64 + Sync) -> Vec<f64> {
-    (0..REPLICATES)
+fn resample(pictures: usize, seed: u64, value: impl Fn(&[usize]) -> f64 + Sync) -> Interval {
+    let mut values: Vec<f64> = (0..REPLICATES)
         .into_par_iter()
         .map(|replicate| {
             let mut random = ChaCha8Rng::seed_from_u64(seed);
@@ -78,7 +82,13 @@ fn replicates(pictures: usize, seed: u64, value: impl Fn(&[usize]) -> f64 + Sync
             }
             value(&times)
         })
-        .collect()
+        .collect();
+    values.sort_by(f64::total_cmp);
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    let variance = values.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / (values.len() - 1) as f64;
+    let bias = mean - value(&vec![1; pictures]);
+    let at = |share: f64| values[(share * (values.len() - 1) as f64).round() as usize] - bias;
+    Interval { low: at(0.025), high: at(0.975), deviation: variance.sqrt() }
 }
 
 /// mAP where picture `i` counts `times[i]` times, on the scale of a mean over all classes.
@@ -93,14 +103,6 @@ fn resampled_map(ranking: &Ranking, times: &[usize], points: usize) -> f64 {
         }
     }
     if drawn == 0 { 0.0 } else { sum / drawn as f64 * present as f64 / ranking.ranked.len() as f64 }
-}
-
-fn interval(mut values: Vec<f64>) -> Interval {
-    values.sort_by(f64::total_cmp);
-    let at = |share: f64| values[(share * (values.len() - 1) as f64).round() as usize];
-    let mean = values.iter().sum::<f64>() / values.len() as f64;
-    let variance = values.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / (values.len() - 1) as f64;
-    Interval { low: at(0.025), high: at(0.975), deviation: variance.sqrt() }
 }
 
 #[cfg(test)]

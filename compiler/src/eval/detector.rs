@@ -69,9 +69,10 @@ impl FloatDetector {
     pub fn new(graph: &Graph, weights: &Weights) -> Result<Self> {
         let layout = Heads::of(graph)?;
         let plan = Plan::new(graph, weights)?;
-        let outputs = match layout.heads.is_empty() {
-            true => plan.heads().last().copied().into_iter().collect(),
-            false => layout.heads.iter().map(|head| head.layer).collect(),
+        let outputs: Vec<usize> = if layout.heads.is_empty() {
+            plan.heads().last().copied().into_iter().collect()
+        } else {
+            layout.heads.iter().map(|head| head.layer).collect()
         };
         let inputs: Vec<usize> = outputs.iter().filter_map(|&layer| input_layer(graph, layer)).collect();
         let plan = Plan::keeping(graph, weights, &Keep::Layers(inputs))?;

@@ -334,6 +334,10 @@ impl Detector for Deployed<'_> {
         self.layout.input
     }
 
+    fn classes(&self) -> usize {
+        self.model.heads().last().map_or(0, |head| head.classes)
+    }
+
     fn letter_box(&self) -> bool {
         self.model.letter_box()
     }

@@ -47,7 +47,8 @@ pub fn draw_detections(picture: &Picture, detections: &[Detection], names: &[Str
 pub fn save_picture(path: &Path, picture: &Picture) -> Result<()> {
     let Shape { c, h, w } = picture.shape;
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
-    let (bytes, colours) = (picture.to_bytes(), if c == 1 { image::ColorType::L8 } else { image::ColorType::Rgb8 });
+    let (bytes, colours) =
+        (picture.to_bytes(), if c == 1 { image::ColorType::L8 } else { image::ColorType::Rgb8 });
     let mut file = Cursor::new(Vec::new());
     let encoded = match extension.as_str() {
         "jpg" | "jpeg" => image::codecs::jpeg::JpegEncoder::new_with_quality(&mut file, JPEG_QUALITY).encode(
@@ -56,9 +57,14 @@ pub fn save_picture(path: &Path, picture: &Picture) -> Result<()> {
             h as u32,
             colours.into(),
         ),
-        "png" => image::write_buffer_with_format(&mut file, &bytes, w as u32, h as u32, colours, ImageFormat::Png),
+        "png" => {
+            image::write_buffer_with_format(&mut file, &bytes, w as u32, h as u32, colours, ImageFormat::Png)
+        }
         _ => {
-            return Err(Error::new("unknown picture format").file(path).found(extension).allowed("jpg or png"));
+            return Err(Error::new("unknown picture format")
+                .file(path)
+                .found(extension)
+                .allowed("jpg or png"));
         }
     };
     encoded.map_err(|e| Error::new(format!("cannot encode the picture: {e}")).file(path))?;
@@ -141,7 +147,9 @@ impl Canvas {
     fn frame(&mut self, [left, top, right, bottom]: Rect, colour: Rgb<u8>) {
         for (grow, width, colour) in [(1, self.line + 2, Rgb([20; 3])), (0, self.line, colour)] {
             let [l, t, r, b] = [left - grow, top - grow, right + grow, bottom + grow];
-            for side in [[l, t, r, t + width], [l, b - width, r, b], [l, t, l + width, b], [r - width, t, r, b]] {
+            for side in
+                [[l, t, r, t + width], [l, b - width, r, b], [l, t, l + width, b], [r - width, t, r, b]]
+            {
                 self.fill(side, colour);
             }
         }
@@ -157,10 +165,17 @@ impl Canvas {
         let free = |place: &Rect| {
             place[1] >= 0
                 && place[3] <= picture_h
-                && taken.iter().all(|t| place[2] <= t[0] || t[2] <= place[0] || place[3] <= t[1] || t[3] <= place[1])
+                && taken
+                    .iter()
+                    .all(|t| place[2] <= t[0] || t[2] <= place[0] || place[3] <= t[1] || t[3] <= place[1])
         };
         let below = (0..).map(|n| top + n * h).take_while(|&y| y + h <= picture_h);
-        [top - h, top, bottom].into_iter().chain(below).map(at).find(free).unwrap_or(at(top.clamp(0, (picture_h - h).max(0))))
+        [top - h, top, bottom]
+            .into_iter()
+            .chain(below)
+            .map(at)
+            .find(free)
+            .unwrap_or(at(top.clamp(0, (picture_h - h).max(0))))
     }
 
     /// A filled plate with its text.
@@ -186,7 +201,8 @@ impl Canvas {
                 if at_x < 0 || at_y < 0 || at_x >= w || at_y >= h {
                     continue;
                 }
-                let cover = f32::from(raster.pixel((x / zoom) as usize, (y / zoom) as usize).unwrap_or(0)) / 255.0;
+                let cover =
+                    f32::from(raster.pixel((x / zoom) as usize, (y / zoom) as usize).unwrap_or(0)) / 255.0;
                 let pixel = self.image.get_pixel_mut(at_x as u32, at_y as u32);
                 for (value, ink) in pixel.0.iter_mut().zip(ink.0) {
                     *value = (f32::from(*value) * (1.0 - cover) + f32::from(ink) * cover).round() as u8;
