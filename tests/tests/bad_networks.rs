@@ -63,6 +63,12 @@ fn bad_layers_are_refused_with_layer_and_line() {
         case("[conv]\nfilters=4\nactivation=leaky # best", 1, 11, &["comment", "leaky#best"]),
         case("[conv]\nfilters=4\nxnor=1", 1, 11, &["xnor is not supported"]),
         case("[conv]\nfilters=4\nantialiasing=2", 1, 11, &["antialiasing is not supported"]),
+        case(
+            "[conv]\nfilters=21\nshare_index=0",
+            1,
+            11,
+            &["share_index is not supported", "no share_index="],
+        ),
         case("[connected]\nactivation=linear", 1, 9, &["output= is missing"]),
         case("[connected]\noutput=65536", 1, 9, &["too many weights"]),
         case("[maxpool]\nsize=2\npadding=99", 1, 9, &["outside the input", "at most 2"]),

@@ -157,7 +157,7 @@ fn node(reader: &Reader, graph: &Graph) -> Result<(Op, Vec<Source>)> {
             reorg(reader, false)?
         }
         "soft" | "softmax" => {
-            reader.refuse(&["tree"])?;
+            reader.refuse_any("tree")?;
             Op::Softmax(Softmax {
                 groups: reader.size("groups", 1, SIDE)?,
                 temperature: positive(reader, "temperature")?,
@@ -227,6 +227,7 @@ fn strides(reader: &Reader) -> Result<(usize, usize)> {
 }
 
 fn convolution(reader: &Reader) -> Result<Op> {
+    reader.refuse_any("share_index")?;
     reader.refuse(&[
         "antialiasing",
         "binary",
@@ -234,9 +235,7 @@ fn convolution(reader: &Reader) -> Result<Op> {
         "dontload",
         "dontloadscales",
         "flipped",
-        "reverse",
         "rotate",
-        "share_index",
         "stretch",
         "stretch_sway",
         "sway",

@@ -48,7 +48,7 @@ pub(super) fn yolo(reader: &Reader) -> Result<Op> {
 }
 
 pub(super) fn region(reader: &Reader) -> Result<Op> {
-    reader.refuse(&["tree"])?;
+    reader.refuse_any("tree")?;
     let num = reader.required("num", "1", COUNT)?;
     Ok(Op::Region(Region {
         classes: reader.required("classes", "20", COUNT)?,

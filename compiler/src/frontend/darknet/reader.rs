@@ -149,17 +149,23 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Refuses an option that would change the result and is not supported.
+    /// Refuses options that would change the result and are not supported; 0 turns them off.
     pub(super) fn refuse(&self, keys: &[&str]) -> Result<()> {
-        for key in keys {
-            if self.section.entry(key).is_some_and(|entry| entry.value.parse() != Ok(0.0)) {
-                return Err(self
-                    .error_at(key, format!("{key} is not supported"))
-                    .allowed(format!("no {key}=, or {key}=0"))
-                    .help("train the network without it, or remove it if the weights do not depend on it"));
-            }
+        let is_on = |key: &str| self.section.entry(key).is_some_and(|entry| entry.value.parse() != Ok(0.0));
+        match keys.iter().find(|key| is_on(key)) {
+            Some(key) => Err(self.unsupported(key).allowed(format!("no {key}=, or {key}=0"))),
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Refuses an option that means something with any value.
+    pub(super) fn refuse_any(&self, key: &str) -> Result<()> {
+        if self.has(key) { Err(self.unsupported(key).allowed(format!("no {key}="))) } else { Ok(()) }
+    }
+
+    fn unsupported(&self, key: &str) -> Error {
+        self.error_at(key, format!("{key} is not supported"))
+            .help("train the network without it, or remove it if the weights do not depend on it")
     }
 
     fn parse<T: FromStr>(&self, entry: &Entry, text: &str, allowed: &str) -> Result<T> {
