@@ -77,7 +77,7 @@ fn bad_layers_are_refused_with_layer_and_line() {
         case("[upsample]\nstride=0", 1, 10, &["stride is zero"]),
         case("[upsample]\nstride=4096", 1, 9, &["too large"]),
         case("[upsample]\nstride=-5", 1, 9, &["does not divide", "32 / 5"]),
-        case("[reorg]\nstride=2", 1, 9, &["stride² does not divide", "21 / 4"]),
+        case("[reorg]\nstride=2", 1, 9, &["does not divide the input's channels", "21 / 4"]),
         case("[reorg3d]\nstride=5", 1, 9, &["does not divide", "32 / 5"]),
         case("[softmax]\ngroups=5", 1, 9, &["groups does not divide"]),
         case("[softmax]\ntemperature=0", 1, 10, &["temperature must be positive"]),
