@@ -1,10 +1,163 @@
-use secateur::Result;
+//! `quantize`: a float network becomes an int8 one.
+
+use std::path::PathBuf;
+
+use secateur::data::{DataFile, Dataset, Fit, Sample, read_list, read_names};
+use secateur::frontend::darknet::{self, Network};
+use secateur::graph::Op;
+use secateur::progress::Progress;
+use secateur::quant::net::Provenance;
+use secateur::quant::report::{self, Report};
+use secateur::quant::{self, RangeRule};
+use secateur::{Error, Result, files};
+use sha2::{Digest, Sha256};
 
 use super::Global;
 
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+/// Greatest .cfg or .weights that is hashed.
+const LIMIT: u64 = 1 << 32;
 
-pub(crate) fn run(_args: Args, _global: &Global) -> Result<()> {
-    Err(secateur::Error::new("not built yet"))
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  secateur quantize yolo.cfg yolo.weights --data coco.data -o yolo.int8
+  secateur quantize yolo.cfg yolo.weights --list train.txt --names coco.names \\
+      --eval val.txt --report quantisation.txt -o yolo.int8
+
+Calibration looks at the pictures only, not at their labels: 30 pictures do, 100 are better. Keep
+those that accuracy is measured on (--eval) apart.")]
+pub(crate) struct Args {
+    /// The network's .cfg.
+    cfg: PathBuf,
+    /// Its trained .weights.
+    weights: PathBuf,
+    /// Darknet's .data file: its `train` list is calibrated on.
+    #[arg(long, value_name = "FILE", conflicts_with = "list", required_unless_present = "list")]
+    data: Option<PathBuf>,
+    /// List of pictures to calibrate on.
+    #[arg(long, value_name = "FILE")]
+    list: Option<PathBuf>,
+    /// Names of the classes, one a line [default: those of --data].
+    #[arg(long, value_name = "FILE")]
+    names: Option<PathBuf>,
+    /// Where the int8 network goes.
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// Write the report there (JSON if it ends in .json) instead of printing its summary.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Labelled held-out pictures to measure mAP, agreement and score shift on.
+    #[arg(long, value_name = "LIST")]
+    eval: Option<PathBuf>,
+    /// How ranges are chosen: mse, minmax, percentile or percentile:P.
+    #[arg(long, value_name = "RULE", default_value = "mse")]
+    ranges: RangeRule,
+    /// Do not equalise channels.
+    #[arg(long)]
+    no_equalize: bool,
+    /// Do not correct biases.
+    #[arg(long)]
+    no_bias_correction: bool,
+}
+
+pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
+    let network = darknet::load(&args.cfg, Some(&args.weights))?;
+    let weights = network.weights()?;
+    let graph = &network.graph;
+    let (list, names) = calibration_files(&args)?;
+    let names = names.map(|path| read_names(&path)).transpose()?.unwrap_or_default();
+    let fit = fit(&network);
+    let held_out = match &args.eval {
+        Some(eval) => Some(Dataset::from_list(eval, &names_file(&args)?)?),
+        None => None,
+    };
+    let pictures = load_pictures(&read_list(&list)?, &network, fit)?;
+    let defaults = quant::Options::default();
+    let options = quant::Options {
+        ranges: args.ranges,
+        equalise: !args.no_equalize,
+        correction: if args.no_bias_correction { 0 } else { defaults.correction },
+    };
+    let provenance = provenance(&args, &options, &pictures)?;
+    let quantised = quant::quantise(graph, weights, &pictures, &options, names, provenance)?;
+    let layers = report::layers(&quantised, &pictures)?;
+    drop(pictures);
+    let accuracy = match &held_out {
+        Some(dataset) => {
+            let samples = dataset.load_all(graph.input, fit)?;
+            report::accuracy(graph, weights, &quantised.net, &samples, &dataset.labels, global.seed)?
+        }
+        None => None,
+    };
+    quantised.net.save(&args.output)?;
+    let report = Report { layers, accuracy };
+    match &args.report {
+        Some(path) if path.extension().is_some_and(|extension| extension == "json") => {
+            let json = serde_json::to_vec_pretty(&report).expect("plain data always serialises");
+            files::write_bytes(path, &json)?;
+        }
+        Some(path) => files::write_bytes(path, report.to_text().as_bytes())?,
+        None => {}
+    }
+    print!("{}", report.summary());
+    Ok(())
+}
+
+/// The calibration list and, where one is named, the names.
+fn calibration_files(args: &Args) -> Result<(PathBuf, Option<PathBuf>)> {
+    match (&args.data, &args.list) {
+        (Some(data), _) => {
+            let file = DataFile::load(data)?;
+            let names = match &args.names {
+                Some(names) => Some(names.clone()),
+                None => file.get("names").is_some().then(|| file.file("names")).transpose()?,
+            };
+            Ok((file.file("train")?, names))
+        }
+        (None, Some(list)) => Ok((list.clone(), args.names.clone())),
+        (None, None) => Err(Error::new("calibration pictures are missing").help("give --data or --list")),
+    }
+}
+
+/// The names file, which labelled pictures need.
+fn names_file(args: &Args) -> Result<PathBuf> {
+    calibration_files(args)?
+        .1
+        .ok_or_else(|| Error::new("--eval needs the names of the classes").help("give --names, or --data"))
+}
+
+/// How pictures are brought to the network's size, as for detection.
+fn fit(network: &Network) -> Fit {
+    let is_head = |op: &Op| matches!(op, Op::Yolo(_) | Op::Region(_) | Op::Detection(_));
+    match network.graph.nodes.iter().any(|node| is_head(&node.op)) {
+        false => Fit::Crop,
+        true if network.graph.letter_box => Fit::Letterbox,
+        true => Fit::Stretch,
+    }
+}
+
+fn load_pictures(paths: &[PathBuf], network: &Network, fit: Fit) -> Result<Vec<Vec<f32>>> {
+    use rayon::prelude::*;
+    let progress = Progress::new(format!("reading {} pictures", paths.len()), paths.len() as u64);
+    let load = |path: &PathBuf| {
+        let sample = Sample::load(path, network.graph.input, fit);
+        progress.advance(1);
+        sample.map(|sample| sample.input)
+    };
+    paths.par_iter().map(load).collect()
+}
+
+fn provenance(args: &Args, options: &quant::Options, pictures: &[Vec<f32>]) -> Result<Provenance> {
+    let hash = |path| Ok::<_, Error>(Sha256::digest(files::read_limited(path, LIMIT)?).into());
+    let mut recipe = Sha256::new();
+    recipe.update(serde_json::to_vec(options).expect("plain data always serialises"));
+    for picture in pictures {
+        recipe.update(picture.iter().map(|v| (v * 255.0).round() as u8).collect::<Vec<_>>());
+    }
+    Ok(Provenance {
+        model: args.cfg.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
+        cfg_sha256: hash(&args.cfg)?,
+        weights_sha256: hash(&args.weights)?,
+        recipe_sha256: recipe.finalize().into(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    })
 }

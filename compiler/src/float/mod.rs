@@ -11,5 +11,7 @@ mod plan;
 mod tests;
 
 pub use activation::{LEAKY_SLOPE, activate, activate_map, logistic};
+pub(crate) use fold::factor as norm_factor;
 pub use fold::{fold, fold_layer};
+pub(crate) use ops::shortcut_factors;
 pub use plan::{Cut, Keep, Plan, Scratch};

@@ -75,13 +75,16 @@ impl Classes {
             let output = Source::Layer(i);
             match &node.op {
                 Op::Conv(conv) if TwoSlope::of(conv.activation).is_some_and(TwoSlope::is_homogeneous) => {}
-                Op::Connected(full) if TwoSlope::of(full.activation).is_some_and(TwoSlope::is_homogeneous) => {}
+                Op::Connected(full)
+                    if TwoSlope::of(full.activation).is_some_and(TwoSlope::is_homogeneous) => {}
                 Op::Conv(_) if prepared.is_table(i) => {
                     classes.fix_all(prepared, node.inputs[0]);
                     classes.fix_all(prepared, output);
                 }
                 Op::Conv(_) | Op::Connected(_) => classes.fix_all(prepared, output),
-                Op::MaxPool(pool) if pool.depth.is_none() => classes.link_all(prepared, node.inputs[0], output),
+                Op::MaxPool(pool) if pool.depth.is_none() => {
+                    classes.link_all(prepared, node.inputs[0], output)
+                }
                 Op::AvgPool | Op::LocalAvgPool(_) | Op::Upsample(_) | Op::Dropout | Op::Cost => {
                     classes.link_all(prepared, node.inputs[0], output);
                 }
@@ -104,6 +107,15 @@ impl Classes {
                     }
                     if !TwoSlope::of(shortcut.activation).is_some_and(TwoSlope::is_homogeneous) {
                         classes.fix_all(prepared, output);
+                    }
+                }
+                Op::Reorg(reorg) if !reorg.old => {
+                    // Darknet's order: packed channel = (dy · stride + dx) · channels + c.
+                    let (spread, packed) =
+                        if reorg.reverse { (output, node.inputs[0]) } else { (node.inputs[0], output) };
+                    let channels = graph.shape_of(spread).c;
+                    for c in 0..graph.shape_of(packed).c {
+                        classes.link(classes.slot(spread, c % channels), classes.slot(packed, c));
                     }
                 }
                 Op::ScaleChannels(_) | Op::Sam(_) => {
@@ -179,7 +191,8 @@ fn dense_shares(prepared: &Prepared, classes: &Classes, roots: &[usize]) -> Vec<
             Op::Connected(_) => Rows::of_connected(prepared, i),
             _ => continue,
         };
-        for (o, row) in prepared.weights.layers[i].weights.chunks_exact(rows.columns * rows.block).enumerate() {
+        for (o, row) in prepared.weights.layers[i].weights.chunks_exact(rows.columns * rows.block).enumerate()
+        {
             let peak = |w: &[f32]| w.iter().fold(0f32, |m, w| m.max(w.abs()));
             let row_peak = peak(row);
             if row_peak <= 0.0 {
@@ -213,7 +226,11 @@ impl Rows {
 
     fn of_connected(prepared: &Prepared, node: usize) -> Self {
         let input = prepared.graph.input_shape(node);
-        Self { columns: input.c, block: input.plane(), rows_per_group: prepared.graph.nodes[node].shape.len() }
+        Self {
+            columns: input.c,
+            block: input.plane(),
+            rows_per_group: prepared.graph.nodes[node].shape.len(),
+        }
     }
 
     /// The input channel of row `row`'s first column.

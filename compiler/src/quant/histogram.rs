@@ -32,7 +32,7 @@ impl std::fmt::Display for RangeRule {
 impl std::str::FromStr for RangeRule {
     type Err = Error;
 
-    /// `mse`, `minmax`, `percentile` (99.99) or `percentile:99.9`.
+    /// `mse`, `minmax` or `min-max`, `percentile` (99.99) or `percentile:99.9`.
     fn from_str(text: &str) -> Result<Self> {
         let unknown = || {
             Error::new("unknown rule for ranges")
@@ -41,7 +41,7 @@ impl std::str::FromStr for RangeRule {
         };
         match text {
             "mse" => Ok(RangeRule::Mse),
-            "minmax" => Ok(RangeRule::MinMax),
+            "minmax" | "min-max" => Ok(RangeRule::MinMax),
             "percentile" => Ok(RangeRule::Percentile(99.99)),
             _ => {
                 let percent = text.strip_prefix("percentile:").ok_or_else(unknown)?;
@@ -133,15 +133,15 @@ impl Histogram {
     fn percentile(&self, percent: f64) -> (f64, f64) {
         let total: u64 = self.counts.iter().sum::<u64>() + self.zeros;
         let outside = ((1.0 - percent / 100.0) * 0.5 * total as f64) as u64;
-        let edge = |bins: &mut dyn Iterator<Item = usize>| {
+        let edge = |mut bins: Box<dyn Iterator<Item = usize>>| {
             let mut passed = 0;
             bins.find(|&i| {
                 passed += self.counts[i];
                 passed > outside
             })
         };
-        let low = edge(&mut (0..BINS)).map_or(0.0, |i| self.centre(i));
-        let high = edge(&mut (0..BINS).rev()).map_or(0.0, |i| self.centre(i));
+        let low = edge(Box::new(0..BINS)).map_or(0.0, |i| self.centre(i));
+        let high = edge(Box::new((0..BINS).rev())).map_or(0.0, |i| self.centre(i));
         (low.min(0.0), high.max(0.0))
     }
 
@@ -248,13 +248,13 @@ mod tests {
 
     #[test]
     fn mse_range_beats_the_other_rules_on_a_tail() {
-        let mut values = normal(200_000, 1);
-        values[0] = 40.0;
+        let mut values = normal(500_000, 1);
+        values[0] = 15.0;
         let h = histogram(&values);
         let mse = h.range(RangeRule::Mse);
         let mean_error = measured(&values, mse);
-        assert!(mean_error < measured(&values, h.range(RangeRule::MinMax)) / 3.0);
-        assert!(mean_error <= measured(&values, h.range(RangeRule::Percentile(99.0))));
+        assert!(mean_error < 0.8 * measured(&values, h.range(RangeRule::MinMax)));
+        assert!(mean_error < 0.8 * measured(&values, h.range(RangeRule::Percentile(99.0))));
         // No neighbour within a tenth is better by more than the histogram's resolution.
         for (a, b) in [(0.9, 1.0), (1.1, 1.0), (1.0, 0.9), (1.0, 1.1)] {
             assert!(mean_error <= measured(&values, (mse.0 * a, mse.1 * b)) * 1.01);
@@ -281,7 +281,8 @@ mod tests {
 
     #[test]
     fn pooled_histogram_equals_the_one_of_all_values() {
-        let (a, b): (Vec<f32>, Vec<f32>) = (normal(50_000, 4), normal(50_000, 5).iter().map(|v| v * 3.0).collect());
+        let (a, b): (Vec<f32>, Vec<f32>) =
+            (normal(50_000, 4), normal(50_000, 5).iter().map(|v| v * 3.0).collect());
         let pooled = Histogram::pool(&[&histogram(&a), &histogram(&b)]);
         let all = histogram(&[a, b].concat());
         let (p, q) = (pooled.range(RangeRule::Mse), all.range(RangeRule::Mse));
@@ -303,6 +304,7 @@ mod tests {
             assert_eq!(text.parse::<RangeRule>().unwrap().to_string(), text);
         }
         assert_eq!("percentile".parse::<RangeRule>().unwrap(), RangeRule::Percentile(99.99));
+        assert_eq!("min-max".parse::<RangeRule>().unwrap(), RangeRule::MinMax);
         for text in ["", "best", "percentile:50", "percentile:101", "percentile:x", "percentile:NaN"] {
             assert!(text.parse::<RangeRule>().is_err(), "{text}");
         }

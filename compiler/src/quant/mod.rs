@@ -1,6 +1,24 @@
 //! Post-training int8 quantisation: calibration, scales, requantisation constants, tables.
 
+mod build;
+mod calibrate;
+mod correct;
+mod detector;
+mod equalise;
+pub mod exec;
+mod histogram;
 pub mod net;
+mod prepare;
+mod recipe;
+pub mod report;
+mod requant;
+mod scales;
+mod tables;
+#[cfg(test)]
+mod tests;
 mod verify;
 
+pub use detector::QDetector;
+pub use histogram::RangeRule;
 pub use net::QNet;
+pub use recipe::{Options, Quantised, quantise};

@@ -16,6 +16,9 @@ const MAGIC: [u8; 8] = *b"SECQNET\0";
 /// Version of the file format; a reader accepts its own only.
 const VERSION: u32 = 1;
 
+/// As in zlib.
+const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
+
 /// Greatest file that is read: far above any network that fits the accumulator's bound.
 const MAX_BYTES: u64 = 1 << 31;
 
@@ -236,7 +239,7 @@ pub struct QScaled {
     pub finish: Finish,
 }
 
-/// Average over a window; what lies outside the picture does not take part.
+/// Average (or sum) over a window; what lies outside the picture does not take part.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct QLocalAverage {
     pub pool: Pool,
@@ -315,19 +318,30 @@ impl QNet {
         kind.unwrap_or(NmsKind::Default)
     }
 
-    /// Serialises the network: magic, version, then postcard.
+    /// Serialises the network: magic, version, postcard, and the CRC-32 of all that.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::from(MAGIC);
         bytes.extend(VERSION.to_le_bytes());
-        postcard::to_extend(self, bytes).expect("plain data always serialises")
+        let mut bytes = postcard::to_extend(self, bytes).expect("plain data always serialises");
+        let checksum = CRC.checksum(&bytes);
+        bytes.extend(checksum.to_le_bytes());
+        bytes
     }
 
     /// Reads what [`QNet::to_bytes`] wrote; `path` is for messages.
     pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self> {
         let bad =
             |what: &str| Error::new(what).file(path).help("write the file again with `secateur quantize`");
-        let body = bytes.strip_prefix(&MAGIC).ok_or_else(|| bad("not an int8 network of secateur"))?;
-        let (version, body) = body.split_first_chunk().ok_or_else(|| bad("int8 network is cut short"))?;
+        if !bytes.starts_with(&MAGIC) {
+            return Err(bad("not an int8 network of secateur"));
+        }
+        let cut_short = || bad("int8 network is cut short");
+        let (content, checksum) = bytes.split_last_chunk().ok_or_else(cut_short)?;
+        if CRC.checksum(content) != u32::from_le_bytes(*checksum) {
+            return Err(bad("int8 network is damaged: its checksum differs"));
+        }
+        let body = content.strip_prefix(&MAGIC).ok_or_else(cut_short)?;
+        let (version, body) = body.split_first_chunk().ok_or_else(cut_short)?;
         let version = u32::from_le_bytes(*version);
         if version != VERSION {
             return Err(bad("int8 network of another version")

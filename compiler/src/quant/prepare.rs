@@ -6,8 +6,7 @@
 use super::requant::TwoSlope;
 use crate::float;
 use crate::graph::{
-    Activation, Conv, Graph, LayerWeights, Node, Op, ScaleChannels, Shortcut, ShortcutWeights, Source,
-    Weights,
+    Activation, Conv, Graph, LayerWeights, Node, Op, ScaleChannels, Shortcut, Source, Weights,
 };
 use crate::{Error, Result};
 
@@ -137,20 +136,25 @@ fn check(graph: &Graph, i: usize) -> Result<()> {
         );
     }
     match &node.op {
-        Op::Deconv(_) => refuse(
-            "deconvolution has no int8 form",
-            "replace it by [upsample] and a [convolutional] layer",
-        ),
-        Op::Upsample(up) if up.reverse => {
-            refuse("summing downsampling has no int8 form", "use a convolution with stride")
+        Op::Deconv(_) => {
+            refuse("deconvolution has no int8 form", "replace it by [upsample] and a [convolutional] layer")
         }
         Op::Upsample(up) if !(up.scale.is_finite() && up.scale > 0.0) => {
             refuse("upsample needs a positive scale in int8", "fold the scale into the next layer's weights")
         }
-        Op::Shortcut(s) if s.weights == ShortcutWeights::PerChannel => refuse(
-            "shortcut with weights per channel has no int8 form",
-            "weights_type=per_feature is supported",
+        Op::MaxPool(pool) if pool.depth.is_some() => {
+            refuse("maxpool over channels has no int8 form", "remove maxpool_depth")
+        }
+        Op::Softmax(softmax) if !softmax.spatial && graph.input_shape(i).plane() > 1 => refuse(
+            "softmax over a whole map has no int8 form",
+            "put an [avgpool] before it, or set spatial=1",
         ),
+        Op::Softmax(softmax) if !(softmax.temperature.is_finite() && softmax.temperature > 0.0) => {
+            refuse("softmax needs a positive temperature", "leave out the key temperature")
+        }
+        Op::Crop(crop) if !crop.noadjust && node.inputs[0] != Source::Image => {
+            refuse("int8 crop with adjustment reads the picture only", "set noadjust=1")
+        }
         Op::Shortcut(_) => {
             let plane = |s: &Source| (graph.shape_of(*s).h, graph.shape_of(*s).w);
             if node.inputs.iter().all(|s| plane(s) == plane(&node.inputs[0])) {

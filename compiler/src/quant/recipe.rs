@@ -1,0 +1,115 @@
+//! The recipe: equalise, choose ranges, build integers, correct biases.
+
+use super::calibrate::{Distributions, Extremes};
+use super::equalise;
+use super::histogram::RangeRule;
+use super::net::{Provenance, QNet};
+use super::prepare::Prepared;
+use super::scales::{IMAGE, Scales};
+use super::{build, correct};
+use crate::graph::{Graph, Weights};
+use crate::{Error, Result};
+
+/// What can be chosen about quantisation.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Options {
+    pub ranges: RangeRule,
+    /// Equalise channels over linked classes.
+    pub equalise: bool,
+    /// Rounds of bias correction per layer; 0 for none.
+    pub correction: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { ranges: RangeRule::Mse, equalise: true, correction: 1 }
+    }
+}
+
+/// An int8 network and the float one that it stands for, channel by channel on the same scale.
+#[derive(Debug, Clone)]
+pub struct Quantised {
+    pub net: QNet,
+    pub(crate) prepared: Prepared,
+}
+
+/// Quantises a network.
+///
+/// `pictures` are calibration inputs `[c][h][w]` in 0..1, as the network takes them; their labels
+/// are not needed.
+///
+/// # Errors
+/// No pictures, pictures of another shape, weights that are not finite, an operator without an
+/// integer meaning, or a channel whose accumulator may overflow.
+pub fn quantise(
+    graph: &Graph,
+    weights: &Weights,
+    pictures: &[Vec<f32>],
+    options: &Options,
+    names: Vec<String>,
+    provenance: Provenance,
+) -> Result<Quantised> {
+    check_inputs(graph, weights, pictures)?;
+    let mut prepared = Prepared::new(graph, weights)?;
+    let mut extremes = Extremes::measure(&prepared, pictures)?;
+    check_extremes(&prepared, &extremes)?;
+    if options.equalise {
+        let factors = equalise::choose(&prepared, &extremes.largest());
+        equalise::apply(&mut prepared, &factors);
+        extremes.divide(&factors.nodes);
+    }
+    let distributions = Distributions::measure(&prepared, &extremes, pictures)?;
+    let scales = Scales::choose(&prepared, &distributions.histograms, options.ranges);
+    let nodes = (0..graph.nodes.len()).map(|layer| build::node(graph, &prepared, &scales, layer));
+    let mut net = QNet {
+        input: build::tensor(graph.input, IMAGE),
+        letter_box: graph.letter_box,
+        nodes: nodes.collect::<Result<_>>()?,
+        names,
+        provenance,
+    };
+    correct::correct(&mut net, graph, &prepared, &scales, &distributions, pictures, options.correction)?;
+    net.verify()?;
+    Ok(Quantised { net, prepared })
+}
+
+fn check_inputs(graph: &Graph, weights: &Weights, pictures: &[Vec<f32>]) -> Result<()> {
+    if pictures.is_empty() {
+        return Err(Error::new("quantisation needs calibration pictures")
+            .help("give some dozens of pictures of the kind that the network will see"));
+    }
+    if let Some(picture) = pictures.iter().find(|picture| picture.len() != graph.input.len()) {
+        return Err(Error::new("calibration picture has another shape than the network's input")
+            .found(format!("{} values", picture.len()))
+            .allowed(format!("{} values", graph.input.len())));
+    }
+    for (i, layer) in weights.layers.iter().enumerate() {
+        let norm = layer.batch_norm.iter().flat_map(|n| n.scale.iter().chain(&n.mean).chain(&n.variance));
+        let all = layer.weights.iter().chain(&layer.bias).chain(norm);
+        if let Some(bad) = all.copied().find(|w| !w.is_finite()) {
+            return Err(Error::new("weights hold a number that is not finite")
+                .layer(i)
+                .section(graph.nodes[i].op.name())
+                .line(graph.nodes[i].line)
+                .found(bad.to_string())
+                .help("the training has diverged: take an earlier weights file"));
+        }
+    }
+    Ok(())
+}
+
+fn check_extremes(prepared: &Prepared, extremes: &Extremes) -> Result<()> {
+    for (layer, nodes) in prepared.nodes_of.iter().enumerate() {
+        for node in nodes.clone() {
+            let values = extremes.low[node].iter().chain(&extremes.high[node]);
+            if values.copied().any(|v| !v.is_finite()) {
+                return Err(Error::new("activations on the calibration pictures are not finite")
+                    .layer(layer)
+                    .section(prepared.graph.nodes[node].op.name())
+                    .line(prepared.graph.nodes[node].line)
+                    .help("check that these weights belong to this cfg"));
+            }
+        }
+    }
+    Ok(())
+}
