@@ -59,6 +59,19 @@ impl<'a> Tensor<'a> {
         self.pitch
     }
 
+    /// No bytes of neighbours in between.
+    #[inline(always)]
+    pub const fn is_dense(&self) -> bool {
+        self.pitch == self.c
+    }
+
+    /// The same bytes as one pixel of many channels, where the map is dense.
+    #[inline(always)]
+    pub(crate) const fn flat(self) -> Self {
+        let c = self.data.len();
+        Self { h: 1, w: 1, c, pitch: c, ..self }
+    }
+
     /// Code that stands for the real number 0.
     #[inline(always)]
     pub const fn zero_point(&self) -> i8 {

@@ -294,6 +294,18 @@ fn requantisation_keeps_the_contract() {
 }
 
 #[test]
+fn weights_are_symmetric() {
+    for kind in [StepKind::Conv, StepKind::Depthwise, StepKind::Connected] {
+        let index = index_of(kind);
+        let fault = step_fault(index, |b| {
+            let at = (b.steps[index].weights.get() + b.steps[index].weights_bytes.get()) as usize - 1;
+            b.constants[at] = 0x80;
+        });
+        assert_eq!(fault, Fault::Weight);
+    }
+}
+
+#[test]
 fn accumulators_fit_32_bits() {
     let bias = |value: i32| {
         move |b: &mut Build| {

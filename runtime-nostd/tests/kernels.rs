@@ -425,6 +425,28 @@ fn long_filters_are_summed_in_parts() {
 }
 
 #[test]
+fn extreme_codes_and_weights_are_exact() {
+    // Every product at its largest: 16-bit sums of two stay within bounds.
+    let finish =
+        Finish { requant: vec![Requant::new(1, 1, 17); 40], zero: 0, lo: -128, hi: 127, table: None };
+    for (code, weight) in [(-128, -127), (-128, 127), (127, -127), (127, 127)] {
+        let input = Map { shape: [5, 5, 40], zero: code, data: vec![code; 1000] };
+        let window = Window::square(3, 1, 1);
+        let weights = vec![weight; 40 * 40 * 9];
+        let bias = vec![3; 40];
+        let data = common::conv(&input, [5, 5, 40], &window, 1, &weights, &bias, &finish);
+        let mut arena = Arena::new();
+        arena.put(&mut rng(6), &input);
+        let bias = le(&bias);
+        let parameters =
+            kernels::Conv { window, groups: 1, weights: &weights, bias: &bias, epilogue: finish.epilogue() };
+        arena.check(&mut rng(7), &Map { shape: [5, 5, 40], zero: 0, data }, |inputs, output| {
+            kernels::conv(inputs[0], output, &parameters);
+        });
+    }
+}
+
+#[test]
 fn borders_are_padded_with_the_zero_point() {
     // All weights 1 over a picture that equals its zero point: every window sums to the same.
     let zero = 57;

@@ -321,7 +321,7 @@ fn slides(window: &Window, input: &TensorRecord, output: &TensorRecord) -> bool 
         && axis(window.kernel_w, window.stride_w, window.dilation_w, window.pad_left, in_w, out_w)
 }
 
-/// Requantisation within the contract, accumulators within 32 bits.
+/// Weights and requantisation within the contract, accumulators within 32 bits.
 fn constants(operation: &Operation<'_>, input: &TensorRecord, output: &TensorRecord) -> Result<(), Fault> {
     // Never 0 in a checked tensor; the maximum spares a division check.
     let out_c = to_usize(output.c).max(1);
@@ -329,17 +329,20 @@ fn constants(operation: &Operation<'_>, input: &TensorRecord, output: &TensorRec
         Operation::Conv(conv) => {
             let taps = conv.weights.len() / out_c;
             accumulators(conv.bias, taps, |channel| row_sum(conv.weights, taps, channel))?;
+            weights(conv.weights)?;
             requant(&conv.epilogue)
         }
         Operation::Connected(connected) => {
             let taps = connected.weights.len() / out_c;
             accumulators(connected.bias, taps, |channel| row_sum(connected.weights, taps, channel))?;
+            weights(connected.weights)?;
             requant(&connected.epilogue)
         }
         Operation::Depthwise(depthwise) => {
             let taps = depthwise.weights.len() / out_c;
             let column = |channel: usize| depthwise.weights.iter().skip(channel).step_by(out_c);
             accumulators(depthwise.bias, taps, |channel| column(channel).map(magnitude).sum())?;
+            weights(depthwise.weights)?;
             requant(&depthwise.epilogue)
         }
         Operation::AvgPool(epilogue) => {
@@ -406,6 +409,13 @@ fn accumulators(bias: &[I32], taps: usize, sum: impl Fn(usize) -> u64) -> Result
 fn deviations(count: usize) -> Result<(), Fault> {
     let bound = (count as u64).saturating_mul(255);
     if bound < ACCUMULATOR_LIMIT { Ok(()) } else { Err(Fault::Accumulator) }
+}
+
+/// No weight is −128: kernels may then add two products in 16 bits.
+fn weights(weights: &[i8]) -> Result<(), Fault> {
+    // Not `contains`, which stops early and so is not vectorised.
+    let bad = weights.iter().fold(false, |bad, &weight| bad | (weight == i8::MIN));
+    if bad { Err(Fault::Weight) } else { Ok(()) }
 }
 
 fn requant(epilogue: &Epilogue<'_>) -> Result<(), Fault> {

@@ -48,6 +48,8 @@ pub enum Fault {
     Shape,
     /// Weights, biases, tables or multipliers leave the constants or have another length.
     Constant,
+    /// A weight of −128; weights are symmetric.
+    Weight,
     /// A multiplier or shift outside the contract, or `lo` above `hi`.
     Requant,
     /// An accumulator could leave 32 bits.
@@ -98,6 +100,7 @@ impl fmt::Display for Fault {
             Fault::Operand => "wrong number of inputs, or an input or output that is no tensor",
             Fault::Shape => "shapes of inputs and output do not fit the operation",
             Fault::Constant => "constants are missing, outside their section or of another length",
+            Fault::Weight => "a weight is -128",
             Fault::Requant => "requantisation outside the contract",
             Fault::Accumulator => "an accumulator could leave 32 bits",
             Fault::Overlap => "output and input share memory",

@@ -1,9 +1,8 @@
 //! Convolution.
 //!
 //! Adjacent output pixels run side by side: their input values are gathered tap by tap into a tile
-//! (`[tap pair][pixel][2]`), and each weight then meets all pixels at once. Weights stay in their
-//! natural order and are read once a tile; the inner loop is the multiply-add of adjacent 16-bit
-//! pairs that vector units have.
+//! (`[tap pair][2][pixel]`), and each pair of weights then meets all pixels at once. Weights stay in
+//! their natural order and are read once a tile.
 
 use core::cell::Cell;
 
@@ -21,7 +20,9 @@ const ROWS: usize = 4;
 /// Tap pairs of a tile: 16 KiB of stack on hosts, 1 KiB on small processors.
 const PAIRS: usize = if HOST { 256 } else { 64 };
 
-type Tile = [[[i16; 2]; LANES]; PAIRS];
+type Tile = [[[i16; LANES]; 2]; PAIRS];
+/// The same before its transposition.
+type Lines = [[[i8; 2]; PAIRS]; LANES];
 
 /// See [`Conv`].
 ///
@@ -36,14 +37,15 @@ pub fn conv(input: Tensor<'_>, output: Tensor<'_>, conv: &Conv<'_>) {
     if taps == 0 {
         return;
     }
-    let mut tile = [[[0; 2]; LANES]; PAIRS];
+    let mut tile = [[[0; LANES]; 2]; PAIRS];
+    let mut lines = [[[0; 2]; PAIRS]; LANES];
     for first in (0..output.pixels()).step_by(LANES) {
         for group in 0..groups {
             let patch =
                 Patch { input, window: &conv.window, width: output.w(), first, channel: group * in_c, in_c };
             let whole = taps <= 2 * PAIRS;
             if whole {
-                patch.gather(&mut tile, 0, taps);
+                patch.gather(&mut lines, &mut tile, 0, taps);
             }
             for block in (0..out_c).step_by(BLOCK) {
                 let channel = group * out_c + block;
@@ -56,7 +58,7 @@ pub fn conv(input: Tensor<'_>, output: Tensor<'_>, conv: &Conv<'_>) {
                 for start in (0..taps).step_by(2 * PAIRS) {
                     let length = (2 * PAIRS).min(taps - start);
                     if !whole {
-                        patch.gather(&mut tile, start, length);
+                        patch.gather(&mut lines, &mut tile, start, length);
                     }
                     accumulate(&tile, filters, taps, start, length, &mut acc);
                 }
@@ -81,55 +83,54 @@ struct Patch<'a> {
 impl Patch<'_> {
     /// Fills the tile with `length` taps from tap `start`, in the order of the weights.
     #[inline(always)]
-    fn gather(&self, tile: &mut Tile, start: usize, length: usize) {
-        let Window { kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, .. } = *self.window;
-        let pointwise = kernel_h * kernel_w == 1;
-        let mut line = [0; 2 * PAIRS];
-        for lane in 0..LANES {
-            let pixel = self.first + lane;
-            let (y, x) = (pixel / self.width.max(1), pixel % self.width.max(1));
-            let (top, left) = (y * stride_h, x * stride_w);
-            if pointwise {
-                self.copy(&mut line, 0, self.values(top, left), start, length);
-            } else {
-                // A segment: the channels of one position of the window.
-                let (mut position, mut channel) = (start / self.in_c.max(1), start % self.in_c.max(1));
-                let mut at = 0;
-                while at < length {
-                    let count = (self.in_c - channel).min(length - at);
-                    let (ky, kx) = (position / kernel_w.max(1), position % kernel_w.max(1));
-                    let values = self.values(top + ky * dilation_h, left + kx * dilation_w);
-                    self.copy(&mut line, at, values, channel, count);
-                    (at, position, channel) = (at + count, position + 1, 0);
-                }
+    fn gather(&self, lines: &mut Lines, tile: &mut Tile, start: usize, length: usize) {
+        // First a line a pixel, then the transposition: storing pairs directly would read them
+        // before single values have left the store buffer.
+        let width = self.width.max(1);
+        let (mut y, mut x) = (self.first / width, self.first % width);
+        for line in lines.iter_mut() {
+            self.line(line.as_flattened_mut(), y, x, start, length);
+            x += 1;
+            if x == width {
+                (y, x) = (y + 1, 0);
             }
-            let pairs = line.as_chunks::<2>().0;
-            for (slot, &pair) in tile.iter_mut().zip(pairs).take(length.div_ceil(2)) {
-                if let Some(slot) = slot.get_mut(lane) {
-                    *slot = pair;
-                }
+        }
+        for (pair, slot) in tile.iter_mut().enumerate().take(length.div_ceil(2)) {
+            let values = lines.each_ref().map(|line| line.get(pair).copied().unwrap_or([0; 2]));
+            *slot = [values.map(|[a, _]| i16::from(a)), values.map(|[_, b]| i16::from(b))];
+        }
+    }
+
+    /// The taps of one output pixel.
+    #[inline(always)]
+    fn line(&self, line: &mut [i8], y: usize, x: usize, start: usize, length: usize) {
+        let Window { kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, .. } = *self.window;
+        let (top, left) = (y * stride_h, x * stride_w);
+        let mut line = line.get_mut(..length).unwrap_or(&mut []);
+        if kernel_h * kernel_w == 1 {
+            self.copy(line, self.values(top, left), start);
+            return;
+        }
+        let (position, mut channel) = (start / self.in_c.max(1), start % self.in_c.max(1));
+        let (mut ky, mut kx) = (position / kernel_w.max(1), position % kernel_w.max(1));
+        while !line.is_empty() {
+            // A segment: the channels of one position of the window.
+            let count = (self.in_c - channel).min(line.len());
+            let (segment, rest) = line.split_at_mut_checked(count).unwrap_or_default();
+            self.copy(segment, self.values(top + ky * dilation_h, left + kx * dilation_w), channel);
+            (line, channel, kx) = (rest, 0, kx + 1);
+            if kx == kernel_w {
+                (ky, kx) = (ky + 1, 0);
             }
         }
     }
 
-    /// Copies channels `channel .. channel + count` of a pixel; the zero point outside the picture.
+    /// Copies a pixel's values from `channel` on; the zero point outside the picture.
     #[inline(always)]
-    fn copy(
-        &self,
-        line: &mut [i16; 2 * PAIRS],
-        at: usize,
-        values: &[Cell<i8>],
-        channel: usize,
-        count: usize,
-    ) {
-        let line = line.get_mut(at..at + count).unwrap_or(&mut []);
-        match values.get(channel..channel + count) {
-            Some(values) => {
-                for (to, from) in line.iter_mut().zip(values) {
-                    *to = i16::from(from.get());
-                }
-            }
-            None => line.fill(i16::from(self.input.zero_point())),
+    fn copy(&self, to: &mut [i8], values: &[Cell<i8>], channel: usize) {
+        match values.get(channel..channel + to.len()) {
+            Some(values) => to.iter_mut().zip(values).for_each(|(to, from)| *to = from.get()),
+            None => to.fill(self.input.zero_point()),
         }
     }
 
@@ -182,23 +183,25 @@ fn multiply<const R: usize>(tile: &Tile, weights: [&[i8]; R], acc: &mut [[i32; L
     for (pair, values) in tile.iter().enumerate().take(count) {
         for (sums, (pairs, _)) in sums.iter_mut().zip(&pairs) {
             let [a, b] = pairs.get(pair).copied().unwrap_or([0; 2]);
-            step(sums, values, i32::from(a), i32::from(b));
+            step(sums, values, a, b);
         }
     }
     if let Some(values) = tile.get(count) {
         for (sums, (_, last)) in sums.iter_mut().zip(&pairs) {
             if let [last] = last {
-                step(sums, values, i32::from(*last), 0);
+                step(sums, values, *last, 0);
             }
         }
     }
     *acc = sums;
 }
 
+/// Two products of codes and weights (−127 ..= 127) fit 16 bits together: half the widenings.
 #[inline(always)]
-fn step(sums: &mut [i32; LANES], values: &[[i16; 2]; LANES], a: i32, b: i32) {
-    for (sum, [x, y]) in sums.iter_mut().zip(values) {
-        *sum += a * i32::from(*x) + b * i32::from(*y);
+fn step(sums: &mut [i32; LANES], [x, y]: &[[i16; LANES]; 2], a: i8, b: i8) {
+    let (a, b) = (i16::from(a), i16::from(b));
+    for (sum, (x, y)) in sums.iter_mut().zip(x.iter().zip(y)) {
+        *sum += i32::from(a.wrapping_mul(*x).wrapping_add(b.wrapping_mul(*y)));
     }
 }
 
