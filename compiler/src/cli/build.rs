@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use secateur::{Error, Result, data};
 
+use super::overview;
 use super::recipe::{HowMuch, Prune, Recipe};
 use super::steps::{Step, Word, Workspace};
 use super::{Cli, Global};
@@ -27,18 +28,22 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     let recipe = Recipe::load(&args.recipe)?;
-    let steps = Plan::new(&recipe)?.steps;
+    let plan = Plan::new(&recipe)?;
     if args.dry_run {
-        for step in &steps {
-            println!("secateur {}", step.command(&recipe.workspace).join(" "));
+        for command in plan.steps.iter().map(|step| step.command(&recipe.workspace)).chain(plan.detect()) {
+            println!("secateur {}", command.join(" "));
         }
         return Ok(());
     }
     let mut workspace = Workspace::open(&recipe.workspace)?;
-    for step in &steps {
+    for step in &plan.steps {
         workspace.run(step, |command| execute(command, global))?;
     }
-    Ok(())
+    // Quick, and its output is what the user came for: never skipped.
+    if let Some(command) = plan.detect() {
+        execute(&command, global)?;
+    }
+    overview::show(&recipe)
 }
 
 /// Runs one step's command in this process.
@@ -61,16 +66,19 @@ impl<'a> Plan<'a> {
     fn new(recipe: &'a Recipe) -> Result<Self> {
         let (train, val) = (content_of(&recipe.train)?, content_of(&recipe.val)?);
         let mut plan = Self { recipe, train, val, steps: Vec::new() };
-        let (mut cfg, mut weights) = (Word::Input(recipe.cfg.clone()), Word::Input(recipe.weights.clone()));
+        let (mut cfg, mut weights) = (file(&recipe.cfg), file(&recipe.weights));
+        plan.map("map-float", vec![cfg.clone(), weights.clone()], overview::FLOAT);
         if let Some(prune) = &recipe.prune {
             plan.ana(prune);
             plan.prune(prune);
             plan.transform();
             cfg = plan.result("pruned.cfg");
             weights = plan.result("pruned.weights");
+            plan.map("map-pruned", vec![cfg.clone(), weights.clone()], overview::PRUNED);
         }
-        plan.quantize(cfg, weights);
+        plan.quantize(cfg.clone(), weights.clone());
         plan.compile();
+        plan.map("map-int8", vec![plan.result("model.sct"), text("--against"), cfg, weights], overview::INT8);
         Ok(plan)
     }
 
@@ -125,11 +133,25 @@ impl<'a> Plan<'a> {
         self.steps.push(Step { name: "transform", words, also_reads: vec![], also_writes: vec![] });
     }
 
+    /// Accuracy of a network on the held-out pictures.
+    fn map(&mut self, name: &'static str, network: Vec<Word>, report: &'static str) {
+        let recipe = self.recipe;
+        let mut words = vec![text("map")];
+        words.extend(network);
+        words.extend([text("--list"), file(&recipe.val), text("--names"), file(&recipe.names)]);
+        words.extend([text("--seed"), text(recipe.seed), text("--report"), Word::Output(report)]);
+        self.steps.push(Step { name, words, also_reads: self.val.clone(), also_writes: vec![] });
+    }
+
     fn quantize(&mut self, cfg: Word, weights: Word) {
         let recipe = self.recipe;
         let mut words = vec![text("quantize"), cfg, weights];
         words.extend([text("--list"), file(&recipe.train), text("--names"), file(&recipe.names)]);
-        words.extend([text("--seed"), text(recipe.seed), text("-o"), Word::Output("model.int8")]);
+        words.extend(option("--ranges", recipe.quantize.ranges.as_ref().map(toml::Spanned::get_ref)));
+        words.extend((recipe.quantize.equalize == Some(false)).then(|| text("--no-equalize")));
+        words.extend((recipe.quantize.bias_correction == Some(false)).then(|| text("--no-bias-correction")));
+        words.extend([text("--seed"), text(recipe.seed), text("--report"), Word::Output("quantisation.txt")]);
+        words.extend([text("-o"), Word::Output("model.int8")]);
         self.steps.push(Step {
             name: "quantize",
             words,
@@ -149,6 +171,17 @@ impl<'a> Plan<'a> {
         ];
         let also_writes = vec!["model.sct.json"];
         self.steps.push(Step { name: "compile", words, also_reads: vec![], also_writes });
+    }
+
+    /// The command that draws what the artefact finds, where the recipe names pictures.
+    fn detect(&self) -> Option<Vec<String>> {
+        let recipe = self.recipe;
+        let pictures = recipe.pictures.iter().map(|picture| picture.display().to_string());
+        let mut command = vec!["detect".to_owned(), recipe.workspace.join("model.sct").display().to_string()];
+        command.extend(pictures);
+        command.extend(["--thresh".to_owned(), recipe.thresh.to_string(), "--out".to_owned()]);
+        command.push(recipe.workspace.join("detections").display().to_string());
+        (!recipe.pictures.is_empty()).then_some(command)
     }
 
     /// A result of an earlier step, as input.

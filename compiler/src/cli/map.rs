@@ -7,7 +7,7 @@ use secateur::eval::{
     Comparison, Detector, Interval, MAP_THRESH, MapOptions, MeanAp, NMS_THRESH, bootstrap_map,
     bootstrap_mean, compare, detect_all, heads_all, label_of_path, mean_ap, top_k_hits,
 };
-use secateur::{Error, Result};
+use secateur::{Error, Result, files};
 use serde_json::{Value, json};
 
 use super::Global;
@@ -63,6 +63,9 @@ pub(crate) struct Args {
     /// Print JSON instead of text.
     #[arg(long)]
     json: bool,
+    /// Write the JSON to this file.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
 }
 
 /// 0, or at least 2.
@@ -83,17 +86,19 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     let dataset = dataset(&args)?;
     subject.open(1, |detector, _| {
         check_names(&dataset.names, detector.classes())?;
-        let result = if detector.layout().heads.is_empty() {
+        let mut result = if detector.layout().heads.is_empty() {
             classifier(detector, &dataset, &args, global.seed)?
         } else {
             detections(detector, &dataset, &args, global.seed)?
         };
+        result["network"] = json!(subject.path());
         if args.json {
-            let mut result = result;
-            result["network"] = json!(subject.path());
             println!("{result:#}");
         }
-        Ok(())
+        match &args.report {
+            Some(report) => files::write_bytes(report, format!("{result:#}\n").as_bytes()),
+            None => Ok(()),
+        }
     })
 }
 
@@ -134,7 +139,6 @@ fn detections(detector: &dyn Detector, dataset: &Dataset, args: &Args, seed: u64
         if let Some(comparison) = &comparison {
             print_comparison(comparison);
         }
-        return Ok(Value::Null);
     }
     let mut value = json!(result);
     value["pictures"] = json!(dataset.len());

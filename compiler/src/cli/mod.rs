@@ -13,6 +13,7 @@ mod dump;
 mod info;
 mod map;
 mod models;
+mod overview;
 mod prune;
 mod quantize;
 mod recipe;

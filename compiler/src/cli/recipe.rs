@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use secateur::quant::RangeRule;
 use secateur::{Error, Result, files};
 use serde::Deserialize;
 use toml::Spanned;
@@ -55,23 +56,17 @@ pub(crate) enum HowMuch {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Quantize {
-    pub(crate) ranges: Option<Ranges>,
+    /// As [`RangeRule`] reads it.
+    pub(crate) ranges: Option<Spanned<String>>,
     pub(crate) equalize: Option<bool>,
     pub(crate) bias_correction: Option<bool>,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Ranges {
-    Mse,
-    MinMax,
-    Percentile,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawRecipe {
     workspace: Spanned<String>,
+    root: Option<Spanned<String>>,
     #[serde(default = "default_seed")]
     seed: u64,
     model: RawModel,
@@ -163,7 +158,12 @@ impl Recipe {
             files::at(path, &good, good.len()..good.len(), "a recipe is UTF-8 text")
         })?;
         let raw: RawRecipe = files::parse_toml(path, &text)?;
-        Reader { path, text: &text }.check(raw)
+        let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+        let mut reader = Reader { path, text: &text, root: folder.clone() };
+        if let Some(root) = &raw.root {
+            reader.root = reader.resolve(root, &folder)?;
+        }
+        reader.check(raw, &folder)
     }
 }
 
@@ -171,13 +171,19 @@ impl Recipe {
 struct Reader<'a> {
     path: &'a Path,
     text: &'a str,
+    /// What the paths of input files are relative to.
+    root: PathBuf,
 }
 
 impl Reader<'_> {
-    fn check(&self, raw: RawRecipe) -> Result<Recipe> {
+    fn check(&self, raw: RawRecipe, folder: &Path) -> Result<Recipe> {
         let prune = raw.prune.map(|prune| self.prune(prune)).transpose()?;
+        if let Some(ranges) = &raw.quantize.ranges {
+            let rule = ranges.get_ref().parse::<RangeRule>();
+            rule.map_err(|e| self.at(ranges.span(), e.what()).found(ranges.get_ref()))?;
+        }
         Ok(Recipe {
-            workspace: self.resolve(&raw.workspace)?,
+            workspace: self.resolve(&raw.workspace, folder)?,
             seed: raw.seed,
             cfg: self.existing(&raw.model.cfg)?,
             weights: self.existing(&raw.model.weights)?,
@@ -252,20 +258,20 @@ impl Reader<'_> {
 
     /// Path of a file that must be there.
     fn existing(&self, value: &Spanned<String>) -> Result<PathBuf> {
-        let path = self.resolve(value)?;
+        let path = self.resolve(value, &self.root)?;
         if path.is_file() {
             return Ok(path);
         }
         Err(self.at(value.span(), format!("no such file: {}", path.display())).help(
-            "paths are relative to the recipe's folder; known models come with `secateur models get NAME`",
+            "paths are relative to `root`, or else to the recipe's folder; known models come with \
+             `secateur models get NAME`",
         ))
     }
 
-    /// Expands `${NAME}` and `${NAME:-default}`, then takes the path relative to the recipe's folder.
-    fn resolve(&self, value: &Spanned<String>) -> Result<PathBuf> {
+    /// Expands `${NAME}` and `${NAME:-default}`, then takes the path relative to `folder`.
+    fn resolve(&self, value: &Spanned<String>, folder: &Path) -> Result<PathBuf> {
         let expanded = expand(value.get_ref(), |name| std::env::var(name).ok().filter(|v| !v.is_empty()))
             .map_err(|what| self.at(value.span(), what))?;
-        let folder = self.path.parent().unwrap_or(Path::new(""));
         // What the environment says is meant relative to the working folder, as in a shell.
         let from_environment = value.get_ref().starts_with("${") && !expanded.1;
         Ok(if from_environment { PathBuf::from(expanded.0) } else { folder.join(expanded.0) })
@@ -352,6 +358,7 @@ layers = { 12 = 0.5 }
             ("12 = 0.5", "twelve = 0.5", 14, "Darknet's numbers"),
             ("threshold = 0.01", "threshold = 0.01\nmetric = \"mAP\"", 14, "unknown variant"),
             ("threshold = 0.01", "threshold = 0.01\nkernel_batch = 0", 14, "positive"),
+            ("[prune]", "[quantize]\nranges = \"narrow\"\n[prune]", 13, "unknown rule"),
             ("\"out\"", "\"${NO_SUCH_VARIABLE}/x\"", 1, "NO_SUCH_VARIABLE"),
             ("\"out\"", "\"${HOME\"", 1, "without"),
             ("[prune]", "[prune", 12, ""),
