@@ -11,6 +11,7 @@ use secateur_runtime::artefact::Step;
 use secateur_runtime::{Hook, Tensor};
 
 use super::Global;
+use super::subject::share;
 
 /// Classes that a classifier's run prints.
 const TOP: usize = 5;
@@ -36,14 +37,6 @@ pub(crate) struct Args {
     /// Runs to time.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     repeat: u32,
-}
-
-/// A number from 0 to 1.
-fn share(text: &str) -> std::result::Result<f32, String> {
-    match text.parse() {
-        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
-        _ => Err("a number from 0 to 1 is needed".to_owned()),
-    }
 }
 
 pub(crate) fn run(args: Args, global: &Global) -> Result<()> {

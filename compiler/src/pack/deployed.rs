@@ -138,10 +138,11 @@ impl<'a> Deployed<'a> {
             let mut next = 0;
             let mut kernels = vec!["view"; self.outputs.len()];
             let mut show = |engine: &Engine<'a, '_, HostKernels>, kernels: &[&'static str], until: usize| {
-                for layer in next..until {
-                    let index = self.outputs[layer];
+                for (layer, (&index, &kernel)) in
+                    self.outputs.iter().zip(kernels).enumerate().take(until).skip(next)
+                {
                     if let (Some(record), Some(values)) = (self.model.tensor(index), engine.tensor(index)) {
-                        visit(LayerOutput { layer, kernel: kernels[layer], record, values });
+                        visit(LayerOutput { layer, kernel, record, values });
                     }
                 }
                 next = next.max(until);

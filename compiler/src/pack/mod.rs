@@ -45,30 +45,4 @@ pub fn compile<'a>(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-    use crate::lower::random;
-
-    #[test]
-    fn random_networks_pack_into_what_the_runtime_accepts() {
-        let target = Target::load("host").unwrap();
-        for seed in 0..300 {
-            let net = random::network(seed, 2 + seed as usize % 30);
-            let compiled =
-                compile(&net, &target, |_, _, _| {}).unwrap_or_else(|e| panic!("seed {seed}: {e:?}"));
-            let again = compile(&net, &target, |_, _, _| {}).unwrap();
-            assert_eq!(compiled.artefact, again.artefact, "seed {seed}");
-            let deployed = Deployed::new(&compiled.artefact, Path::new("x.sct")).unwrap();
-            assert_eq!(deployed.layer_count(), net.nodes.len());
-            let mut seen = 0;
-            deployed.trace(&vec![3; net.input.shape.len()], |output| {
-                assert_eq!(output.layer, seen);
-                assert_eq!(output.codes().len(), net.nodes[seen].output.shape.len());
-                seen += 1;
-            });
-            assert_eq!(seen, net.nodes.len());
-        }
-    }
-}
+mod tests;

@@ -1,0 +1,133 @@
+//! Artefacts against their int8 networks: every layer, byte for byte.
+
+use std::cell::Cell;
+use std::path::Path;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::*;
+use crate::data::read_npy;
+use crate::eval::Detector;
+use crate::frontend::darknet;
+use crate::lower::random;
+use crate::quant::net::Provenance;
+use crate::quant::{Options, exec, quantise};
+use crate::testing::{RandomOptions, data_dir, random_network};
+
+fn packed(net: &QNet) -> Compiled {
+    let target = Target::load("host").unwrap();
+    compile(net, &target, |_, _, _| {}).unwrap_or_else(|e| panic!("{e:?}"))
+}
+
+/// Runs an artefact and its network layer by layer; all bytes must be equal, of every layer.
+fn assert_exact(what: &str, net: &QNet, compiled: &Compiled, picture: &[f32]) {
+    let deployed = Deployed::new(&compiled.artefact, Path::new("net.sct")).unwrap();
+    let codes = deployed.quantise(picture);
+    let own: Vec<i8> = exec::quantise_picture(net, picture).iter().map(Cell::get).collect();
+    assert!(codes == own, "{what}: the picture");
+    let expected = exec::run(net, picture);
+    let mut seen = 0;
+    deployed.trace(&codes, |output| {
+        let wanted: Vec<i8> = expected[output.layer].iter().map(Cell::get).collect();
+        assert_eq!(output.layer, seen, "{what}");
+        assert!(output.codes() == wanted, "{what}: layer {seen} {:?}", net.nodes[seen].op.name());
+        seen += 1;
+    });
+    assert_eq!(seen, net.nodes.len(), "{what}");
+}
+
+#[test]
+fn random_int8_networks_run_exactly() {
+    for seed in 0..1000 {
+        let net = random::network(seed, 2 + seed as usize % 30);
+        let compiled = packed(&net);
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let picture: Vec<f32> = (0..net.input.shape.len()).map(|_| random.random()).collect();
+        assert_exact(&format!("seed {seed}"), &net, &compiled, &picture);
+    }
+}
+
+#[test]
+fn quantised_random_networks_run_exactly() {
+    for seed in 0..100 {
+        let options = RandomOptions {
+            rare: seed % 3 == 0,
+            classifier: seed % 5 == 0,
+            side: 24,
+            ..RandomOptions::default()
+        };
+        let (text, graph, weights) = random_network(seed, &options);
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let picture: Vec<f32> = (0..graph.input.len()).map(|_| random.random()).collect();
+        let pictures = [picture];
+        let quantised =
+            quantise(&graph, &weights, &pictures, &Options::default(), Vec::new(), Provenance::default());
+        let net = match quantised {
+            Ok(quantised) => quantised.net,
+            // Normalising activations and the like have no integer meaning.
+            Err(e) => {
+                println!("seed {seed}: {e}");
+                continue;
+            }
+        };
+        assert_exact(&format!("seed {seed}\n{text}"), &net, &packed(&net), &pictures[0]);
+    }
+}
+
+/// Model folders with an int8 network each, calibrated on the golden input alone.
+fn real_networks() -> Vec<(String, QNet, Vec<f32>)> {
+    let Some(data) = data_dir() else { return Vec::new() };
+    let mut folders: Vec<_> =
+        std::fs::read_dir(data.join("models")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    folders.retain(|folder| folder.is_dir());
+    folders.sort();
+    let load = |folder: &std::path::PathBuf| {
+        let name = folder.file_name().unwrap().to_str().unwrap().to_owned();
+        let network = darknet::load(&folder.join("model.cfg"), Some(&folder.join("model.weights"))).unwrap();
+        let (_, input) = read_npy(&data.join("golden").join(&name).join("input.npy")).unwrap();
+        let pictures = [input];
+        let provenance = Provenance { model: name.clone(), ..Provenance::default() };
+        let options = Options { correction: 0, ..Options::default() };
+        let weights = network.weights().unwrap();
+        let quantised =
+            quantise(&network.graph, weights, &pictures, &options, Vec::new(), provenance).unwrap();
+        let [input] = pictures;
+        (name, quantised.net, input)
+    };
+    folders.iter().map(load).collect()
+}
+
+#[test]
+fn real_networks_run_exactly_in_little_memory() {
+    for (name, net, input) in real_networks() {
+        let compiled = packed(&net);
+        let deployed = Deployed::new(&compiled.artefact, Path::new("net.sct")).unwrap();
+        assert_exact(&name, &net, &compiled, &input);
+        let arena = &compiled.manifest.arena;
+        println!(
+            "{name}: {} bytes, arena {} of at least {}, {} copied",
+            compiled.artefact.len(),
+            arena.bytes,
+            arena.lower_bound,
+            arena.copied
+        );
+        assert_eq!(deployed.model().arena_bytes(), arena.bytes);
+        assert!(arena.bytes as f64 <= 1.1 * arena.lower_bound as f64, "{name}: {arena:?}");
+        assert_eq!(compiled.artefact, packed(&net).artefact, "{name}: same network, same bytes");
+        // Integer decoding finds what decoding of the same tables in float finds.
+        let frame = crate::data::Frame::stretched(deployed.input());
+        let integer = deployed.detect(&input, frame, 0.25, 0.45);
+        let float = crate::eval::decode(deployed.layout(), &deployed.heads(&input), frame, 0.25, 0.45);
+        assert_eq!(integer.len(), float.len(), "{name}");
+        for found in &integer {
+            let twin = float.iter().find(|f| f.place == found.place && f.class == found.class);
+            let twin = twin.unwrap_or_else(|| panic!("{name}: {found:?} in {float:?}"));
+            assert!((twin.prob - found.prob).abs() < 1e-4, "{name}: {found:?} {twin:?}");
+            let [a, b] = [&twin.bbox, &found.bbox];
+            for (a, b) in [(a.x, b.x), (a.y, b.y), (a.w, b.w), (a.h, b.h)] {
+                assert!((a - b).abs() < 1e-3 * a.abs().max(1.0), "{name}: {found:?} {twin:?}");
+            }
+        }
+    }
+}
