@@ -10,6 +10,7 @@ pub mod files;
 pub mod float;
 pub mod frontend;
 pub mod graph;
+pub mod host;
 pub mod lower;
 pub mod pack;
 pub mod progress;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use secateur::data::{Sample, class_name};
 use secateur::eval::{Detector, NMS_THRESH};
-use secateur::pack::{Deployed, HostKernels, kernel_macs, kernel_name, read_artefact};
+use secateur::pack::{Deployed, kernel_macs, kernel_name, read_artefact};
 use secateur::{Error, Result};
 use secateur_runtime::artefact::Step;
 use secateur_runtime::{Hook, Tensor};
@@ -95,7 +95,7 @@ fn profile(deployed: &Deployed<'_>, input: &[f32], repeat: usize) -> Result<Prof
     let progress = secateur::progress::Progress::new("running", repeat as u64);
     let mut watch =
         StopWatch { started: Instant::now(), times: vec![Vec::new(); deployed.model().step_count()] };
-    let whole = deployed.with_engine(|engine: &mut secateur_runtime::Engine<'_, '_, HostKernels>| {
+    let whole = deployed.with_engine(|engine| {
         (0..repeat)
             .map(|_| {
                 let started = Instant::now();

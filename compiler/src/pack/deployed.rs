@@ -8,10 +8,10 @@ use secateur_runtime::artefact::{Head, Model, Operation, Step};
 use secateur_runtime::detect::{self, classify};
 use secateur_runtime::{Engine, Tensor};
 
-use super::host::HostKernels;
 use crate::data::Frame;
 use crate::eval::{self, Detector, Heads};
 use crate::graph::{self, NmsKind, Shape};
+use crate::host::HostKernels;
 use crate::{Error, Result, files};
 
 /// Far above any artefact: the format's offsets have 32 bits.

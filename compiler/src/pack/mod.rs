@@ -2,13 +2,11 @@
 
 mod deployed;
 mod heads;
-mod host;
 mod manifest;
 mod steps;
 mod writer;
 
 pub use deployed::{Deployed, LayerOutput, is_artefact, kernel_macs, kernel_name, read_artefact};
-pub use host::HostKernels;
 pub use manifest::{Manifest, manifest};
 pub use writer::write;
 

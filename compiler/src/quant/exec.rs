@@ -2,12 +2,13 @@
 
 use std::cell::Cell;
 
-use secateur_runtime::Tensor;
 use secateur_runtime::kernels::{self, Epilogue, ReorgMode, ShortcutMode, Window};
+use secateur_runtime::{Kernels, Tensor};
 use zerocopy::little_endian::{I32, U32};
 
 use super::net::{Finish, QNet, QOp, QTensor, Requant};
 use crate::graph::{Pool, Source};
+use crate::host::HostKernels;
 
 /// Requantisation that changes nothing.
 const UNIT: Requant = Requant { m_pos: 2, m_neg: 2, shift: 1 };
@@ -175,22 +176,22 @@ impl<'a> Step<'a> {
                 match &self.depthwise {
                     Some(weights) => {
                         let parameters = kernels::Depthwise { window, weights, bias: &self.bias, epilogue };
-                        depthwise(x[0], output, &parameters);
+                        HostKernels.depthwise(x[0], output, &parameters);
                     }
                     None => {
                         let (groups, weights) = (conv.groups, &conv.weights[..]);
                         let parameters =
                             kernels::Conv { window, groups, weights, bias: &self.bias, epilogue };
-                        convolve(x[0], output, &parameters);
+                        HostKernels.conv(x[0], output, &parameters);
                     }
                 }
             }
             QOp::Connected(full) => {
                 let epilogue = self.epilogue(&full.finish);
                 let parameters = kernels::Connected { weights: &full.weights, bias: &self.bias, epilogue };
-                kernels::connected(x[0], output, &parameters);
+                HostKernels.connected(x[0], output, &parameters);
             }
-            QOp::MaxPool(pool) => kernels::maxpool(x[0], output, &window(pool)),
+            QOp::MaxPool(pool) => HostKernels.maxpool(x[0], output, &window(pool)),
             QOp::AvgPool(scaled) => kernels::avgpool(x[0], output, &self.epilogue(&scaled.finish)),
             QOp::LocalAvgPool(average) => {
                 kernels::local_avgpool(x[0], output, &window(&average.pool), &self.epilogue(&average.finish));
@@ -214,7 +215,7 @@ impl<'a> Step<'a> {
                     if shortcut.per_channel { ShortcutMode::PerChannel } else { ShortcutMode::PerInput };
                 let epilogue = self.epilogue(&shortcut.finish);
                 let parameters = kernels::Shortcut { multipliers: &self.bias, mode, epilogue };
-                kernels::shortcut(x.iter().copied(), output, &parameters);
+                HostKernels.shortcut(x.iter().copied(), output, &parameters);
             }
             QOp::Reorg(reorg) => {
                 let mode = match (reorg.old, reorg.reverse) {
@@ -229,7 +230,7 @@ impl<'a> Step<'a> {
             }
             QOp::Crop { top, left } => kernels::rescale(x[0], output, *top, *left, None),
             QOp::ScaleChannels { scaled, .. } | QOp::Sam(scaled) => {
-                kernels::multiply(x[0], x[1], output, &self.epilogue(&scaled.finish));
+                HostKernels.multiply(x[0], x[1], output, &self.epilogue(&scaled.finish));
             }
             QOp::Softmax(softmax) => {
                 let mut exponentials = [U32::ZERO; 256];
@@ -251,17 +252,6 @@ impl<'a> Step<'a> {
             zero_point: finish.zero_point,
         }
     }
-}
-
-// The kernels are inlined here, so they use what this machine has.
-#[multiversion::multiversion(targets = "simd")]
-fn convolve(x: Tensor<'_>, y: Tensor<'_>, parameters: &kernels::Conv<'_>) {
-    kernels::conv(x, y, parameters);
-}
-
-#[multiversion::multiversion(targets = "simd")]
-fn depthwise(x: Tensor<'_>, y: Tensor<'_>, parameters: &kernels::Depthwise<'_>) {
-    kernels::depthwise(x, y, parameters);
 }
 
 /// A pooling window: half of the total padding stands before.

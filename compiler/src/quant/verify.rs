@@ -5,11 +5,14 @@
 //! 3. multipliers and shifts are within NUMERICS, and every accumulator fits `i32`.
 
 use super::net::{Finish, HeadTables, QNet, QNode, QOp, QTensor, Requant};
-use crate::graph::Source;
+use crate::graph::{Shape, Source};
 use crate::{Error, Result};
 
 /// Multipliers are below this in absolute value (an 18-bit signed port).
 pub(super) const MULTIPLIER_LIMIT: i32 = 1 << 17;
+
+/// Elements of a tensor that the artefact's 32-bit offsets still reach.
+const MAX_ELEMENTS: usize = 1 << 31;
 
 /// Shifts that the contract allows.
 pub(super) const SHIFTS: std::ops::RangeInclusive<u8> = 1..=47;
@@ -100,7 +103,11 @@ impl QNet {
 }
 
 fn check_tensor(tensor: &QTensor) -> Result<()> {
-    if !tensor.shape.is_empty() && tensor.scale.is_finite() && tensor.scale > 0.0 {
+    let Shape { c, h, w } = tensor.shape;
+    // Foreign numbers: their product must not overflow.
+    let elements = c.checked_mul(h).and_then(|n| n.checked_mul(w));
+    let sized = elements.is_some_and(|n| (1..=MAX_ELEMENTS).contains(&n));
+    if sized && tensor.scale.is_finite() && tensor.scale > 0.0 {
         Ok(())
     } else {
         Err(Error::new("tensor must have positive sizes and a positive scale")

@@ -1,0 +1,103 @@
+//! The portable kernels compiled for the vector units of the machine that runs the compiler.
+
+use multiversion::multiversion;
+use secateur_runtime::{Kernels, Tensor, kernels};
+
+/// Same code and bytes as the portable kernels; the processor's features are found at run time.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct HostKernels;
+
+impl Kernels for HostKernels {
+    fn conv(&self, input: Tensor<'_>, output: Tensor<'_>, parameters: &kernels::Conv<'_>) {
+        conv(input, output, parameters);
+    }
+
+    fn depthwise(&self, input: Tensor<'_>, output: Tensor<'_>, parameters: &kernels::Depthwise<'_>) {
+        depthwise(input, output, parameters);
+    }
+
+    fn connected(&self, input: Tensor<'_>, output: Tensor<'_>, parameters: &kernels::Connected<'_>) {
+        connected(input, output, parameters);
+    }
+
+    fn maxpool(&self, input: Tensor<'_>, output: Tensor<'_>, window: &kernels::Window) {
+        maxpool(input, output, window);
+    }
+
+    fn shortcut<'t, I>(&self, inputs: I, output: Tensor<'_>, parameters: &kernels::Shortcut<'_>)
+    where
+        I: Iterator<Item = Tensor<'t>> + Clone,
+    {
+        // The usual sum of two, in a form that is compiled once.
+        let mut both = inputs.clone();
+        match (both.next(), both.next(), both.next()) {
+            (Some(a), Some(b), None) => shortcut([a, b], output, parameters),
+            _ => kernels::shortcut(inputs, output, parameters),
+        }
+    }
+
+    fn multiply(
+        &self,
+        factor: Tensor<'_>,
+        input: Tensor<'_>,
+        output: Tensor<'_>,
+        epilogue: &kernels::Epilogue<'_>,
+    ) {
+        multiply(factor, input, output, epilogue);
+    }
+}
+
+// The kernels are inlined into these, so each is compiled once for every set of features.
+#[multiversion(targets(
+    "x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma",
+    "x86_64+avx2+fma",
+    "aarch64+neon"
+))]
+fn conv(input: Tensor<'_>, output: Tensor<'_>, parameters: &kernels::Conv<'_>) {
+    kernels::conv(input, output, parameters);
+}
+
+#[multiversion(targets(
+    "x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma",
+    "x86_64+avx2+fma",
+    "aarch64+neon"
+))]
+fn depthwise(input: Tensor<'_>, output: Tensor<'_>, parameters: &kernels::Depthwise<'_>) {
+    kernels::depthwise(input, output, parameters);
+}
+
+#[multiversion(targets(
+    "x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma",
+    "x86_64+avx2+fma",
+    "aarch64+neon"
+))]
+fn connected(input: Tensor<'_>, output: Tensor<'_>, parameters: &kernels::Connected<'_>) {
+    kernels::connected(input, output, parameters);
+}
+
+#[multiversion(targets(
+    "x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma",
+    "x86_64+avx2+fma",
+    "aarch64+neon"
+))]
+fn maxpool(input: Tensor<'_>, output: Tensor<'_>, window: &kernels::Window) {
+    kernels::maxpool(input, output, window);
+}
+
+#[multiversion(targets(
+    "x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma",
+    "x86_64+avx2+fma",
+    "aarch64+neon"
+))]
+fn shortcut(inputs: [Tensor<'_>; 2], output: Tensor<'_>, parameters: &kernels::Shortcut<'_>) {
+    kernels::shortcut(inputs.into_iter(), output, parameters);
+}
+
+#[multiversion(targets(
+    "x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma",
+    "x86_64+avx2+fma",
+    "aarch64+neon"
+))]
+fn multiply(factor: Tensor<'_>, input: Tensor<'_>, output: Tensor<'_>, epilogue: &kernels::Epilogue<'_>) {
+    kernels::multiply(factor, input, output, epilogue);
+}

@@ -1,0 +1,153 @@
+//! Artefacts on the command line: from an int8 network to detections, and what damaged ones lead to.
+
+use std::path::Path;
+
+use secateur_tests::{secateur, tiny_project};
+
+/// Runs the command in `folder`; it must succeed. Returns what it printed.
+#[track_caller]
+fn done(folder: &Path, arguments: &[&str]) -> String {
+    let output = secateur().current_dir(folder).args(arguments).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {error}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Runs the command in `folder`; it must fail with code 1, say `says` and leave nothing new behind.
+#[track_caller]
+fn refused(folder: &Path, arguments: &[&str], says: &str) {
+    let files = || std::fs::read_dir(folder).unwrap().count();
+    let before = files();
+    let output = secateur().current_dir(folder).args(arguments).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {error}");
+    assert!(!error.contains("panicked"), "{arguments:?}: {error}");
+    let flat: Vec<&str> =
+        error.split(|c: char| c.is_whitespace() || c == '│').filter(|word| !word.is_empty()).collect();
+    assert!(flat.join(" ").contains(says), "{arguments:?} does not say {says:?}: {error}");
+    assert_eq!(before, files(), "{arguments:?} left files");
+}
+
+/// The tiny project with `net.int8` and `net.sct`.
+fn compiled_project() -> tempfile::TempDir {
+    let project = tiny_project();
+    let quantize = ["quantize", "net.cfg", "net.weights", "--list", "list.txt", "--names", "names"];
+    done(project.path(), &[&quantize[..], &["-o", "net.int8"]].concat());
+    done(project.path(), &["compile", "net.int8", "--target", "host", "-o", "net.sct"]);
+    project
+}
+
+#[test]
+fn an_artefact_is_described_run_dumped_and_measured() {
+    let project = compiled_project();
+    let folder = project.path();
+    let manifest: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.join("net.sct.json")).unwrap()).unwrap();
+    let bytes = std::fs::metadata(folder.join("net.sct")).unwrap().len();
+    assert_eq!(manifest["artefact"]["bytes"], bytes);
+    assert_eq!(manifest["layers"].as_array().unwrap().len(), 6);
+    // 16 × 16 × (8·27 + 8·9 + 12·8 + 14·12)
+    assert_eq!(manifest["macs"], 256 * (216 + 72 + 96 + 168));
+    let arena = manifest["arena"]["bytes"].as_u64().unwrap();
+
+    let info = done(folder, &["info", "net.sct"]);
+    assert!(info.contains(&format!("arena {arena} bytes")), "{info}");
+    assert!(info.contains("square, disc"), "{info}");
+    let run = done(folder, &["run", "net.sct", "pictures/0.png", "-v"]);
+    assert!(run.contains(&format!("arena {arena} bytes")) && run.contains("depthwise"), "{run}");
+    done(folder, &["detect", "net.sct", "pictures/0.png", "--out", "drawn"]);
+    assert!(folder.join("drawn/0.png").exists());
+    let map = done(folder, &["map", "net.sct", "--list", "list.txt", "--names", "names"]);
+    assert!(map.contains("mAP@0.50"), "{map}");
+
+    // The float network and its artefact under the same names, layer by layer close to each other.
+    let quantize = ["quantize", "net.cfg", "net.weights", "--list", "list.txt", "--no-equalize"];
+    done(folder, &[&quantize[..], &["-o", "plain.int8"]].concat());
+    done(folder, &["compile", "plain.int8"]);
+    done(folder, &["dump", "net.cfg", "net.weights", "pictures/0.png", "-o", "float"]);
+    done(folder, &["dump", "plain.sct", "float/input.npy", "-o", "int8"]);
+    let index = |of: &str| -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(folder.join(of).join("index.json")).unwrap()).unwrap()
+    };
+    let (float, int8) = (index("float"), index("int8"));
+    let layers = |index: &serde_json::Value| index["layers"].as_array().unwrap().clone();
+    assert_eq!(layers(&float).len(), 7);
+    for (float, int8) in layers(&float).iter().zip(&layers(&int8)) {
+        assert_eq!((&float["file"], &float["shape"]), (&int8["file"], &int8["shape"]));
+        assert!(folder.join("int8").join(int8["file"].as_str().unwrap()).exists());
+        // A head's output is decoded in float and not in the artefact.
+        if float["operator"] != "yolo" {
+            let difference = float["mean"].as_f64().unwrap() - int8["mean"].as_f64().unwrap();
+            let range = float["max"].as_f64().unwrap() - float["min"].as_f64().unwrap();
+            assert!(difference.abs() < 0.02 * range, "{float} {int8}");
+        }
+    }
+}
+
+#[test]
+fn the_same_network_gives_the_same_bytes() {
+    let project = compiled_project();
+    let folder = project.path();
+    for threads in ["1", "2"] {
+        done(folder, &["--threads", threads, "compile", "net.int8", "-o", "again.sct"]);
+        for ending in ["", ".json"] {
+            let read = |name: &str| std::fs::read(folder.join(format!("{name}{ending}"))).unwrap();
+            assert!(read("net.sct") == read("again.sct"), "{threads} threads, {ending}");
+        }
+    }
+    let text = done(folder, &["compile", "net.int8", "--dump-after", "views", "--dump-after", "place"]);
+    assert!(text.contains("; after views") && text.contains("; after place"), "{text}");
+}
+
+#[test]
+fn damaged_artefacts_are_refused() {
+    let project = compiled_project();
+    let folder = project.path();
+    let whole = std::fs::read(folder.join("net.sct")).unwrap();
+    let bad = |bytes: &[u8], says: &str| {
+        std::fs::write(folder.join("bad.sct"), bytes).unwrap();
+        refused(folder, &["run", "bad.sct", "pictures/0.png"], says);
+    };
+    for length in [0, 1, 7, 8, 63, 64, whole.len() / 2, whole.len() - 1] {
+        bad(&whole[..length], "");
+    }
+    for place in (0..whole.len()).step_by(whole.len() / 40) {
+        let mut flipped = whole.clone();
+        flipped[place] ^= 1 << (place % 8);
+        bad(&flipped, "");
+    }
+    bad(&[&whole[..], b"more"].concat(), "bytes");
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 0x10;
+    bad(&flipped, "CRC");
+    for verb in [
+        &["info", "bad.sct"][..],
+        &["detect", "bad.sct", "pictures/0.png"],
+        &["dump", "bad.sct", "pictures/0.png", "-o", "out"],
+        &["map", "bad.sct", "--list", "list.txt", "--names", "names"],
+    ] {
+        refused(folder, verb, "CRC");
+    }
+    refused(folder, &["run", "net.cfg", "pictures/0.png"], "not a .sct artefact");
+    refused(folder, &["run", "net.sct", "names"], "not a picture");
+    refused(folder, &["run", "absent.sct", "pictures/0.png"], "absent.sct");
+}
+
+#[test]
+fn what_cannot_be_compiled_is_refused() {
+    let project = compiled_project();
+    let folder = project.path();
+    let whole = std::fs::read(folder.join("net.int8")).unwrap();
+    refused(folder, &["compile", "net.cfg", "-o", "x.sct"], "not an int8 network");
+    refused(folder, &["compile", "net.int8", "--target", "toaster", "-o", "x.sct"], "host");
+    for length in (0..whole.len()).step_by(whole.len() / 20) {
+        std::fs::write(folder.join("cut.int8"), &whole[..length]).unwrap();
+        refused(folder, &["compile", "cut.int8", "-o", "x.sct"], "");
+    }
+    let small = "name = \"small\"\nalign = 16\narena_limit = 1024\noperators = \"all\"\n";
+    std::fs::write(folder.join("small.toml"), small).unwrap();
+    refused(folder, &["compile", "net.int8", "--target", "small.toml", "-o", "x.sct"], "1024 bytes");
+    let few = "name = \"few\"\nalign = 16\noperators = [\"conv\", \"yolo\"]\n";
+    std::fs::write(folder.join("few.toml"), few).unwrap();
+    refused(folder, &["compile", "net.int8", "--target", "few.toml", "-o", "x.sct"], "layer 3 [shortcut]");
+}
