@@ -4,9 +4,12 @@ use std::path::Path;
 
 use predicates::prelude::*;
 use predicates::str::contains;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use secateur::Error;
 use secateur::frontend::darknet::{Cfg, build_graph, file_size, read_weights, write_weights};
-use secateur::graph::WeightsHeader;
+use secateur::graph::{WeightsHeader, dump, verify};
 use secateur::testing::{RandomOptions, random_network};
 use secateur_tests::secateur;
 
@@ -277,4 +280,84 @@ fn connected_weights_of_old_files_are_turned() {
     assert_eq!(read(1).weights, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
     // Of an old file the numbers are [in][out].
     assert_eq!(read(1001).weights, [1.0, 3.0, 5.0, 2.0, 4.0, 6.0]);
+}
+
+/// What turns good cfgs into bad ones.
+const TOKENS: [&str; 24] = [
+    "0",
+    "-1",
+    "1",
+    "7",
+    "99999",
+    "1099511627776",
+    "-9223372036854775808",
+    "1e9",
+    "nan",
+    "",
+    "=",
+    ",",
+    "#",
+    ";",
+    "[",
+    "]",
+    "\n",
+    "\r",
+    "\0",
+    "\u{e9}",
+    "[route]\nlayers=-1\n",
+    "stride=2\n",
+    "groups=3\n",
+    "[yolo]\n",
+];
+
+#[test]
+fn mutated_networks_are_refused_or_valid() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("filetests");
+    let mut seeds: Vec<Vec<u8>> = std::fs::read_dir(folder)
+        .expect("filetests")
+        .map(|entry| std::fs::read(entry.expect("entry").path()).expect("cfg"))
+        .collect();
+    seeds.sort();
+    let mut rng = ChaCha8Rng::seed_from_u64(5);
+    let (mut valid, mut bad) = (0, 0);
+    for _ in 0..20_000 {
+        let mut bytes = seeds.choose(&mut rng).expect("some").clone();
+        for _ in 0..rng.random_range(1..=4) {
+            let at = rng.random_range(0..bytes.len());
+            let end = (at + rng.random_range(0..6)).min(bytes.len());
+            match rng.random_range(0..4) {
+                0 => bytes[at] = rng.random(),
+                1 => drop(bytes.drain(at..end)),
+                2 => drop(bytes.splice(at..end, TOKENS.choose(&mut rng).expect("some").bytes())),
+                _ => {
+                    // A number becomes another one, the likeliest slip of a user.
+                    let digits: Vec<usize> =
+                        (0..bytes.len()).filter(|&i| bytes[i].is_ascii_digit()).collect();
+                    let Some(&digit) = digits.choose(&mut rng) else { continue };
+                    bytes.splice(digit..=digit, TOKENS.choose(&mut rng).expect("some").bytes());
+                }
+            }
+            if bytes.is_empty() {
+                break;
+            }
+        }
+        let built = Cfg::parse(Path::new("mutated.cfg"), &bytes).and_then(|cfg| {
+            assert_eq!(cfg.to_bytes(), bytes);
+            build_graph(&cfg)
+        });
+        match built {
+            Ok(graph) => {
+                verify(&graph)
+                    .unwrap_or_else(|error| panic!("{error:?}\n{}", String::from_utf8_lossy(&bytes)));
+                assert!(dump(&graph).starts_with("image: "));
+                valid += 1;
+            }
+            Err(error) => {
+                let report = format!("{error:?}");
+                assert!(report.contains("mutated.cfg"), "{report}");
+                bad += 1;
+            }
+        }
+    }
+    assert!(valid > 2000 && bad > 2000, "{valid} valid, {bad} bad");
 }

@@ -254,8 +254,11 @@ fn reorganised(reorg: &Reorg, input: Shape) -> Result<Shape> {
     let block = stride * stride;
     if reorg.reverse || reorg.old {
         // Darknet's reversed reorg regroups the channels that are left once more.
-        let twice = if reorg.reverse && !reorg.old { block.saturating_mul(block) } else { block };
-        divides("stride² (reversed: stride⁴)", twice, "the input's channels", input.c)?;
+        let (name, divisor) = match reorg.reverse && !reorg.old {
+            true => ("stride⁴", block.saturating_mul(block)),
+            false => ("stride²", block),
+        };
+        divides(name, divisor, "the input's channels", input.c)?;
     }
     if reorg.reverse {
         return Ok(Shape::new(

@@ -441,7 +441,10 @@ mod tests {
 
         #[test]
         fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Cfg::parse(Path::new("any.cfg"), &bytes).map_err(|error| format!("{error:?}"));
+            if let Err(error) = Cfg::parse(Path::new("any.cfg"), &bytes) {
+                let report = format!("{:?}", miette::Report::new(error));
+                prop_assert!(report.contains("any.cfg"), "{}", report);
+            }
         }
 
         #[test]
