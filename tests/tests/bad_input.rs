@@ -164,7 +164,7 @@ fn garbage_of_200_mb_is_refused_in_bounded_memory() {
         state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         *byte = (state >> 56) as u8;
     }
-    for name in ["garbage", "garbage.png", "garbage.jpg", "garbage.toml"] {
+    for name in ["garbage", "garbage.sct", "garbage.png", "garbage.jpg", "garbage.toml"] {
         let mut file = std::fs::File::create(path.join(name)).unwrap();
         for _ in 0..200 {
             file.write_all(&block).unwrap();
@@ -175,14 +175,15 @@ fn garbage_of_200_mb_is_refused_in_bounded_memory() {
         "info garbage",
         "stat garbage",
         "info net.cfg garbage",
+        "info garbage.sct",
         "map net.cfg net.weights --names names --list garbage",
         "map net.cfg net.weights --list list.txt --names garbage",
         "map net.cfg net.weights --data garbage",
-        "map garbage --list list.txt --names names",
+        "map garbage.sct --list list.txt --names names",
         "detect net.cfg net.weights garbage.png",
         "detect net.cfg net.weights garbage.jpg",
-        "detect garbage pictures/0.png",
-        "run garbage pictures/0.png",
+        "detect garbage.sct pictures/0.png",
+        "run garbage.sct pictures/0.png",
         "compile garbage --target host -o out.sct",
         "quantize net.cfg garbage --list list.txt -o out",
         "build garbage.toml",

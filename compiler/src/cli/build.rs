@@ -6,7 +6,7 @@ use clap::Parser;
 use secateur::{Error, Result, data};
 
 use super::overview;
-use super::recipe::{HowMuch, Prune, Recipe};
+use super::recipe::{Prune, Recipe};
 use super::steps::{Step, Word, Workspace};
 use super::{Cli, Global};
 
@@ -87,10 +87,8 @@ impl<'a> Plan<'a> {
         let mut words = vec![text("ana"), file(&recipe.cfg), file(&recipe.weights)];
         words.extend([text("--list"), file(&recipe.train), text("--names"), file(&recipe.names)]);
         words.extend(option("--metric", prune.metric.as_deref()));
-        words.extend(option("--criterion", prune.criterion.as_deref()));
-        words
-            .extend(option("--ignore", (!prune.ignore.is_empty()).then(|| joined(&prune.ignore)).as_deref()));
-        words.extend([text("--seed"), text(recipe.seed), text("-o"), Word::Output("ana.json")]);
+        words.extend(self.shared(prune));
+        words.extend([text("-o"), Word::Output("ana.json")]);
         self.steps.push(Step { name: "ana", words, also_reads: self.train.clone(), also_writes: vec![] });
     }
 
@@ -99,23 +97,33 @@ impl<'a> Plan<'a> {
         let mut words = vec![text("prune"), file(&recipe.cfg), file(&recipe.weights)];
         words.extend([text("--ana"), self.result("ana.json")]);
         words.extend([text("--list"), file(&recipe.val), text("--names"), file(&recipe.names)]);
-        words.extend(match prune.how_much {
-            HowMuch::Threshold(threshold) => [text("--threshold"), text(threshold)],
-            HowMuch::Rate(rate) => [text("--rate"), text(rate)],
-        });
-        for (layer, threshold) in &prune.layers {
-            words.extend([text("--layer-threshold"), text(format!("{layer}={threshold}"))]);
-        }
+        words.extend([text("--train"), file(&recipe.train)]);
+        words.extend(option("--rate", prune.rate));
         words.extend(option("--budget", prune.budget));
-        words.extend(option("--kernel-batch", prune.kernel_batch));
-        words.extend([text("--seed"), text(recipe.seed)]);
+        words.extend(option("--metric", prune.budget_metric.as_deref()));
+        words.extend(self.shared(prune));
         words.extend([
             text("--masks"),
             Word::Output("masks.json"),
             text("-o"),
             Word::Output("weights.prune"),
         ]);
-        self.steps.push(Step { name: "prune", words, also_reads: self.val.clone(), also_writes: vec![] });
+        let also_reads = [self.train.clone(), self.val.clone()].concat();
+        self.steps.push(Step { name: "prune", words, also_reads, also_writes: vec![] });
+    }
+
+    /// Options that `ana` and `prune` share.
+    fn shared(&self, prune: &Prune) -> Vec<Word> {
+        let mut words: Vec<Word> = option("--threshold", prune.threshold).collect();
+        for (layer, threshold) in &prune.layers {
+            words.extend([text("--layer-threshold"), text(format!("{layer}={threshold}"))]);
+        }
+        words.extend(option("--criterion", prune.criterion.as_deref()));
+        words.extend(option("--ignore", (!prune.ignore.is_empty()).then(|| joined(&prune.ignore))));
+        words.extend(option("--kernel-batch", prune.kernel_batch));
+        words.extend((prune.repair == Some(false)).then(|| text("--no-repair")));
+        words.extend([text("--seed"), text(self.recipe.seed)]);
+        words
     }
 
     fn transform(&mut self) {

@@ -36,21 +36,20 @@ pub(crate) struct Recipe {
 pub(crate) struct Prune {
     pub(crate) metric: Option<String>,
     pub(crate) criterion: Option<String>,
-    pub(crate) how_much: HowMuch,
+    /// Relative loss of accuracy that each layer, pruned alone, may cost.
+    pub(crate) threshold: Option<f64>,
+    /// Share of the MACs to cut.
+    pub(crate) rate: Option<f64>,
     /// Joint loss of accuracy on held-out pictures that pruning may cost.
     pub(crate) budget: Option<f64>,
+    /// What the budget is measured in.
+    pub(crate) budget_metric: Option<String>,
+    /// Readers of what is cut make up for it; on where this says nothing.
+    pub(crate) repair: Option<bool>,
     pub(crate) kernel_batch: Option<usize>,
     pub(crate) ignore: Vec<usize>,
     /// Thresholds of single layers, in place of the common one.
     pub(crate) layers: BTreeMap<usize, f64>,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum HowMuch {
-    /// Relative loss of accuracy that each layer, pruned alone, may cost.
-    Threshold(f64),
-    /// Share of the MACs to cut.
-    Rate(f64),
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -103,6 +102,8 @@ struct RawPrune {
     threshold: Option<Spanned<f64>>,
     rate: Option<Spanned<f64>>,
     budget: Option<Spanned<f64>>,
+    budget_metric: Option<Metric>,
+    repair: Option<bool>,
     kernel_batch: Option<Spanned<usize>>,
     #[serde(default)]
     ignore: Vec<usize>,
@@ -118,6 +119,12 @@ enum Metric {
     Dp,
     Loss,
     Top1,
+}
+
+impl Metric {
+    fn flag(self) -> String {
+        format!("{self:?}").to_lowercase()
+    }
 }
 
 #[derive(Deserialize)]
@@ -201,19 +208,20 @@ impl Reader<'_> {
     fn prune(&self, raw: Spanned<RawPrune>) -> Result<Prune> {
         let span = raw.span();
         let raw = raw.into_inner();
-        let how_much = match (&raw.threshold, &raw.rate) {
-            (Some(threshold), None) => HowMuch::Threshold(self.share(threshold)?),
-            (None, Some(rate)) => HowMuch::Rate(self.share(rate)?),
-            (Some(_), Some(rate)) => {
+        match (&raw.threshold, &raw.rate, &raw.budget) {
+            (Some(_), Some(rate), _) => {
                 return Err(self
                     .at(rate.span(), "[prune] has both threshold and rate")
                     .allowed("one of them")
                     .help("threshold: accuracy that each layer may cost; rate: share of the MACs to cut"));
             }
-            (None, None) => {
-                return Err(self.at(span, "[prune] says not how much").allowed("threshold = … or rate = …"));
+            (None, None, None) => {
+                return Err(self
+                    .at(span, "[prune] says not how much")
+                    .allowed("threshold = …, rate = … or budget = …"));
             }
-        };
+            _ => {}
+        }
         let kernel_batch = match raw.kernel_batch {
             Some(n) if *n.get_ref() == 0 => {
                 return Err(self
@@ -223,6 +231,7 @@ impl Reader<'_> {
             }
             other => other.map(Spanned::into_inner),
         };
+        let share = |value: &Option<Spanned<f64>>| value.as_ref().map(|value| self.share(value)).transpose();
         let mut layers = BTreeMap::new();
         for (key, threshold) in &raw.layers {
             let layer = key.parse().map_err(|_| {
@@ -233,10 +242,13 @@ impl Reader<'_> {
             layers.insert(layer, self.share(threshold)?);
         }
         Ok(Prune {
-            metric: raw.metric.map(|metric| format!("{metric:?}").to_lowercase()),
+            metric: raw.metric.map(Metric::flag),
             criterion: raw.criterion,
-            how_much,
-            budget: raw.budget.as_ref().map(|budget| self.share(budget)).transpose()?,
+            threshold: share(&raw.threshold)?,
+            rate: share(&raw.rate)?,
+            budget: share(&raw.budget)?,
+            budget_metric: raw.budget_metric.map(Metric::flag),
+            repair: raw.repair,
             kernel_batch,
             ignore: raw.ignore,
             layers,
@@ -342,7 +354,7 @@ layers = { 12 = 0.5 }
         assert_eq!(recipe.target, "host");
         assert!(recipe.cfg.ends_with("a.cfg"));
         let prune = recipe.prune.unwrap();
-        assert!(matches!(prune.how_much, HowMuch::Threshold(t) if t == 0.01));
+        assert!(prune.threshold == Some(0.01));
         assert_eq!(prune.layers, BTreeMap::from([(12, 0.5)]));
     }
 
