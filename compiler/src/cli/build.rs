@@ -7,7 +7,7 @@ use secateur::{Error, Result, data};
 
 use super::overview;
 use super::recipe::{Prune, Recipe};
-use super::steps::{Step, Word, Workspace};
+use super::steps::{Step, Word, Workspace, shell_line};
 use super::{Cli, Global};
 
 /// Do everything that a recipe says, reusing finished steps.
@@ -31,7 +31,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     let plan = Plan::new(&recipe)?;
     if args.dry_run {
         for command in plan.steps.iter().map(|step| step.command(&recipe.workspace)).chain(plan.detect()) {
-            println!("secateur {}", command.join(" "));
+            println!("secateur {}", shell_line(&command));
         }
         return Ok(());
     }

@@ -101,11 +101,11 @@ impl Workspace {
         let key = self.key(step)?;
         let stamp = self.folder.join(".steps").join(format!("{}.json", step.name));
         if self.is_fresh(step, &stamp, &key) {
-            eprintln!("{:<10} reused", step.name);
+            eprintln!("{:<11} reused", step.name);
             return Ok(Outcome::Reused);
         }
         let command = step.command(&self.folder);
-        eprintln!("{:<10} secateur {}", step.name, command.join(" "));
+        eprintln!("{:<11} secateur {}", step.name, shell_line(&command));
         let started = Instant::now();
         work(&command)?;
         let mut outputs = Vec::new();
@@ -117,7 +117,7 @@ impl Workspace {
         let json = serde_json::to_vec_pretty(&Stamp { key, outputs })
             .map_err(|e| Error::new(format!("cannot write a stamp: {e}")))?;
         files::write_bytes(&stamp, &json)?;
-        eprintln!("{:<10} done in {:.1} s", step.name, started.elapsed().as_secs_f64());
+        eprintln!("{:<11} done in {:.1} s", step.name, started.elapsed().as_secs_f64());
         Ok(Outcome::Ran)
     }
 
@@ -164,6 +164,16 @@ impl Workspace {
         self.hashes.insert(path.to_owned(), hash.clone());
         Ok(hash)
     }
+}
+
+/// A command line as a shell reads it.
+pub(crate) fn shell_line(words: &[String]) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./=,:+@".contains(c);
+    let quoted = words.iter().map(|word| match !word.is_empty() && word.chars().all(plain) {
+        true => word.clone(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    });
+    quoted.collect::<Vec<_>>().join(" ")
 }
 
 /// Removes what a killed build was writing; nobody else writes here while the folder is locked.
@@ -242,6 +252,12 @@ mod tests {
         assert!(workspace.run(&step, |_| Err(Error::new("no"))).is_err());
         drop(workspace);
         assert_eq!(run(folder.path(), &step), Outcome::Ran);
+    }
+
+    #[test]
+    fn printed_commands_survive_a_shell() {
+        let words = ["a b", "it's", "", "plain-1.0/x"].map(str::to_owned);
+        assert_eq!(shell_line(&words), r"'a b' 'it'\''s' '' plain-1.0/x");
     }
 
     #[test]
