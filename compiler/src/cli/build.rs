@@ -24,10 +24,16 @@ pub(crate) struct Args {
     /// Print the commands; run none.
     #[arg(long)]
     dry_run: bool,
+    /// Folder of the results, in place of the recipe's.
+    #[arg(long, value_name = "DIR")]
+    workspace: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
-    let recipe = Recipe::load(&args.recipe)?;
+    let mut recipe = Recipe::load(&args.recipe)?;
+    if let Some(workspace) = args.workspace {
+        recipe.workspace = workspace;
+    }
     let plan = Plan::new(&recipe)?;
     if args.dry_run {
         for command in plan.steps.iter().map(|step| step.command(&recipe.workspace)).chain(plan.detect()) {
