@@ -125,14 +125,17 @@ fn one_picture(
     let mut report =
         Report { image: image.to_owned(), width, height, objects: vec![], classes: vec![], drawn: None };
     let started = Instant::now();
+    let took;
     if detector.fit() == Fit::Crop {
         let output = detector.heads(&sample.input).pop().unwrap_or_default();
+        took = started.elapsed();
         report.classes = top_k(&output, TOP)
             .into_iter()
             .map(|class| ClassScore { class, name: class_name(names, class), probability: output[class] })
             .collect();
     } else {
         let mut found = detector.detect(&sample.input, sample.frame, args.thresh, args.nms);
+        took = started.elapsed();
         found.sort_by(|a, b| b.prob.total_cmp(&a.prob));
         if let Some(path) = drawn {
             draw(&picture, &found, names, &path)?;
@@ -141,7 +144,7 @@ fn one_picture(
         report.objects = found.iter().map(|detection| object(detection, names)).collect();
     }
     if !args.json {
-        print_text(&report, started.elapsed().as_secs_f64() * 1e3)?;
+        print_text(&report, took.as_secs_f64() * 1e3)?;
     }
     Ok(report)
 }

@@ -1,4 +1,11 @@
 //! Decoding of JPEG, PNG and BMP files into planes of 0..1.
+//!
+//! JPEG is decoded by zune-jpeg. Darknet's own decoder, stb_image, rounds some of its steps
+//! differently: on the photographs of the goldens 3 to 4 % of the resized values differ, by 0.016
+//! levels of 255 in the mean and 3 at most. On 128 COCO pictures that moves mAP from 0.328778 to
+//! 0.328761 (yolo-fastest-1.1), 0.402682 to 0.402584 (-xl) and 0.342090 to 0.343175
+//! (mobilenetv2-yolov3-nano); PNG files of what stb_image decodes give Darknet's figures to the last
+//! digit. libjpeg-turbo lies as far off (0.329109, 0.402622, 0.342303).
 
 use std::io::Cursor;
 use std::path::Path;
@@ -12,8 +19,8 @@ use crate::{Error, Result, files};
 const MAX_FILE_BYTES: u64 = 256 << 20;
 /// Largest width and height.
 const MAX_SIDE: u32 = 1 << 15;
-/// Memory that a decoder may take.
-const MAX_DECODED_BYTES: u64 = 1 << 30;
+/// Memory that a decoder may take; the planes then take four times as much.
+const MAX_DECODED_BYTES: u64 = 256 << 20;
 
 /// A decoded picture: planes `[c][h][w]` of 0..1, one (grey) or three (red, green, blue).
 #[derive(Debug, Clone, PartialEq)]

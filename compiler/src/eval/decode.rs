@@ -301,3 +301,90 @@ impl Candidate {
         below(&other.scores).cmp(&below(&self.scores))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heads(input: Shape, shape: Shape, classes: usize, kind: HeadKind) -> Heads {
+        let heads = vec![Head { layer: 0, shape, kind }];
+        Heads { input, classes, heads, nms_kind: NmsKind::Default, beta_nms: DEFAULT_BETA_NMS }
+    }
+
+    fn assert_close(bbox: BBox, expected: [f32; 4]) {
+        for (value, expected) in [bbox.x, bbox.y, bbox.w, bbox.h].into_iter().zip(expected) {
+            assert!((value - expected).abs() < 1e-6, "{bbox:?}, expected {expected:?}");
+        }
+    }
+
+    #[test]
+    fn region_boxes_are_in_cells() {
+        let region = graph::Region {
+            classes: 2,
+            coords: 4,
+            anchors: vec![(1.0, 2.0), (0.5, 0.5)],
+            softmax: true,
+            background: false,
+        };
+        let input = Shape::new(3, 64, 128);
+        let heads = heads(input, Shape::new(14, 2, 4), 2, HeadKind::Region(region));
+        // Cell (column 3, row 1), second anchor.
+        let mut output = vec![0.0; 14 * 8];
+        let first = (7 * 2 + 1) * 7;
+        output[first..first + 7].copy_from_slice(&[0.0, 0.0, 2.0_f32.ln(), 0.0, 0.8, 0.25, 0.75]);
+        let found = decode(&heads, &[output], Frame::stretched(input), 0.25, 0.45);
+        assert_eq!(found.len(), 1, "the other class stays below the threshold: {found:?}");
+        assert_eq!((found[0].class, found[0].place.anchor, found[0].place.cell), (1, 1, 7));
+        assert!((found[0].prob - 0.6).abs() < 1e-6);
+        assert_close(found[0].bbox, [3.5 / 4.0, 1.5 / 2.0, 1.0 / 4.0, 0.5 / 2.0]);
+    }
+
+    #[test]
+    fn detection_boxes_are_in_shares_and_roots() {
+        let detection = graph::Detection { classes: 2, coords: 4, side: 2, num: 2, sqrt: true, softmax: false };
+        let input = Shape::new(3, 32, 32);
+        let heads = heads(input, Shape::new(4 * 12, 1, 1), 2, HeadKind::Detection(detection));
+        // 4 cells: 8 class values, 8 confidences, 32 coordinates.
+        let mut output = vec![0.0; 48];
+        (output[2 * 2], output[2 * 2 + 1]) = (0.9, 0.1);
+        output[8 + 2 * 2 + 1] = 0.5;
+        let coordinates = 16 + (2 * 2 + 1) * 4;
+        output[coordinates..coordinates + 4].copy_from_slice(&[0.5, 0.25, 0.6, 0.8]);
+        let found = decode(&heads, &[output], Frame::stretched(input), 0.2, 0.45);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!((found[0].class, found[0].place.anchor, found[0].place.cell), (0, 1, 2));
+        assert_close(found[0].bbox, [0.25, 1.25 / 2.0, 0.36, 0.64]);
+    }
+
+    #[test]
+    fn a_letterboxed_box_returns_to_the_picture() {
+        let input = Shape::new(3, 100, 100);
+        let frame = Frame::letterboxed(input, 200, 100);
+        let mut bbox = BBox { x: 0.5, y: 0.25, w: 0.5, h: 0.25 };
+        frame.to_picture(&mut bbox);
+        // The picture takes the rows from 25 to 75.
+        assert_close(bbox, [0.5, 0.0, 0.5, 0.5]);
+    }
+
+    #[test]
+    fn new_coordinates_are_squares() {
+        let yolo = graph::Yolo {
+            classes: 1,
+            mask: vec![1],
+            anchors: vec![(1.0, 1.0), (8.0, 4.0)],
+            scale_x_y: 2.0,
+            new_coords: true,
+            nms_kind: NmsKind::Greedy,
+            beta_nms: 0.6,
+        };
+        let input = Shape::new(3, 32, 32);
+        let heads = heads(input, Shape::new(6, 1, 1), 1, HeadKind::Yolo(yolo));
+        let output = vec![0.5, 0.25, 0.5, 1.0, 0.9, 0.9];
+        let found = decode(&heads, &[output.clone()], Frame::stretched(input), 0.5, 0.45);
+        assert_close(found[0].bbox, [0.5, 0.25, 0.25, 0.5]);
+        let nan = [vec![0.5, 0.25, 0.5, 1.0, f32::NAN, 0.9]];
+        assert!(decode(&heads, &nan, Frame::stretched(input), 0.5, 0.45).is_empty());
+        let nan = [[&output[..5], &[f32::NAN]].concat()];
+        assert!(decode(&heads, &nan, Frame::stretched(input), 0.5, 0.45).is_empty());
+    }
+}

@@ -8,7 +8,7 @@ use super::{Detection, Heads, decode};
 use crate::Result;
 use crate::data::{Dataset, Fit, Frame, Sample};
 use crate::float::{Keep, Plan, Scratch};
-use crate::graph::{Graph, Shape, Source, Weights};
+use crate::graph::{Graph, Op, Shape, Source, Weights};
 use crate::progress::Progress;
 
 /// A network that can be run on prepared pictures, from several threads at once.
@@ -68,9 +68,9 @@ impl FloatDetector {
     /// If the weights do not fit the graph, or its heads differ in their number of classes.
     pub fn new(graph: &Graph, weights: &Weights) -> Result<Self> {
         let layout = Heads::of(graph)?;
-        let plan = Plan::new(graph, weights)?;
         let outputs: Vec<usize> = if layout.heads.is_empty() {
-            plan.heads().last().copied().into_iter().collect()
+            let softmax = graph.nodes.iter().rposition(|node| matches!(node.op, Op::Softmax(_)));
+            softmax.or(graph.nodes.len().checked_sub(1)).into_iter().collect()
         } else {
             layout.heads.iter().map(|head| head.layer).collect()
         };

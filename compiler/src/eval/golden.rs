@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{BBox, Detection, Heads, MapOptions, NMS_THRESH, Place, bootstrap_map, decode, mean_ap};
-use crate::data::{Dataset, Frame, read_npy};
+use super::{
+    BBox, Detection, Detector, FloatDetector, Heads, MAP_THRESH, MapOptions, NMS_THRESH, Place, bootstrap_map,
+    decode, detect_all, mean_ap,
+};
+use crate::data::{Dataset, Frame, Truth, read_npy};
 use crate::float::oracle;
 use crate::frontend::darknet;
 use crate::testing::data_dir;
@@ -173,4 +176,41 @@ fn the_oracle_finds_what_darknet_finds() {
         let outputs: Vec<Vec<f32>> = heads.heads.iter().map(|head| layers[head.layer].clone()).collect();
         assert_detections(&folder, &heads, &outputs, 2e-4);
     }
+}
+
+/// Darknet's mAP of whole models from JPEG files. The tolerances are what the decoder costs
+/// (see [`crate::data`]'s pictures); the float arithmetic itself costs nothing that shows.
+#[test]
+fn models_have_darknets_map() {
+    let Some(data) = data_dir() else { return };
+    let golden = json(&data.join("golden/map.json"));
+    let coco = coco_val(&data);
+    let voc = Dataset { labels: voc_labels(&data, &coco), ..coco.clone() };
+    for (model, dataset, tolerance) in [
+        ("yolo-fastest-1.1", &coco, 0.0005),
+        ("yolo-fastest-1.1-xl", &coco, 0.0005),
+        ("mobilenetv2-yolov3-nano-coco", &coco, 0.0015),
+        ("mobilenetv2-yolo-fastest-voc-v1", &voc, 0.005),
+    ] {
+        let folder = data.join("models").join(model);
+        let network = darknet::load(&folder.join("model.cfg"), Some(&folder.join("model.weights"))).unwrap();
+        let detector = FloatDetector::new(&network.graph, network.weights().unwrap()).unwrap();
+        let found = detect_all(&detector, dataset, MAP_THRESH, NMS_THRESH).unwrap();
+        let result = mean_ap(&found, &dataset.labels, detector.classes(), MapOptions::default());
+        let expected = golden["models"][model]["mAP"].as_f64().unwrap();
+        assert!((result.map - expected).abs() < tolerance, "{model}: {} and {expected}", result.map);
+        assert_eq!(result.truths as u64, golden["models"][model]["truth_count"].as_u64().unwrap());
+    }
+}
+
+/// Labels in VOC's classes; objects of other classes fall away.
+fn voc_labels(data: &Path, coco: &Dataset) -> Vec<Vec<Truth>> {
+    let text = std::fs::read_to_string(data.join("coco128/coco80_to_voc20.txt")).unwrap();
+    let map: HashMap<usize, usize> = text
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(coco, voc)| (coco.parse().unwrap(), voc.trim().parse().unwrap()))
+        .collect();
+    let remap = |truth: &Truth| map.get(&truth.class).map(|&class| Truth { class, ..*truth });
+    coco.labels.iter().map(|truths| truths.iter().filter_map(remap).collect()).collect()
 }
