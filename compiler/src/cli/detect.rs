@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use secateur::data::{Fit, Picture, Sample, class_name, load_picture};
+use secateur::data::{Fit, Sample, class_name, load_picture};
 use secateur::eval::{Detection, Detector, NMS_THRESH, top_k};
 use secateur::report::{draw_detections, save_picture};
 use secateur::{Error, Result};
@@ -118,9 +118,7 @@ fn one_picture(
     drawn: Option<PathBuf>,
     args: &Args,
 ) -> Result<Report> {
-    let picture = load_picture(image)?;
-    let sample =
-        Sample::prepare(picture.clone(), detector.input(), detector.fit()).map_err(|e| e.file(image))?;
+    let sample = Sample::load(image, detector.input(), detector.fit())?;
     let (width, height) = sample.size;
     let mut report =
         Report { image: image.to_owned(), width, height, objects: vec![], classes: vec![], drawn: None };
@@ -138,7 +136,7 @@ fn one_picture(
         took = started.elapsed();
         found.sort_by(|a, b| b.prob.total_cmp(&a.prob));
         if let Some(path) = drawn {
-            draw(&picture, &found, names, &path)?;
+            save_picture(&path, &draw_detections(&load_picture(image)?, &found, names))?;
             report.drawn = Some(path);
         }
         report.objects = found.iter().map(|detection| object(detection, names)).collect();
@@ -147,10 +145,6 @@ fn one_picture(
         print_text(&report, took.as_secs_f64() * 1e3)?;
     }
     Ok(report)
-}
-
-fn draw(picture: &Picture, found: &[Detection], names: &[String], path: &Path) -> Result<()> {
-    save_picture(path, &draw_detections(picture, found, names))
 }
 
 fn object(detection: &Detection, names: &[String]) -> Object {

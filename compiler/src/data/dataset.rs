@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::{
-    DataFile, Fit, Frame, Picture, Truth, crop, label_path, letterbox, load_picture, read_labels, read_list,
-    read_names, resize,
+    DataFile, Fit, Frame, Picture, Truth, crop, label_path, letterbox, load_picture_as, read_labels,
+    read_list, read_names, resize,
 };
 use crate::graph::Shape;
 use crate::progress::Progress;
@@ -116,7 +116,7 @@ impl Dataset {
 impl Sample {
     /// Decodes a picture, gives it the network's channels and size.
     pub fn load(path: &Path, input: Shape, fit: Fit) -> Result<Self> {
-        Self::prepare(load_picture(path)?, input, fit).map_err(|error| error.file(path))
+        Self::prepare(load_picture_as(path, input.c)?, input, fit).map_err(|error| error.file(path))
     }
 
     /// As [`Sample::load`], of a decoded picture.

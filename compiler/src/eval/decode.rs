@@ -341,7 +341,8 @@ mod tests {
 
     #[test]
     fn detection_boxes_are_in_shares_and_roots() {
-        let detection = graph::Detection { classes: 2, coords: 4, side: 2, num: 2, sqrt: true, softmax: false };
+        let detection =
+            graph::Detection { classes: 2, coords: 4, side: 2, num: 2, sqrt: true, softmax: false };
         let input = Shape::new(3, 32, 32);
         let heads = heads(input, Shape::new(4 * 12, 1, 1), 2, HeadKind::Detection(detection));
         // 4 cells: 8 class values, 8 confidences, 32 coordinates.

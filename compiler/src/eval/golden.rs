@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::{
-    BBox, Detection, Detector, FloatDetector, Heads, MAP_THRESH, MapOptions, NMS_THRESH, Place, bootstrap_map,
-    decode, detect_all, mean_ap,
+    BBox, Detection, Detector, FloatDetector, Heads, MAP_THRESH, MapOptions, NMS_THRESH, Place,
+    bootstrap_map, decode, detect_all, mean_ap,
 };
-use crate::data::{Dataset, Frame, Truth, read_npy};
+use crate::data::{Dataset, Fit, Frame, Sample, Truth, read_npy};
 use crate::float::oracle;
 use crate::frontend::darknet;
 use crate::testing::data_dir;
@@ -178,28 +178,45 @@ fn the_oracle_finds_what_darknet_finds() {
     }
 }
 
-/// Darknet's mAP of whole models from JPEG files. The tolerances are what the decoder costs
-/// (see [`crate::data`]'s pictures); the float arithmetic itself costs nothing that shows.
+/// Darknet's mAP of whole models, from the JPEG files.
 #[test]
 fn models_have_darknets_map() {
     let Some(data) = data_dir() else { return };
     let golden = json(&data.join("golden/map.json"));
     let coco = coco_val(&data);
     let voc = Dataset { labels: voc_labels(&data, &coco), ..coco.clone() };
-    for (model, dataset, tolerance) in [
-        ("yolo-fastest-1.1", &coco, 0.0005),
-        ("yolo-fastest-1.1-xl", &coco, 0.0005),
-        ("mobilenetv2-yolov3-nano-coco", &coco, 0.0015),
-        ("mobilenetv2-yolo-fastest-voc-v1", &voc, 0.005),
+    for (model, dataset) in [
+        ("yolo-fastest-1.1", &coco),
+        ("yolo-fastest-1.1-xl", &coco),
+        ("mobilenetv2-yolov3-nano-coco", &coco),
+        ("mobilenetv2-yolo-fastest-voc-v1", &voc),
     ] {
+        let golden = &golden["models"][model];
         let folder = data.join("models").join(model);
         let network = darknet::load(&folder.join("model.cfg"), Some(&folder.join("model.weights"))).unwrap();
         let detector = FloatDetector::new(&network.graph, network.weights().unwrap()).unwrap();
         let found = detect_all(&detector, dataset, MAP_THRESH, NMS_THRESH).unwrap();
         let result = mean_ap(&found, &dataset.labels, detector.classes(), MapOptions::default());
-        let expected = golden["models"][model]["mAP"].as_f64().unwrap();
-        assert!((result.map - expected).abs() < tolerance, "{model}: {} and {expected}", result.map);
-        assert_eq!(result.truths as u64, golden["models"][model]["truth_count"].as_u64().unwrap());
+        // Another order of summation may carry a single detection over a threshold.
+        let expected = golden["mAP"].as_f64().unwrap();
+        assert!((result.map - expected).abs() < 5e-5, "{model}: {} and {expected}", result.map);
+        let detections = golden["detections_count"].as_u64().unwrap();
+        assert!((result.detections as u64).abs_diff(detections) <= 2, "{model}: {}", result.detections);
+        assert_eq!(result.truths as u64, golden["truth_count"].as_u64().unwrap());
+    }
+}
+
+/// Our JPEG decoder and resize yield the very input that Darknet had.
+#[test]
+fn inputs_are_darknets_to_the_bit() {
+    let Some(data) = data_dir() else { return };
+    for (folder, model) in golden_sets(&data) {
+        let network = darknet::load(&model.join("model.cfg"), None).unwrap();
+        let image = std::fs::read_to_string(folder.join("IMAGE")).unwrap();
+        let path = data.join("images").join(image.trim());
+        let sample = Sample::load(&path, network.graph.input, Fit::Stretch).unwrap();
+        let (_, input) = read_npy(&folder.join("input.npy")).unwrap();
+        assert!(sample.input == input, "{}", folder.display());
     }
 }
 
