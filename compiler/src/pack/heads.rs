@@ -48,7 +48,7 @@ fn head(writer: &mut Writer<'_>, layer: usize) -> Result<Option<HeadRecord>> {
             }
             record.classes = number("classes", head.classes)?;
             record.anchor_count = number("anchors", head.mask.len())?;
-            record.channels_per_anchor = number("channels", 5 + head.classes)?;
+            record.channels_per_anchor = number("channels", head.classes.saturating_add(5))?;
             store_tables(writer, &mut record, tables)?;
             HeadKind::Yolo
         }
@@ -64,7 +64,7 @@ fn head(writer: &mut Writer<'_>, layer: usize) -> Result<Option<HeadRecord>> {
             }
             record.classes = number("classes", head.classes)?;
             record.anchor_count = number("anchors", head.anchors.len())?;
-            record.channels_per_anchor = number("channels", head.coords + 1 + head.classes)?;
+            record.channels_per_anchor = number("channels", head.classes.saturating_add(5))?;
             let softmax = if head.softmax { head_flags::SOFTMAX } else { 0 };
             record.flags = U32::new(softmax);
             store_tables(writer, &mut record, tables)?;

@@ -37,9 +37,14 @@ fn assert_exact(what: &str, net: &QNet, compiled: &Compiled, picture: &[f32]) {
     assert_eq!(seen, net.nodes.len(), "{what}");
 }
 
+/// Number of random networks: `SECATEUR_CASES`, else `usual`.
+fn cases(usual: u64) -> u64 {
+    std::env::var("SECATEUR_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(usual)
+}
+
 #[test]
 fn random_int8_networks_run_exactly() {
-    for seed in 0..1000 {
+    for seed in 0..cases(1000) {
         let net = random::network(seed, 2 + seed as usize % 30);
         let compiled = packed(&net);
         let mut random = ChaCha8Rng::seed_from_u64(seed);
@@ -50,7 +55,8 @@ fn random_int8_networks_run_exactly() {
 
 #[test]
 fn quantised_random_networks_run_exactly() {
-    for seed in 0..100 {
+    let (cases, mut ran) = (cases(100), 0);
+    for seed in 0..cases {
         let options = RandomOptions {
             rare: seed % 3 == 0,
             classifier: seed % 5 == 0,
@@ -72,7 +78,35 @@ fn quantised_random_networks_run_exactly() {
             }
         };
         assert_exact(&format!("seed {seed}\n{text}"), &net, &packed(&net), &pictures[0]);
+        ran += 1;
     }
+    assert!(ran >= cases * 9 / 10, "only {ran} of {cases} networks have integers");
+}
+
+#[test]
+fn mutated_int8_files_are_refused_or_compiled_but_never_crash() {
+    let target = Target::load("host").unwrap();
+    let (mut refused, mut compiled) = (0, 0);
+    for seed in 0..cases(1000) {
+        let whole = random::network(seed % 50, 2 + seed as usize % 12).to_bytes();
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let mut bytes = whole.clone();
+        for _ in 0..random.random_range(1..4) {
+            let at = random.random_range(12..bytes.len() - 4);
+            bytes[at] =
+                if random.random() { random.random() } else { bytes[at] ^ 1 << random.random_range(0..8) };
+        }
+        // A forged checksum, so that the contents have to be looked at.
+        let (content, checksum) = bytes.split_last_chunk_mut::<4>().unwrap();
+        *checksum = secateur_runtime::artefact::crc32(content).to_le_bytes();
+        let outcome = QNet::from_bytes(Path::new("x.int8"), &bytes)
+            .and_then(|net| compile(&net, &target, |_, _, _| {}).map(drop));
+        match outcome {
+            Ok(()) => compiled += 1,
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(refused > 0 && compiled > 0, "{refused} refused, {compiled} compiled");
 }
 
 /// Model folders with an int8 network each, calibrated on the golden input alone.

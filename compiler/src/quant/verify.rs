@@ -4,6 +4,8 @@
 //! 2. constants have the lengths that the shapes ask for, and every size is positive;
 //! 3. multipliers and shifts are within NUMERICS, and every accumulator fits `i32`.
 
+use secateur_runtime::artefact::format::WINDOW_LIMIT;
+
 use super::net::{Finish, HeadTables, QNet, QNode, QOp, QTensor, Requant};
 use crate::graph::{Shape, Source};
 use crate::{Error, Result};
@@ -54,6 +56,7 @@ impl QNet {
                 {
                     return Err(Error::new("sizes and groups must be positive and divide the channels"));
                 }
+                check_window(&[conv.size, conv.stride_x, conv.stride_y, conv.dilation, conv.pad])?;
                 let row = input.c / conv.groups * conv.size * conv.size;
                 check_rows(output.c, row, &conv.weights, &conv.bias, &conv.requant)?;
                 check_finish(&conv.finish)
@@ -67,6 +70,7 @@ impl QNet {
                 check_finish(&scaled.finish)
             }
             QOp::LocalAvgPool(average) => {
+                check_window(&[average.pool.size])?;
                 check_length("requantisation constants", average.requant.len(), average.pool.size.pow(2))?;
                 average.requant.iter().try_for_each(check_requant)?;
                 check_finish(&average.finish)
@@ -76,6 +80,15 @@ impl QNet {
                     return Err(Error::new("group_id must be below groups"));
                 }
                 check_length("rescalings", route.rescale.len(), node.inputs.len())?;
+                let mut channels = 0;
+                for &source in &node.inputs {
+                    let shape = self.tensor(source).shape;
+                    if (shape.h, shape.w) != (output.h, output.w) || !shape.c.is_multiple_of(route.groups) {
+                        return Err(Error::new("inputs of a route do not fit together"));
+                    }
+                    channels += shape.c / route.groups;
+                }
+                check_length("channels", output.c, channels)?;
                 route.rescale.iter().flatten().try_for_each(check_requant)
             }
             QOp::Shortcut(shortcut) => {
@@ -84,7 +97,7 @@ impl QNet {
                 let largest = |m: &[i32]| m.iter().map(|&m| i64::from(m).abs()).max().unwrap_or(0);
                 let sum: i64 = shortcut.multipliers.chunks(each).map(largest).sum();
                 if sum * 255 > i64::from(i32::MAX)
-                    || shortcut.multipliers.iter().any(|m| m.abs() >= MULTIPLIER_LIMIT)
+                    || shortcut.multipliers.iter().any(|m| m.unsigned_abs() >= MULTIPLIER_LIMIT as u32)
                 {
                     return Err(Error::new("multipliers of the sum are out of range"));
                 }
@@ -93,11 +106,11 @@ impl QNet {
             }
             QOp::Softmax(softmax) => check_length("exp table", softmax.exp.len(), 256),
             QOp::Yolo { tables, .. } | QOp::Region { tables, .. } | QOp::Detection { tables, .. } => {
+                check_same(input, output)?;
                 check_tables(tables)
             }
-            QOp::MaxPool(_) | QOp::Upsample { .. } | QOp::Reorg(_) | QOp::Identity | QOp::Crop { .. } => {
-                Ok(())
-            }
+            QOp::Identity => check_same(input, output),
+            QOp::MaxPool(_) | QOp::Upsample { .. } | QOp::Reorg(_) | QOp::Crop { .. } => Ok(()),
         }
     }
 }
@@ -115,6 +128,23 @@ fn check_tensor(tensor: &QTensor) -> Result<()> {
     }
 }
 
+/// An operator that yields its input's bytes.
+fn check_same(input: Shape, output: Shape) -> Result<()> {
+    if input == output {
+        return Ok(());
+    }
+    Err(Error::new("output must have the input's shape").found(output.to_string()).allowed(input.to_string()))
+}
+
+fn check_window(sizes: &[usize]) -> Result<()> {
+    match sizes.iter().find(|&&size| size > WINDOW_LIMIT) {
+        None => Ok(()),
+        Some(size) => Err(Error::new("window is too large")
+            .found(size.to_string())
+            .allowed(format!("at most {WINDOW_LIMIT}"))),
+    }
+}
+
 fn check_length(what: &str, found: usize, allowed: usize) -> Result<()> {
     if found == allowed {
         return Ok(());
@@ -123,7 +153,7 @@ fn check_length(what: &str, found: usize, allowed: usize) -> Result<()> {
 }
 
 fn check_rows(rows: usize, row: usize, weights: &[i8], bias: &[i32], requant: &[Requant]) -> Result<()> {
-    check_length("weights", weights.len(), rows * row)?;
+    check_length("weights", weights.len(), rows.saturating_mul(row))?;
     check_length("biases", bias.len(), rows)?;
     check_length("requantisation constants", requant.len(), rows)?;
     requant.iter().try_for_each(check_requant)?;
@@ -147,7 +177,7 @@ pub(super) fn prove_accumulators(weights: &[i8], bias: &[i32]) -> Result<()> {
 }
 
 fn check_requant(requant: &Requant) -> Result<()> {
-    let fits = |m: i32| m.abs() < MULTIPLIER_LIMIT;
+    let fits = |m: i32| m.unsigned_abs() < MULTIPLIER_LIMIT as u32;
     if fits(requant.m_pos) && fits(requant.m_neg) && SHIFTS.contains(&requant.shift) {
         return Ok(());
     }
