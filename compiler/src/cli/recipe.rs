@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use secateur::quant::RangeRule;
 use secateur::{Error, Result, files};
@@ -286,8 +286,23 @@ impl Reader<'_> {
             .map_err(|what| self.at(value.span(), what))?;
         // What the environment says is meant relative to the working folder, as in a shell.
         let from_environment = value.get_ref().starts_with("${") && !expanded.1;
-        Ok(if from_environment { PathBuf::from(expanded.0) } else { folder.join(expanded.0) })
+        Ok(if from_environment { PathBuf::from(expanded.0) } else { tidy(&folder.join(expanded.0)) })
     }
+}
+
+/// Leaves out `name/..` where `name` is no link.
+fn tidy(path: &Path) -> PathBuf {
+    let mut tidied = PathBuf::new();
+    for component in path.components() {
+        let named = matches!(tidied.components().next_back(), Some(Component::Normal(_)));
+        match component {
+            Component::ParentDir if named && !tidied.is_symlink() => {
+                tidied.pop();
+            }
+            other => tidied.push(other),
+        }
+    }
+    tidied
 }
 
 /// Replaces `${NAME}` and `${NAME:-default}`; the flag says that a default was used.
@@ -378,6 +393,15 @@ layers = { 12 = 0.5 }
             let error = load(&GOOD.replace(from, to)).unwrap_err();
             assert_eq!(error.at_line(), Some(line), "{to}: {error}");
             assert!(error.to_string().contains(what), "{to}: {error}");
+        }
+    }
+
+    #[test]
+    fn ways_back_are_left_out_of_paths() {
+        for (path, tidied) in
+            [("a/b/../../out/x", "out/x"), ("../a/../b", "../b"), ("/a/../b", "/b"), ("a", "a")]
+        {
+            assert_eq!(tidy(Path::new(path)), Path::new(tidied));
         }
     }
 
