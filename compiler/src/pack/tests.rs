@@ -12,8 +12,8 @@ use crate::eval::Detector;
 use crate::frontend::darknet;
 use crate::lower::random;
 use crate::quant::net::Provenance;
-use crate::quant::{Options, exec, quantise};
-use crate::testing::{RandomOptions, data_dir, random_network};
+use crate::quant::{Options, QDetector, exec, quantise};
+use crate::testing::{RandomOptions, data_dir, random_network, random_weights};
 
 fn packed(net: &QNet) -> Compiled {
     let target = Target::load("host").unwrap();
@@ -107,6 +107,63 @@ fn mutated_int8_files_are_refused_or_compiled_but_never_crash() {
         }
     }
     assert!(refused > 0 && compiled > 0, "{refused} refused, {compiled} compiled");
+}
+
+/// Every generation of heads: what the integers decode is what floats decode from the same codes.
+#[test]
+fn integer_decoding_agrees_with_float_decoding() {
+    const THRESH: f32 = 0.02;
+    for name in ["yolov1", "yolov2", "yolov4", "classifier"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../tests/filetests/{name}.cfg"));
+        let graph = darknet::load(&path, None).unwrap().graph;
+        let mut boxes = 0;
+        for seed in 0..20 {
+            let weights = random_weights(seed, &graph);
+            let mut random = ChaCha8Rng::seed_from_u64(seed);
+            let picture: Vec<f32> = (0..graph.input.len()).map(|_| random.random()).collect();
+            let pictures = [picture];
+            let options = Options::default();
+            let net = quantise(&graph, &weights, &pictures, &options, Vec::new(), Provenance::default())
+                .unwrap_or_else(|e| panic!("{name}: {e:?}"))
+                .net;
+            let compiled = packed(&net);
+            let deployed = Deployed::new(&compiled.artefact, Path::new("net.sct")).unwrap();
+            let by_layer = QDetector::new(&net, &graph).unwrap();
+            let [picture] = &pictures;
+            assert_eq!(deployed.head_inputs(picture), by_layer.head_inputs(picture), "{name} {seed}");
+            if deployed.layout().heads.is_empty() {
+                let (shares, steps) = (deployed.heads(picture), by_layer.heads(picture));
+                for (a, b) in shares[0].iter().zip(&steps[0]) {
+                    assert!((a - b).abs() <= 1.0 / 256.0, "{name} {seed}: {a} {b}");
+                }
+                boxes += shares[0].len();
+                continue;
+            }
+            let frame = crate::data::Frame::stretched(deployed.input());
+            let integer = deployed.detect(picture, frame, THRESH, 1.0);
+            let float = by_layer.detect(picture, frame, THRESH, 1.0);
+            let pairs = [(&integer, &float), (&float, &integer)];
+            for (some, others) in pairs {
+                // YOLOv1's raw values may leave 0..1, where the integers stop.
+                let inside = |d: &&crate::eval::Detection| {
+                    d.prob > THRESH + 1e-3 && d.objectness < 0.999 && d.prob < 0.999 * d.objectness
+                };
+                for found in some.iter().filter(inside) {
+                    let twin = others.iter().find(|f| f.place == found.place && f.class == found.class);
+                    let twin = twin.unwrap_or_else(|| panic!("{name} {seed}: {found:?} has no twin"));
+                    assert!((twin.prob - found.prob).abs() < 1e-3, "{name} {seed}: {found:?} {twin:?}");
+                    let [a, b] = [&twin.bbox, &found.bbox];
+                    for (a, b) in [(a.x, b.x), (a.y, b.y), (a.w, b.w), (a.h, b.h)] {
+                        // The integers hold coordinates within 16384 pixels.
+                        let close = (a - b).abs() < 1e-3 * a.abs().max(1.0);
+                        assert!(close || a.abs() > 100.0, "{name} {seed}: {found:?} {twin:?}");
+                    }
+                    boxes += 1;
+                }
+            }
+        }
+        assert!(boxes > 0, "{name} finds nothing");
+    }
 }
 
 /// Model folders with an int8 network each, calibrated on the golden input alone.
