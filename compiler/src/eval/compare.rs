@@ -4,7 +4,7 @@ use super::agreement::PictureShift;
 use super::detector::over_pictures;
 use super::{
     Detection, Detector, Interval, MAP_THRESH, MapOptions, MeanAp, NMS_THRESH, ScoreShift, Sqnr, agreement,
-    as_truths, bootstrap_map, bootstrap_mean, bootstrap_paired_map, mean_ap,
+    as_truths, bootstrap_map, bootstrap_mean, bootstrap_paired_map, decode, mean_ap,
 };
 use crate::data::Dataset;
 use crate::{Error, Result};
@@ -45,12 +45,13 @@ pub fn compare(
     check_alike(original, changed)?;
     let layout = original.layout();
     let runs = over_pictures(original, dataset, |sample| {
-        let found = original.detect(&sample.input, sample.frame, MAP_THRESH, NMS_THRESH);
-        let shift = PictureShift::of(layout, &found, &changed.heads(&sample.input));
-        let tensors = original.head_inputs(&sample.input).into_iter().zip(changed.head_inputs(&sample.input));
-        let sqnr = tensors.map(|(original, changed)| {
+        let (heads, inputs) = original.heads_and_inputs(&sample.input);
+        let (changed_heads, changed_inputs) = changed.heads_and_inputs(&sample.input);
+        let found = decode(layout, &heads, sample.frame, MAP_THRESH, NMS_THRESH);
+        let shift = PictureShift::of(layout, &found, &changed_heads);
+        let sqnr = inputs.iter().zip(&changed_inputs).map(|(original, changed)| {
             let mut sqnr = Sqnr::default();
-            sqnr.add(&original, &changed);
+            sqnr.add(original, changed);
             sqnr
         });
         Run { original: found, shift, sqnr: sqnr.collect() }

@@ -381,7 +381,7 @@ mod tests {
         let input = Shape::new(3, 32, 32);
         let heads = heads(input, Shape::new(6, 1, 1), 1, HeadKind::Yolo(yolo));
         let output = vec![0.5, 0.25, 0.5, 1.0, 0.9, 0.9];
-        let found = decode(&heads, &[output.clone()], Frame::stretched(input), 0.5, 0.45);
+        let found = decode(&heads, std::slice::from_ref(&output), Frame::stretched(input), 0.5, 0.45);
         assert_close(found[0].bbox, [0.5, 0.25, 0.25, 0.5]);
         let nan = [vec![0.5, 0.25, 0.5, 1.0, f32::NAN, 0.9]];
         assert!(decode(&heads, &nan, Frame::stretched(input), 0.5, 0.45).is_empty());

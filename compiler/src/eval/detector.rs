@@ -43,6 +43,11 @@ pub trait Detector: Sync {
     /// The tensor that every head reads, `[c][h][w]`; of a classifier what its softmax reads.
     fn head_inputs(&self, input: &[f32]) -> Vec<Vec<f32>>;
 
+    /// [`Detector::heads`] and [`Detector::head_inputs`].
+    fn heads_and_inputs(&self, input: &[f32]) -> (Vec<Vec<f32>>, Vec<Vec<f32>>) {
+        (self.heads(input), self.head_inputs(input))
+    }
+
     /// Objects over `thresh` after suppression at `nms`, best order first as Darknet has it.
     ///
     /// `frame` tells where the picture lies within the input; boxes are in shares of the picture.
@@ -90,6 +95,11 @@ impl FloatDetector {
         &self.plan
     }
 
+    /// What the outputs read; a layer on the picture itself stands for its input.
+    fn input_layers(&self) -> impl Iterator<Item = usize> {
+        self.outputs.iter().map(|&layer| input_layer(self.plan.graph(), layer).unwrap_or(layer))
+    }
+
     fn run(&self, input: &[f32], layers: impl Iterator<Item = usize>) -> Vec<Vec<f32>> {
         let lock = || self.pool.lock().unwrap_or_else(PoisonError::into_inner);
         let recycled = lock().pop();
@@ -134,8 +144,13 @@ impl Detector for FloatDetector {
     }
 
     fn head_inputs(&self, input: &[f32]) -> Vec<Vec<f32>> {
-        let graph = self.plan.graph();
-        self.run(input, self.outputs.iter().map(|&layer| input_layer(graph, layer).unwrap_or(layer)))
+        self.run(input, self.input_layers())
+    }
+
+    fn heads_and_inputs(&self, input: &[f32]) -> (Vec<Vec<f32>>, Vec<Vec<f32>>) {
+        let mut heads = self.run(input, self.outputs.iter().copied().chain(self.input_layers()));
+        let inputs = heads.split_off(self.outputs.len());
+        (heads, inputs)
     }
 }
 

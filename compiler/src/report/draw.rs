@@ -14,6 +14,10 @@ use crate::{Error, Result, files};
 
 /// Quality of written JPEG files: no visible loss.
 const JPEG_QUALITY: u8 = 92;
+/// Pictures with a shorter side are enlarged to twice this, if their longer side allows.
+const SMALL_SIDE: usize = 120;
+/// Longest side after enlarging.
+const ENLARGED_SIDE: usize = 2048;
 /// A name's height as a share of the picture's shorter side.
 const TEXT_SHARE: f32 = 1.0 / 22.0;
 /// A box line's width as a share of the picture's shorter side.
@@ -25,10 +29,11 @@ const SHADES: [(f32, f32); 3] = [(0.85, 0.95), (0.5, 1.0), (0.9, 0.65)];
 
 /// Draws `detections`, boxes first and then all names, the most certain on top.
 ///
-/// A grey picture becomes a colour one. Names beyond Latin letters show as `?`.
+/// A grey picture becomes a colour one, a tiny one is enlarged so that names can be read. Names
+/// beyond Latin letters show as `?`.
 pub fn draw_detections(picture: &Picture, detections: &[Detection], names: &[String]) -> Picture {
-    let Shape { h, w, .. } = picture.shape;
     let mut canvas = Canvas::new(picture);
+    let (w, h) = (canvas.image.width() as usize, canvas.image.height() as usize);
     let mut order: Vec<&Detection> = detections.iter().collect();
     order.sort_by(|a, b| a.prob.total_cmp(&b.prob));
     for detection in &order {
@@ -113,12 +118,17 @@ struct Canvas {
 impl Canvas {
     fn new(picture: &Picture) -> Self {
         let Shape { c, h, w } = picture.shape;
-        let mut bytes = picture.to_bytes();
-        if c == 1 {
-            bytes = bytes.iter().flat_map(|&grey| [grey; 3]).collect();
-        }
-        let image = RgbImage::from_raw(w as u32, h as u32, bytes).expect("three bytes a pixel");
-        let short = w.min(h) as f32;
+        let enlarge = if w.min(h) < SMALL_SIDE {
+            (2 * SMALL_SIDE).div_ceil(w.min(h)).min(ENLARGED_SIDE / w.max(h)).max(1)
+        } else {
+            1
+        };
+        let bytes = picture.to_bytes();
+        let image = RgbImage::from_fn((w * enlarge) as u32, (h * enlarge) as u32, |x, y| {
+            let pixel = &bytes[(y as usize / enlarge * w + x as usize / enlarge) * c..][..c];
+            if c == 1 { Rgb([pixel[0]; 3]) } else { Rgb([pixel[0], pixel[1], pixel[2]]) }
+        });
+        let short = image.width().min(image.height()) as f32;
         let wanted = short * TEXT_SHARE;
         let zoom = (wanted / 32.0).floor().max(1.0);
         let font = match wanted / zoom {
@@ -231,13 +241,13 @@ mod tests {
 
     #[test]
     fn a_box_is_drawn_where_it_is() {
-        let drawn = draw_detections(&grey(200, 100), &[detection(0, 0.5, 0.6, 0.5, 0.4)], &[]);
-        let at = |x: usize, y: usize| [0, 1, 2].map(|c| drawn.data[c * 20000 + y * 200 + x]);
+        let drawn = draw_detections(&grey(200, 150), &[detection(0, 0.5, 0.6, 0.5, 0.4)], &[]);
+        let at = |x: usize, y: usize| [0, 1, 2].map(|c| drawn.data[c * 30000 + y * 200 + x]);
         let line = Picture::from_bytes(Shape::new(3, 1, 1), &colour(0).0);
-        assert_eq!(at(50, 70), [line.data[0], line.data[1], line.data[2]], "left side");
-        assert_eq!(at(149, 70), at(50, 70), "right side");
-        assert_eq!(at(100, 60), [128.0 / 255.0; 3], "the inside stays");
-        assert_eq!(at(10, 90), [128.0 / 255.0; 3], "the outside stays");
+        assert_eq!(at(50, 100), [line.data[0], line.data[1], line.data[2]], "left side");
+        assert_eq!(at(149, 100), at(50, 100), "right side");
+        assert_eq!(at(100, 100), [128.0 / 255.0; 3], "the inside stays");
+        assert_eq!(at(10, 140), [128.0 / 255.0; 3], "the outside stays");
     }
 
     #[test]
@@ -248,9 +258,12 @@ mod tests {
             detection(5, -4.0, 9.0, 0.1, 0.1),
             detection(6, 0.5, 0.5, 40.0, 40.0),
         ];
-        for (w, h) in [(1, 1), (3, 40), (640, 5), (64, 64)] {
+        for (w, h, enlarged) in
+            [(1, 1, 240), (3, 40, 51), (640, 5, 3), (64, 64, 4), (5000, 2, 1), (200, 120, 1)]
+        {
             let names = ["日本".to_owned()];
-            assert_eq!(draw_detections(&grey(w, h), &odd, &names).shape, Shape::new(3, h, w));
+            let drawn = draw_detections(&grey(w, h), &odd, &names);
+            assert_eq!(drawn.shape, Shape::new(3, h * enlarged, w * enlarged));
         }
     }
 

@@ -195,7 +195,7 @@ fn start_of_frame(segment: &[u8], progressive: bool, max_side: usize, max_bytes:
         .collect::<Result<_>>()?;
     let across = factors.iter().map(|f| f.0).max().unwrap_or(0);
     let down = factors.iter().map(|f| f.1).max().unwrap_or(0);
-    let fits = |factor: usize, max: usize| (1..=4).contains(&factor) && max % factor == 0;
+    let fits = |factor: usize, max: usize| (1..=4).contains(&factor) && max.is_multiple_of(factor);
     if !factors.iter().all(|f| fits(f.0, across) && fits(f.1, down)) {
         return Err(Failure::Unsupported("sampling factors that do not divide one another"));
     }

@@ -68,7 +68,7 @@ fn coefficients(component: &mut Component, block: usize) -> &mut [i16] {
 /// DC and AC table of a component.
 type Pair<'t> = (Option<&'t Option<Huffman>>, Option<&'t Option<Huffman>>);
 
-fn table<'t>(slot: Option<&'t Option<Huffman>>) -> Result<&'t Huffman> {
+fn table(slot: Option<&Option<Huffman>>) -> Result<&Huffman> {
     slot.and_then(Option::as_ref).ok_or(Failure::Damaged("a Huffman table is missing"))
 }
 

@@ -76,7 +76,7 @@ fn butterfly(s: [Fixed; 8], bias: Fixed) -> [Fixed; 8] {
     let odd = [
         s[1] * const { fixed(1.501_321_1) } + p1 + p4,
         s[3] * const { fixed(3.072_711) } + p2 + p3,
-        s[5] * const { fixed(2.053_119_9) } + p2 + p4,
+        s[5] * const { fixed(2.053_12) } + p2 + p4,
         s[7] * const { fixed(0.298_631_34) } + p1 + p3,
     ];
     std::array::from_fn(|n| if n < 4 { even[n] + odd[n] } else { even[7 - n] - odd[7 - n] })
