@@ -1,10 +1,179 @@
+//! `ana`: how sensitive each channel group is.
+
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
 use secateur::Result;
+use secateur::float::Plan;
+use secateur::prune::repair::Statistics;
+use secateur::prune::sensitivity::{RATES, Work};
+use secateur::prune::store::Origin;
+use secateur::prune::{Analysis, Bench, Metric, Ranking, Store};
 
 use super::Global;
+use super::pruning::{self, Common, Subject};
 
+/// Threshold where neither flag nor main file gives one.
+const DEFAULT_THRESHOLD: f64 = 0.01;
+
+/// Measure how sensitive each channel group is to pruning.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+#[command(after_help = "Examples:
+  secateur ana model.cfg model.weights --data coco.data --threshold 0.01 -o ana.json
+  secateur ana model.cfg model.weights --list train.txt --names coco.names --metric map
+  secateur ana main.cfg model.weights        (the closed pruner's main file)
 
-pub(crate) fn run(_args: Args, _global: &Global) -> Result<()> {
-    Err(secateur::Error::new("not built yet"))
+Kill it at any time: the same command goes on where it was and ends with the same bytes.")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    common: Common,
+    /// Darknet's .data file: its `train` list is analysed.
+    #[arg(long, value_name = "FILE.data", conflicts_with_all = ["list", "names"])]
+    data: Option<PathBuf>,
+    /// A list of pictures, instead of a .data file.
+    #[arg(long, value_name = "FILE", requires = "names")]
+    list: Option<PathBuf>,
+    /// Class names, one a line.
+    #[arg(long, value_name = "FILE", requires = "list")]
+    names: Option<PathBuf>,
+    /// Only the first N pictures.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pictures: Option<u32>,
+    /// What accuracy means [default: dp for detectors, top1 for classifiers].
+    #[arg(long, value_enum)]
+    metric: Option<Metric>,
+    /// Measure all nine ratios of every group instead of searching for the threshold.
+    #[arg(long)]
+    curves: bool,
+    /// Also do it as the closed pruner does (nine runs over all pictures a group), and compare.
+    #[arg(long)]
+    naive: bool,
+    /// Where the sensitivities are kept [default: ana.json].
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
+    let started = Instant::now();
+    let subject = Subject::open(&args.common)?;
+    let main = subject.main.clone().unwrap_or_default();
+    let origin = Origin {
+        data: args.data.or(main.data.filter(|_| args.list.is_none())),
+        list: args.list,
+        names: args.names,
+        pictures: args.pictures.map(|n| n as usize),
+        ignored: subject.ignored.clone(),
+    };
+    let metric = args.metric.unwrap_or(subject.usual_metric());
+    let threshold = subject.common_threshold(&args.common).unwrap_or(DEFAULT_THRESHOLD);
+    let thresholds = subject.thresholds(&args.common, threshold)?;
+    let output = args.output.or(main.sensitivities.clone()).unwrap_or_else(|| match subject.main.is_some() {
+        true => main.workspace.join("ana.out"),
+        false => PathBuf::from("ana.json"),
+    });
+
+    let dataset = pruning::dataset(&origin, "train")?;
+    let graph = subject.graph();
+    let weights = subject.network.weights()?;
+    let plan = Plan::new(graph, weights)?;
+    let bench = Bench::new(metric, &plan, &dataset)?;
+    let statistics = match subject.needs_statistics() {
+        true => Some(Statistics::collect(graph, weights, &bench.inputs(), subject.ridge)?),
+        false => None,
+    };
+    let ranking =
+        Ranking::new(subject.criterion, graph, &subject.groups, weights, statistics.as_ref(), global.seed);
+    let analysis = Analysis {
+        graph,
+        groups: &subject.groups,
+        weights,
+        bench: &bench,
+        ranking: &ranking,
+        repair: statistics.as_ref().filter(|_| subject.repair),
+        kernel_batch: subject.kernel_batch,
+        ignored: &subject.ignored,
+        work: Work::default(),
+    };
+    let setting = subject.setting(metric, &dataset, global.seed);
+    let mut store = Store::resume(setting.clone(), origin.clone(), &output)?;
+    if args.curves {
+        analysis.curves(&mut store, None, Some(&output))?;
+    }
+    let keep = analysis.choose(&mut store, &thresholds, Some(&output))?;
+    store.save(&output)?;
+    let elapsed = started.elapsed();
+
+    let groups = analysis.prunable();
+    for &group in &groups {
+        let details = &subject.groups.groups[group];
+        let units = details.units.len();
+        println!(
+            "pruning slot: {},",
+            details.producers.iter().map(usize::to_string).collect::<Vec<_>>().join(",")
+        );
+        pruning::print_group(&subject, group, keep[group]);
+        let loss = store.get(group, keep[group]).map_or(0.0, |point| point.loss);
+        println!("units:{units}, loss:{loss:.6}, threshold:{}", thresholds[group]);
+    }
+    let preparation = {
+        let pictures = bench.len() as u64;
+        let moments = statistics.as_ref().map_or(0, |s| plan.macs() * pictures + s.macs());
+        plan.macs() * pictures + moments
+    };
+    report(&analysis, plan.macs(), preparation, &groups)?;
+    println!(
+        "{} groups in {:.1} s, sensitivities in {}",
+        groups.len(),
+        elapsed.as_secs_f64(),
+        output.display()
+    );
+
+    if args.naive {
+        let started = Instant::now();
+        let naive = Analysis { work: Work::default(), ..analysis };
+        let chosen = naive.choose_naively(&mut Store::new(setting, origin), &thresholds)?;
+        let same = groups.iter().filter(|&&group| chosen[group] == keep[group]).count();
+        println!(
+            "naive: {:.1} s, the same ratio in {same} of {} groups",
+            started.elapsed().as_secs_f64(),
+            groups.len()
+        );
+        for &group in groups.iter().filter(|&&group| chosen[group] != keep[group]) {
+            println!(
+                "  layer {}: {} units kept, naive {}",
+                subject.groups.groups[group].main(),
+                keep[group],
+                chosen[group]
+            );
+        }
+    }
+    Ok(())
+}
+
+/// What each trick brings, in full evaluations of all pictures.
+fn report(analysis: &Analysis, full: u64, preparation: u64, groups: &[usize]) -> Result<()> {
+    let pictures = analysis.bench.len() as u64;
+    let evaluation = (full * pictures).max(1) as f64;
+    let naive = (groups.len() * RATES.len() + 1) as u64 * full * pictures;
+    let mut suffix = preparation + full * pictures;
+    for &group in groups {
+        suffix += analysis.suffix_macs(group)? * RATES.len() as u64 * pictures;
+    }
+    let bisection = preparation + analysis.work.without_rejection.load(Ordering::Relaxed);
+    let executed = preparation + analysis.work.executed.load(Ordering::Relaxed);
+    println!("{:<34} {:>12} {:>12} {:>8}", "", "GMAC", "evaluations", "times");
+    let mut before = naive;
+    for (name, macs) in [
+        ("groups x 9 + 1 evaluations", naive),
+        ("only the layers behind the cut", suffix),
+        ("and bisection", bisection),
+        ("and early rejection", executed),
+    ] {
+        let times = before as f64 / macs.max(1) as f64;
+        println!("{name:<34} {:>12.1} {:>12.1} {times:>8.2}", macs as f64 / 1e9, macs as f64 / evaluation);
+        before = macs;
+    }
+    println!("in all {:.1} times fewer", naive as f64 / executed.max(1) as f64);
+    Ok(())
 }

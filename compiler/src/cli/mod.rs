@@ -15,6 +15,7 @@ mod map;
 mod models;
 mod overview;
 mod prune;
+mod pruning;
 mod quantize;
 mod recipe;
 mod run;

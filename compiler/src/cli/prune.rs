@@ -1,10 +1,348 @@
-use secateur::Result;
+//! `prune`: choose the channels to remove, verify the joint loss, back off until the budget holds.
+
+use std::path::PathBuf;
+
+use secateur::float::Plan;
+use secateur::frontend::darknet;
+use secateur::graph::stat;
+use secateur::prune::repair::{self, Statistics};
+use secateur::prune::search::{self, Budget, Candidate, Joint};
+use secateur::prune::sensitivity::Work;
+use secateur::prune::store::Origin;
+use secateur::prune::{
+    Accuracy, Allocation, Analysis, Bench, Criterion, Figures, Metric, Ranking, Store, Summary, cut_graph,
+};
+use secateur::{Error, Result, files};
 
 use super::Global;
+use super::pruning::{self, Common, Subject, share};
 
+/// Candidates that a back-off looks at.
+const LOOKS: usize = 7;
+/// Copies of every analysed picture that a repair is fitted to.
+const COPIES: usize = 2;
+/// A greedy allocation does not take a group further than this loss of its own.
+const HOPELESS: f64 = 0.2;
+/// The first candidate is expected to cost this many budgets: expectations add up groups that were
+/// measured alone, and may be in another metric than the budget.
+const OVER_BUDGET: f64 = 6.0;
+
+/// Choose the channels to remove, within an accuracy budget.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+#[command(after_help = "Examples:
+  secateur prune model.cfg model.weights --data coco.data --budget 0.01 --metric map
+  secateur prune model.cfg model.weights --ana ana.json --list val.txt --names coco.names --threshold 0.01
+  secateur prune model.cfg model.weights --data coco.data --rate 0.3 --kernel-batch 8
+  secateur prune main.cfg model.weights        (the closed pruner's main file)
 
-pub(crate) fn run(_args: Args, _global: &Global) -> Result<()> {
-    Err(secateur::Error::new("not built yet"))
+Groups are analysed on the train list; the joint loss is measured on held-out pictures (the valid
+list). With --budget the pruning is eased until the joint loss holds it.")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    common: Common,
+    /// Sensitivities from `secateur ana`; what they lack is measured on the same pictures.
+    #[arg(long, value_name = "FILE")]
+    ana: Option<PathBuf>,
+    /// Darknet's .data file: `train` is analysed, `valid` is held out.
+    #[arg(long, value_name = "FILE.data", conflicts_with_all = ["list", "names"])]
+    data: Option<PathBuf>,
+    /// Held-out pictures, instead of a .data file.
+    #[arg(long, value_name = "FILE", requires = "names")]
+    list: Option<PathBuf>,
+    /// Class names, one a line.
+    #[arg(long, value_name = "FILE", requires = "list")]
+    names: Option<PathBuf>,
+    /// Pictures to analyse where neither --ana nor --data names them.
+    #[arg(long, value_name = "FILE", requires = "list")]
+    train: Option<PathBuf>,
+    /// Share of the MACs to cut.
+    #[arg(long, value_parser = share, conflicts_with = "threshold")]
+    rate: Option<f64>,
+    /// Joint loss on the held-out pictures that may be spent, in the metric's terms: 0.01 of mAP is
+    /// one point.
+    #[arg(long, value_name = "LOSS", value_parser = share)]
+    budget: Option<f64>,
+    /// Let the upper end of the loss's 95 % interval hold the budget, not the measured loss.
+    #[arg(long, requires = "budget")]
+    by_bound: bool,
+    /// What the budget is measured in [default: the metric of the sensitivities].
+    #[arg(long, value_enum)]
+    metric: Option<Metric>,
+    /// How the ratios of the groups relate [default: threshold with --threshold, else greedy].
+    #[arg(long, value_enum)]
+    allocation: Option<Allocation>,
+    /// Also prune by uniform L1 and at random to the same budget, and compare.
+    #[arg(long, requires = "budget")]
+    compare: bool,
+    /// Where the masks go [default: masks.json beside the weights].
+    #[arg(long, value_name = "FILE")]
+    masks: Option<PathBuf>,
+    /// Where the masked weights go [default: weights.prune].
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
+    let job = Job::new(args, global)?;
+    job.run()
+}
+
+/// Checked arguments and opened inputs.
+struct Job {
+    args: Args,
+    seed: u64,
+    subject: Subject,
+    store: Store,
+    /// Where measured points are kept for a second run.
+    store_path: PathBuf,
+    analysed: Bench,
+    held_out: Bench,
+    output: PathBuf,
+    masks: PathBuf,
+}
+
+impl Job {
+    fn new(args: Args, global: &Global) -> Result<Self> {
+        let mut subject = Subject::open(&args.common)?;
+        let main = subject.main.clone().unwrap_or_default();
+        let output = args.output.clone().or(main.pruned_weights.clone()).unwrap_or_else(|| {
+            if subject.main.is_some() { main.workspace.join("weights.prune") } else { "weights.prune".into() }
+        });
+        let masks = args.masks.clone().unwrap_or_else(|| output.with_file_name("masks.json"));
+        let known = match args.ana.clone().or(main.sensitivities.clone().filter(|path| path.exists())) {
+            Some(path) => Some(Store::load(&path)?),
+            None => None,
+        };
+        if let Some(known) = &known {
+            if args.common.criterion.is_none() {
+                subject.criterion = known.setting.criterion;
+            }
+            if subject.ignored.is_empty() {
+                subject.ignored.clone_from(&known.origin.ignored);
+            }
+            subject.repair &= known.setting.repair;
+            subject.ridge = known.setting.ridge;
+        }
+        let data = args.data.clone().or(main.data.clone().filter(|_| args.list.is_none()));
+        let held_out = Origin {
+            data: data.clone(),
+            list: args.list.clone(),
+            names: args.names.clone(),
+            ..Origin::default()
+        };
+        let origin = match (&args.train, &known) {
+            (Some(train), _) => Origin { list: Some(train.clone()), ..held_out.clone() },
+            (None, Some(known)) => known.origin.clone(),
+            (None, None) if data.is_some() => held_out.clone(),
+            (None, None) => {
+                return Err(Error::new("no pictures to analyse")
+                    .allowed("--ana FILE, --train LIST, or --data FILE.data with a train list"));
+            }
+        };
+        let origin = Origin { ignored: subject.ignored.clone(), ..origin };
+
+        let weights = subject.network.weights()?;
+        let plan = Plan::new(subject.graph(), weights)?;
+        let held_out = pruning::dataset(&held_out, "valid")?;
+        let train = pruning::dataset(&origin, "train")?;
+        if train.pictures.iter().any(|picture| held_out.pictures.contains(picture)) {
+            eprintln!("warning: some pictures are both analysed and held out; the joint loss flatters");
+        }
+        let metric = known.as_ref().map_or(subject.usual_metric(), |known| known.setting.metric);
+        let setting = subject.setting(metric, &train, global.seed);
+        let store_path = output.with_extension("points.json");
+        let mut store = Store::resume(setting.clone(), origin, &store_path)?;
+        match known {
+            Some(known) if known.setting == setting => store.merge(&known),
+            Some(_) => {
+                eprintln!("the sensitivities are of another network or of other pictures: measuring anew")
+            }
+            None => {}
+        }
+        let analysed = Bench::new(metric, &plan, &train)?;
+        let held_out = Bench::new(args.metric.unwrap_or(metric), &plan, &held_out)?;
+        Ok(Self { args, seed: global.seed, subject, store, store_path, analysed, held_out, output, masks })
+    }
+
+    fn run(mut self) -> Result<()> {
+        let graph = self.subject.network.graph.clone();
+        let weights = self.subject.network.weights()?.clone();
+        let inputs = self.analysed.inputs();
+        let ridge = self.subject.ridge;
+        let statistics = match self.subject.needs_statistics() {
+            true => Some(Statistics::collect(&graph, &weights, &inputs, ridge)?),
+            false => None,
+        };
+        let criterion = self.subject.criterion;
+        let ranking =
+            Ranking::new(criterion, &graph, &self.subject.groups, &weights, statistics.as_ref(), self.seed);
+        let analysis = &Analysis {
+            graph: &graph,
+            groups: &self.subject.groups,
+            weights: &weights,
+            bench: &self.analysed,
+            ranking: &ranking,
+            repair: statistics.as_ref().filter(|_| self.subject.repair),
+            kernel_batch: self.subject.kernel_batch,
+            ignored: &self.subject.ignored,
+            work: Work::default(),
+        };
+        let copies = if self.subject.repair {
+            repair::augment(&inputs, graph.input, COPIES, self.seed)
+        } else {
+            vec![]
+        };
+        let calibration: Vec<&[f32]> = copies.iter().map(Vec::as_slice).collect();
+        let joint = Joint {
+            graph: &graph,
+            groups: &self.subject.groups,
+            weights: &weights,
+            ranking: &ranking,
+            repair: self.subject.repair.then_some((calibration.as_slice(), ridge)),
+            held_out: &self.held_out,
+            seed: self.seed,
+        };
+        let baseline = self.held_out.baseline(self.seed);
+        println!("{}: {}", self.held_out.metric, figure(&baseline));
+
+        let threshold = self.subject.common_threshold(&self.args.common);
+        let allocation = self.args.allocation.unwrap_or(match threshold {
+            Some(_) if self.args.rate.is_none() => Allocation::Threshold,
+            _ => Allocation::Greedy,
+        });
+        let (store, path) = (&mut self.store, self.store_path.as_path());
+        let all = macs(&graph);
+        let proposals: Box<dyn FnMut(f64) -> Result<Vec<usize>> + '_> = match allocation {
+            Allocation::Uniform => {
+                let most = self.args.rate.unwrap_or(0.9);
+                Box::new(move |share| Ok(search::uniform(analysis, most * share)))
+            }
+            Allocation::Threshold if self.args.rate.is_none() => {
+                let Some(threshold) = threshold else {
+                    return Err(Error::new("no threshold given").help("add --threshold, --rate or --budget"));
+                };
+                let thresholds = self.subject.thresholds(&self.args.common, threshold)?;
+                Box::new(move |share| {
+                    let eased: Vec<f64> = thresholds.iter().map(|threshold| threshold * share).collect();
+                    match share {
+                        0.0 => Ok(search::uniform(analysis, 0.0)),
+                        _ => analysis.choose(store, &eased, Some(path)),
+                    }
+                })
+            }
+            _ => {
+                let steps = match allocation {
+                    Allocation::Threshold => {
+                        analysis.curves(store, Some(HOPELESS), Some(path))?;
+                        search::threshold_path(analysis, store)
+                    }
+                    _ => {
+                        search::measure_for_greedy(analysis, store, HOPELESS, Some(path))?;
+                        search::greedy_path(analysis, store)
+                    }
+                };
+                // Proposals rise with the loss that is expected, to that of the rate, or to well
+                // over the budget.
+                let most = match (self.args.rate, self.args.budget) {
+                    (Some(rate), _) => search::step_of_rate(&steps, &graph, &self.subject.groups, rate),
+                    (None, Some(budget)) => within(&steps, OVER_BUDGET * budget),
+                    (None, None) => 0,
+                };
+                let expected = steps[most].expected;
+                Box::new(move |share| {
+                    let step = if share < 1.0 { within(&steps, expected * share) } else { most };
+                    Ok(steps[step].keep.clone())
+                })
+            }
+        };
+        let budget = self.args.budget.map(|loss| Budget { loss, by_bound: self.args.by_bound });
+        let best = settle(&joint, budget, proposals, all)?;
+        if budget.is_none() && self.args.rate.is_none() && threshold.is_none() {
+            println!("no --threshold, --rate or --budget: nothing to hold");
+        }
+
+        for group in analysis.prunable() {
+            if best.keep[group] < self.subject.groups.groups[group].units.len() {
+                pruning::print_group(&self.subject, group, best.keep[group]);
+            }
+        }
+        best.masks.save(&self.subject.groups, &self.masks)?;
+        files::write_bytes(&self.output, &darknet::write_weights(&graph, &best.weights))?;
+        let cut = cut_graph(&graph, &self.subject.groups, &best.masks);
+        let mut summary = Summary::of_graphs(&graph, &cut);
+        summary.baseline = Figures { accuracy: Some(baseline.value), ..summary.baseline };
+        summary.compressed = Figures { accuracy: Some(best.accuracy.value), ..summary.compressed };
+        println!("{summary}");
+        println!("{}: {}", self.held_out.metric, figure(&best.accuracy));
+        println!("{}\n{}", self.output.display(), self.masks.display());
+
+        if let (true, Some(budget)) = (self.args.compare, budget) {
+            compare(analysis, &joint, budget, &best, all)?;
+        }
+        Ok(())
+    }
+}
+
+/// The last step of which no more than `loss` is expected.
+fn within(steps: &[search::Step], loss: f64) -> usize {
+    steps.iter().rposition(|step| step.expected <= loss).unwrap_or(0)
+}
+
+/// The hardest candidate that holds the budget; without one, what was asked for.
+fn settle(
+    joint: &Joint,
+    budget: Option<Budget>,
+    mut proposals: Box<dyn FnMut(f64) -> Result<Vec<usize>> + '_>,
+    all: u64,
+) -> Result<Candidate> {
+    match budget {
+        Some(budget) => joint.back_off(budget, LOOKS, proposals, |_, candidate, holds| {
+            let verdict = if holds { "holds" } else { "too much" };
+            println!("MACs -{:.1}%: {}: {verdict}", saved(candidate.macs, all), figure(&candidate.accuracy));
+        }),
+        None => joint.candidate(&proposals(1.0)?),
+    }
+}
+
+/// Prunes by the controls to the same budget.
+fn compare(analysis: &Analysis, joint: &Joint, budget: Budget, best: &Candidate, all: u64) -> Result<()> {
+    println!("at a joint loss of {}:", budget.loss);
+    println!("  {:<34} MACs -{:.1}%  {}", "this pruning", saved(best.macs, all), figure(&best.accuracy));
+    let (graph, groups, weights) = (joint.graph, joint.groups, joint.weights);
+    let by = |criterion| Ranking::by_weights(criterion, graph, groups, weights, joint.seed);
+    for (name, criterion, repaired) in [
+        ("uniform L1", Criterion::L1, false),
+        ("uniform L1 with repair", Criterion::L1, true),
+        ("random", Criterion::Random, false),
+        ("random with repair", Criterion::Random, true),
+    ] {
+        let Some(repair) = (if repaired { joint.repair.map(Some) } else { Some(None) }) else { continue };
+        let ranking = by(criterion);
+        let control = Joint { ranking: &ranking, repair, ..*joint };
+        let found = control.back_off(
+            budget,
+            LOOKS,
+            |share| Ok(search::uniform(analysis, 0.5 * share)),
+            |_, _, _| {},
+        )?;
+        println!("  {name:<34} MACs -{:.1}%  {}", saved(found.macs, all), figure(&found.accuracy));
+    }
+    Ok(())
+}
+
+fn macs(graph: &secateur::graph::Graph) -> u64 {
+    stat(graph).iter().map(|cost| cost.macs).sum()
+}
+
+fn saved(macs: u64, all: u64) -> f64 {
+    100.0 * (1.0 - macs as f64 / all.max(1) as f64)
+}
+
+/// An accuracy and its loss with their intervals.
+fn figure(accuracy: &Accuracy) -> String {
+    let Accuracy { value, interval, loss, loss_interval } = accuracy;
+    format!(
+        "{value:.4} [{:.4}, {:.4}], loss {loss:.4} [{:.4}, {:.4}]",
+        interval.low, interval.high, loss_interval.low, loss_interval.high
+    )
 }

@@ -6,6 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::Masks;
+use super::repair::{self, Statistics};
 use crate::float;
 use crate::graph::{ChannelGroups, Graph, LayerWeights, Op, Weights};
 
@@ -26,21 +27,39 @@ pub enum Criterion {
 }
 
 /// Positions of every group's units, the first to go first.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Ranking {
     /// `order[group]`: a permutation of the positions in [`crate::graph::Group::units`].
     pub order: Vec<Vec<usize>>,
+    /// `costs[group][n]`: expected squared error of the readers when the first `n + 1` are gone;
+    /// known to [`Criterion::Repair`] only.
+    pub costs: Option<Vec<Vec<f64>>>,
 }
 
 impl Ranking {
+    /// Ranks by any criterion; `statistics` are needed for [`Criterion::Repair`] alone.
+    pub fn new(
+        criterion: Criterion,
+        graph: &Graph,
+        groups: &ChannelGroups,
+        weights: &Weights,
+        statistics: Option<&Statistics>,
+        seed: u64,
+    ) -> Self {
+        match statistics {
+            Some(statistics) if criterion == Criterion::Repair => {
+                repair::rank(graph, groups, weights, statistics)
+            }
+            _ => Self::by_weights(criterion, graph, groups, weights, seed),
+        }
+    }
+
     /// Ranks by a criterion that needs no pictures.
     ///
     /// A unit's score is the sum over its producers, each divided by that layer's mean score, so
     /// that tied layers of different scale count alike. Source of `l1`: Li et al., arXiv:1608.08710;
     /// of `bn-gamma`: Liu et al., arXiv:1708.06519 (a layer without batch norm counts as `l1`).
-    ///
-    /// # Panics
-    /// On [`Criterion::Repair`], which is ranked by [`super::repair::rank`].
+    /// [`Criterion::Repair`] needs pictures; without them it counts as `l1`.
     pub fn by_weights(
         criterion: Criterion,
         graph: &Graph,
@@ -75,7 +94,7 @@ impl Ranking {
             });
             ascending(&scores.collect::<Vec<f64>>())
         });
-        Self { order: order.collect() }
+        Self { order: order.collect(), costs: None }
     }
 
     fn random(groups: &ChannelGroups, seed: u64) -> Self {
@@ -86,7 +105,7 @@ impl Ranking {
             order.shuffle(&mut rng);
             order
         });
-        Self { order: order.collect() }
+        Self { order: order.collect(), costs: None }
     }
 
     /// Flags of a group's units when the `keep` last ones of its order stay.

@@ -65,9 +65,7 @@ impl Masks {
     pub fn apply(&self, graph: &Graph, groups: &ChannelGroups, weights: &mut Weights) {
         let channels = self.channel_flags(groups, graph);
         for ((node, layer), kept) in graph.nodes.iter().zip(&mut weights.layers).zip(&channels) {
-            for channel in (0..kept.len()).filter(|&channel| !kept[channel]) {
-                zero_channel(&node.op, layer, channel, kept.len());
-            }
+            zero_removed(&node.op, layer, kept);
         }
     }
 
@@ -202,6 +200,13 @@ fn filter(op: &Op, weights: usize, channel: usize, channels: usize) -> impl Iter
         _ => (weights / channels, weights.max(1)),
     };
     (channel * run..weights).step_by(step).flat_map(move |start| start..start + run)
+}
+
+/// Zeroes what makes the output channels that are not `kept`.
+pub(super) fn zero_removed(op: &Op, layer: &mut LayerWeights, kept: &[bool]) {
+    for channel in (0..kept.len()).filter(|&channel| !kept[channel]) {
+        zero_channel(op, layer, channel, kept.len());
+    }
 }
 
 /// Zeroes what makes output channel `channel` of `channels`: filter, bias and batch norm.

@@ -1,16 +1,27 @@
 //! Structured pruning: which channels can go, which should, and the cut itself.
 
+pub mod bench;
 mod constants;
 pub mod criteria;
 pub mod main_file;
 pub mod masks;
 #[cfg(test)]
 mod property;
+pub mod repair;
+pub mod search;
+pub mod sensitivity;
+pub mod store;
 pub mod summary;
+#[cfg(test)]
+mod tests;
 pub mod transform;
 
+pub use bench::{Accuracy, Answer, Bench, Metric};
 pub use criteria::{Criterion, Ranking, keep_count};
 pub use main_file::MainFile;
 pub use masks::Masks;
+pub use search::Allocation;
+pub use sensitivity::Analysis;
+pub use store::{Setting, Store};
 pub use summary::{Figures, Summary};
 pub use transform::{Cut, cut_graph, transform};
