@@ -78,13 +78,12 @@ fn paint_macs(macs: &[(u64, u64)], area: &Area) -> Result<(), Box<dyn std::error
         }
     }
     let total = |pick: fn(&(u64, u64)) -> u64| macs.iter().map(pick).sum::<u64>() as f64 / 1e6;
-    for (row, (label, color)) in [
-        (format!("as trained: {:.1} M", total(|m| m.0)), BEFORE),
-        (format!("pruned: {:.1} M", total(|m| m.1)), AFTER),
-    ]
-    .into_iter()
-    .enumerate()
-    {
+    let mut legend = vec![(format!("as trained: {:.1} M", total(|m| m.0)), BEFORE)];
+    match macs.iter().all(|(before, after)| before == after) {
+        true => legend[0].1 = AFTER,
+        false => legend.push((format!("pruned: {:.1} M", total(|m| m.1)), AFTER)),
+    }
+    for (row, (label, color)) in legend.into_iter().enumerate() {
         let (x, y) = (440, 20 + 20 * row as i32);
         area.draw(&Rectangle::new([(x, y), (x + 12, y + 12)], color.filled()))?;
         area.draw(&Text::new(label, (x + 18, y), ("sans-serif", 13).into_font().color(&INK)))?;
@@ -163,6 +162,8 @@ mod tests {
             assert!(svg.contains(text), "{text}");
         }
         assert_eq!(svg, draw_overview(&overview()).unwrap());
+        let whole = Overview { macs: vec![(7, 7)], ..overview() };
+        assert!(!draw_overview(&whole).unwrap().contains("pruned"));
     }
 
     #[test]
