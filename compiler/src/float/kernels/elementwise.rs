@@ -78,14 +78,14 @@ pub(in crate::float) fn scale(job: &mut Job<'_>, by: Factors, plane: usize, acti
         // SAFETY: channel `c` belongs to this part only.
         let out = unsafe { job.target.segment(c * plane, plane) };
         let factors = match by {
-            Factors::PerChannel => {
+            Factors::Channel => {
                 let factor = job.inputs[0][c];
                 out.iter_mut().zip(map).for_each(|(out, v)| *out = v * factor);
                 math::activate(activation, out);
                 continue;
             }
-            Factors::PerPixel => &job.inputs[0][..plane],
-            Factors::PerElement => &job.inputs[0][c * plane..][..plane],
+            Factors::Pixel => &job.inputs[0][..plane],
+            Factors::Element => &job.inputs[0][c * plane..][..plane],
         };
         out.iter_mut().zip(map).zip(factors).for_each(|((out, v), factor)| *out = v * factor);
         math::activate(activation, out);
@@ -95,9 +95,9 @@ pub(in crate::float) fn scale(job: &mut Job<'_>, by: Factors, plane: usize, acti
 /// What one factor of [`scale`] belongs to.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::float) enum Factors {
-    PerChannel,
-    PerPixel,
-    PerElement,
+    Channel,
+    Pixel,
+    Element,
 }
 
 /// Connected layer: `weights` `[out][in]`, folded. Units: outputs.

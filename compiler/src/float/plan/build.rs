@@ -75,11 +75,11 @@ impl Builder<'_> {
             Op::Upsample(up) if !up.reverse => Kernel::Upsample(up.clone(), graph.input_shape(layer)),
             Op::AvgPool => Kernel::Average(graph.input_shape(layer).plane()),
             Op::ScaleChannels(s) if element_wise(s.activation) => {
-                let by = if s.scale_wh { Factors::PerPixel } else { Factors::PerChannel };
+                let by = if s.scale_wh { Factors::Pixel } else { Factors::Channel };
                 Kernel::Scale(by, shape.plane(), s.activation)
             }
             Op::Sam(activation) if element_wise(*activation) => {
-                Kernel::Scale(Factors::PerElement, shape.plane(), *activation)
+                Kernel::Scale(Factors::Element, shape.plane(), *activation)
             }
             Op::Yolo(yolo) => Kernel::Yolo(yolo.clone(), shape.plane()),
             _ => plain(),
@@ -208,7 +208,7 @@ impl Builder<'_> {
 
     fn connected(&self, layer: usize, connected: &Connected) -> Option<Kernel> {
         let folded = fold_layer(&self.graph.nodes[layer].op, &self.weights.layers[layer]);
-        element_wise(connected.activation).then(|| Kernel::Connected {
+        element_wise(connected.activation).then_some(Kernel::Connected {
             weights: folded.weights,
             bias: folded.bias,
             activation: connected.activation,

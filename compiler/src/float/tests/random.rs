@@ -20,7 +20,7 @@ pub(super) fn options(seed: u64) -> RandomOptions {
     RandomOptions {
         rare: seed % 2 == 1,
         classifier: seed % 5 == 4,
-        channels: if seed % 3 == 0 { 40 } else { 12 },
+        channels: if seed.is_multiple_of(3) { 40 } else { 12 },
         ..RandomOptions::default()
     }
 }
