@@ -9,7 +9,7 @@ use super::{Epilogue, Job, Phases, Target, lean, load, store};
 use crate::graph::{Conv, Shape};
 
 /// Output channels of a panel; the kernel works on one or two panels at a time.
-const PANEL: usize = 4;
+pub(super) const PANEL: usize = 4;
 
 /// Vectors of pixels that the kernel works on at most: 2 · 4 · 3 accumulators fill AVX-512's registers.
 const VECTORS: usize = 3;
@@ -45,6 +45,8 @@ pub(in crate::float) struct Dense {
 struct Tile {
     at: usize,
     group: usize,
+    /// Output channel that the target begins with.
+    origin: usize,
 }
 
 impl Dense {
@@ -114,7 +116,7 @@ impl Dense {
         }
     }
 
-    fn panels(&self) -> usize {
+    pub(super) fn panels(&self) -> usize {
         self.out_group.div_ceil(PANEL)
     }
 
@@ -124,12 +126,12 @@ impl Dense {
     }
 
     /// Pixels of one unit when pixels are what is shared out.
-    fn strip(&self) -> usize {
+    fn strip_pixels(&self) -> usize {
         VECTORS * MAX_LANES
     }
 
     fn by_pixels(&self) -> bool {
-        self.groups == 1 && self.pixels() >= 8 * self.strip()
+        self.groups == 1 && self.pixels() >= 8 * self.strip_pixels()
     }
 
     /// Units of work: groups, strips of pixels or panels of output channels.
@@ -137,7 +139,7 @@ impl Dense {
         if self.groups > 1 {
             self.groups
         } else if self.by_pixels() {
-            self.pixels() / self.strip()
+            self.pixels() / self.strip_pixels()
         } else {
             self.panels()
         }
@@ -151,8 +153,9 @@ impl Dense {
         let (groups, strip, panels) = if self.groups > 1 {
             (job.units.clone(), 0..pixels, 0..self.panels())
         } else if self.by_pixels() {
-            let end = if job.units.end == self.units() { pixels } else { job.units.end * self.strip() };
-            (0..1, job.units.start * self.strip()..end, 0..self.panels())
+            let end =
+                if job.units.end == self.units() { pixels } else { job.units.end * self.strip_pixels() };
+            (0..1, job.units.start * self.strip_pixels()..end, 0..self.panels())
         } else {
             (0..1, 0..pixels, job.units.clone())
         };
@@ -160,31 +163,48 @@ impl Dense {
             let x = &x[group * self.in_group * self.in_channel..];
             if pixels < S::F32_LANES {
                 self.run_small(simd, x, added, group, panels.clone(), job);
-                continue;
+            } else {
+                self.strip(simd, x, added, (group, 0), strip.clone(), panels.clone(), job.target);
             }
-            let lanes = S::F32_LANES;
-            let mut at = strip.start;
-            while at < strip.end {
-                let left = strip.end - at;
-                if left >= 3 * lanes {
-                    self.tile::<S, 3>(simd, x, added, Tile { at, group }, panels.clone(), job.target);
-                    at += 3 * lanes;
-                } else if left >= 2 * lanes {
-                    self.tile::<S, 2>(simd, x, added, Tile { at, group }, panels.clone(), job.target);
-                    at += 2 * lanes;
-                } else {
-                    // The last vector may overlap pixels that are done: it computes the same there.
-                    let at_last = at.min(strip.end - lanes);
-                    self.tile::<S, 1>(
-                        simd,
-                        x,
-                        added,
-                        Tile { at: at_last, group },
-                        panels.clone(),
-                        job.target,
-                    );
-                    at += lanes;
-                }
+        }
+    }
+
+    /// Output channels of some panels of a pointwise convolution, of at least a vector of pixels;
+    /// `target` begins with the first of them.
+    #[inline(always)]
+    pub(super) fn run_panels<S: Simd>(&self, simd: S, x: &[f32], panels: Range<usize>, target: Target) {
+        self.strip(simd, x, None, (0, panels.start * PANEL), 0..self.pixels(), panels, target);
+    }
+
+    /// Tiles of a strip of pixels; `(group, origin)` as in [`Tile`].
+    #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "an inner loop, called twice")]
+    fn strip<S: Simd>(
+        &self,
+        simd: S,
+        x: &[f32],
+        added: Option<&[f32]>,
+        (group, origin): (usize, usize),
+        strip: Range<usize>,
+        panels: Range<usize>,
+        target: Target,
+    ) {
+        let lanes = S::F32_LANES;
+        let mut at = strip.start;
+        while at < strip.end {
+            let left = strip.end - at;
+            let tile = Tile { at, group, origin };
+            if left >= 3 * lanes {
+                self.tile::<S, 3>(simd, x, added, tile, panels.clone(), target);
+                at += 3 * lanes;
+            } else if left >= 2 * lanes {
+                self.tile::<S, 2>(simd, x, added, tile, panels.clone(), target);
+                at += 2 * lanes;
+            } else {
+                // The last vector may overlap pixels that are done: it computes the same there.
+                let tile = Tile { at: at.min(strip.end - lanes), ..tile };
+                self.tile::<S, 1>(simd, x, added, tile, panels.clone(), target);
+                at += lanes;
             }
         }
     }
@@ -200,19 +220,20 @@ impl Dense {
         panels: Range<usize>,
         target: Target,
     ) {
+        let mut sums = [0.0; 2 * PANEL * VECTORS * MAX_LANES];
         let mut panel = panels.start;
         while panel + 2 <= panels.end {
-            let sums = self.multiply::<S, 2, V>(simd, &x[tile.at..], &self.offsets, tile.group, panel);
-            self.put::<S, 2, V>(simd, sums, added, tile, panel, target);
+            self.multiply::<S, 2, V>(simd, &x[tile.at..], &self.offsets, tile.group, panel, &mut sums);
+            self.put::<S, V>(simd, &mut sums, 2, added, tile, panel, target);
             panel += 2;
         }
         if panel < panels.end {
-            let sums = self.multiply::<S, 1, V>(simd, &x[tile.at..], &self.offsets, tile.group, panel);
-            self.put::<S, 1, V>(simd, sums, added, tile, panel, target);
+            self.multiply::<S, 1, V>(simd, &x[tile.at..], &self.offsets, tile.group, panel, &mut sums);
+            self.put::<S, V>(simd, &mut sums, 1, added, tile, panel, target);
         }
     }
 
-    /// `P` panels by `V` vectors of sums, bias included.
+    /// Sums of `P` panels by `V` vectors, bias included and sloped, `[P · PANEL][V]` vectors.
     #[inline(always)]
     fn multiply<S: Simd, const P: usize, const V: usize>(
         &self,
@@ -221,9 +242,11 @@ impl Dense {
         offsets: &[usize],
         group: usize,
         panel: usize,
-    ) -> [[[S::f32s; V]; PANEL]; P] {
+        out: &mut [f32; 2 * PANEL * VECTORS * MAX_LANES],
+    ) {
         let depth = offsets.len();
         let first = group * self.panels() + panel;
+        // Accumulators must stay in registers: every loop over them has constant bounds.
         let mut sums = [[[simd.splat_f32s(0.0); V]; PANEL]; P];
         let mut weights: [&[[f32; PANEL]]; P] = [&[]; P];
         for p in 0..P {
@@ -247,54 +270,57 @@ impl Dense {
                 }
             }
         }
-        sums
+        let slope = simd.splat_f32s(self.epilogue.slope());
+        for p in 0..P {
+            for r in 0..PANEL {
+                for v in 0..V {
+                    let at = ((p * PANEL + r) * V + v) * S::F32_LANES;
+                    store::<S>(out, at, lean(simd, sums[p][r][v], slope));
+                }
+            }
+        }
     }
 
-    /// Activates, adds and stores a tile.
+    /// Activates, adds and stores the rows of a tile, those of `count` panels from `panel` on.
     #[inline(always)]
-    fn put<S: Simd, const P: usize, const V: usize>(
+    #[expect(clippy::too_many_arguments, reason = "an inner loop, called twice")]
+    fn put<S: Simd, const V: usize>(
         &self,
         simd: S,
-        sums: [[[S::f32s; V]; PANEL]; P],
+        sums: &mut [f32],
+        count: usize,
         added: Option<&[f32]>,
         tile: Tile,
         panel: usize,
         target: Target,
     ) {
-        let slope = simd.splat_f32s(self.epilogue.slope());
-        let plane = self.output.plane();
         let len = V * S::F32_LANES;
         let (row, column) = (tile.at / self.width, tile.at % self.width);
         let whole = self.width == self.output.w || column + len <= self.output.w;
-        for p in 0..P {
-            for r in 0..PANEL {
-                let local = (panel + p) * PANEL + r;
-                if local >= self.out_group {
-                    return;
+        let channels = (self.out_group - panel * PANEL).min(count * PANEL);
+        for (r, values) in sums.chunks_exact_mut(len).take(channels).enumerate() {
+            let channel = tile.group * self.out_group + panel * PANEL + r;
+            self.epilogue.finish(values);
+            if !whole {
+                self.scatter(values, tile.at, channel, target);
+                continue;
+            }
+            let at = (channel - tile.origin) * self.output.plane() + row * self.output.w + column;
+            // SAFETY: this pixel tile of this channel belongs to this part only.
+            let out = unsafe { target.segment(at, len) };
+            match added {
+                Some(added) => {
+                    let added = &added[at..at + len];
+                    for v in 0..V {
+                        let i = v * S::F32_LANES;
+                        let sum = simd.add_f32s(load::<S>(values, i), load::<S>(added, i));
+                        store::<S>(out, i, sum);
+                    }
                 }
-                let channel = tile.group * self.out_group + local;
-                let mut buffer = [0.0f32; VECTORS * MAX_LANES];
-                if whole {
-                    let at = channel * plane + row * self.output.w + column;
-                    // SAFETY: this pixel tile of this channel belongs to this part only.
-                    let out = unsafe { target.segment(at, len) };
+                None => {
                     for v in 0..V {
-                        store::<S>(out, v * S::F32_LANES, lean(simd, sums[p][r][v], slope));
+                        store::<S>(out, v * S::F32_LANES, load::<S>(values, v * S::F32_LANES));
                     }
-                    self.epilogue.finish(out);
-                    if let Some(added) = added {
-                        for v in 0..V {
-                            let i = v * S::F32_LANES;
-                            let sum = simd.add_f32s(load::<S>(out, i), load::<S>(added, at + i));
-                            store::<S>(out, i, sum);
-                        }
-                    }
-                } else {
-                    for v in 0..V {
-                        store::<S>(&mut buffer, v * S::F32_LANES, lean(simd, sums[p][r][v], slope));
-                    }
-                    self.epilogue.finish(&mut buffer[..len]);
-                    self.scatter(&buffer[..len], tile.at, channel, target);
                 }
             }
         }
@@ -339,17 +365,12 @@ impl Dense {
             row[pixels..].fill(0.0);
             offsets.push(j * lanes);
         }
-        let slope = simd.splat_f32s(self.epilogue.slope());
+        let mut sums = [0.0; 2 * PANEL * VECTORS * MAX_LANES];
         for panel in panels {
-            let [sums] = self.multiply::<S, 1, 1>(simd, columns, &offsets, group, panel);
-            for (r, [sum]) in sums.into_iter().enumerate() {
-                let local = panel * PANEL + r;
-                if local >= self.out_group {
-                    break;
-                }
-                let channel = group * self.out_group + local;
-                let mut values = [0.0f32; MAX_LANES];
-                store::<S>(&mut values, 0, lean(simd, sum, slope));
+            self.multiply::<S, 1, 1>(simd, columns, &offsets, group, panel, &mut sums);
+            let channels = (self.out_group - panel * PANEL).min(PANEL);
+            for (r, values) in sums.chunks_exact_mut(lanes).take(channels).enumerate() {
+                let channel = group * self.out_group + panel * PANEL + r;
                 self.epilogue.finish(&mut values[..pixels]);
                 if let Some(added) = added {
                     let added = &added[channel * pixels..][..pixels];

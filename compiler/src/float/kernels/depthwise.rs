@@ -1,8 +1,10 @@
 //! Depthwise convolution: a channel's padded plane in cache, several output rows at a time.
 
+use std::ops::Range;
+
 use pulp::Simd;
 
-use super::{Dense, Epilogue, Job, Phases, lean, load, store};
+use super::{Dense, Epilogue, Job, Phases, Target, lean, load, store};
 use crate::graph::{Conv, Shape};
 
 /// Output rows computed together, so that a loaded vector serves several of them.
@@ -62,13 +64,39 @@ impl Depthwise {
 
     #[inline(always)]
     pub(in crate::float) fn run<S: Simd>(&self, simd: S, job: &mut Job<'_>) {
-        let padded = job.workspace.take(self.phases.len(1));
+        let padded = job.workspace.take(self.padded_len());
+        self.clear(padded);
+        let x = &job.inputs[0][job.units.start * self.input.plane()..];
+        self.channels(simd, x, job.units.clone(), padded, job.target);
+    }
+
+    /// Floats of memory for the phase planes of a channel.
+    pub(super) fn padded_len(&self) -> usize {
+        self.phases.len(1)
+    }
+
+    /// Prepares memory for [`Depthwise::channels`].
+    #[inline(always)]
+    pub(super) fn clear(&self, padded: &mut [f32]) {
+        self.phases.clear(padded);
+    }
+
+    /// Output channels of the input channels `channels`, with the first of which `x` begins.
+    #[inline(always)]
+    pub(super) fn channels<S: Simd>(
+        &self,
+        simd: S,
+        x: &[f32],
+        channels: Range<usize>,
+        padded: &mut [f32],
+        target: Target,
+    ) {
         let plane = self.output.plane();
-        for c in job.units.clone() {
-            self.phases.split::<S>(&job.inputs[0][c * self.input.plane()..], padded);
+        for (i, c) in channels.enumerate() {
+            self.phases.split::<S, false>(simd, &x[i * self.input.plane()..], padded);
             for o in c * self.multiplier..(c + 1) * self.multiplier {
                 // SAFETY: channel `o` belongs to this part only.
-                let out = unsafe { job.target.segment(o * plane, plane) };
+                let out = unsafe { target.segment(o * plane, plane) };
                 self.channel(simd, padded, o, out);
                 self.epilogue.finish(out);
             }
@@ -106,7 +134,7 @@ impl Depthwise {
         let slope = simd.splat_f32s(self.epilogue.slope());
         let mut y = 0;
         while y + ROWS <= h {
-            self.each_vector::<S>(w, |x| {
+            for x in starts::<S>(w) {
                 let mut sums = [bias; ROWS];
                 for i in 0..ROWS + K - 1 {
                     let row = &padded[(y + i) * width + x..][..S::F32_LANES + K - 1];
@@ -122,11 +150,11 @@ impl Depthwise {
                 for (r, sum) in sums.into_iter().enumerate() {
                     put(simd, out, (y + r) * w + x, w - x, lean(simd, sum, slope));
                 }
-            });
+            }
             y += ROWS;
         }
         for y in y..h {
-            self.each_vector::<S>(w, |x| {
+            for x in starts::<S>(w) {
                 let mut sum = bias;
                 for i in 0..K {
                     let row = &padded[(y + i) * width + x..][..S::F32_LANES + K - 1];
@@ -135,7 +163,7 @@ impl Depthwise {
                     }
                 }
                 put(simd, out, y * w + x, w - x, lean(simd, sum, slope));
-            });
+            }
         }
     }
 
@@ -153,13 +181,13 @@ impl Depthwise {
         let slope = simd.splat_f32s(self.epilogue.slope());
         for y in 0..h {
             let base = &padded[y * self.phases.width..];
-            self.each_vector::<S>(w, |x| {
+            for x in starts::<S>(w) {
                 let mut sum = bias;
                 for t in 0..T {
                     sum = simd.mul_add_e_f32s(taps[t], load::<S>(base, offsets[t] + x), sum);
                 }
                 put(simd, out, y * w + x, w - x, lean(simd, sum, slope));
-            });
+            }
         }
     }
 
@@ -172,29 +200,23 @@ impl Depthwise {
         let slope = simd.splat_f32s(self.epilogue.slope());
         for y in 0..h {
             let base = &padded[y * self.phases.width..];
-            self.each_vector::<S>(w, |x| {
+            for x in starts::<S>(w) {
                 let mut sum = bias;
                 for (&weight, &offset) in self.weights[o * taps..][..taps].iter().zip(&self.phases.taps) {
                     let v = load::<S>(base, offset + x);
                     sum = simd.mul_add_e_f32s(simd.splat_f32s(weight), v, sum);
                 }
                 put(simd, out, y * w + x, w - x, lean(simd, sum, slope));
-            });
+            }
         }
     }
+}
 
-    /// Calls `f` with the start of every vector of a row; the last one ends with the row.
-    #[inline(always)]
-    fn each_vector<S: Simd>(&self, w: usize, mut f: impl FnMut(usize)) {
-        let mut x = 0;
-        while x + S::F32_LANES <= w {
-            f(x);
-            x += S::F32_LANES;
-        }
-        if x < w {
-            f(w.saturating_sub(S::F32_LANES));
-        }
-    }
+/// Starts of the vectors that cover a row; the last one ends with the row.
+#[inline(always)]
+fn starts<S: Simd>(w: usize) -> impl Iterator<Item = usize> {
+    let last = w.saturating_sub(S::F32_LANES);
+    (0..w).step_by(S::F32_LANES).map(move |x| if x < last { x } else { last })
 }
 
 /// Stores a vector of which `valid` lanes belong to the row. Rows are stored in ascending order,

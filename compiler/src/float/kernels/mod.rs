@@ -12,6 +12,7 @@ mod elementwise;
 mod math;
 mod phases;
 mod pool;
+mod separable;
 
 use std::ops::Range;
 
@@ -22,6 +23,7 @@ pub(super) use depthwise::Depthwise;
 pub(super) use elementwise::{BLOCK, Factors, add, average, connected, copy, decode_yolo, scale, upsample};
 pub(super) use phases::Phases;
 pub(super) use pool::MaxPool;
+pub(super) use separable::Separable;
 
 use crate::graph::Activation;
 
@@ -148,23 +150,12 @@ fn lean<S: Simd>(simd: S, x: S::f32s, slope: S::f32s) -> S::f32s {
     simd.max_f32s(simd.mul_f32s(x, slope), x)
 }
 
-/// Copies `len` floats in whole vectors. Up to a vector past `to[len]` may be overwritten, so rows
-/// of a map are copied in ascending order.
+/// Copies the first `len` floats, of which there is at least a vector.
 #[inline(always)]
 fn copy_row<S: Simd>(from: &[f32], to: &mut [f32], len: usize) {
-    let lanes = S::F32_LANES;
-    if len >= lanes {
-        let mut at = 0;
-        while at + lanes <= len {
-            store::<S>(to, at, load::<S>(from, at));
-            at += lanes;
-        }
-        if at < len {
-            store::<S>(to, len - lanes, load::<S>(from, len - lanes));
-        }
-    } else if from.len() >= lanes && to.len() >= lanes {
-        store::<S>(to, 0, load::<S>(from, 0));
-    } else {
-        to[..len].copy_from_slice(&from[..len]);
+    let last = len - S::F32_LANES;
+    for at in (0..len).step_by(S::F32_LANES) {
+        let at = if at < last { at } else { last };
+        store::<S>(to, at, load::<S>(from, at));
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use pulp::Simd;
 
-use super::{Job, copy_row};
+use super::{Job, copy_row, load, store};
 use crate::graph::Shape;
 
 /// Floats after the last plane, so that a vector may start at its last element.
@@ -66,18 +66,25 @@ impl Phases {
 
     /// Writes the phase planes of the channels `job.units` of the whole input map.
     #[inline(always)]
-    pub(in crate::float) fn run<S: Simd>(&self, job: &mut Job<'_>) {
+    pub(in crate::float) fn run<S: Simd>(&self, simd: S, job: &mut Job<'_>) {
         let plane = self.input.plane();
         for c in job.units.clone() {
             // SAFETY: channel `c` belongs to this part only.
             let to = unsafe { job.target.segment(c * self.channel(), self.channel()) };
-            self.split::<S>(&job.inputs[0][c * plane..], to);
+            self.split::<S, true>(simd, &job.inputs[0][c * plane..], to);
         }
     }
 
-    /// Writes the phase planes of the channel that `from` begins with.
+    /// Fills everything, borders included; [`Phases::split`] may then leave the borders alone.
     #[inline(always)]
-    pub(super) fn split<S: Simd>(&self, from: &[f32], to: &mut [f32]) {
+    pub(super) fn clear(&self, to: &mut [f32]) {
+        to.fill(self.fill);
+    }
+
+    /// Writes the phase planes of the channel that `from` begins with; without `BORDERS` those of
+    /// `to` stay, as [`Phases::clear`] or an earlier call left them.
+    #[inline(always)]
+    pub(super) fn split<S: Simd, const BORDERS: bool>(&self, simd: S, from: &[f32], to: &mut [f32]) {
         let Self { input, pad, stride_x, stride_y, width, height, fill, .. } = *self;
         for y_phase in 0..stride_y {
             for x_phase in 0..stride_x {
@@ -85,18 +92,26 @@ impl Phases {
                 let rows = inside(y_phase, stride_y, pad, input.h, height);
                 let start = (y_phase * stride_x + x_phase) * width * height;
                 let plane = &mut to[start..];
-                plane[..rows.start * width].fill(fill);
-                for y in rows.clone() {
-                    let line = &from[(y * stride_y + y_phase - pad) * input.w..];
-                    let row = &mut plane[y * width..];
-                    row[..columns.start].fill(fill);
-                    if !columns.is_empty() {
-                        let first = columns.start * stride_x + x_phase - pad;
-                        gather::<S>(&line[first..], stride_x, &mut row[columns.start..], columns.len());
-                    }
-                    row[columns.end..width].fill(fill);
+                if BORDERS {
+                    plane[..rows.start * width].fill(fill);
+                    plane[rows.end * width..height * width].fill(fill);
                 }
-                plane[rows.end * width..height * width].fill(fill);
+                if columns.is_empty() {
+                    continue;
+                }
+                let first = columns.start * stride_x + x_phase - pad;
+                for y in rows.clone() {
+                    let line = &from[(y * stride_y + y_phase - pad) * input.w + first..];
+                    let row = &mut plane[y * width..];
+                    if BORDERS {
+                        row[..columns.start].fill(fill);
+                        row[columns.end..width].fill(fill);
+                    }
+                    // What a short row spills over is border, or written again by the next row.
+                    let spill = if BORDERS { columns.len() } else { row.len() - columns.start };
+                    let row = &mut row[columns.start..][..spill];
+                    gather(simd, line, stride_x, row, columns.len(), fill);
+                }
             }
         }
     }
@@ -109,17 +124,46 @@ fn inside(phase: usize, stride: usize, pad: usize, limit: usize, len: usize) -> 
     start..end
 }
 
-/// `to[i] = from[i · stride]` for `i < len`.
+/// `to[i] = from[i · stride]` for `i < len`; up to a vector of `fill` may follow where `to` goes on.
 #[inline(always)]
-fn gather<S: Simd>(from: &[f32], stride: usize, to: &mut [f32], len: usize) {
-    match stride {
-        1 => copy_row::<S>(from, to, len),
-        2 => {
-            // The last element may have no neighbour.
-            let pairs = from[..2 * len - 1].as_chunks::<2>().0;
-            to.iter_mut().zip(pairs).for_each(|(to, pair)| *to = pair[0]);
-            to[len - 1] = from[2 * len - 2];
+fn gather<S: Simd>(simd: S, from: &[f32], stride: usize, to: &mut [f32], len: usize, fill: f32) {
+    let lanes = S::F32_LANES;
+    if stride == 1 {
+        if len >= lanes {
+            copy_row::<S>(from, to, len);
+        } else if from.len() >= lanes && to.len() >= lanes {
+            let inside = simd.mask_between_m32s(0, len as u32).mask();
+            store::<S>(to, 0, simd.select_f32s(inside, load::<S>(from, 0), simd.splat_f32s(fill)));
+        } else {
+            to[..len].copy_from_slice(&from[..len]);
         }
-        _ => to[..len].iter_mut().zip(from.iter().step_by(stride)).for_each(|(to, from)| *to = *from),
+    } else if stride == 2 && len >= BLOCK {
+        let mut at = 0;
+        while at < len {
+            let start = at.min(len - BLOCK);
+            match from[2 * start..].first_chunk::<{ 2 * BLOCK }>() {
+                Some(pairs) => to[start..start + BLOCK].copy_from_slice(&evens(pairs)),
+                None => {
+                    let from = from[2 * start..].iter().step_by(2);
+                    to[start..start + BLOCK].iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+                }
+            }
+            at += BLOCK;
+        }
+    } else {
+        to[..len].iter_mut().zip(from.iter().step_by(stride)).for_each(|(to, from)| *to = *from);
     }
+}
+
+/// Elements that [`evens`] takes at a time.
+const BLOCK: usize = 16;
+
+/// Every second float: the low half of each pair, which compiles to vector narrowing.
+#[inline(always)]
+fn evens(pairs: &[f32; 2 * BLOCK]) -> [f32; BLOCK] {
+    let mut low = [0u32; BLOCK];
+    for (low, pair) in low.iter_mut().zip(pairs.as_chunks::<2>().0) {
+        *low = (u64::from(pair[1].to_bits()) << 32 | u64::from(pair[0].to_bits())) as u32;
+    }
+    low.map(f32::from_bits)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::step::{Kernel, Step, View};
 use crate::float::fold_layer;
-use crate::float::kernels::{Dense, Depthwise, Epilogue, Factors, MaxPool};
+use crate::float::kernels::{Dense, Depthwise, Epilogue, Factors, MaxPool, Separable};
 use crate::graph::{Activation, Connected, Conv, Graph, Op, ShortcutWeights, Source, Weights};
 use crate::{Error, Result};
 
@@ -45,7 +45,7 @@ pub(super) fn build(graph: &Graph, weights: &Weights, kept: &[bool]) -> Result<B
     Ok(builder.built)
 }
 
-impl Builder<'_> {
+impl<'a> Builder<'a> {
     fn layer(&mut self, layer: usize) {
         let graph = self.graph;
         let node = &graph.nodes[layer];
@@ -154,6 +154,13 @@ impl Builder<'_> {
         } else {
             if Dense::is_pointwise(conv) {
                 if epilogue.is_some()
+                    && conv.groups == 1
+                    && to.plane() >= Separable::LEAST_PIXELS
+                    && let Some((next, depthwise)) = self.fusible_depthwise(layer)
+                {
+                    return self.separable((layer, conv), (next, depthwise), input);
+                }
+                if epilogue.is_some()
                     && let Some((chain, added)) = self.fusible_shortcut(layer)
                 {
                     inputs.push(self.view(added));
@@ -172,6 +179,39 @@ impl Builder<'_> {
             output = self.step(Kernel::Normalize(conv.activation), layers, vec![output], to.len(), 0);
         }
         self.built.views[layers.1] = Some(output);
+    }
+
+    /// The depthwise convolution that alone reads `layer`.
+    fn fusible_depthwise(&self, layer: usize) -> Option<(usize, &'a Conv)> {
+        let &[next] = &self.consumers[layer][..] else { return None };
+        match &self.graph.nodes[next].op {
+            Op::Conv(conv)
+                if !self.kept[layer]
+                    && conv.groups > 1
+                    && conv.groups == self.graph.nodes[layer].shape.c
+                    && Epilogue::new(conv.activation).is_some() =>
+            {
+                Some((next, conv))
+            }
+            _ => None,
+        }
+    }
+
+    /// One step for a pointwise convolution and the depthwise one after it.
+    fn separable(&mut self, (layer, conv): (usize, &Conv), (next, depthwise): (usize, &Conv), input: View) {
+        let graph = self.graph;
+        let (from, hidden, to) =
+            (graph.input_shape(layer), graph.nodes[layer].shape, graph.nodes[next].shape);
+        let numbers = |layer: usize| fold_layer(&graph.nodes[layer].op, &self.weights.layers[layer]);
+        let (first, second) = (numbers(layer), numbers(next));
+        let macs = (hidden.plane() * first.weights.len() + to.plane() * second.weights.len()) as u64;
+        let epilogue = |conv: &Conv| Epilogue::new(conv.activation).unwrap_or(Epilogue::Slope(1.0));
+        let dense = Dense::new(conv, &first.weights, &first.bias, from, hidden, epilogue(conv));
+        let depthwise =
+            Depthwise::new(depthwise, &second.weights, &second.bias, hidden, to, epilogue(depthwise));
+        let kernel = Kernel::Separable(Separable::new(dense, depthwise, hidden));
+        self.absorbed[next] = true;
+        self.built.views[next] = Some(self.step(kernel, (layer, next), vec![input], to.len(), macs));
     }
 
     /// The shortcut that alone reads `layer`, after the identities before it, and the earlier map

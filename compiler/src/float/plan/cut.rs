@@ -31,7 +31,7 @@ impl Cut {
 }
 
 impl Plan {
-    /// Layers `from..to`. A convolution fused with a shortcut in the range is computed again.
+    /// Layers `from..to`, and those before them that were fused with one in the range.
     pub fn range(&self, from: usize, to: usize) -> Cut {
         self.cut((0..self.steps.len()).filter(|&s| (from..to).contains(&self.steps[s].layer)).collect())
     }
@@ -41,7 +41,8 @@ impl Plan {
         let mut dirty = vec![false; self.buffer_of.len()];
         let mut steps = Vec::new();
         for (s, step) in self.steps.iter().enumerate() {
-            if changed.contains(&step.first) || step.inputs.iter().any(|view| dirty[view.value]) {
+            let own = changed.contains(&step.first) || changed.contains(&step.layer);
+            if own || step.inputs.iter().any(|view| dirty[view.value]) {
                 dirty[step.output] = true;
                 steps.push(s);
             }

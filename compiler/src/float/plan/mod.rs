@@ -115,9 +115,7 @@ impl Plan {
     pub fn set_layer(&mut self, layer: usize, weights: &LayerWeights) -> Result<()> {
         build::check_layer(&self.graph, layer, weights)?;
         let op = &self.graph.nodes[layer].op;
-        for step in self.steps.iter_mut().filter(|step| step.first == layer) {
-            step.set_weights(op, weights);
-        }
+        self.steps.iter_mut().for_each(|step| step.set_weights(layer, op, weights));
         Ok(())
     }
 

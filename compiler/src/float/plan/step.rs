@@ -3,7 +3,7 @@
 use pulp::{Simd, WithSimd};
 
 use crate::float::kernels::{
-    self, BLOCK, Dense, Depthwise, Factors, Job, MaxPool, Phases, Target, Workspace,
+    self, BLOCK, Dense, Depthwise, Factors, Job, MaxPool, Phases, Separable, Target, Workspace,
 };
 use crate::float::{activate_map, fold_layer, ops};
 use crate::graph::{Activation, Graph, LayerWeights, Op, Shape, Upsample, Yolo};
@@ -13,6 +13,8 @@ use crate::graph::{Activation, Graph, LayerWeights, Op, Shape, Upsample, Yolo};
 pub(super) enum Kernel {
     Dense(Dense),
     Depthwise(Depthwise),
+    /// A pointwise convolution and the depthwise one that alone reads it.
+    Separable(Separable),
     Connected {
         weights: Vec<f32>,
         bias: Vec<f32>,
@@ -45,7 +47,8 @@ pub(super) struct View {
 #[derive(Debug, Clone)]
 pub(super) struct Step {
     pub(super) kernel: std::sync::Arc<Kernel>,
-    /// First and last layer that this step computes: two for a convolution with its shortcut.
+    /// First and last layer that this step computes: two for a convolution with its shortcut or with
+    /// the depthwise one after it.
     pub(super) first: usize,
     pub(super) layer: usize,
     pub(super) inputs: Vec<View>,
@@ -62,6 +65,7 @@ impl Step {
         match &*self.kernel {
             Kernel::Dense(dense) => dense.units(),
             Kernel::Depthwise(depthwise) => depthwise.units(),
+            Kernel::Separable(separable) => separable.units(),
             Kernel::Phases(_, channels) => *channels,
             Kernel::MaxPool(pool) => pool.units(),
             Kernel::Add(_) => self.output_len.div_ceil(BLOCK),
@@ -84,17 +88,24 @@ impl Step {
         self.units(graph).min(useful).min(2 * threads)
     }
 
-    /// Replaces the numbers of the layer that this step computes.
-    pub(super) fn set_weights(&mut self, op: &Op, layer: &LayerWeights) {
-        let folded = fold_layer(op, layer);
+    /// Replaces the numbers of `layer`, if this step computes it; `op` is that layer's.
+    pub(super) fn set_weights(&mut self, layer: usize, op: &Op, numbers: &LayerWeights) {
+        if layer != self.first && layer != self.layer {
+            return;
+        }
+        let folded = fold_layer(op, numbers);
         match std::sync::Arc::make_mut(&mut self.kernel) {
-            Kernel::Dense(dense) => dense.set_weights(&folded.weights, &folded.bias),
+            Kernel::Dense(dense) if layer == self.first => dense.set_weights(&folded.weights, &folded.bias),
             Kernel::Depthwise(depthwise) => depthwise.set_weights(&folded.weights, &folded.bias),
+            Kernel::Separable(both) if layer == self.first => {
+                both.dense.set_weights(&folded.weights, &folded.bias);
+            }
+            Kernel::Separable(both) => both.depthwise.set_weights(&folded.weights, &folded.bias),
             Kernel::Connected { weights, bias, .. } => {
                 *weights = folded.weights;
                 *bias = folded.bias;
             }
-            Kernel::Plain(weights) => *weights = layer.clone(),
+            Kernel::Plain(weights) => *weights = numbers.clone(),
             _ => {}
         }
     }
@@ -121,7 +132,8 @@ impl WithSimd for Part<'_> {
         match &*step.kernel {
             Kernel::Dense(dense) => dense.run(simd, &mut job),
             Kernel::Depthwise(depthwise) => depthwise.run(simd, &mut job),
-            Kernel::Phases(phases, _) => phases.run::<S>(&mut job),
+            Kernel::Separable(separable) => separable.run(simd, &mut job),
+            Kernel::Phases(phases, _) => phases.run(simd, &mut job),
             Kernel::MaxPool(pool) => pool.run(simd, &mut job),
             Kernel::Add(activation) => kernels::add(&mut job, step.output_len, *activation),
             Kernel::Copy(slices) => kernels::copy(&mut job, slices),
