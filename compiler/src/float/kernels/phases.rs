@@ -97,6 +97,9 @@ impl Phases {
                     plane[rows.end * width..height * width].fill(fill);
                 }
                 if columns.is_empty() {
+                    if BORDERS {
+                        plane[..height * width].fill(fill);
+                    }
                     continue;
                 }
                 let first = columns.start * stride_x + x_phase - pad;
