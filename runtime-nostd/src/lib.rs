@@ -19,6 +19,7 @@ pub mod artefact;
 pub mod detect;
 mod engine;
 pub mod kernels;
+pub mod npu;
 mod tensor;
 
 pub use engine::{ArenaTooSmall, Engine, Hook, Kernels, Portable};

@@ -1,0 +1,4 @@
+//! The accelerator as software sees it: command encodings, registers, parameters.
+
+pub mod isa;
+pub mod registers;
