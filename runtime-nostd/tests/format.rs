@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::mem::offset_of;
 
 use secateur_runtime::artefact::format::*;
+use secateur_runtime::npu::program::{CommandRecord, MapRecord, ProgramHeader};
 
 const DOCUMENT: &str = include_str!("../../docs/artefact.md");
 
@@ -59,6 +60,10 @@ fn records_are_documented() {
     compare!(SuppressionRecord: kind threshold curve reserved);
     compare!(TextRef: offset bytes);
     compare!(ProvenanceRecord: cfg_sha256 weights_sha256 recipe_sha256 network tool target);
+    compare!(ProgramHeader: magic version rows lanes bank_words weight_words param_entries axi_bytes work_bytes
+        stream_offset stream_bytes map_offset map_count watchdog cycles reserved);
+    compare!(MapRecord: tensor address pitch channels h w role reserved);
+    compare!(CommandRecord: tensor channel layer start end);
     assert_eq!(table("Requant").1, size_of::<Requant>());
 }
 
@@ -71,7 +76,7 @@ fn codes_are_documented() {
         assert!(row.starts_with(&format!("| {code} | {kind:?} |")), "{row}");
     }
     assert_eq!(StepKind::from_code(rows.len() as u16), None);
-    for kind in (0..100).filter_map(Section::from_code) {
+    for kind in (0..100).flat_map(|code| [code, OPTIONAL | code]).filter_map(Section::from_code) {
         assert!(DOCUMENT.contains(&format!("| {} | {kind:?} |", kind.code())), "{kind:?}");
     }
 }

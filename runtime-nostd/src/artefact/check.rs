@@ -12,6 +12,7 @@ use super::format::{
 use super::step::{Operation, Step};
 use super::view::{Head, Model, Records, Suppression, to_usize};
 use crate::kernels::{Epilogue, Window};
+use crate::npu::Program;
 use crate::tensor::Tensor;
 
 /// Table for the CRC: small in flash, wide on hosts (about 3 GB/s with 16 tables).
@@ -42,6 +43,8 @@ pub(super) fn model(bytes: &[u8]) -> Result<Model<'_>, Error> {
         names: directory.records(Section::Names)?,
         provenance: directory.single(Section::Provenance)?,
         suppression: directory.single(Section::Suppression)?,
+        program: directory.optional(Section::Program, Directory::program)?,
+        trace: directory.optional(Section::Trace, Directory::records)?,
     };
     for (index, record) in model.tensors.iter().enumerate() {
         tensor(record, model.arena_bytes()).ok_or(Error::Tensor { index })?;
@@ -148,6 +151,19 @@ impl<'a> Directory<'a> {
             (bytes, _, 1) => Ok(bytes),
             _ => Err(Error::Section { kind: section.code() }),
         }
+    }
+
+    /// A section that may be missing, but not damaged.
+    fn optional<T>(
+        &self,
+        section: Section,
+        read: impl FnOnce(&Self, Section) -> Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
+        if self.find(section).is_err() { Ok(None) } else { read(self, section).map(Some) }
+    }
+
+    fn program(&self, section: Section) -> Result<Program<'a>, Error> {
+        Program::new(self.blob(section)?).ok_or(Error::Section { kind: section.code() })
     }
 
     fn single<T>(&self, section: Section) -> Result<&'a T, Error>

@@ -59,7 +59,7 @@ macro_rules! codes {
 }
 
 codes! {
-    /// What a section holds. All but `Commands` occur exactly once, in any order.
+    /// What a section holds. Those up to `Suppression` occur exactly once, in any order.
     Section: u32 {
         /// [`TensorRecord`]s.
         Tensors = 1,
@@ -81,8 +81,12 @@ codes! {
         Provenance = 9,
         /// One [`SuppressionRecord`].
         Suppression = 10,
-        /// Reserved: command streams of an accelerator.
+        /// Reserved: command streams that a processor cannot stand in for.
         Commands = 32,
+        /// A whole network for an accelerator ([`crate::npu::program::ProgramHeader`]). Stride 1.
+        Program = OPTIONAL | 32,
+        /// [`crate::npu::program::CommandRecord`]s, one a command of the program.
+        Trace = OPTIONAL | 33,
     }
 }
 

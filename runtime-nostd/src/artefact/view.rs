@@ -12,6 +12,8 @@ use super::format::{
     SuppressionRecord, TensorRecord, TextRef, header_flags,
 };
 use super::step::Step;
+use crate::npu::Program;
+use crate::npu::program::CommandRecord;
 
 /// An artefact that has been checked once and is trusted from then on: no accessor fails.
 ///
@@ -29,6 +31,8 @@ pub struct Model<'a> {
     pub(super) names: Records<'a, TextRef>,
     pub(super) provenance: &'a ProvenanceRecord,
     pub(super) suppression: &'a SuppressionRecord,
+    pub(super) program: Option<Program<'a>>,
+    pub(super) trace: Option<Records<'a, CommandRecord>>,
 }
 
 /// Records of one section; `stride` may exceed the record's size.
@@ -173,6 +177,16 @@ impl<'a> Model<'a> {
     /// How overlapping detections are thinned out.
     pub fn suppression(&self) -> Suppression<'a> {
         Suppression::of(self, self.suppression).unwrap_or(Suppression { curve: None, threshold: 0 })
+    }
+
+    /// The same network for an accelerator, where the artefact has it.
+    pub fn program(&self) -> Option<Program<'a>> {
+        self.program
+    }
+
+    /// One record a command of [`Model::program`], where the artefact has them.
+    pub fn trace(&self) -> Option<Records<'a, CommandRecord>> {
+        self.trace
     }
 
     pub(super) fn text(&self, at: &TextRef) -> Option<&'a str> {

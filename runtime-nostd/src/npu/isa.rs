@@ -32,6 +32,14 @@ pub struct Parameters {
     pub axi_bytes: u32,
 }
 
+impl core::fmt::Display for Parameters {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Self { rows, lanes, bank_words, weight_words, param_entries, axi_bytes } = self;
+        write!(f, "{rows} rows, {lanes} lanes, {bank_words} bank words, {weight_words} weight words, ")?;
+        write!(f, "{param_entries} parameter entries, {axi_bytes} bytes a beat")
+    }
+}
+
 /// Place of one field in a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Field {

@@ -128,3 +128,17 @@ faults! {
     /// Nothing moved for as long as WATCHDOG allows.
     Watchdog = 6,
 }
+
+impl core::fmt::Display for FaultCode {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::BusRead => "a read was answered with an error",
+            Self::BusWrite => "a write was answered with an error",
+            Self::CommandRead => "the command stream could not be read",
+            Self::IllegalCommand => "illegal command",
+            Self::OutOfRegion => "transfer outside its region",
+            Self::Watchdog => "watchdog: nothing moved",
+        })
+    }
+}

@@ -1,0 +1,325 @@
+//! Runs frames on an accelerator.
+
+use core::fmt;
+use core::time::Duration;
+
+use super::bus::Bus;
+use super::isa::Parameters;
+use super::program::{MapRecord, Program, REGION_ALIGNMENT};
+use super::registers::{self, FaultCode};
+use crate::tensor::Tensor;
+
+/// Bytes that are gathered on the stack for one memory access.
+const CHUNK: usize = 256;
+/// Status reads after a soft reset before it counts as stuck; the hardware's own time-out is shorter.
+const RESET_POLLS: u32 = 1 << 20;
+/// Both bits of INTERRUPT.
+const INTERRUPTS: u32 = 3;
+
+/// Where a program's two regions lie, as bus addresses that are multiples of [`REGION_ALIGNMENT`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placement {
+    /// Region 0: room for [`Program::bytes`].
+    pub program: u32,
+    /// Region 1: room for the header's `work_bytes`.
+    pub work: u32,
+}
+
+/// Why an accelerator did not do what it was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Error<E> {
+    /// The bus failed.
+    Bus(E),
+    /// There is no accelerator at the address.
+    NotFound { id: u32 },
+    /// The accelerator speaks another version of commands and registers.
+    Version { found: u32 },
+    /// The program was compiled for an accelerator of other sizes.
+    Parameters { accelerator: Parameters, program: Parameters },
+    /// A region is misaligned or leaves the 32-bit address space.
+    Placement,
+    /// A frame was started while another one is under way.
+    Busy,
+    /// The accelerator stopped; `info` is the address of a bus fault or the index of a command in
+    /// its queue. A soft reset is due.
+    Fault { code: FaultCode, info: u32 },
+    /// The accelerator stopped with a code that this driver does not know.
+    UnknownFault { code: u32, info: u32 },
+    /// No interrupt within the time allowed. A soft reset is due.
+    TimeOut,
+    /// The soft reset did not end.
+    ResetStuck,
+    /// The program has no input, or the picture another shape.
+    Shape,
+}
+
+impl<E: fmt::Display> fmt::Display for Error<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bus(error) => write!(f, "bus: {error}"),
+            Self::NotFound { id } => write!(f, "no accelerator: its ID register reads {id:#010x}"),
+            Self::Version { found } => {
+                write!(f, "the accelerator has version {}.{}", found >> 16, found & 0xffff)?;
+                write!(f, "; this driver speaks {}.x", registers::VERSION_VALUE >> 16)
+            }
+            Self::Parameters { accelerator, program } => {
+                write!(f, "the program was compiled for {program}; the accelerator has {accelerator}")
+            }
+            Self::Placement => f.write_str("a region is misaligned or leaves the address space"),
+            Self::Busy => f.write_str("a frame is under way"),
+            Self::Fault { code, info } => match code {
+                FaultCode::BusRead | FaultCode::BusWrite | FaultCode::CommandRead => {
+                    write!(f, "accelerator fault: {code} at bus address {info:#010x}")
+                }
+                _ => write!(f, "accelerator fault: {code}, command {info} of its queue"),
+            },
+            Self::UnknownFault { code, info } => write!(f, "accelerator fault {code} ({info:#010x})"),
+            Self::TimeOut => f.write_str("no interrupt within the time allowed"),
+            Self::ResetStuck => f.write_str("the soft reset does not end"),
+            Self::Shape => f.write_str("the picture does not have the program's input shape"),
+        }
+    }
+}
+
+impl<E: fmt::Debug + fmt::Display> core::error::Error for Error<E> {}
+
+/// What the last frame cost; see the registers of the same names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    pub cycles: u32,
+    pub macs: u32,
+    pub skipped: u32,
+    pub stall_load: u32,
+    pub stall_store: u32,
+    pub stall_drain: u32,
+    pub stall_residual: u32,
+    pub stall_command: u32,
+    pub bytes_read: u32,
+    pub bytes_written: u32,
+    pub done_load: u32,
+    pub done_exec: u32,
+    pub done_store: u32,
+}
+
+/// An accelerator with a program in its memory.
+#[derive(Debug)]
+pub struct Npu<'p, B> {
+    bus: B,
+    program: Program<'p>,
+    placement: Placement,
+    watchdog: u32,
+}
+
+impl<'p, B: Bus> Npu<'p, B> {
+    /// Identifies the accelerator, brings it to rest, and loads the program.
+    pub fn new(mut bus: B, program: Program<'p>, placement: Placement) -> Result<Self, Error<B::Error>> {
+        let accelerator = identify(&mut bus)?;
+        if accelerator != program.parameters() {
+            return Err(Error::Parameters { accelerator, program: program.parameters() });
+        }
+        let work_bytes = program.header().work_bytes.get();
+        let fits = |base: u32, bytes: u32| {
+            base.is_multiple_of(REGION_ALIGNMENT) && base.checked_add(bytes).is_some()
+        };
+        let program_bytes = u32::try_from(program.bytes().len()).map_err(|_| Error::Placement)?;
+        if !fits(placement.program, program_bytes) || !fits(placement.work, work_bytes) {
+            return Err(Error::Placement);
+        }
+        bus.write_memory(placement.program, program.bytes()).map_err(Error::Bus)?;
+        bus.clean_cache(placement.program, program_bytes).map_err(Error::Bus)?;
+        let watchdog = program.header().watchdog.get();
+        let mut npu = Self { bus, program, placement, watchdog };
+        npu.reset()?;
+        Ok(npu)
+    }
+
+    /// The bus, for what the driver does not do.
+    pub const fn bus(&mut self) -> &mut B {
+        &mut self.bus
+    }
+
+    /// Gives the bus back.
+    pub fn into_bus(self) -> B {
+        self.bus
+    }
+
+    pub const fn program(&self) -> &Program<'p> {
+        &self.program
+    }
+
+    /// Cycles without progress after which the accelerator gives up, instead of the program's own
+    /// number; 0: never. Holds from the next start.
+    pub const fn set_watchdog(&mut self, cycles: u32) {
+        self.watchdog = cycles;
+    }
+
+    /// One frame: the picture (`[h, w, c]`, q = pixel − 128) in, the network's outputs to memory.
+    /// Read them with [`Npu::read_map`].
+    pub fn run(&mut self, picture: &[i8], limit: Duration) -> Result<(), Error<B::Error>> {
+        self.write_input(picture)?;
+        self.start()?;
+        self.wait(limit)
+    }
+
+    /// Brings a picture `[h, w, c]` into the input's planes.
+    pub fn write_input(&mut self, picture: &[i8]) -> Result<(), Error<B::Error>> {
+        let map = *self.program.input().ok_or(Error::Shape)?;
+        let plane = map.plane_bytes().ok_or(Error::Shape)?;
+        let channels = usize::try_from(map.channels.get()).map_err(|_| Error::Shape)?;
+        let pixels = usize::try_from(plane).map_err(|_| Error::Shape)?;
+        if pixels.checked_mul(channels) != Some(picture.len()) {
+            return Err(Error::Shape);
+        }
+        for channel in 0..channels {
+            let mut address = self.plane(&map, channel);
+            let mut values =
+                picture.iter().skip(channel).step_by(channels).map(|&value| value.cast_unsigned());
+            loop {
+                let mut chunk = [0; CHUNK];
+                let length = chunk.iter_mut().zip(&mut values).map(|(to, from)| *to = from).count();
+                let Some(bytes) = chunk.get(..length).filter(|bytes| !bytes.is_empty()) else { break };
+                self.bus.write_memory(address, bytes).map_err(Error::Bus)?;
+                address = address.wrapping_add(CHUNK as u32);
+            }
+            self.bus.clean_cache(self.plane(&map, channel), plane).map_err(Error::Bus)?;
+        }
+        Ok(())
+    }
+
+    /// Copies a map from memory into `tensor` (`[h, w, c]`): one of [`Program::outputs`], after a frame.
+    pub fn read_map(&mut self, map: &MapRecord, tensor: Tensor<'_>) -> Result<(), Error<B::Error>> {
+        let shape = [map.h.get(), map.w.get(), map.channels.get()].map(usize::try_from);
+        if shape != [Ok(tensor.h()), Ok(tensor.w()), Ok(tensor.c())] {
+            return Err(Error::Shape);
+        }
+        let plane = map.plane_bytes().ok_or(Error::Shape)?;
+        for channel in 0..tensor.c() {
+            let mut address = self.plane(map, channel);
+            self.bus.invalidate_cache(address, plane).map_err(Error::Bus)?;
+            let mut pixel = 0;
+            while pixel < tensor.pixels() {
+                let mut chunk = [0; CHUNK];
+                let length = CHUNK.min(tensor.pixels() - pixel);
+                let bytes = chunk.get_mut(..length).ok_or(Error::Shape)?;
+                self.bus.read_memory(address, bytes).map_err(Error::Bus)?;
+                for &byte in bytes.iter() {
+                    if let Some(value) = tensor.pixel(pixel).get(channel) {
+                        value.set(byte.cast_signed());
+                    }
+                    pixel += 1;
+                }
+                address = address.wrapping_add(CHUNK as u32);
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts a frame on the input that lies in memory.
+    pub fn start(&mut self) -> Result<(), Error<B::Error>> {
+        if self.read(registers::STATUS)? & registers::STATUS_BUSY != 0 {
+            return Err(Error::Busy);
+        }
+        let header = self.program.header();
+        let program_bytes = u32::try_from(self.program.bytes().len()).map_err(|_| Error::Placement)?;
+        let Placement { program, work } = self.placement;
+        for (register, value) in [
+            (registers::STREAM_ADDRESS, program.wrapping_add(header.stream_offset.get())),
+            (registers::STREAM_BYTES, header.stream_bytes.get()),
+            (registers::REGION0_BASE, program),
+            (registers::REGION0_BYTES, program_bytes),
+            (registers::REGION1_BASE, work),
+            (registers::REGION1_BYTES, header.work_bytes.get()),
+            (registers::WATCHDOG, self.watchdog),
+            (registers::INTERRUPT, INTERRUPTS),
+            (registers::INTERRUPT_ENABLE, INTERRUPTS),
+            (registers::CONTROL, registers::CONTROL_START),
+        ] {
+            self.write(register, value)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the frame's end; a fault becomes the error of its name.
+    pub fn wait(&mut self, limit: Duration) -> Result<(), Error<B::Error>> {
+        let raised = self.bus.wait_interrupt(limit).map_err(Error::Bus)?;
+        let status = self.read(registers::STATUS)?;
+        if status & registers::STATUS_FAULT != 0 {
+            let (code, info) = (self.read(registers::FAULT)?, self.read(registers::FAULT_INFO)?);
+            return Err(match FaultCode::from_code(code) {
+                Some(code) => Error::Fault { code, info },
+                None => Error::UnknownFault { code, info },
+            });
+        }
+        if !raised || status & registers::STATUS_DONE == 0 {
+            return Err(Error::TimeOut);
+        }
+        self.write(registers::INTERRUPT, INTERRUPTS)
+    }
+
+    /// Soft reset from any state: the accelerator ends its outstanding transfers, forgets the frame
+    /// and is idle.
+    pub fn reset(&mut self) -> Result<(), Error<B::Error>> {
+        self.write(registers::CONTROL, registers::CONTROL_RESET)?;
+        for _ in 0..RESET_POLLS {
+            if self.read(registers::STATUS)? & registers::STATUS_RESETTING == 0 {
+                return self.write(registers::INTERRUPT, INTERRUPTS);
+            }
+        }
+        Err(Error::ResetStuck)
+    }
+
+    /// Counters of the last frame.
+    pub fn counters(&mut self) -> Result<Counters, Error<B::Error>> {
+        Ok(Counters {
+            cycles: self.read(registers::CYCLES)?,
+            macs: self.read(registers::MACS)?,
+            skipped: self.read(registers::SKIPPED)?,
+            stall_load: self.read(registers::STALL_LOAD)?,
+            stall_store: self.read(registers::STALL_STORE)?,
+            stall_drain: self.read(registers::STALL_DRAIN)?,
+            stall_residual: self.read(registers::STALL_RESIDUAL)?,
+            stall_command: self.read(registers::STALL_COMMAND)?,
+            bytes_read: self.read(registers::BYTES_READ)?,
+            bytes_written: self.read(registers::BYTES_WRITTEN)?,
+            done_load: self.read(registers::DONE_LOAD)?,
+            done_exec: self.read(registers::DONE_EXEC)?,
+            done_store: self.read(registers::DONE_STORE)?,
+        })
+    }
+
+    /// Bus address of a channel's plane. `Program::new` has checked that it lies in the region.
+    fn plane(&self, map: &MapRecord, channel: usize) -> u32 {
+        let offset = (channel as u32).wrapping_mul(map.pitch.get());
+        self.placement.work.wrapping_add(map.address.get()).wrapping_add(offset)
+    }
+
+    fn read(&mut self, register: u32) -> Result<u32, Error<B::Error>> {
+        self.bus.read_register(register).map_err(Error::Bus)
+    }
+
+    fn write(&mut self, register: u32, value: u32) -> Result<(), Error<B::Error>> {
+        self.bus.write_register(register, value).map_err(Error::Bus)
+    }
+}
+
+/// What the accelerator on `bus` is; an error where there is none that this driver can run.
+pub fn identify<B: Bus>(bus: &mut B) -> Result<Parameters, Error<B::Error>> {
+    let mut read = |register| bus.read_register(register).map_err(Error::Bus);
+    let id = read(registers::ID)?;
+    if id != registers::ID_VALUE {
+        return Err(Error::NotFound { id });
+    }
+    let found = read(registers::VERSION)?;
+    if found >> 16 != registers::VERSION_VALUE >> 16 {
+        return Err(Error::Version { found });
+    }
+    let shape = read(registers::SHAPE)?;
+    Ok(Parameters {
+        rows: shape & 0xff,
+        lanes: shape >> 8 & 0xff,
+        axi_bytes: shape >> 16 & 0xff,
+        bank_words: read(registers::BANK_WORDS)?,
+        weight_words: read(registers::WEIGHT_WORDS)?,
+        param_entries: read(registers::PARAM_ENTRIES)?,
+    })
+}
