@@ -40,6 +40,18 @@ impl core::fmt::Display for Parameters {
     }
 }
 
+impl Parameters {
+    /// Target `npu-8x16`.
+    pub const NPU_8X16: Self = Self {
+        rows: 8,
+        lanes: 16,
+        bank_words: 1024,
+        weight_words: 6144,
+        param_entries: 1024,
+        axi_bytes: 8,
+    };
+}
+
 /// Place of one field in a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Field {
@@ -194,7 +206,9 @@ codes! {
 pub mod exec_flags {
     /// Tiles follow output rows; otherwise the flat pixel string.
     pub const ROW_MODE: u8 = 1;
-    /// Weight words carry skip distances: control byte = `last << 7 | skip`.
+    /// Weight words carry skip distances: control byte = `last << 7 | skip`. A word's input channel
+    /// is the previous word's plus `skip`; the first word's of a group is `skip` itself. With k > 1
+    /// the control byte of a channel's first word counts, for all its k² words.
     pub const SPARSE: u8 = 2;
     /// The clamped value goes through a table.
     pub const TABLE: u8 = 4;
@@ -337,7 +351,7 @@ layout! {
         out_origin: U16,
         /// Output channels
         out_channels: U16,
-        /// Output: columns of the map
+        /// Row mode: columns of the output map (the flat string has the input's columns)
         out_w: U16,
         /// Tiles: along the flat string, or along one output row
         tiles: U16,
@@ -363,9 +377,9 @@ layout! {
         weight_base: U16,
         /// Parameter entry of the first output channel
         param_base: U16,
-        /// Flat mode: lanes modulo `out_w`, the columns that a lane moves on with every tile
+        /// Flat mode: lanes modulo `in_w`, the columns that a lane moves on with every tile
         lane_step_x: U16,
-        /// Flat mode: lanes divided by `out_w`, the rows
+        /// Flat mode: lanes divided by `in_w`, the rows
         lane_step_y: U16,
         /// zero
         reserved: U16,
