@@ -42,14 +42,8 @@ impl core::fmt::Display for Parameters {
 
 impl Parameters {
     /// Target `npu-8x16`.
-    pub const NPU_8X16: Self = Self {
-        rows: 8,
-        lanes: 16,
-        bank_words: 1024,
-        weight_words: 6144,
-        param_entries: 1024,
-        axi_bytes: 8,
-    };
+    pub const NPU_8X16: Self =
+        Self { rows: 8, lanes: 16, bank_words: 1024, weight_words: 6144, param_entries: 1024, axi_bytes: 8 };
 }
 
 /// Place of one field in a command.
