@@ -1,10 +1,12 @@
 //! Functional emulator: what each command does to the bytes, without time.
 
+mod command;
 mod exec;
 
 use secateur_runtime::npu::isa::{Channel, Parameters};
 
-pub use exec::{ExecStats, Illegal};
+pub use command::Illegal;
+pub use exec::{ExecStats, exec};
 
 /// Pixels of a map word: the emulator and the RTL's test benches are built for 16 lanes.
 pub const LANES: usize = 16;
