@@ -1,6 +1,12 @@
 //! The accelerator in software.
 //!
 //! [`emulator`] gives every command its meaning, byte by byte and without time; the RTL is tested
-//! against it.
+//! against it. Both stand behind the driver's bus, over a [`memory`] that notices stray accesses.
 
 pub mod emulator;
+pub mod memory;
+pub mod package;
+mod simulator;
+
+pub use memory::Memory;
+pub use simulator::{Event, Simulator};

@@ -5,6 +5,7 @@ pub mod driver;
 pub mod isa;
 pub mod program;
 pub mod registers;
+pub mod stream;
 
 pub use bus::Bus;
 pub use driver::{Counters, Npu, Placement};

@@ -49,7 +49,7 @@ registers! {
     INTERRUPT @ 0x28 WriteOneClear "Bit 0: frame done. Bit 1: fault. The interrupt line is the OR of the enabled bits",
     INTERRUPT_ENABLE @ 0x2c ReadWrite "The same bits",
     FAULT @ 0x30 ReadOnly "Fault code of the first fault since reset (see `FaultCode`)",
-    FAULT_INFO @ 0x34 ReadOnly "Address of a bus fault, or index of the command in its queue",
+    FAULT_INFO @ 0x34 ReadOnly "Bus address of a bus fault; index of a command in its queue; with bit 31: number of the 32-byte unit of the stream",
     WATCHDOG @ 0x38 ReadWrite "Cycles without any progress after which a fault is raised; 0: never",
     STREAM_ADDRESS @ 0x40 ReadWrite "Bus address of the command stream, a multiple of 32",
     STREAM_BYTES @ 0x44 ReadWrite "Length of the command stream, a multiple of 32",

@@ -2,11 +2,15 @@
 
 mod command;
 mod exec;
+mod machine;
+mod transfer;
 
 use secateur_runtime::npu::isa::{Channel, Parameters};
 
 pub use command::Illegal;
 pub use exec::{ExecStats, exec};
+pub use machine::Emulator;
+pub use transfer::{Region, transfer};
 
 /// Pixels of a map word: the emulator and the RTL's test benches are built for 16 lanes.
 pub const LANES: usize = 16;
