@@ -6,6 +6,7 @@ mod kernels;
 mod ops;
 pub mod oracle;
 mod plan;
+mod pool;
 
 #[cfg(test)]
 mod tests;
@@ -15,3 +16,4 @@ pub(crate) use fold::factor as norm_factor;
 pub use fold::{fold, fold_layer};
 pub(crate) use ops::shortcut_factors;
 pub use plan::{Cut, Keep, Plan, Scratch};
+pub(crate) use pool::Pool;

@@ -10,7 +10,6 @@
 //! ratio is chosen. Each measured loss is exact, or a bound that it certainly exceeds.
 
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
@@ -20,7 +19,7 @@ use super::store::{Sensitivity, Store};
 use super::transform::Columns;
 use super::{Answer, Bench, Masks, Ranking, constants, keep_count, masks};
 use crate::Result;
-use crate::float::{Cut, Keep, Plan, Scratch};
+use crate::float::{Cut, Keep, Plan, Pool, Scratch};
 use crate::graph::{ChannelGroups, Graph, LayerWeights, Source, Weights};
 use crate::progress::Progress;
 
@@ -219,7 +218,7 @@ impl Analysis<'_> {
         read.sort_unstable();
         read.dedup();
         let source = Plan::keeping(self.graph, self.weights, &Keep::Layers(read))?;
-        let scratches: Mutex<Vec<(Scratch, Scratch)>> = Mutex::new(Vec::new());
+        let scratches: Pool<(Scratch, Scratch)> = Pool::new();
         let once: u64 = source.macs() + probes.iter().map(|probe| probe.cut.macs()).sum::<u64>();
         self.work.without_rejection.fetch_add(once * self.bench.len() as u64, Ordering::Relaxed);
         self.work.probes.fetch_add(probes.len() as u64, Ordering::Relaxed);
@@ -232,13 +231,12 @@ impl Analysis<'_> {
             let answers: Vec<Vec<Answer>> = pictures
                 .par_iter()
                 .map(|&picture| {
-                    let held = scratches.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
-                    let (mut base, mut scratch) =
-                        held.unwrap_or_else(|| (source.scratch(), original.scratch()));
-                    source.run(&mut base, self.bench.input(picture));
-                    let answer = |&p: &usize| self.answer(&source, &base, &probes[p], &mut scratch, picture);
-                    let answers = active.iter().map(answer).collect();
-                    scratches.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((base, scratch));
+                    let make = || (source.scratch(), original.scratch());
+                    let answers = scratches.with(make, |(base, scratch)| {
+                        source.run(base, self.bench.input(picture));
+                        let answer = |&p: &usize| self.answer(&source, base, &probes[p], scratch, picture);
+                        active.iter().map(answer).collect()
+                    });
                     progress.advance(active.len() as u64);
                     answers
                 })

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::moments::Moments;
 use super::{PICTURES_PER_SUM, refit};
 use crate::Result;
-use crate::float::{Cut, Keep, Plan, Scratch};
+use crate::float::{Cut, Keep, Plan, Pool, Scratch};
 use crate::graph::{ChannelGroups, Graph, Source, Weights, is_dense};
 use crate::progress::Progress;
 use crate::prune::Masks;
@@ -50,9 +50,10 @@ pub fn joint(
         .par_iter()
         .map(|picture| [(); 2].map(|()| vec![(Source::Image, picture.to_vec())]))
         .collect();
+    let scratches = Pool::new();
     let mut at = 0;
     for &(layer, from) in &stages {
-        let moments = advance(&mut states, [&before, &after], at..layer, from);
+        let moments = advance(&mut states, [&before, &after], &scratches, at..layer, from);
         let mut refitted = refit(graph, layer, &original.layers[layer], &kept[from], &moments, ridge);
         zero_removed(&graph.nodes[layer].op, &mut refitted, &kept[layer]);
         after.set_layer(layer, &refitted)?;
@@ -94,33 +95,41 @@ fn widest_state(plan: &Plan) -> usize {
 
 /// Runs both networks over `layers` on every picture and measures the output of layer `from`, which
 /// layer `layers.end` reads.
-fn advance(states: &mut [[State; 2]], plans: [&Plan; 2], layers: Range<usize>, from: usize) -> Moments {
+fn advance(
+    states: &mut [[State; 2]],
+    plans: [&Plan; 2],
+    scratches: &Pool<[Scratch; 2]>,
+    layers: Range<usize>,
+    from: usize,
+) -> Moments {
     let cuts = plans.map(|plan| plan.range(layers.start, layers.end));
     let live = plans.map(|plan| plan.live_at(layers.end));
     let read = plans.map(|plan| plan.range(layers.end, layers.end + 1).inputs().to_vec());
     let channels = plans[0].graph().nodes[from].shape.c;
     let partial: Vec<Moments> = states
         .par_chunks_mut(PICTURES_PER_SUM)
-        .map_init(
-            || plans.map(Plan::scratch),
-            |scratches, chunk| {
-                let mut sum = Moments::zero(channels);
-                for state in chunk {
-                    for (net, scratch) in scratches.iter_mut().enumerate() {
-                        step(plans[net], scratch, &cuts[net], &live[net], &mut state[net]);
-                    }
-                    // A route may make what is read a part of a tensor that is held: the plan knows.
-                    let [a, b] = [0, 1].map(|net| {
-                        for &source in &read[net] {
-                            plans[net].load(&mut scratches[net], source, find(&state[net], source));
+        .map(|chunk| {
+            scratches.with(
+                || plans.map(Plan::scratch),
+                |scratches| {
+                    let mut sum = Moments::zero(channels);
+                    for state in chunk {
+                        for (net, scratch) in scratches.iter_mut().enumerate() {
+                            step(plans[net], scratch, &cuts[net], &live[net], &mut state[net]);
                         }
-                        plans[net].peek(&scratches[net], Source::Layer(from)).to_vec()
-                    });
-                    sum.add(&Moments::of_maps(&a, Some(&b), channels));
-                }
-                sum
-            },
-        )
+                        // A route may make what is read a part of a tensor that is held: the plan knows.
+                        let [a, b] = [0, 1].map(|net| {
+                            for &source in &read[net] {
+                                plans[net].load(&mut scratches[net], source, find(&state[net], source));
+                            }
+                            plans[net].peek(&scratches[net], Source::Layer(from)).to_vec()
+                        });
+                        sum.add(&Moments::of_maps(&a, Some(&b), channels));
+                    }
+                    sum
+                },
+            )
+        })
         .collect();
     let mut total = Moments::zero(channels);
     partial.iter().for_each(|sum| total.add(sum));

@@ -1,5 +1,7 @@
 //! First and second moments of the channels that a layer reads, over pictures and pixels.
 
+use pulp::{Simd, WithSimd};
+
 /// Pixels of one picture's map that take part, spread evenly; neighbours tell nearly the same.
 const PIXELS_PER_PICTURE: usize = 400;
 
@@ -31,16 +33,13 @@ impl Moments {
 
     /// Moments of one picture's maps `[c][plane]`. Where both are the same tensor, `b` is `None`.
     pub(super) fn of_maps(a: &[f32], b: Option<&[f32]>, channels: usize) -> Self {
-        let plane = a.len() / channels;
-        let (a, pixels) = sample(a, plane);
-        let b = b.map(|b| sample(b, plane).0);
-        let other = b.as_deref().unwrap_or(&a);
-        let square = products(other, other, channels, pixels);
-        let cross = if b.is_some() { products(&a, other, channels, pixels) } else { square.clone() };
-        let sums = |map: &[f32]| -> Vec<f64> {
-            map.chunks_exact(pixels).map(|plane| plane.iter().map(|&v| f64::from(v)).sum()).collect()
-        };
-        Self { channels, count: pixels as f64, sum_a: sums(&a), sum_b: sums(other), cross, square }
+        let a = Sample::new(a, channels);
+        let b = b.map(|b| Sample::new(b, channels));
+        let other = b.as_ref().unwrap_or(&a);
+        let square = products(other, None);
+        let cross = if b.is_some() { products(&a, Some(other)) } else { square.clone() };
+        let count = a.pixels() as f64;
+        Self { channels, count, sum_a: a.sums(), sum_b: other.sums(), cross, square }
     }
 
     pub(super) fn add(&mut self, other: &Self) {
@@ -65,69 +64,112 @@ impl Moments {
     }
 }
 
-/// An even selection of a map's pixels, `[c][pixels]`, and their number.
-fn sample(map: &[f32], plane: usize) -> (Vec<f32>, usize) {
-    if plane <= PIXELS_PER_PICTURE {
-        return (map.to_vec(), plane);
+/// An even selection of a map's pixels.
+struct Sample {
+    channels: usize,
+    /// Floats of a pixel: `channels` and zeros.
+    stride: usize,
+    /// `[pixel][stride]`
+    data: Vec<f32>,
+}
+
+impl Sample {
+    /// Of a map `[c][plane]`.
+    fn new(map: &[f32], channels: usize) -> Self {
+        let plane = map.len() / channels;
+        let stride = channels.next_multiple_of(STRIDE);
+        let pixels = plane.min(PIXELS_PER_PICTURE);
+        let step = if plane > pixels { golden_step(plane) } else { 1 };
+        let mut data = vec![0.0; pixels * stride];
+        for (channel, map) in map.chunks_exact(plane).enumerate() {
+            let into = data[channel..].iter_mut().step_by(stride);
+            into.enumerate().for_each(|(pixel, value)| *value = map[pixel * step % plane]);
+        }
+        Self { channels, stride, data }
     }
-    // Multiples of the golden section of the plane spread evenly over it, whatever its width; they
-    // meet every pixel once if they share no factor with it.
+
+    fn pixels(&self) -> usize {
+        self.data.len() / self.stride
+    }
+
+    fn sums(&self) -> Vec<f64> {
+        let mut sums = vec![0.0; self.channels];
+        for pixel in self.data.chunks_exact(self.stride) {
+            sums.iter_mut().zip(pixel).for_each(|(sum, &value)| *sum += f64::from(value));
+        }
+        sums
+    }
+}
+
+/// Multiples of the golden section of a plane spread evenly over it, whatever its width; they meet
+/// every pixel once if they share no factor with it.
+fn golden_step(plane: usize) -> usize {
     let section = (plane as f64 * 0.618_033_988_749_895) as usize;
-    let golden = (section..).find(|&step| greatest_common_divisor(step, plane) == 1).unwrap_or(1);
-    let at: Vec<usize> = (0..PIXELS_PER_PICTURE).map(|pixel| pixel * golden % plane).collect();
-    let pixels = map.chunks_exact(plane).flat_map(|channel| at.iter().map(|&pixel| channel[pixel]));
-    (pixels.collect(), PIXELS_PER_PICTURE)
+    (section..).find(|&step| greatest_common_divisor(step, plane) == 1).unwrap_or(1)
 }
 
 fn greatest_common_divisor(a: usize, b: usize) -> usize {
     if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
-/// `a · bᵀ` of two `[channels][pixels]` matrices, `[channels][channels]`.
-fn products(a: &[f32], b: &[f32], channels: usize, pixels: usize) -> Vec<f64> {
-    let mut out = vec![0.0f64; channels * channels];
-    pulp::Arch::new().dispatch(|| products_into(a, b, pixels, &mut out));
-    out
+/// Rows and vectors of columns of the product that are summed at once.
+const ROWS: usize = 4;
+const VECTORS: usize = 2;
+/// Rows of a sampled map are padded to this many channels: [`VECTORS`] of the widest vectors.
+const STRIDE: usize = 32;
+
+/// `aᵀ · b` of two sampled maps. Every element is summed in the order of the pixels, so the result
+/// does not depend on the machine's vectors.
+struct Products<'a> {
+    a: &'a Sample,
+    b: &'a Sample,
+    /// `a` is `b`: only columns from the row's own block on are computed.
+    symmetric: bool,
+    /// `[a.stride][b.stride]`
+    out: &'a mut [f32],
 }
 
-/// Columns that are summed at once.
-const COLUMNS: usize = 4;
-/// Partial sums of each.
-const LANES: usize = 16;
+impl WithSimd for Products<'_> {
+    type Output = ();
 
-#[inline(always)]
-fn products_into(a: &[f32], b: &[f32], pixels: usize, out: &mut [f64]) {
-    let channels = b.len() / pixels;
-    for (a, out) in a.chunks_exact(pixels).zip(out.chunks_exact_mut(channels)) {
-        for (b, out) in b.chunks(COLUMNS * pixels).zip(out.chunks_mut(COLUMNS)) {
-            if out.len() == COLUMNS {
-                let rows: [&[f32]; COLUMNS] = std::array::from_fn(|column| &b[column * pixels..][..pixels]);
-                out.copy_from_slice(&dots(a, rows));
-            } else {
-                for (row, out) in b.chunks_exact(pixels).zip(out) {
-                    *out = dots(a, [row])[0];
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (stride, block) = (self.b.stride, VECTORS * S::F32_LANES);
+        for row in (0..self.a.channels).step_by(ROWS) {
+            let first = if self.symmetric { row / block * block } else { 0 };
+            for column in (first..self.b.channels).step_by(block) {
+                let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
+                let pixels = self.a.data.chunks_exact(stride).zip(self.b.data.chunks_exact(stride));
+                for (a, b) in pixels {
+                    let a = &a[row..row + ROWS];
+                    let b = &S::as_simd_f32s(&b[column..column + block]).0[..VECTORS];
+                    for (sums, &a) in sums.iter_mut().zip(a) {
+                        let a = simd.splat_f32s(a);
+                        for (sum, &b) in sums.iter_mut().zip(b) {
+                            *sum = simd.mul_add_f32s(a, b, *sum);
+                        }
+                    }
+                }
+                for (r, sums) in sums.iter().enumerate() {
+                    let out = &mut self.out[(row + r) * stride + column..][..block];
+                    S::as_mut_simd_f32s(out).0.copy_from_slice(sums);
                 }
             }
         }
     }
 }
 
-#[inline(always)]
-fn dots<const N: usize>(a: &[f32], rows: [&[f32]; N]) -> [f64; N] {
-    let mut sums = [[0.0f32; LANES]; N];
-    let whole = a.len() / LANES * LANES;
-    for at in (0..whole).step_by(LANES) {
-        let a = &a[at..at + LANES];
-        for (sum, row) in sums.iter_mut().zip(rows) {
-            for ((sum, a), b) in sum.iter_mut().zip(a).zip(&row[at..at + LANES]) {
-                *sum += a * b;
-            }
-        }
-    }
-    std::array::from_fn(|row| {
-        let rest: f32 = a[whole..].iter().zip(&rows[row][whole..]).map(|(a, b)| a * b).sum();
-        f64::from(sums[row].iter().sum::<f32>() + rest)
-    })
+/// `Σ a_i b_j`, `[channels][channels]`; `b` is `a` where `None`.
+fn products(a: &Sample, b: Option<&Sample>) -> Vec<f64> {
+    let (channels, stride) = (a.channels, a.stride);
+    let mut out = vec![0.0f32; stride * stride];
+    let symmetric = b.is_none();
+    pulp::Arch::new().dispatch(Products { a, b: b.unwrap_or(a), symmetric, out: &mut out });
+    let at = |i: usize, j: usize| f64::from(out[i * stride + j]);
+    (0..channels * channels)
+        .map(|k| (k / channels, k % channels))
+        .map(|(i, j)| if symmetric && j < i { at(j, i) } else { at(i, j) })
+        .collect()
 }
 
 #[cfg(test)]
@@ -153,11 +195,33 @@ mod tests {
     fn large_maps_are_sampled_evenly() {
         let plane = 40 * 40;
         let map: Vec<f32> = (0..plane).map(|pixel| (pixel % 40) as f32).collect();
-        let (sampled, pixels) = sample(&map, plane);
-        assert_eq!((sampled.len(), pixels), (400, 400));
-        let mean = sampled.iter().sum::<f32>() / 400.0;
+        let sampled = Sample::new(&map, 1);
+        assert_eq!(sampled.pixels(), PIXELS_PER_PICTURE);
+        let values = sampled.data.chunks_exact(sampled.stride).map(|pixel| pixel[0]);
+        let mean = sampled.sums()[0] / PIXELS_PER_PICTURE as f64;
         assert!((mean - 19.5).abs() < 0.5, "{mean}");
-        let columns: std::collections::BTreeSet<u32> = sampled.iter().map(|&v| v as u32).collect();
+        let columns: std::collections::BTreeSet<u32> = values.map(|v| v as u32).collect();
         assert_eq!(columns.len(), 40);
+    }
+
+    /// Against plain sums in f64, over all blocks of rows, columns and mirrored ones.
+    #[test]
+    fn products_are_those_of_plain_sums() {
+        for channels in [1, 3, 4, 31, 32, 33, 70] {
+            let map = |seed: usize| -> Vec<f32> {
+                (0..channels * 50).map(|i| ((i * 7919 + seed) % 101) as f32 / 50.0 - 1.0).collect()
+            };
+            let (a, b) = (map(1), map(5));
+            let m = Moments::of_maps(&a, Some(&b), channels);
+            let plain = |x: &[f32], y: &[f32], i: usize, j: usize| -> f64 {
+                (0..50).map(|p| f64::from(x[i * 50 + p]) * f64::from(y[j * 50 + p])).sum()
+            };
+            for i in 0..channels {
+                for j in 0..channels {
+                    assert!((m.cross[i * channels + j] - plain(&a, &b, i, j)).abs() < 1e-4);
+                    assert!((m.square[i * channels + j] - plain(&b, &b, i, j)).abs() < 1e-4);
+                }
+            }
+        }
     }
 }
