@@ -26,3 +26,8 @@ pub fn data_dir() -> Option<PathBuf> {
     }
     found.and_then(|folder| folder.canonicalize().ok())
 }
+
+/// How many random cases a property test runs: `SECATEUR_CASES`, else `usual`.
+pub fn cases(usual: u64) -> u64 {
+    std::env::var("SECATEUR_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(usual)
+}

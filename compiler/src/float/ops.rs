@@ -25,8 +25,11 @@ pub(crate) fn apply(
         Op::Deconv(conv) => deconvolution(conv, weights, x, input, output, shape),
         Op::Connected(connected) => fully_connected(connected, weights, x, output),
         Op::BatchNorm(activation) => {
-            output.copy_from_slice(x);
-            normalize_and_bias(weights, output);
+            let planes = x.chunks_exact(shape.plane()).zip(output.chunks_exact_mut(shape.plane()));
+            for (c, (x, y)) in planes.enumerate() {
+                let affine = Affine::of(weights, c);
+                y.iter_mut().zip(x).for_each(|(y, &v)| *y = affine.at(f64::from(v)));
+            }
             activate_map(*activation, output, shape.c);
         }
         Op::MaxPool(pool) => maxpool(pool, x, input, output, shape),
@@ -88,9 +91,9 @@ fn convolution(
                 }
             }
         }
-        y.iter_mut().zip(&sums).for_each(|(y, &sum)| *y = sum as f32);
+        let affine = Affine::of(weights, o);
+        y.iter_mut().zip(&sums).for_each(|(y, &sum)| *y = affine.at(sum));
     }
-    normalize_and_bias(weights, output);
     activate_map(conv.activation, output, shape.c);
 }
 
@@ -121,30 +124,39 @@ fn deconvolution(
                 }
             }
         }
-        y.iter_mut().zip(&sums).for_each(|(y, &sum)| *y = sum as f32);
+        let affine = Affine::of(weights, o);
+        y.iter_mut().zip(&sums).for_each(|(y, &sum)| *y = affine.at(sum));
     }
-    normalize_and_bias(weights, output);
     activate_map(conv.activation, output, shape.c);
 }
 
 fn fully_connected(connected: &Connected, weights: &LayerWeights, x: &[f32], output: &mut [f32]) {
-    for (row, y) in weights.weights.chunks_exact(x.len()).zip(output.iter_mut()) {
-        *y = row.iter().zip(x).map(|(&w, &v)| f64::from(w) * f64::from(v)).sum::<f64>() as f32;
+    for (o, (row, y)) in weights.weights.chunks_exact(x.len()).zip(output.iter_mut()).enumerate() {
+        let sum = row.iter().zip(x).map(|(&w, &v)| f64::from(w) * f64::from(v)).sum();
+        *y = Affine::of(weights, o).at(sum);
     }
-    normalize_and_bias(weights, output);
     activate_map(connected.activation, output, connected.outputs);
 }
 
-/// Batch norm where the layer has one, then the bias, channel by channel.
-fn normalize_and_bias(weights: &LayerWeights, map: &mut [f32]) {
-    let plane = map.len() / weights.bias.len();
-    for (c, channel) in map.chunks_exact_mut(plane).enumerate() {
-        let bias = f64::from(weights.bias[c]);
-        let (scale, mean) = match &weights.batch_norm {
-            Some(norm) => (fold::factor(norm, c), f64::from(norm.mean[c])),
-            None => (1.0, 0.0),
+/// Batch norm where the layer has one, then the bias, of one channel.
+struct Affine {
+    mean: f64,
+    scale: f64,
+    bias: f64,
+}
+
+impl Affine {
+    fn of(weights: &LayerWeights, channel: usize) -> Self {
+        let (mean, scale) = match &weights.batch_norm {
+            Some(norm) => (f64::from(norm.mean[channel]), fold::factor(norm, channel)),
+            None => (0.0, 1.0),
         };
-        channel.iter_mut().for_each(|v| *v = ((f64::from(*v) - mean) * scale + bias) as f32);
+        Self { mean, scale, bias: f64::from(weights.bias[channel]) }
+    }
+
+    /// Rounds once.
+    fn at(&self, sum: f64) -> f32 {
+        ((sum - self.mean) * self.scale + self.bias) as f32
     }
 }
 

@@ -13,7 +13,7 @@ use crate::frontend::darknet;
 use crate::lower::random;
 use crate::quant::net::Provenance;
 use crate::quant::{Options, QDetector, exec, quantise};
-use crate::testing::{RandomOptions, data_dir, random_network, random_weights};
+use crate::testing::{RandomOptions, cases, data_dir, random_network, random_weights};
 
 fn packed(net: &QNet) -> Compiled {
     let target = Target::load("host").unwrap();
@@ -35,11 +35,6 @@ fn assert_exact(what: &str, net: &QNet, compiled: &Compiled, picture: &[f32]) {
         seen += 1;
     });
     assert_eq!(seen, net.nodes.len(), "{what}");
-}
-
-/// Number of random networks: `SECATEUR_CASES`, else `usual`.
-fn cases(usual: u64) -> u64 {
-    std::env::var("SECATEUR_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(usual)
 }
 
 #[test]

@@ -6,7 +6,7 @@ pub mod criteria;
 pub mod main_file;
 pub mod masks;
 #[cfg(test)]
-mod property;
+pub(crate) mod property;
 pub mod repair;
 pub mod search;
 pub mod sensitivity;

@@ -7,6 +7,7 @@
 
 use super::Masks;
 use super::constants::{self, Constant};
+use crate::float::norm_factor;
 use crate::graph::{ChannelGroups, Graph, LayerWeights, Op, ShortcutWeights, Source, Weights, is_dense};
 
 /// A cut network.
@@ -18,17 +19,31 @@ pub struct Cut {
     pub restored: Vec<(usize, usize)>,
 }
 
-/// Cuts the removed units out of a network.
-///
-/// The filter weights of removed channels count as zero whether they are or not; their biases are
-/// taken as they stand, so weights that were fine-tuned under a mask are cut exactly too.
-pub fn transform(graph: &Graph, groups: &ChannelGroups, weights: &Weights, masks: &Masks) -> Cut {
-    let mut masks = masks.clone();
-    let mut kept = masks.channel_flags(groups, graph);
-    let constants = constants::of_removed(graph, weights, &kept);
+/// A network of unchanged shapes whose removed channels nobody reads any more.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Settled {
+    /// Filters of removed channels are zero, and so are all weights that read one: its constant
+    /// stands in the reader's bias. In a weighted shortcut they have a kept channel's factors.
+    pub(crate) weights: Weights,
+    /// Without the restored units.
+    pub(crate) masks: Masks,
+    /// `(group, position)` of masked units that had to stay for the sake of exactness.
+    pub(crate) restored: Vec<(usize, usize)>,
+}
 
+/// Folds the constants of removed channels into their readers.
+pub(crate) fn settle(graph: &Graph, groups: &ChannelGroups, weights: &Weights, masks: &Masks) -> Settled {
+    let mut masks = masks.clone();
+    let kept = masks.channel_flags(groups, graph);
+    let constants = constants::of_removed(graph, weights, &kept);
+    let mut weights = weights.clone();
+    for ((node, layer), kept) in graph.nodes.iter().zip(&mut weights.layers).zip(&kept) {
+        for channel in (0..kept.len()).filter(|&channel| !kept[channel]) {
+            super::masks::zero_filter(&node.op, layer, channel, kept.len());
+        }
+    }
     let mut restored = Vec::new();
-    for unit in unfoldable_units(graph, groups, weights, &kept, &constants) {
+    for unit in unfoldable_units(graph, groups, &weights, &kept, &constants) {
         let Some(group) = groups.units[unit].group else { continue };
         let Some(position) = groups.groups[group].units.iter().position(|&u| u == unit) else { continue };
         let mut flags = masks.of_group(group).to_vec();
@@ -36,34 +51,39 @@ pub fn transform(graph: &Graph, groups: &ChannelGroups, weights: &Weights, masks
         masks.set(group, flags);
         restored.push((group, position));
     }
-
-    let mut weights = weights.clone();
-    if !restored.is_empty() {
-        let restored_units: Vec<usize> =
-            restored.iter().map(|&(group, position)| groups.groups[group].units[position]).collect();
-        for (layer, node) in graph.nodes.iter().enumerate() {
-            for (channel, unit) in groups.units_of(layer).iter().enumerate() {
-                if restored_units.contains(unit) {
-                    super::masks::zero_filter(&node.op, &mut weights.layers[layer], channel, node.shape.c);
-                }
+    let kept = masks.channel_flags(groups, graph);
+    for (layer, _) in graph.nodes.iter().enumerate().filter(|(_, node)| is_dense(&node.op)) {
+        let input_kept = input_flags(graph, &kept, layer);
+        fold_constants(graph, layer, &mut weights.layers[layer], &input_kept, &constants);
+    }
+    for (layer, node) in graph.nodes.iter().enumerate() {
+        let Op::Shortcut(shortcut) = &node.op else { continue };
+        let Some(first) = kept[layer].iter().position(|&kept| kept) else { continue };
+        if shortcut.weights == ShortcutWeights::PerChannel {
+            for factors in weights.layers[layer].weights.chunks_exact_mut(node.shape.c) {
+                let factor = factors[first];
+                factors
+                    .iter_mut()
+                    .zip(&kept[layer])
+                    .filter(|(_, kept)| !**kept)
+                    .for_each(|(f, _)| *f = factor);
             }
         }
-        kept = masks.channel_flags(groups, graph);
     }
+    Settled { weights, masks, restored }
+}
 
-    let layers = graph
-        .nodes
-        .iter()
-        .enumerate()
-        .map(|(layer, node)| {
-            let input_kept = input_flags(graph, &kept, layer);
-            let mut layer_weights = weights.layers[layer].clone();
-            if is_dense(&node.op) {
-                fold_constants(graph, layer, &mut layer_weights, &input_kept, &constants);
-            }
-            cut_layer(graph, layer, &layer_weights, &input_kept, &kept[layer])
-        })
-        .collect();
+/// Cuts the removed units out of a network.
+///
+/// The filter weights of removed channels count as zero whether they are or not; their biases are
+/// taken as they stand, so weights that were fine-tuned under a mask are cut exactly too.
+pub fn transform(graph: &Graph, groups: &ChannelGroups, weights: &Weights, masks: &Masks) -> Cut {
+    let Settled { weights, masks, restored } = settle(graph, groups, weights, masks);
+    let kept = masks.channel_flags(groups, graph);
+    let cut = |layer: usize| {
+        cut_layer(graph, layer, &weights.layers[layer], &input_flags(graph, &kept, layer), &kept[layer])
+    };
+    let layers = (0..graph.nodes.len()).map(cut).collect();
     Cut {
         graph: cut_graph(graph, groups, &masks),
         weights: Weights { header: weights.header, layers },
@@ -168,7 +188,7 @@ impl Columns {
     }
 }
 
-/// Adds what the removed inputs of a dense layer contribute to its bias or batch norm.
+/// Moves what the removed inputs of a dense layer contribute into its bias or batch norm.
 fn fold_constants(
     graph: &Graph,
     layer: usize,
@@ -181,14 +201,21 @@ fn fold_constants(
     for output in 0..graph.nodes[layer].shape.c {
         let mut sum = 0.0f64;
         for (channel, _) in input_kept.iter().enumerate().filter(|(_, kept)| !**kept) {
-            let Some(value) = constants[from][channel] else { continue };
-            let weight: f64 =
-                weights.weights[columns.range(output, channel)].iter().map(|&w| f64::from(w)).sum();
-            sum += weight * f64::from(value);
+            let window = &mut weights.weights[columns.range(output, channel)];
+            // Where it varies, nobody's weight on it differs from zero.
+            let value = constants[from][channel].unwrap_or(0.0);
+            sum += window.iter().map(|&w| f64::from(w)).sum::<f64>() * f64::from(value);
+            window.fill(0.0);
         }
         if sum != 0.0 {
             match &mut weights.batch_norm {
-                Some(norm) => norm.mean[output] = (f64::from(norm.mean[output]) - sum) as f32,
+                Some(norm) => {
+                    let mean = f64::from(norm.mean[output]) - sum;
+                    norm.mean[output] = mean as f32;
+                    // What the mean lost by rounding, as far as the bias resolves it.
+                    let lost = (f64::from(norm.mean[output]) - mean) * norm_factor(norm, output);
+                    weights.bias[output] = (f64::from(weights.bias[output]) + lost) as f32;
+                }
                 None => weights.bias[output] = (f64::from(weights.bias[output]) + sum) as f32,
             }
         }

@@ -19,8 +19,9 @@ const WEIGHT_LIMIT: f64 = 127.0;
 /// Biases stay below this in accumulator units: a nearly dead channel's weight scale is floored.
 const BIAS_LIMIT: f64 = (1u64 << 28) as f64;
 
-/// Least factor that requantisation still resolves with sixteen bits.
-const LEAST_FACTOR: f64 = 1.0 / (1u64 << 30) as f64;
+/// Least accumulator unit in units of the output: an accumulator then still spans 8192 of them, so
+/// that a nearly dead channel's bias, corrected or not, has room.
+const LEAST_FACTOR: f64 = 1.0 / (1u64 << 18) as f64;
 
 /// Builds the integer node of Darknet's layer `layer`.
 pub(crate) fn node(graph: &Graph, prepared: &Prepared, scales: &Scales, layer: usize) -> Result<QNode> {

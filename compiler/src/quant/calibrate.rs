@@ -72,14 +72,20 @@ impl Extremes {
     }
 }
 
-/// Distributions and means of the equalised network.
+/// Distributions of the equalised network.
 #[derive(Debug, Clone)]
 pub(crate) struct Distributions {
     /// `[node]`
     pub(crate) histograms: Vec<Histogram>,
+    pub(crate) targets: Targets,
+}
+
+/// What bias correction aims at.
+#[derive(Debug, Clone)]
+pub(crate) struct Targets {
     /// `[node][channel]` mean of the activation's derivative.
     pub(crate) slopes: Vec<Vec<f64>>,
-    /// `[node][channel]` means to be met by bias correction, weighted as [`Attention`] says.
+    /// `[node][channel]` means to be met, weighted as [`Attention`] says.
     pub(crate) means: Vec<Vec<f64>>,
     /// `[picture]`
     pub(crate) attention: Vec<Attention>,
@@ -181,7 +187,7 @@ impl Distributions {
             *sum /= total.max(f64::MIN_POSITIVE);
         }
         let Part { histograms, slopes, sums: means, attention, .. } = all;
-        Ok(Self { histograms, slopes, means, attention })
+        Ok(Self { histograms, targets: Targets { slopes, means, attention } })
     }
 }
 

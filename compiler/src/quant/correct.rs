@@ -7,7 +7,7 @@
 use rayon::prelude::*;
 
 use super::build::biases;
-use super::calibrate::Distributions;
+use super::calibrate::Targets;
 use super::exec::{Map, Step, last_uses, quantise_picture};
 use super::net::{QNet, QOp};
 use super::prepare::Prepared;
@@ -32,7 +32,7 @@ pub(crate) fn correct(
     graph: &Graph,
     prepared: &Prepared,
     scales: &Scales,
-    distributions: &Distributions,
+    targets: &Targets,
     pictures: &[Vec<f32>],
     rounds: usize,
 ) -> Result<()> {
@@ -49,11 +49,11 @@ pub(crate) fn correct(
         let corrected = matches!(net.nodes[layer].op, QOp::Conv(_) | QOp::Connected(_));
         for _ in 0..if corrected { rounds } else { 0 } {
             let output = prepared.output_of(layer);
-            let means = means(net, layer, output, distributions, &mut live);
+            let means = means(net, layer, output, targets, &mut live);
             for (c, bias) in bias.iter_mut().enumerate() {
-                let slope = distributions.slopes[output][c];
+                let slope = targets.slopes[output][c];
                 if slope >= LEAST_SLOPE {
-                    *bias += ((distributions.means[output][c] - means[c]) / slope) as f32;
+                    *bias += ((targets.means[output][c] - means[c]) / slope) as f32;
                 }
             }
             let input = scales.of(prepared.graph.nodes[first].inputs[0]);
@@ -88,18 +88,12 @@ fn run_layer(net: &QNet, layer: usize, live: &mut [Live]) {
 }
 
 /// Mean of every channel of the integer output, weighted as the float means were.
-fn means(
-    net: &QNet,
-    layer: usize,
-    node: usize,
-    distributions: &Distributions,
-    live: &mut [Live],
-) -> Vec<f64> {
+fn means(net: &QNet, layer: usize, node: usize, targets: &Targets, live: &mut [Live]) -> Vec<f64> {
     let tensor = net.nodes[layer].output;
     let (channels, plane) = (tensor.shape.c, tensor.shape.plane());
     let sums: Vec<Vec<(f64, f64)>> = live
         .par_iter_mut()
-        .zip(&distributions.attention)
+        .zip(&targets.attention)
         .map(|(picture, attention)| {
             let map = picture.layers[layer].as_ref().expect("the layer has just run");
             (0..channels)

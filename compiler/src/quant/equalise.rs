@@ -153,6 +153,13 @@ pub(crate) struct Factors {
     pub(crate) nodes: Vec<Vec<f64>>,
 }
 
+impl Factors {
+    /// Factors that change nothing.
+    pub(crate) fn ones(prepared: &Prepared) -> Self {
+        Self { nodes: prepared.graph.nodes.iter().map(|node| vec![1.0; node.shape.c]).collect() }
+    }
+}
+
 /// Chooses the factors; `largest[node][channel]` is the greatest |x| over the calibration pictures.
 pub(crate) fn choose(prepared: &Prepared, largest: &[Vec<f32>]) -> Factors {
     let mut classes = Classes::build(prepared);

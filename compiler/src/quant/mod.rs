@@ -9,6 +9,8 @@ pub mod exec;
 mod histogram;
 pub mod net;
 mod prepare;
+#[cfg(test)]
+mod property;
 mod recipe;
 pub mod report;
 mod requant;

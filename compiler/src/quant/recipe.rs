@@ -1,7 +1,7 @@
 //! The recipe: equalise, choose ranges, build integers, correct biases.
 
-use super::calibrate::{Distributions, Extremes};
-use super::equalise;
+use super::calibrate::{Distributions, Extremes, Targets};
+use super::equalise::{self, Factors};
 use super::histogram::RangeRule;
 use super::net::{Provenance, QNet};
 use super::prepare::Prepared;
@@ -51,26 +51,57 @@ pub fn quantise(
 ) -> Result<Quantised> {
     check_inputs(graph, weights, pictures)?;
     let mut prepared = Prepared::new(graph, weights)?;
-    let mut extremes = Extremes::measure(&prepared, pictures)?;
-    check_extremes(&prepared, &extremes)?;
-    if options.equalise {
-        let factors = equalise::choose(&prepared, &extremes.largest());
-        equalise::apply(&mut prepared, &factors);
+    let calibration = Calibration::measure(&mut prepared, pictures, options)?;
+    let mut net = assemble(graph, &prepared, &calibration, pictures, options)?;
+    net.names = names;
+    net.provenance = provenance;
+    Ok(Quantised { net, prepared })
+}
+
+/// What the calibration pictures decide.
+pub(crate) struct Calibration {
+    pub(crate) factors: Factors,
+    pub(crate) scales: Scales,
+    pub(crate) targets: Targets,
+}
+
+impl Calibration {
+    /// Equalises `prepared` and chooses all ranges.
+    pub(crate) fn measure(prepared: &mut Prepared, pictures: &[Vec<f32>], options: &Options) -> Result<Self> {
+        let mut extremes = Extremes::measure(prepared, pictures)?;
+        check_extremes(prepared, &extremes)?;
+        let factors = match options.equalise {
+            true => equalise::choose(prepared, &extremes.largest()),
+            false => Factors::ones(prepared),
+        };
+        equalise::apply(prepared, &factors);
         extremes.divide(&factors.nodes);
+        let Distributions { histograms, targets } = Distributions::measure(prepared, &extremes, pictures)?;
+        let scales = Scales::choose(prepared, &histograms, options.ranges);
+        Ok(Self { factors, scales, targets })
     }
-    let distributions = Distributions::measure(&prepared, &extremes, pictures)?;
-    let scales = Scales::choose(&prepared, &distributions.histograms, options.ranges);
-    let nodes = (0..graph.nodes.len()).map(|layer| build::node(graph, &prepared, &scales, layer));
+}
+
+/// The integer network of an equalised one.
+pub(crate) fn assemble(
+    graph: &Graph,
+    prepared: &Prepared,
+    calibration: &Calibration,
+    pictures: &[Vec<f32>],
+    options: &Options,
+) -> Result<QNet> {
+    let Calibration { scales, targets, .. } = calibration;
+    let nodes = (0..graph.nodes.len()).map(|layer| build::node(graph, prepared, scales, layer));
     let mut net = QNet {
         input: build::tensor(graph.input, IMAGE),
         letter_box: graph.letter_box,
         nodes: nodes.collect::<Result<_>>()?,
-        names,
-        provenance,
+        names: Vec::new(),
+        provenance: Provenance::default(),
     };
-    correct::correct(&mut net, graph, &prepared, &scales, &distributions, pictures, options.correction)?;
+    correct::correct(&mut net, graph, prepared, scales, targets, pictures, options.correction)?;
     net.verify()?;
-    Ok(Quantised { net, prepared })
+    Ok(net)
 }
 
 fn check_inputs(graph: &Graph, weights: &Weights, pictures: &[Vec<f32>]) -> Result<()> {

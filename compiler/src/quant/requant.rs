@@ -74,7 +74,9 @@ pub(crate) fn requant(factor: f64, slopes: TwoSlope) -> Result<Requant> {
 
 /// Multipliers of a sum of `factors[i] · (q_i − Z_i)` and the requantisation of that sum.
 pub(crate) fn requant_sum(factors: &[f64], slopes: TwoSlope) -> Result<(Vec<i32>, Requant)> {
-    let greatest = factors.iter().fold(0f64, |m, f| m.max(f.abs()));
+    // A shortcut whose weights are all zero is zero everywhere, by whatever shift.
+    let nothing = factors.iter().all(|&f| f == 0.0);
+    let greatest = if nothing { 1.0 } else { factors.iter().fold(0f64, |m, f| m.max(f.abs())) };
     let (_, shift) = normalise(greatest)?;
     let extra = if slopes == TwoSlope::LINEAR { 0 } else { SLOPE_BITS };
     let shift = shift.min(SHIFTS.end() - extra);
@@ -119,6 +121,11 @@ mod tests {
             prop_assert!((f64::from(m[1]) * unit - b).abs() <= half_unit);
             prop_assert!(m.iter().all(|m| m.abs() < MULTIPLIER_LIMIT));
         }
+    }
+
+    #[test]
+    fn a_sum_of_nothing_is_zero() {
+        assert_eq!(requant_sum(&[0.0, -0.0], TwoSlope::LINEAR).unwrap().0, [0, 0]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use super::super::{Keep, Plan, fold, oracle};
 use super::worst;
 use crate::graph::Graph;
-use crate::testing::{RandomOptions, random_network};
+use crate::testing::{RandomOptions, cases, random_network};
 
 /// Relative to the larger of 1 and the value.
 const TOLERANCE: f32 = 1e-4;
@@ -28,8 +28,7 @@ pub(super) fn options(seed: u64) -> RandomOptions {
 /// Every kernel and every fusion: what is kept decides which are used.
 #[test]
 fn plan_equals_oracle() {
-    let networks = std::env::var("SECATEUR_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(300);
-    for seed in 0..networks {
+    for seed in 0..cases(300) {
         let (text, graph, weights) = random_network(seed, &options(seed));
         let input = picture(seed, &graph);
         let expected = oracle::run(&graph, &weights, &input);

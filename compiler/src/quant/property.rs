@@ -1,0 +1,109 @@
+//! Masked network = cut network in integers, byte by byte, over random graphs.
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+
+use super::calibrate::Targets;
+use super::equalise::{self, Factors};
+use super::exec;
+use super::net::QNet;
+use super::prepare::Prepared;
+use super::recipe::{Calibration, Options, assemble};
+use super::scales::Scales;
+use crate::graph::{ChannelGroups, Graph, Weights};
+use crate::prune::property::{kept_channels, random_masks};
+use crate::prune::transform::{Settled, settle};
+use crate::prune::{Cut, transform};
+use crate::testing::{RandomOptions, cases, random_network};
+
+/// Networks, unless `SECATEUR_CASES` says otherwise.
+const NETWORKS: u64 = 1_000;
+
+/// The calibration of the masked network, for the channels that the cut one has.
+fn restrict(calibration: &Calibration, prepared: &Prepared, kept: &[Vec<bool>]) -> Calibration {
+    let of_node = |node: usize| {
+        prepared.nodes_of.iter().position(|nodes| nodes.contains(&node)).expect("every node is a layer's")
+    };
+    let retain = |values: &[Vec<f64>]| -> Vec<Vec<f64>> {
+        let channels = values.iter().enumerate().map(|(node, values)| {
+            let kept = values.iter().zip(&kept[of_node(node)]).filter(|(_, kept)| **kept);
+            kept.map(|(&value, _)| value).collect()
+        });
+        channels.collect()
+    };
+    Calibration {
+        factors: Factors { nodes: retain(&calibration.factors.nodes) },
+        scales: Scales { nodes: calibration.scales.nodes.clone() },
+        targets: Targets {
+            slopes: retain(&calibration.targets.slopes),
+            means: retain(&calibration.targets.means),
+            // Heads lose no channel.
+            attention: calibration.targets.attention.clone(),
+        },
+    }
+}
+
+/// Both networks in integers, of one calibration.
+fn quantise_both(
+    graph: &Graph,
+    masked: &Weights,
+    cut: &Cut,
+    kept: &[Vec<bool>],
+    pictures: &[Vec<f32>],
+    options: &Options,
+) -> (QNet, QNet) {
+    let mut prepared = Prepared::new(graph, masked).unwrap();
+    let calibration = Calibration::measure(&mut prepared, pictures, options).unwrap();
+    let large = assemble(graph, &prepared, &calibration, pictures, options).unwrap();
+    let restricted = restrict(&calibration, &prepared, kept);
+    let mut small = Prepared::new(&cut.graph, &cut.weights).unwrap();
+    equalise::apply(&mut small, &restricted.factors);
+    (large, assemble(&cut.graph, &small, &restricted, pictures, options).unwrap())
+}
+
+/// Returns the number of removed channels.
+fn check(seed: u64) -> usize {
+    let options = RandomOptions {
+        layers: 12,
+        side: 16,
+        rare: seed.is_multiple_of(3),
+        classifier: seed.is_multiple_of(7),
+        ..RandomOptions::default()
+    };
+    let (text, graph, weights) = random_network(seed, &options);
+    let groups = ChannelGroups::new(&graph);
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let masks = random_masks(&mut rng, &groups);
+    let mut masked = weights;
+    if seed.is_multiple_of(2) {
+        masks.apply(&graph, &groups, &mut masked);
+    }
+    let cut = transform(&graph, &groups, &masked, &masks);
+    let kept = kept_channels(&graph, &groups, &masks, &cut);
+    let Settled { weights: masked, .. } = settle(&graph, &groups, &masked, &masks);
+    let mut picture = || (0..graph.input.len()).map(|_| rng.random_range(0.0..1.0)).collect();
+    let pictures: [Vec<f32>; 3] = [picture(), picture(), picture()];
+    let options = Options { equalise: seed % 4 != 3, correction: seed as usize % 3, ..Options::default() };
+    let (large, small) = quantise_both(&graph, &masked, &cut, &kept, &pictures[..2], &options);
+    for picture in &pictures {
+        let (large, small) = (exec::run(&large, picture), exec::run(&small, picture));
+        for (layer, (masked, cut)) in large.iter().zip(&small).enumerate() {
+            let flags = kept[layer].iter().cycle();
+            let masked = masked.iter().zip(flags).filter(|(_, kept)| **kept).map(|(code, _)| code.get());
+            assert!(
+                masked.eq(cut.iter().map(|code| code.get())),
+                "seed {seed}: layer {layer} {} differs\n{text}",
+                graph.nodes[layer].op.name()
+            );
+        }
+    }
+    kept.iter().flatten().filter(|kept| !**kept).count()
+}
+
+#[test]
+fn masked_networks_equal_cut_networks_in_every_byte() {
+    let networks = cases(NETWORKS);
+    let removed: usize = (0..networks).into_par_iter().map(check).sum();
+    assert!(removed as u64 > 10 * networks, "{removed} channels removed: the test tests nothing");
+}
