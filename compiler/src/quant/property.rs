@@ -9,8 +9,7 @@ use super::equalise::{self, Factors};
 use super::exec;
 use super::net::QNet;
 use super::prepare::Prepared;
-use super::recipe::{Calibration, Options, assemble};
-use super::scales::Scales;
+use super::recipe::{Calibration, Options, assemble, equalised};
 use crate::graph::{ChannelGroups, Graph, Weights};
 use crate::prune::property::{kept_channels, random_masks};
 use crate::prune::transform::{Settled, settle};
@@ -20,28 +19,16 @@ use crate::testing::{RandomOptions, cases, random_network};
 /// Networks, unless `SECATEUR_CASES` says otherwise.
 const NETWORKS: u64 = 1_000;
 
-/// The calibration of the masked network, for the channels that the cut one has.
-fn restrict(calibration: &Calibration, prepared: &Prepared, kept: &[Vec<bool>]) -> Calibration {
-    let of_node = |node: usize| {
+/// Values of every node's channels, for the channels that the cut network has.
+fn retain(values: &[Vec<f64>], prepared: &Prepared, kept: &[Vec<bool>]) -> Vec<Vec<f64>> {
+    let layer_of = |node: usize| {
         prepared.nodes_of.iter().position(|nodes| nodes.contains(&node)).expect("every node is a layer's")
     };
-    let retain = |values: &[Vec<f64>]| -> Vec<Vec<f64>> {
-        let channels = values.iter().enumerate().map(|(node, values)| {
-            let kept = values.iter().zip(&kept[of_node(node)]).filter(|(_, kept)| **kept);
-            kept.map(|(&value, _)| value).collect()
-        });
-        channels.collect()
-    };
-    Calibration {
-        factors: Factors { nodes: retain(&calibration.factors.nodes) },
-        scales: Scales { nodes: calibration.scales.nodes.clone() },
-        targets: Targets {
-            slopes: retain(&calibration.targets.slopes),
-            means: retain(&calibration.targets.means),
-            // Heads lose no channel.
-            attention: calibration.targets.attention.clone(),
-        },
-    }
+    let channels = values.iter().enumerate().map(|(node, values)| {
+        let kept = values.iter().zip(&kept[layer_of(node)]).filter(|(_, kept)| **kept);
+        kept.map(|(&value, _)| value).collect()
+    });
+    channels.collect()
 }
 
 /// Both networks in integers, of one calibration.
@@ -54,12 +41,20 @@ fn quantise_both(
     options: &Options,
 ) -> (QNet, QNet) {
     let mut prepared = Prepared::new(graph, masked).unwrap();
-    let calibration = Calibration::measure(&mut prepared, pictures, options).unwrap();
+    let (factors, extremes) = equalised(&mut prepared, pictures, options).unwrap();
+    let calibration = Calibration::measure(&prepared, &extremes, pictures, options).unwrap();
     let large = assemble(graph, &prepared, &calibration, pictures, options).unwrap();
-    let restricted = restrict(&calibration, &prepared, kept);
     let mut small = Prepared::new(&cut.graph, &cut.weights).unwrap();
-    equalise::apply(&mut small, &restricted.factors);
-    (large, assemble(&cut.graph, &small, &restricted, pictures, options).unwrap())
+    equalise::apply(&mut small, &Factors { nodes: retain(&factors.nodes, &prepared, kept) });
+    let Calibration { scales, targets } = calibration;
+    let targets = Targets {
+        slopes: retain(&targets.slopes, &prepared, kept),
+        means: retain(&targets.means, &prepared, kept),
+        // Heads lose no channel.
+        attention: targets.attention,
+    };
+    let calibration = Calibration { scales, targets };
+    (large, assemble(&cut.graph, &small, &calibration, pictures, options).unwrap())
 }
 
 /// Returns the number of removed channels.

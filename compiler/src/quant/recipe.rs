@@ -51,34 +51,48 @@ pub fn quantise(
 ) -> Result<Quantised> {
     check_inputs(graph, weights, pictures)?;
     let mut prepared = Prepared::new(graph, weights)?;
-    let calibration = Calibration::measure(&mut prepared, pictures, options)?;
+    let (_, extremes) = equalised(&mut prepared, pictures, options)?;
+    let calibration = Calibration::measure(&prepared, &extremes, pictures, options)?;
     let mut net = assemble(graph, &prepared, &calibration, pictures, options)?;
     net.names = names;
     net.provenance = provenance;
     Ok(Quantised { net, prepared })
 }
 
-/// What the calibration pictures decide.
+/// Equalises `prepared`; also returns what its activations reach thereafter.
+pub(crate) fn equalised(
+    prepared: &mut Prepared,
+    pictures: &[Vec<f32>],
+    options: &Options,
+) -> Result<(Factors, Extremes)> {
+    let mut extremes = Extremes::measure(prepared, pictures)?;
+    check_extremes(prepared, &extremes)?;
+    let factors = match options.equalise {
+        true => equalise::choose(prepared, &extremes.largest()),
+        false => Factors::ones(prepared),
+    };
+    equalise::apply(prepared, &factors);
+    extremes.divide(&factors.nodes);
+    Ok((factors, extremes))
+}
+
+/// What the calibration pictures decide about an equalised network.
 pub(crate) struct Calibration {
-    pub(crate) factors: Factors,
     pub(crate) scales: Scales,
     pub(crate) targets: Targets,
 }
 
 impl Calibration {
-    /// Equalises `prepared` and chooses all ranges.
-    pub(crate) fn measure(prepared: &mut Prepared, pictures: &[Vec<f32>], options: &Options) -> Result<Self> {
-        let mut extremes = Extremes::measure(prepared, pictures)?;
-        check_extremes(prepared, &extremes)?;
-        let factors = match options.equalise {
-            true => equalise::choose(prepared, &extremes.largest()),
-            false => Factors::ones(prepared),
-        };
-        equalise::apply(prepared, &factors);
-        extremes.divide(&factors.nodes);
-        let Distributions { histograms, targets } = Distributions::measure(prepared, &extremes, pictures)?;
+    /// Chooses all ranges.
+    pub(crate) fn measure(
+        prepared: &Prepared,
+        extremes: &Extremes,
+        pictures: &[Vec<f32>],
+        options: &Options,
+    ) -> Result<Self> {
+        let Distributions { histograms, targets } = Distributions::measure(prepared, extremes, pictures)?;
         let scales = Scales::choose(prepared, &histograms, options.ranges);
-        Ok(Self { factors, scales, targets })
+        Ok(Self { scales, targets })
     }
 }
 
@@ -90,7 +104,7 @@ pub(crate) fn assemble(
     pictures: &[Vec<f32>],
     options: &Options,
 ) -> Result<QNet> {
-    let Calibration { scales, targets, .. } = calibration;
+    let Calibration { scales, targets } = calibration;
     let nodes = (0..graph.nodes.len()).map(|layer| build::node(graph, prepared, scales, layer));
     let mut net = QNet {
         input: build::tensor(graph.input, IMAGE),
