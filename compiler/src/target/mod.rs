@@ -1,14 +1,25 @@
 //! Targets: what a processor can run and how much memory it has, from `configs/targets/*.toml`.
 
+mod accelerator;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde::Deserialize;
 
+pub use accelerator::{Accelerator, Memory};
+
 use crate::{Error, Result, files};
 
 /// Targets that come with the tool: name and text of `configs/targets/NAME.toml`.
-const BUILT_IN: &[(&str, &str)] = &[("host", include_str!("../../../configs/targets/host.toml"))];
+const BUILT_IN: &[(&str, &str)] = &[
+    ("host", include_str!("../../../configs/targets/host.toml")),
+    ("npu-4x8", include_str!("../../../configs/targets/npu-4x8.toml")),
+    ("npu-4x16", include_str!("../../../configs/targets/npu-4x16.toml")),
+    ("npu-8x8", include_str!("../../../configs/targets/npu-8x8.toml")),
+    ("npu-8x16", include_str!("../../../configs/targets/npu-8x16.toml")),
+    ("npu-16x16", include_str!("../../../configs/targets/npu-16x16.toml")),
+];
 
 /// A target file is a page of text.
 const FILE_LIMIT: u64 = 1 << 20;
@@ -24,6 +35,8 @@ pub struct Target {
     pub arena_limit: Option<usize>,
     /// Memory for the artefact, in bytes.
     pub artefact_limit: Option<usize>,
+    /// The accelerator that runs the network, with a processor beside it.
+    pub accelerator: Option<Accelerator>,
     /// Operators that the target runs, as `info` names those of an int8 network; `None`: all.
     operators: Option<BTreeSet<String>>,
 }
@@ -37,6 +50,7 @@ struct File {
     align: usize,
     arena_limit: Option<usize>,
     artefact_limit: Option<usize>,
+    accelerator: Option<Accelerator>,
     operators: Operators,
 }
 
@@ -88,6 +102,9 @@ impl Target {
                     .help(format!("leave {key} out if there is no limit")));
             }
         }
+        if let Some(accelerator) = &file.accelerator {
+            accelerator.check().map_err(|e| e.file(path))?;
+        }
         let operators = match file.operators {
             Operators::Word(word) if word == "all" => None,
             Operators::Word(word) => {
@@ -103,6 +120,7 @@ impl Target {
             align: file.align,
             arena_limit: file.arena_limit,
             artefact_limit: file.artefact_limit,
+            accelerator: file.accelerator,
             operators,
         })
     }

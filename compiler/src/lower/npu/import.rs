@@ -1,0 +1,612 @@
+//! From the int8 network to operations of the array: legality, concatenation by addressing, and sums
+//! fused into the convolution before them.
+
+use secateur_runtime::npu::isa::{ArrayMode, Parameters, ResidualMode, ResidualSpread};
+
+use super::op::{IDENTITY, Map, Op, Residual, Sum, View, Window, channel, window_fits};
+use super::weights::{self, Raw};
+use crate::graph::{Pool, Shape, Source};
+use crate::lower::cost;
+use crate::lower::program::{Value, value};
+use crate::quant::net::{Finish, QConv, QNet, QOp, QRoute, QShortcut, Requant};
+use crate::{Error, Result};
+
+/// A network as operations.
+#[derive(Debug, Clone)]
+pub struct Graph {
+    pub maps: Vec<Map>,
+    /// In an order in which they may run.
+    pub ops: Vec<Op>,
+    /// By value: where it lies; `None` for what exists on the processor only or is fused away.
+    pub views: Vec<Option<View>>,
+}
+
+/// An operation whose maps are not final yet.
+struct Draft {
+    op: Op,
+    raw: Raw,
+}
+
+struct Import<'a> {
+    net: &'a QNet,
+    parameters: &'a Parameters,
+    maps: Vec<Map>,
+    /// Map that a map has become part of, and the channel at which it begins there.
+    inside: Vec<Option<(usize, usize)>>,
+    views: Vec<Option<View>>,
+    drafts: Vec<Draft>,
+    /// By layer: the shortcut that the convolution's requantiser adds.
+    fused: Vec<Option<usize>>,
+}
+
+/// Imports a network; an operator that the array does not run is an error that names the layer.
+/// `fuse` lets convolutions add the shortcut that follows them.
+pub fn import(net: &QNet, parameters: &Parameters, fuse: bool) -> Result<Graph> {
+    let mut import = Import {
+        net,
+        parameters,
+        maps: Vec::new(),
+        inside: Vec::new(),
+        views: vec![None; net.nodes.len() + 1],
+        drafts: Vec::new(),
+        fused: if fuse { fusions(net) } else { vec![None; net.nodes.len()] },
+    };
+    import.views[0] = Some(import.new_map(net.input.shape));
+    for layer in 0..net.nodes.len() {
+        let node = &net.nodes[layer];
+        import
+            .layer(layer)
+            .map_err(|e| e.layer(layer).section(node.op.name()).line(node.line))?;
+    }
+    Ok(import.finish())
+}
+
+/// By layer: the shortcut whose sum a convolution may take over. Only the shortcut reads the
+/// convolution, and its other operand is there before the convolution runs.
+fn fusions(net: &QNet) -> Vec<Option<usize>> {
+    let mut readers = vec![0usize; net.nodes.len()];
+    for node in &net.nodes {
+        for &input in &node.inputs {
+            if let Source::Layer(from) = input {
+                readers[from] += 1;
+            }
+        }
+    }
+    let heads = net.heads();
+    let mut fused = vec![None; net.nodes.len()];
+    for (layer, node) in net.nodes.iter().enumerate() {
+        let QOp::Shortcut(shortcut) = &node.op else { continue };
+        let same_shape = node.inputs.iter().all(|&input| net.tensor(input).shape == node.output.shape);
+        if node.inputs.len() != 2 || !same_shape || sum_constants(shortcut).is_err() {
+            continue;
+        }
+        // Follows what passes bytes on unchanged, as long as nobody else reads them.
+        let producer = |mut source: Source| -> (Source, bool) {
+            let mut alone = true;
+            loop {
+                match source {
+                    Source::Layer(from) => {
+                        alone &= readers[from] == 1 && !heads.contains(&from);
+                        match &net.nodes[from].op {
+                            QOp::Identity => source = net.nodes[from].inputs[0],
+                            _ => return (source, alone),
+                        }
+                    }
+                    Source::Image => return (source, false),
+                }
+            }
+        };
+        let operands = [producer(node.inputs[0]), producer(node.inputs[1])];
+        let latest = usize::from(value(operands[1].0) > value(operands[0].0));
+        if let (Source::Layer(conv), true) = operands[latest]
+            && matches!(net.nodes[conv].op, QOp::Conv(_))
+            && operands[0].0 != operands[1].0
+        {
+            fused[conv] = Some(layer);
+        }
+    }
+    fused
+}
+
+/// Checks that the requantiser can add as this shortcut does; returns the clamp.
+fn sum_constants(shortcut: &QShortcut) -> Result<(i8, i8)> {
+    let Requant { m_pos, m_neg, .. } = shortcut.requant;
+    let finish = &shortcut.finish;
+    if shortcut.per_channel {
+        return Err(Error::new("the accelerator adds with one multiplier a map")
+            .found("weights_type=per_channel")
+            .allowed("no weights_type, or per_feature"));
+    }
+    if finish.table.is_some() || m_pos != 1 || !(m_neg == 1 || m_neg == 0) {
+        return Err(Error::new("the accelerator has no such activation after a sum")
+            .allowed("activation=linear or relu"));
+    }
+    // ReLU keeps negative sums at the zero point; rounded, none of them exceeds it.
+    let lo = if m_neg == 0 { finish.lo.max(finish.zero_point.min(finish.hi)) } else { finish.lo };
+    Ok((lo, finish.hi))
+}
+
+impl Import<'_> {
+    fn new_map(&mut self, Shape { c, h, w }: Shape) -> View {
+        self.maps.push(Map { h, w, c });
+        self.inside.push(None);
+        View { map: self.maps.len() - 1, channel: 0, channels: c }
+    }
+
+    fn view(&self, source: Source) -> Result<View> {
+        self.views[value(source)].ok_or_else(|| {
+            Error::new("reads what only the processor computes").help("softmax may only be the last layer")
+        })
+    }
+
+    /// The view that a layer's own operation writes.
+    fn output(&mut self, layer: usize) -> View {
+        let view = self.new_map(self.net.nodes[layer].output.shape);
+        self.views[layer + 1] = Some(view);
+        view
+    }
+
+    /// The layer whose bytes `source` passes on.
+    fn producer(&self, mut source: Source) -> Source {
+        while let Source::Layer(layer) = source
+            && let QOp::Identity = &self.net.nodes[layer].op
+        {
+            source = self.net.nodes[layer].inputs[0];
+        }
+        source
+    }
+
+    fn zero_point(&self, source: Source) -> i8 {
+        self.net.tensor(source).zero_point
+    }
+
+    /// An operation of `layer` from `input` to `output` that changes nothing yet.
+    fn pass(&self, layer: usize, input: View, output: View) -> Op {
+        Op {
+            layer,
+            value: layer + 1,
+            value_channel: 0,
+            mode: ArrayMode::Pass,
+            input,
+            output,
+            residual: None,
+            window: Window::POINT,
+            row_mode: false,
+            z_in: 0,
+            z_out: 0,
+            lo: i8::MIN,
+            hi: i8::MAX,
+            table: None,
+            weights: Vec::new(),
+            sparse: false,
+            channels: vec![channel(0, IDENTITY); output.channels],
+            macs: 0,
+        }
+    }
+
+    fn push(&mut self, mut op: Op, raw: Raw) -> Result<()> {
+        let (from, to) = (self.maps[op.input.map], self.maps[op.output.map]);
+        let whole = op.mode == ArrayMode::Average;
+        op.row_mode = !whole && (op.window.stride != 1 || op.window.upsample || from.w != to.w);
+        if op.window.stride > 2 {
+            return Err(Error::new("the accelerator has no such stride")
+                .found(op.window.stride.to_string())
+                .allowed("1 or 2"));
+        }
+        if !window_fits(&op.window, op.row_mode, self.parameters) {
+            return Err(Error::new("the window is too wide for the accelerator")
+                .found(format!(
+                    "size {}, dilation {}, stride {}",
+                    op.window.size, op.window.dilation, op.window.stride
+                ))
+                .allowed("taps and lanes of a row within four map words"));
+        }
+        if [from.w, from.h, to.w, to.h].iter().any(|&side| side > 4096) {
+            return Err(Error::new("the map is too large for the accelerator")
+                .found(format!("{}x{}", from.w, from.h))
+                .allowed("sides of at most 4096"));
+        }
+        self.drafts.push(Draft { op, raw });
+        Ok(())
+    }
+
+    fn finish_of(&self, op: &mut Op, finish: &Finish) {
+        (op.z_out, op.lo, op.hi) = (finish.zero_point, finish.lo, finish.hi);
+        op.table = finish.table.as_ref().map(|table| table.0.clone());
+    }
+
+    fn layer(&mut self, layer: usize) -> Result<()> {
+        let node = &self.net.nodes[layer];
+        let first = node.inputs[0];
+        match &node.op {
+            QOp::Identity | QOp::Yolo { .. } | QOp::Region { .. } | QOp::Detection { .. } => {
+                self.views[layer + 1] = self.views[value(first)];
+                Ok(())
+            }
+            // Its logits are decoded on the processor; whoever else reads it finds no view.
+            QOp::Softmax(_) => Ok(()),
+            QOp::Conv(conv) => self.convolution(layer, conv),
+            QOp::Connected(full) => {
+                let input = self.view(first)?;
+                let Map { h, w, c } = Map { c: input.channels, ..self.maps[input.map] };
+                let size = h.max(w);
+                let row = size * size * c;
+                let mut spread = vec![0i8; node.output.shape.c * row];
+                for (from, to) in full.weights.chunks_exact(h * w * c).zip(spread.chunks_exact_mut(row)) {
+                    for (y, line) in from.chunks_exact(w * c).enumerate() {
+                        to[y * size * c..][..w * c].copy_from_slice(line);
+                    }
+                }
+                let output = self.output(layer);
+                let mut op = self.pass(layer, input, output);
+                op.mode = ArrayMode::Dense;
+                op.window.size = size;
+                op.channels = full.bias.iter().zip(&full.requant).map(|(&b, &r)| channel(b, r)).collect();
+                op.macs = cost::macs(self.net, layer);
+                self.finish_of(&mut op, &full.finish);
+                self.push(op, Raw::Dense { weights: spread, inputs: c, groups: 1 })
+            }
+            QOp::MaxPool(pool) => self.max_pool(layer, pool),
+            QOp::AvgPool(scaled) => {
+                let input = self.view(first)?;
+                let output = self.output(layer);
+                let mut op = self.pass(layer, input, output);
+                op.mode = ArrayMode::Average;
+                let pixels = self.maps[input.map].pixels() as i32;
+                let bias = -i32::from(self.zero_point(first)) * pixels;
+                op.channels = vec![channel(bias, scaled.requant); output.channels];
+                self.finish_of(&mut op, &scaled.finish);
+                self.push(op, Raw::None)
+            }
+            QOp::LocalAvgPool(average) => {
+                let input = self.view(first)?;
+                let (map, shape) = (self.maps[input.map], node.output.shape);
+                let Pool { size, stride_x, stride_y, pad, depth } = average.pool;
+                let inside = |full: usize, out: usize| (out - 1) * stride_x + size <= full;
+                let whole = pad / 2 == 0 && inside(map.h, shape.h) && inside(map.w, shape.w);
+                if !whole || stride_x != stride_y || depth.is_some() {
+                    return Err(Error::new("the accelerator averages whole windows only")
+                        .found(format!("size {size}, padding {pad}"))
+                        .help("padding=0 and a size that divides the map"));
+                }
+                let output = self.output(layer);
+                let mut op = self.pass(layer, input, output);
+                op.mode = ArrayMode::Depthwise;
+                op.window = Window { size, stride: stride_x, ..Window::POINT };
+                let bias = -i32::from(self.zero_point(first)) * (size * size) as i32;
+                op.channels = vec![channel(bias, average.requant[size * size - 1]); output.channels];
+                self.finish_of(&mut op, &average.finish);
+                self.push(op, Raw::Depthwise(vec![1; shape.c * size * size]))
+            }
+            QOp::Upsample { stride } => {
+                if *stride != 2 {
+                    return Err(Error::new("the accelerator upsamples by 2 only").found(stride.to_string()));
+                }
+                let input = self.view(first)?;
+                let output = self.output(layer);
+                let mut op = self.pass(layer, input, output);
+                op.window.upsample = true;
+                self.push(op, Raw::None)
+            }
+            QOp::Reorg(reorg) => {
+                if (reorg.stride, reorg.reverse, reorg.old) != (2, false, false) {
+                    return Err(Error::new("the accelerator has no such reorg")
+                        .allowed("[reorg] with stride=2 and without reverse"));
+                }
+                let input = self.view(first)?;
+                let output = self.output(layer);
+                for corner in 0..4 {
+                    let part = output.slice(corner * input.channels, input.channels);
+                    let mut op = self.pass(layer, input, part);
+                    op.value_channel = corner * input.channels;
+                    op.window.stride = 2;
+                    (op.window.pad_y, op.window.pad_x) = (-(corner as i32 / 2), -(corner as i32 % 2));
+                    self.push(op, Raw::None)?;
+                }
+                Ok(())
+            }
+            QOp::Crop { top, left } => {
+                if *top > 128 || *left > 128 {
+                    return Err(Error::new("the accelerator crops at most 128 pixels")
+                        .found(format!("{top} rows, {left} columns")));
+                }
+                let input = self.view(first)?;
+                let output = self.output(layer);
+                let mut op = self.pass(layer, input, output);
+                (op.window.pad_y, op.window.pad_x) = (-(*top as i32), -(*left as i32));
+                self.push(op, Raw::None)
+            }
+            QOp::ScaleChannels { scale_wh, scaled } => {
+                let spread = if *scale_wh { ResidualSpread::Pixel } else { ResidualSpread::Channel };
+                self.multiply(layer, spread, scaled.requant, &scaled.finish)
+            }
+            QOp::Sam(scaled) => {
+                self.multiply(layer, ResidualSpread::Map, scaled.requant, &scaled.finish)
+            }
+            QOp::Route(route) => self.route(layer, route),
+            QOp::Shortcut(shortcut) => self.shortcut(layer, shortcut),
+        }
+    }
+
+    fn convolution(&mut self, layer: usize, conv: &QConv) -> Result<()> {
+        let node = &self.net.nodes[layer];
+        if conv.stride_x != conv.stride_y {
+            return Err(Error::new("the accelerator strides alike in both directions")
+                .found(format!("stride_x={}, stride_y={}", conv.stride_x, conv.stride_y)));
+        }
+        if conv.pad > 127 {
+            return Err(Error::new("the padding is too large for the accelerator")
+                .found(conv.pad.to_string())
+                .allowed("at most 127"));
+        }
+        let input = self.view(node.inputs[0])?;
+        // The sum's map takes the place of the convolution's own.
+        let written = self.fused[layer].unwrap_or(layer);
+        let output = self.output(written);
+        let mut op = self.pass(layer, input, output);
+        op.value = written + 1;
+        op.macs = cost::macs(self.net, layer);
+        op.z_in = self.zero_point(node.inputs[0]);
+        let pad = conv.pad as i32;
+        op.window = Window {
+            size: conv.size,
+            stride: conv.stride_y,
+            dilation: conv.dilation,
+            pad_y: pad,
+            pad_x: pad,
+            upsample: false,
+        };
+        op.channels = conv.bias.iter().zip(&conv.requant).map(|(&b, &r)| channel(b, r)).collect();
+        self.finish_of(&mut op, &conv.finish);
+        if let Some(shortcut) = self.fused[layer] {
+            op.residual = Some(self.fused_sum(layer, shortcut)?);
+        }
+        let channels = output.channels;
+        if conv.groups > 1 && conv.groups == input.channels && conv.groups == channels {
+            op.mode = ArrayMode::Depthwise;
+            return self.push(op, Raw::Depthwise(conv.weights.clone()));
+        }
+        op.mode = ArrayMode::Dense;
+        let raw = Raw::Dense { weights: conv.weights.clone(), inputs: input.channels, groups: conv.groups };
+        self.push(op, raw)
+    }
+
+    /// What the requantiser of convolution `layer` adds for `shortcut`.
+    fn fused_sum(&self, layer: usize, shortcut: usize) -> Result<Residual> {
+        let node = &self.net.nodes[shortcut];
+        let QOp::Shortcut(constants) = &node.op else {
+            return Err(Error::new("compiler mistake: only shortcuts are fused"));
+        };
+        // Which operand is the convolution, seen through what passes bytes on?
+        let own = usize::from(self.producer(node.inputs[0]) != Source::Layer(layer));
+        let other = self.producer(node.inputs[1 - own]);
+        let (lo, hi) = sum_constants(constants)?;
+        Ok(Residual {
+            mode: ResidualMode::Add,
+            spread: ResidualSpread::Map,
+            view: self.view(other)?,
+            zero_point: self.zero_point(other),
+            sum: Sum {
+                z_main: self.zero_point(node.inputs[own]),
+                m_main: constants.multipliers[own],
+                m_res: constants.multipliers[1 - own],
+                shift: constants.requant.shift,
+                z_add: constants.finish.zero_point,
+                lo,
+                hi,
+            },
+        })
+    }
+
+    fn shortcut(&mut self, layer: usize, shortcut: &QShortcut) -> Result<()> {
+        if self.views[layer + 1].is_some() {
+            return Ok(());
+        }
+        let node = &self.net.nodes[layer];
+        let (lo, hi) = sum_constants(shortcut)?;
+        if node.inputs.len() > 2 {
+            return Err(Error::new("the accelerator adds two maps at once")
+                .found(format!("{} inputs", node.inputs.len()))
+                .help("write it as several shortcuts"));
+        }
+        let output = self.output(layer);
+        let inputs: Vec<View> = node.inputs.iter().map(|&input| self.view(input)).collect::<Result<_>>()?;
+        let channels = |n: usize| inputs.get(n).map_or(0, |view| view.channels.min(output.channels));
+        let alone = |op: &mut Op, n: usize| {
+            let requant = Requant {
+                m_pos: shortcut.multipliers[n],
+                m_neg: shortcut.multipliers[n],
+                shift: shortcut.requant.shift,
+            };
+            let bias = -i32::from(self.net.tensor(node.inputs[n]).zero_point);
+            op.channels = vec![channel(bias, requant); op.output.channels];
+            (op.z_out, op.lo, op.hi) = (shortcut.finish.zero_point, lo, hi);
+        };
+        // Leading channels that both have, then those that one has; the output has at least those
+        // of the first.
+        let both = channels(0).min(channels(1));
+        let mut ops = Vec::new();
+        if both > 0 {
+            let mut op = self.pass(layer, inputs[0].slice(0, both), output.slice(0, both));
+            op.residual = Some(Residual {
+                mode: ResidualMode::Add,
+                spread: ResidualSpread::Map,
+                view: inputs[1].slice(0, both),
+                zero_point: self.zero_point(node.inputs[1]),
+                sum: Sum {
+                    z_main: self.zero_point(node.inputs[0]),
+                    m_main: shortcut.multipliers[0],
+                    m_res: shortcut.multipliers[1],
+                    shift: shortcut.requant.shift,
+                    z_add: shortcut.finish.zero_point,
+                    lo,
+                    hi,
+                },
+            });
+            ops.push(op);
+        }
+        let longer = usize::from(channels(1) > channels(0));
+        let most = channels(longer);
+        if most > both {
+            let count = most - both;
+            let mut op = self.pass(layer, inputs[longer].slice(both, count), output.slice(both, count));
+            op.value_channel = both;
+            alone(&mut op, longer);
+            ops.push(op);
+        }
+        if most < output.channels {
+            return Err(Error::new("a sum has more channels than its operands")
+                .found(output.channels.to_string())
+                .allowed(most.to_string()));
+        }
+        ops.into_iter().try_for_each(|op| self.push(op, Raw::None))
+    }
+
+    fn max_pool(&mut self, layer: usize, pool: &Pool) -> Result<()> {
+        let node = &self.net.nodes[layer];
+        if pool.depth.is_some() || pool.stride_x != pool.stride_y {
+            return Err(Error::new("the accelerator has no such max-pool")
+                .allowed("maxpool_depth=0 and equal strides"));
+        }
+        let input = self.view(node.inputs[0])?;
+        let output = self.output(layer);
+        let mut op = self.pass(layer, input, output);
+        op.mode = ArrayMode::Maximum;
+        let pad = (pool.pad / 2) as i32;
+        op.window =
+            Window { size: pool.size, stride: pool.stride_y, pad_y: pad, pad_x: pad, ..Window::POINT };
+        // A smaller centred window of the same input is a stage of the larger one's.
+        let centred = |pool: &Pool| pool.stride_x == 1 && pool.size % 2 == 1 && pool.pad == pool.size - 1;
+        let stage = self.net.nodes[..layer].iter().enumerate().filter_map(|(earlier, before)| {
+            let QOp::MaxPool(smaller) = &before.op else { return None };
+            let same = self.views[value(before.inputs[0])] == Some(input);
+            (same && centred(smaller) && centred(pool) && smaller.size < pool.size)
+                .then_some((smaller.size, earlier))
+        });
+        if let Some((size, earlier)) = stage.max() {
+            op.input = self.view(Source::Layer(earlier))?;
+            op.window.size = pool.size - size + 1;
+            op.window.pad_y = (op.window.size / 2) as i32;
+            op.window.pad_x = op.window.pad_y;
+        }
+        self.push(op, Raw::None)
+    }
+
+    /// Product of the second input with the first, which is spread over it.
+    fn multiply(
+        &mut self,
+        layer: usize,
+        spread: ResidualSpread,
+        requant: Requant,
+        finish: &Finish,
+    ) -> Result<()> {
+        let node = &self.net.nodes[layer];
+        let (factor, input) = (self.view(node.inputs[0])?, self.view(node.inputs[1])?);
+        let output = self.output(layer);
+        let mut op = self.pass(layer, input, output);
+        op.channels =
+            vec![channel(-i32::from(self.zero_point(node.inputs[1])), requant); output.channels];
+        op.residual = Some(Residual {
+            mode: ResidualMode::Multiply,
+            spread,
+            view: factor,
+            zero_point: self.zero_point(node.inputs[0]),
+            sum: Sum::default(),
+        });
+        self.finish_of(&mut op, finish);
+        self.push(op, Raw::None)
+    }
+
+    /// A concatenation: inputs are born in it where they can be, else copied.
+    fn route(&mut self, layer: usize, route: &QRoute) -> Result<()> {
+        let node = &self.net.nodes[layer];
+        let slices: Vec<View> = node
+            .inputs
+            .iter()
+            .map(|&input| {
+                let view = self.view(input)?;
+                let count = view.channels / route.groups;
+                Ok(view.slice(route.group_id * count, count))
+            })
+            .collect::<Result<_>>()?;
+        if let ([slice], [None]) = (&slices[..], &route.rescale[..]) {
+            self.views[layer + 1] = Some(*slice);
+            return Ok(());
+        }
+        let output = self.output(layer);
+        let mut first = 0;
+        for (position, slice) in slices.into_iter().enumerate() {
+            let part = output.slice(first, slice.channels);
+            // An earlier input of this route may have moved its map.
+            let (map, begin) = self.resolve(slice.map, slice.channel);
+            let slice = View { map, channel: begin, ..slice };
+            let alone = begin == 0 && slice.channels == self.maps[map].c;
+            let picture = self.resolve(0, 0).0;
+            if route.rescale[position].is_none() && alone && map != output.map && map != picture {
+                self.inside[map] = Some((output.map, part.channel));
+            } else {
+                let mut op = self.pass(layer, slice, part);
+                op.value_channel = first;
+                if let Some(requant) = route.rescale[position] {
+                    let bias = -i32::from(self.zero_point(node.inputs[position]));
+                    op.channels = vec![channel(bias, requant); part.channels];
+                    op.z_out = node.output.zero_point;
+                }
+                self.push(op, Raw::None)?;
+            }
+            first += part.channels;
+        }
+        Ok(())
+    }
+
+    /// Where a channel of a map lies once the map has become part of others.
+    fn resolve(&self, mut map: usize, mut channel: usize) -> (usize, usize) {
+        while let Some((outer, first)) = self.inside[map] {
+            (map, channel) = (outer, channel + first);
+        }
+        (map, channel)
+    }
+
+    fn finish(self) -> Graph {
+        let mut number = vec![usize::MAX; self.maps.len()];
+        let mut maps = Vec::new();
+        for (map, slot) in number.iter_mut().enumerate() {
+            if self.inside[map].is_none() {
+                *slot = maps.len();
+                maps.push(self.maps[map]);
+            }
+        }
+        let place = |view: View| {
+            let (map, channel) = self.resolve(view.map, view.channel);
+            View { map: number[map], channel, ..view }
+        };
+        let rows = self.parameters.rows as usize;
+        let views = self.views.iter().map(|view| view.map(place)).collect();
+        let ops = self
+            .drafts
+            .iter()
+            .map(|Draft { op, raw }| {
+                let mut op = op.clone();
+                (op.input, op.output) = (place(op.input), place(op.output));
+                if let Some(residual) = &mut op.residual {
+                    residual.view = place(residual.view);
+                }
+                let size = op.window.size;
+                match raw {
+                    Raw::None => {}
+                    Raw::Dense { weights, inputs, groups } => {
+                        let shape = (*inputs, op.output.channels, *groups, size);
+                        (op.weights, op.sparse) = weights::dense(weights, shape, rows);
+                    }
+                    Raw::Depthwise(weights) => {
+                        let phase = op.input.channel % rows;
+                        op.weights =
+                            weights::depthwise(weights, op.output.channels, size * size, phase, rows);
+                    }
+                }
+                op
+            })
+            .collect();
+        Graph { maps, ops, views }
+    }
+}

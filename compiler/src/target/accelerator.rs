@@ -1,0 +1,75 @@
+//! Sizes of an accelerator and what is assumed of its memory.
+
+use secateur_runtime::npu::isa::Parameters;
+use serde::Deserialize;
+
+use crate::{Error, Result};
+
+/// An accelerator of `hw/rtl`; the parameters of the same names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Accelerator {
+    /// Output channels in parallel, and map banks: a power of two from 2 to 16.
+    pub rows: u32,
+    /// Pixels in parallel: a power of two from 8 to 16.
+    pub lanes: u32,
+    /// Map words of each bank.
+    pub bank_words: u32,
+    /// Weight words of `rows` weights.
+    pub weight_words: u32,
+    /// Output channels whose parameters fit at once.
+    pub param_entries: u32,
+    /// Bytes of a beat of the bus: 4, 8 or 16.
+    pub axi_bytes: u32,
+    pub memory: Memory,
+}
+
+/// The memory behind the bus, for the cycle model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Memory {
+    /// Cycles from a request to its first beat.
+    pub latency_cycles: u32,
+    /// Beats in a hundred cycles of a long transfer.
+    pub efficiency_percent: u32,
+}
+
+impl Accelerator {
+    /// The parameters that the encodings carry.
+    pub fn parameters(&self) -> Parameters {
+        let Self { rows, lanes, bank_words, weight_words, param_entries, axi_bytes, .. } = *self;
+        Parameters { rows, lanes, bank_words, weight_words, param_entries, axi_bytes }
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        let power = |value: u32, least: u32, most: u32| {
+            value.is_power_of_two() && (least..=most).contains(&value)
+        };
+        let checks = [
+            ("rows", self.rows, power(self.rows, 2, 16), "a power of two from 2 to 16"),
+            ("lanes", self.lanes, power(self.lanes, 8, 16), "8 or 16"),
+            ("axi_bytes", self.axi_bytes, power(self.axi_bytes, 4, 16), "4, 8 or 16"),
+            ("bank_words", self.bank_words, (64..=1 << 15).contains(&self.bank_words), "64 to 32768"),
+            ("weight_words", self.weight_words, (256..=1 << 15).contains(&self.weight_words), "256 to 32768"),
+            ("param_entries", self.param_entries, (64..=1 << 15).contains(&self.param_entries), "64 to 32768"),
+            (
+                "memory.efficiency_percent",
+                self.memory.efficiency_percent,
+                (1..=100).contains(&self.memory.efficiency_percent),
+                "1 to 100",
+            ),
+            (
+                "memory.latency_cycles",
+                self.memory.latency_cycles,
+                self.memory.latency_cycles <= 100_000,
+                "at most 100000",
+            ),
+        ];
+        match checks.iter().find(|check| !check.2) {
+            None => Ok(()),
+            Some((key, value, _, allowed)) => Err(Error::new("target file: bad size of the accelerator")
+                .found(format!("{key} = {value}"))
+                .allowed(*allowed)),
+        }
+    }
+}
