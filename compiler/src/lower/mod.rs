@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 pub mod arena;
 pub mod cost;
+pub mod npu;
 mod passes;
 pub mod program;
 #[cfg(test)]

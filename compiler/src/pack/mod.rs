@@ -3,15 +3,17 @@
 mod deployed;
 mod heads;
 mod manifest;
+mod npu;
 mod steps;
 mod writer;
 
 pub use deployed::{Deployed, LayerOutput, is_artefact, kernel_macs, kernel_name, read_artefact};
 pub use manifest::{Manifest, manifest};
-pub use writer::write;
+use writer::write;
 
 use std::time::Duration;
 
+use crate::lower::npu::Options;
 use crate::lower::{self, Program};
 use crate::quant::QNet;
 use crate::target::Target;
@@ -31,8 +33,23 @@ pub fn compile<'a>(
     target: &Target,
     observe: impl FnMut(&str, Duration, &Program<'a>),
 ) -> Result<Compiled> {
+    compile_with(net, target, Options::default(), observe)
+}
+
+/// [`compile`] with a choice of how the accelerator's program is made.
+pub fn compile_with<'a>(
+    net: &'a QNet,
+    target: &Target,
+    options: Options,
+    observe: impl FnMut(&str, Duration, &Program<'a>),
+) -> Result<Compiled> {
     let program = lower::lower_observed(net, target, observe)?;
-    let artefact = write(&program, target)?;
+    let plan = match &target.accelerator {
+        Some(accelerator) => Some(npu::lower(&program, accelerator, options)?),
+        None => None,
+    };
+    let sections = plan.as_ref().map(npu::sections).transpose()?;
+    let artefact = write(&program, target, sections.as_ref())?;
     // The runtime's own check proves shapes and bounds: what it refuses never leaves the compiler.
     secateur_runtime::artefact::Model::from_bytes(&artefact).map_err(|e| {
         Error::new(format!("the runtime cannot run this network: {e}"))
@@ -44,3 +61,5 @@ pub fn compile<'a>(
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod npu_tests;

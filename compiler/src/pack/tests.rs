@@ -162,7 +162,7 @@ fn integer_decoding_agrees_with_float_decoding() {
 }
 
 /// Model folders with an int8 network each, calibrated on the golden input alone.
-fn real_networks() -> Vec<(String, QNet, Vec<f32>)> {
+pub(super) fn real_networks() -> Vec<(String, QNet, Vec<f32>)> {
     let Some(data) = data_dir() else { return Vec::new() };
     let mut folders: Vec<_> =
         std::fs::read_dir(data.join("models")).unwrap().map(|entry| entry.unwrap().path()).collect();

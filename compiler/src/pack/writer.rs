@@ -13,14 +13,15 @@ use secateur_runtime::artefact::format::{
 use zerocopy::little_endian::{I16, U16, U32};
 use zerocopy::{Immutable, IntoBytes};
 
+use super::npu::Sections;
 use super::{heads, steps};
 use crate::lower::Program;
 use crate::lower::program::Value;
 use crate::target::Target;
 use crate::{Error, Result};
 
-/// Serialises a lowered network. Fails where a number does not fit the format, with the layer.
-pub fn write(program: &Program<'_>, target: &Target) -> Result<Vec<u8>> {
+/// Serialises a lowered network, with the accelerator's program where there is one. Fails where a number does not fit the format, with the layer.
+pub(super) fn write(program: &Program<'_>, target: &Target, accelerator: Option<&Sections>) -> Result<Vec<u8>> {
     let mut writer = Writer::new(program)?;
     for layer in 0..program.actions.len() {
         steps::write(&mut writer, layer)
@@ -50,6 +51,10 @@ pub fn write(program: &Program<'_>, target: &Target) -> Result<Vec<u8>> {
     file.section(Section::Suppression, &[suppression]);
     file.section(Section::Text, &writer.text);
     file.section(Section::Constants, &writer.constants);
+    if let Some(sections) = accelerator {
+        file.section(Section::Program, &sections.program);
+        file.section(Section::Trace, &sections.trace);
+    }
     let flags = if program.net.letter_box { header_flags::LETTER_BOX } else { 0 };
     let bytes = file.finish(number("arena", arena.bytes)?, flags)?;
     if let Some(limit) = target.artefact_limit

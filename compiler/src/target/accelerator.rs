@@ -9,9 +9,9 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Accelerator {
-    /// Output channels in parallel, and map banks: a power of two from 2 to 16.
+    /// Output channels in parallel, and map banks: 2, 4 or 8.
     pub rows: u32,
-    /// Pixels in parallel: a power of two from 8 to 16.
+    /// Pixels in parallel: 8 or 16.
     pub lanes: u32,
     /// Map words of each bank.
     pub bank_words: u32,
@@ -46,7 +46,7 @@ impl Accelerator {
             value.is_power_of_two() && (least..=most).contains(&value)
         };
         let checks = [
-            ("rows", self.rows, power(self.rows, 2, 16), "a power of two from 2 to 16"),
+            ("rows", self.rows, power(self.rows, 2, 8), "2, 4 or 8"),
             ("lanes", self.lanes, power(self.lanes, 8, 16), "8 or 16"),
             ("axi_bytes", self.axi_bytes, power(self.axi_bytes, 4, 16), "4, 8 or 16"),
             ("bank_words", self.bank_words, (64..=1 << 15).contains(&self.bank_words), "64 to 32768"),

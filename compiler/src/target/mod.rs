@@ -18,7 +18,6 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("npu-4x16", include_str!("../../../configs/targets/npu-4x16.toml")),
     ("npu-8x8", include_str!("../../../configs/targets/npu-8x8.toml")),
     ("npu-8x16", include_str!("../../../configs/targets/npu-8x16.toml")),
-    ("npu-16x16", include_str!("../../../configs/targets/npu-16x16.toml")),
 ];
 
 /// A target file is a page of text.

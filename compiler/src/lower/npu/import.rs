@@ -11,9 +11,13 @@ use crate::lower::program::{Value, value};
 use crate::quant::net::{Finish, QConv, QNet, QOp, QRoute, QShortcut, Requant};
 use crate::{Error, Result};
 
+/// Sides and channels of a map have 11 bits, kernel and dilation 4.
+const LARGEST: usize = 2047;
+const LARGEST_KERNEL: usize = 15;
+
 /// A network as operations.
 #[derive(Debug, Clone)]
-pub struct Graph {
+pub(crate) struct Graph {
     pub maps: Vec<Map>,
     /// In an order in which they may run.
     pub ops: Vec<Op>,
@@ -25,6 +29,19 @@ pub struct Graph {
 struct Draft {
     op: Op,
     raw: Raw,
+}
+
+impl Graph {
+    /// A value that holds the channels of `view`, and the first of them.
+    pub(crate) fn value_of(&self, view: View) -> Option<(Value, usize)> {
+        self.views.iter().enumerate().find_map(|(value, place)| {
+            let place = (*place)?;
+            let inside = place.map == view.map
+                && place.channel <= view.channel
+                && view.channel + view.channels <= place.channel + place.channels;
+            inside.then(|| (value, view.channel - place.channel))
+        })
+    }
 }
 
 struct Import<'a> {
@@ -41,7 +58,7 @@ struct Import<'a> {
 
 /// Imports a network; an operator that the array does not run is an error that names the layer.
 /// `fuse` lets convolutions add the shortcut that follows them.
-pub fn import(net: &QNet, parameters: &Parameters, fuse: bool) -> Result<Graph> {
+pub(crate) fn import(net: &QNet, parameters: &Parameters, fuse: bool) -> Result<Graph> {
     let mut import = Import {
         net,
         parameters,
@@ -99,7 +116,10 @@ fn fusions(net: &QNet) -> Vec<Option<usize>> {
         let operands = [producer(node.inputs[0]), producer(node.inputs[1])];
         let latest = usize::from(value(operands[1].0) > value(operands[0].0));
         if let (Source::Layer(conv), true) = operands[latest]
-            && matches!(net.nodes[conv].op, QOp::Conv(_))
+            && let QOp::Conv(fused_conv) = &net.nodes[conv].op
+            // The second map is read along the flat string of pixels.
+            && fused_conv.stride_x == 1
+            && net.tensor(net.nodes[conv].inputs[0]).shape.w == node.output.shape.w
             && operands[0].0 != operands[1].0
         {
             fused[conv] = Some(layer);
@@ -193,18 +213,21 @@ impl Import<'_> {
                 .found(op.window.stride.to_string())
                 .allowed("1 or 2"));
         }
-        if !window_fits(&op.window, op.row_mode, self.parameters) {
+        let tallest = LARGEST_KERNEL;
+        if op.window.size > tallest
+            || op.window.dilation > tallest
+            || !window_fits(&op.window, op.row_mode, self.parameters) {
             return Err(Error::new("the window is too wide for the accelerator")
                 .found(format!(
                     "size {}, dilation {}, stride {}",
                     op.window.size, op.window.dilation, op.window.stride
                 ))
-                .allowed("taps and lanes of a row within four map words"));
+                .allowed(format!("size at most {tallest}, taps and lanes of a row within four map words")));
         }
-        if [from.w, from.h, to.w, to.h].iter().any(|&side| side > 4096) {
+        if [from.w, from.h, to.w, to.h, op.input.channels, op.output.channels].iter().any(|&n| n > LARGEST) {
             return Err(Error::new("the map is too large for the accelerator")
-                .found(format!("{}x{}", from.w, from.h))
-                .allowed("sides of at most 4096"));
+                .found(format!("{}x{}x{} to {}x{}x{}", from.w, from.h, from.c, to.w, to.h, to.c))
+                .allowed(format!("sides and channels of at most {LARGEST}")));
         }
         self.drafts.push(Draft { op, raw });
         Ok(())

@@ -8,26 +8,26 @@ use crate::quant::net::Requant;
 
 /// Channel planes of `h · w` pixels; what concatenations join is one map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Map {
+pub(crate) struct Map {
     pub h: usize,
     pub w: usize,
     pub c: usize,
 }
 
 impl Map {
-    pub fn pixels(&self) -> usize {
+    pub(crate) fn pixels(&self) -> usize {
         self.h * self.w
     }
 
     /// Map words of a channel.
-    pub fn words(&self, lanes: usize) -> usize {
+    pub(crate) fn words(&self, lanes: usize) -> usize {
         self.pixels().div_ceil(lanes)
     }
 }
 
 /// Channels `channel .. channel + channels` of a map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct View {
+pub(crate) struct View {
     pub map: usize,
     pub channel: usize,
     pub channels: usize,
@@ -35,14 +35,14 @@ pub struct View {
 
 impl View {
     /// Channels `first .. first + count` of this view.
-    pub fn slice(self, first: usize, count: usize) -> Self {
+    pub(crate) fn slice(self, first: usize, count: usize) -> Self {
         Self { channel: self.channel + first, channels: count, ..self }
     }
 }
 
 /// The second map of an operation and how it is combined.
 #[derive(Debug, Clone, Copy)]
-pub struct Residual {
+pub(crate) struct Residual {
     pub mode: ResidualMode,
     pub spread: ResidualSpread,
     pub view: View,
@@ -53,7 +53,7 @@ pub struct Residual {
 
 /// Constants of a shortcut: `((q − z_main)·m_main + (r − z_res)·m_res + half) >> shift`, `+ z_add`, clamp.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Sum {
+pub(crate) struct Sum {
     pub z_main: i8,
     pub m_main: i32,
     pub m_res: i32,
@@ -65,7 +65,7 @@ pub struct Sum {
 
 /// A square window; negative padding names the first row or column that is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window {
+pub(crate) struct Window {
     pub size: usize,
     pub stride: usize,
     pub dilation: usize,
@@ -76,16 +76,16 @@ pub struct Window {
 }
 
 impl Window {
-    pub const POINT: Self =
+    pub(crate) const POINT: Self =
         Self { size: 1, stride: 1, dilation: 1, pad_y: 0, pad_x: 0, upsample: false };
 
     /// Pixels between the first and the last tap.
-    pub fn reach(&self) -> usize {
+    pub(crate) fn reach(&self) -> usize {
         (self.size - 1) * self.dilation
     }
 
     /// Map words that cover the taps of one kernel row for a tile that begins anywhere.
-    pub fn words(&self, lanes: usize, row_mode: bool) -> usize {
+    pub(crate) fn words(&self, lanes: usize, row_mode: bool) -> usize {
         if self.size == 1 && !row_mode {
             return 1;
         }
@@ -96,16 +96,16 @@ impl Window {
 
 /// Weights of one group of output channels, in the order in which the array reads them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct WeightGroup {
+pub(crate) struct WeightGroup {
     /// One weight a row; rows beyond the output channels are 0.
-    pub words: Vec<[i8; 16]>,
+    pub words: Vec<[i8; 8]>,
     /// `last << 7 | skip`, beside every word of a sparse operation.
     pub control: Vec<u8>,
 }
 
 /// One operation of the array over whole maps.
 #[derive(Debug, Clone)]
-pub struct Op {
+pub(crate) struct Op {
     /// Darknet's number of the layer that it is charged to.
     pub layer: usize,
     /// Value whose channels from `value_channel` on it writes.
@@ -135,12 +135,12 @@ pub struct Op {
 
 impl Op {
     /// Whether each row of the array has its own input channel.
-    pub fn by_bank(&self) -> bool {
+    pub(crate) fn by_bank(&self) -> bool {
         self.mode != ArrayMode::Dense
     }
 
     /// Array cycles of one tile of output group `group`.
-    pub fn tile_cycles(&self, group: usize, lanes: usize) -> usize {
+    pub(crate) fn tile_cycles(&self, group: usize, lanes: usize) -> usize {
         let k = self.window.size;
         let row = k * k.max(self.window.words(lanes, self.row_mode));
         match self.mode {
@@ -152,7 +152,7 @@ impl Op {
 }
 
 /// Parameters of an output channel.
-pub fn channel(bias: i32, requant: Requant) -> Channel {
+pub(crate) fn channel(bias: i32, requant: Requant) -> Channel {
     Channel {
         bias: I32::new(bias),
         m_pos: I32::new(requant.m_pos),
@@ -163,9 +163,9 @@ pub fn channel(bias: i32, requant: Requant) -> Channel {
 }
 
 /// Parameters that leave an accumulator in −2^15 … 2^15 as it is.
-pub const IDENTITY: Requant = Requant { m_pos: 1 << 16, m_neg: 1 << 16, shift: 16 };
+pub(crate) const IDENTITY: Requant = Requant { m_pos: 1 << 16, m_neg: 1 << 16, shift: 16 };
 
 /// Whether a window fits the array's window registers.
-pub fn window_fits(window: &Window, row_mode: bool, parameters: &Parameters) -> bool {
+pub(crate) fn window_fits(window: &Window, row_mode: bool, parameters: &Parameters) -> bool {
     window.words(parameters.lanes as usize, row_mode) <= WINDOW_WORDS as usize
 }

@@ -15,7 +15,7 @@ use super::op::{Op, View};
 
 /// A step of a group, in order of execution.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub(crate) enum Event {
     /// Output pixels of an operation: whole map words, or whole rows in row mode.
     Run { op: usize, pixels: Range<usize> },
     /// Map words from memory.
@@ -26,7 +26,7 @@ pub enum Event {
 
 /// What a group's maps have to do with the rest of the program.
 #[derive(Debug, Clone, Default)]
-pub struct Surroundings {
+pub(crate) struct Surroundings {
     /// Channels that come from memory, as views; each is loaded as far as it is needed.
     pub loads: Vec<View>,
     /// Channels that go to memory, by the operation that writes them.
@@ -37,7 +37,7 @@ pub struct Surroundings {
 
 /// A group's events and the length of its maps on the chip.
 #[derive(Debug, Clone)]
-pub struct Strips {
+pub(crate) struct Strips {
     pub events: Vec<Event>,
     /// By map: words of a channel that are alive at once.
     pub planes: BTreeMap<usize, usize>,
@@ -45,14 +45,14 @@ pub struct Strips {
 
 /// How a group is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cut {
+pub(crate) struct Cut {
     pub strips: usize,
     /// The second half of the operations works one strip behind.
     pub staged: bool,
 }
 
 /// Input pixels, exclusive, that an operation needs to have made `end` output pixels.
-fn needs(graph: &Graph, op: &Op, end: usize) -> usize {
+pub(crate) fn needs(graph: &Graph, op: &Op, end: usize) -> usize {
     let (from, to) = (graph.maps[op.input.map], graph.maps[op.output.map]);
     if end == 0 {
         return 0;
@@ -82,7 +82,7 @@ fn needs(graph: &Graph, op: &Op, end: usize) -> usize {
 }
 
 /// First input pixel that an operation reads for the output pixels from `start` on.
-pub fn first_read(graph: &Graph, op: &Op, start: usize) -> usize {
+pub(crate) fn first_read(graph: &Graph, op: &Op, start: usize) -> usize {
     let (from, to) = (graph.maps[op.input.map], graph.maps[op.output.map]);
     let window = &op.window;
     if op.mode == ArrayMode::Average {
@@ -108,7 +108,7 @@ fn round_up(graph: &Graph, op: &Op, end: usize, lanes: usize) -> usize {
 }
 
 /// Whether two views have a channel in common.
-pub fn overlap(a: View, b: View) -> bool {
+pub(crate) fn overlap(a: View, b: View) -> bool {
     a.map == b.map && a.channel < b.channel + b.channels && b.channel < a.channel + a.channels
 }
 
@@ -129,14 +129,13 @@ fn inputs(graph: &Graph, op: &Op, end: usize) -> impl Iterator<Item = (View, usi
 }
 
 /// Plans the operations `ops` in strips.
-pub fn plan(graph: &Graph, ops: Range<usize>, cut: Cut, around: &Surroundings, lanes: usize) -> Strips {
+pub(crate) fn plan(graph: &Graph, ops: Range<usize>, cut: Cut, around: &Surroundings, lanes: usize) -> Strips {
     let steps = step_targets(graph, ops.clone(), cut.strips, lanes);
     let slots = slots(ops.clone(), &steps, cut);
     let mut events = Vec::new();
     let mut loaded = vec![0; around.loads.len()];
     let mut stored = vec![0; around.stores.len()];
-    // Events at which each store counts as done for the rings: the end of the following slot.
-    let mut holds: Vec<(usize, usize)> = Vec::new();
+    let mut slot_ends = Vec::with_capacity(slots.len());
     let loads_of = |slot: &[(usize, Range<usize>)], loaded: &mut Vec<usize>, events: &mut Vec<Event>| {
         for (op, pixels) in slot {
             for (view, need) in inputs(graph, &graph.ops[*op], pixels.end) {
@@ -157,7 +156,6 @@ pub fn plan(graph: &Graph, ops: Range<usize>, cut: Cut, around: &Surroundings, l
         if let Some(next) = slots.get(index + 1) {
             loads_of(next, &mut loaded, &mut events);
         }
-        let first_of_slot = events.len();
         for (op, pixels) in slot {
             events.push(Event::Run { op: *op, pixels: pixels.clone() });
             for (&(writer, view), done) in around.stores.iter().zip(&mut stored) {
@@ -172,10 +170,19 @@ pub fn plan(graph: &Graph, ops: Range<usize>, cut: Cut, around: &Surroundings, l
                 }
             }
         }
-        let _ = first_of_slot;
-        holds.push((index, events.len()));
+        slot_ends.push(events.len());
     }
-    let planes = planes(graph, &events, &holds, around, lanes);
+    // Later groups find the whole map.
+    for (load, done) in around.loads.iter().zip(loaded) {
+        let end = graph.maps[load.map].words(lanes);
+        if around.whole.contains(&load.map) && done < end {
+            events.push(Event::Load { view: *load, words: done..end });
+        }
+    }
+    if let Some(last) = slot_ends.last_mut() {
+        *last = events.len();
+    }
+    let planes = planes(graph, &events, &slot_ends, around, lanes);
     Strips { events, planes }
 }
 
@@ -246,13 +253,13 @@ fn slots(ops: Range<usize>, steps: &[Vec<usize>], cut: Cut) -> Vec<Vec<(usize, R
 fn planes(
     graph: &Graph,
     events: &[Event],
-    holds: &[(usize, usize)],
+    slot_ends: &[usize],
     around: &Surroundings,
     lanes: usize,
 ) -> BTreeMap<usize, usize> {
-    // By map: (event, first word read), and (event, words written so far).
+    // By map: (event, first word that is read), and (event, words that are written).
     let mut reads: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();
-    let mut writes: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();
+    let mut writes: BTreeMap<usize, Vec<(usize, Range<usize>)>> = BTreeMap::new();
     for (at, event) in events.iter().enumerate() {
         match event {
             Event::Run { op, pixels } => {
@@ -266,13 +273,13 @@ fn planes(
                     };
                     reads.entry(residual.view.map).or_default().push((at, first / lanes));
                 }
-                writes.entry(op.output.map).or_default().push((at, pixels.end.div_ceil(lanes)));
+                writes.entry(op.output.map).or_default().push((at, pixels.start / lanes..pixels.end.div_ceil(lanes)));
             }
-            Event::Load { view, words } => writes.entry(view.map).or_default().push((at, words.end)),
+            Event::Load { view, words } => writes.entry(view.map).or_default().push((at, words.clone())),
             Event::Store { view, words, .. } => {
                 // Kept over the next slot, while which the transfer may take place.
-                let slot = holds.iter().position(|&(_, end)| at < end).unwrap_or(0);
-                let until = holds[(slot + 1).min(holds.len() - 1)].1.saturating_sub(1).max(at);
+                let slot = slot_ends.partition_point(|&end| end <= at);
+                let until = slot_ends[(slot + 1).min(slot_ends.len() - 1)].saturating_sub(1).max(at);
                 reads.entry(view.map).or_default().push((until, words.start));
             }
         }
@@ -284,18 +291,17 @@ fn planes(
             if around.whole.contains(&map) {
                 return (map, full);
             }
-            let reads = reads.get(&map).map_or(&[][..], Vec::as_slice);
-            let alive = |&(at, end): &(usize, usize)| {
-                let first = reads.iter().filter(|read| read.0 >= at).map(|read| read.1).min();
-                end - first.unwrap_or(end).min(end)
+            let mut reads = reads.get(&map).cloned().unwrap_or_default();
+            reads.sort_unstable();
+            // By read: the first word that it or a later one reads.
+            for n in (1..reads.len()).rev() {
+                reads[n - 1].1 = reads[n - 1].1.min(reads[n].1);
+            }
+            let alive = |(at, words): &(usize, Range<usize>)| {
+                let next = reads.partition_point(|read| read.0 < *at);
+                words.end - reads.get(next).map_or(words.start, |read| read.1.min(words.start))
             };
-            // What nobody reads still takes the words of one run.
-            let widest = writes.iter().scan(0, |before, &(_, end)| {
-                let width = end - (*before).min(end) + 1;
-                *before = end;
-                Some(width)
-            });
-            let plane = writes.iter().map(alive).chain(widest).max().unwrap_or(1);
+            let plane = writes.iter().map(alive).max().unwrap_or(1);
             (map, plane.clamp(1, full))
         })
         .collect()

@@ -1,0 +1,475 @@
+//! From a schedule to commands that wait for each other where they have to.
+
+use std::ops::Range;
+
+use secateur_runtime::npu::isa::{
+    ArrayMode, Control, Exec, Opcode, Parameters, ResidualMode, ResidualSpread, Transfer, exec_flags,
+    transfer_flags,
+};
+use secateur_runtime::npu::stream::Queue;
+use zerocopy::little_endian::{I16, I32, U16, U32};
+
+use super::hazards::{Hazards, Ring, Waits};
+use super::import::Graph;
+use super::op::{Op, View};
+use super::packed::{self, Chunk, Packed};
+use super::schedule::{Buffer, Schedule};
+use super::strips::{Event, first_read, needs};
+use crate::lower::program::Value;
+use crate::{Error, Result};
+
+/// Weight words that one LOAD command brings: small pieces begin before the space for all is free.
+const LOAD_WORDS: usize = 1024;
+/// Bytes that hazards in memory are told apart by.
+const MEMORY_UNIT: usize = 256;
+
+/// What a command does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Body {
+    Transfer(Transfer),
+    Exec(Exec),
+    End(Control),
+}
+
+/// A command with what it waits for and what it is charged to.
+#[derive(Debug, Clone)]
+pub struct Command {
+    pub queue: Queue,
+    pub body: Body,
+    /// Finished commands of each queue that it waits for.
+    pub waits: Waits,
+    /// Darknet's number of the layer.
+    pub layer: usize,
+    /// Value that it writes or stores, and the first channel of it.
+    pub value: Option<(Value, usize)>,
+    /// Array cycles of a tile, by output group; empty for transfers.
+    pub tile_cycles: Vec<u32>,
+    /// Bytes that go over the bus.
+    pub bytes: usize,
+    /// Multiply-accumulates of the network that it does.
+    pub macs: u64,
+}
+
+/// Commands in an order in which each waits for earlier ones only.
+pub(crate) fn emit(
+    graph: &Graph,
+    schedule: &Schedule,
+    packed: &Packed,
+    parameters: &Parameters,
+    data_offset: usize,
+) -> Result<Vec<Command>> {
+    let mut emitter = Emitter {
+        graph,
+        schedule,
+        packed,
+        parameters,
+        data_offset,
+        commands: Vec::new(),
+        counts: [0; 3],
+        banks: Hazards::new(parameters.bank_words as usize),
+        weights: Hazards::new(parameters.weight_words as usize),
+        channels: Hazards::new(parameters.param_entries as usize),
+        tables: Hazards::new(2),
+        memory: Hazards::new(schedule.work_bytes.div_ceil(MEMORY_UNIT)),
+        weight_ring: Ring::new(parameters.weight_words as usize),
+        channel_ring: Ring::new(parameters.param_entries as usize),
+        table_ring: Ring::new(2),
+    };
+    for (at, event) in schedule.events.iter().enumerate() {
+        match event {
+            Event::Run { op, pixels } => emitter.run(at, *op, pixels)?,
+            Event::Load { view, words } => emitter.map(at, Opcode::LoadMap, None, *view, words)?,
+            Event::Store { op, view, words } => {
+                emitter.map(at, Opcode::StoreMap, Some(*op), *view, words)?;
+            }
+        }
+    }
+    let waits = emitter.counts;
+    emitter.push(Queue::Exec, Body::End(Control { opcode: Opcode::End.code(), ..Default::default() }), 0);
+    if let Some(end) = emitter.commands.last_mut() {
+        end.waits = waits;
+    }
+    if emitter.counts.iter().any(|&count| count > u32::from(u16::MAX)) {
+        return Err(Error::new("the program is too long for the accelerator's counters")
+            .found(format!("{} commands of one queue", emitter.counts.iter().max().unwrap_or(&0)))
+            .allowed(format!("at most {}", u16::MAX)));
+    }
+    Ok(emitter.commands)
+}
+
+struct Emitter<'a> {
+    graph: &'a Graph,
+    schedule: &'a Schedule,
+    packed: &'a Packed,
+    parameters: &'a Parameters,
+    /// Offset in region 0 of the packed constants.
+    data_offset: usize,
+    commands: Vec<Command>,
+    /// Commands of each queue so far.
+    counts: [u32; 3],
+    banks: Hazards,
+    weights: Hazards,
+    channels: Hazards,
+    tables: Hazards,
+    memory: Hazards,
+    weight_ring: Ring<(usize, usize)>,
+    channel_ring: Ring<(usize, usize)>,
+    table_ring: Ring<usize>,
+}
+
+/// A map in a buffer as a command sees it.
+struct Place<'a> {
+    buffer: &'a Buffer,
+    /// Bank-channel of the view's first channel.
+    origin: usize,
+    /// First map word that is touched.
+    first: usize,
+}
+
+impl Place<'_> {
+    fn position(&self) -> usize {
+        self.first % self.buffer.plane
+    }
+
+    /// Bank addresses of map words up to `end`, of `channels` channels from the origin on.
+    fn addresses(&self, channels: usize, end: usize, rows: usize) -> impl Iterator<Item = usize> {
+        let Buffer { base, plane, .. } = *self.buffer;
+        let groups = self.origin / rows..(self.origin + channels).div_ceil(rows);
+        let words = self.first..end.max(self.first + 1);
+        groups.flat_map(move |group| words.clone().map(move |word| base + group * plane + word % plane))
+    }
+}
+
+fn field(what: &str, value: usize) -> Result<U16> {
+    u16::try_from(value).map(U16::new).map_err(|_| too_large(what, value))
+}
+
+fn word(what: &str, value: usize) -> Result<I16> {
+    i16::try_from(value).map(I16::new).map_err(|_| too_large(what, value))
+}
+
+fn address(value: usize) -> Result<U32> {
+    u32::try_from(value).map(U32::new).map_err(|_| too_large("address", value))
+}
+
+fn too_large(what: &str, value: usize) -> Error {
+    Error::new(format!("{what} does not fit a command of the accelerator")).found(value.to_string())
+}
+
+impl Emitter<'_> {
+    fn rows(&self) -> usize {
+        self.parameters.rows as usize
+    }
+
+    fn lanes(&self) -> usize {
+        self.parameters.lanes as usize
+    }
+
+    /// Number, from 1, of the next command of a queue.
+    fn number(&self, queue: Queue) -> u32 {
+        self.counts[queue as usize] + 1
+    }
+
+    fn push(&mut self, queue: Queue, body: Body, layer: usize) -> &mut Command {
+        self.counts[queue as usize] += 1;
+        self.commands.push(Command {
+            queue,
+            body,
+            waits: [0; 3],
+            layer,
+            value: None,
+            tile_cycles: Vec::new(),
+            bytes: 0,
+            macs: 0,
+        });
+        let last = self.commands.len() - 1;
+        &mut self.commands[last]
+    }
+
+    fn place(&self, event: usize, view: View, first: usize) -> Place<'_> {
+        let group = self.schedule.group_of[event];
+        let buffer = &self.schedule.buffers[self.schedule.placed[group][&view.map]];
+        Place { buffer, origin: view.channel - buffer.channel, first }
+    }
+
+    /// A map between banks and memory.
+    fn map(
+        &mut self,
+        event: usize,
+        opcode: Opcode,
+        op: Option<usize>,
+        view: View,
+        words: &Range<usize>,
+    ) -> Result<()> {
+        let queue = if opcode == Opcode::StoreMap { Queue::Store } else { Queue::Load };
+        let number = self.number(queue);
+        let planes = self.schedule.memory[view.map]
+            .ok_or_else(|| Error::new("compiler mistake: a map without memory is moved"))?;
+        let lanes = self.lanes();
+        let place = self.place(event, view, words.start);
+        let start = planes.address + view.channel * planes.pitch + words.start * lanes;
+        let transfer = Transfer {
+            opcode: opcode.code(),
+            flags: transfer_flags::REGION_WORK,
+            address: address(start)?,
+            pitch: address(planes.pitch)?,
+            base: field("bank address", place.buffer.base)?,
+            plane: field("plane", place.buffer.plane)?,
+            w_first: word("map word", words.start)?,
+            pos_first: field("ring position", place.position())?,
+            word: word("map word", words.start)?,
+            words: field("words", words.len())?,
+            origin: field("channel", place.origin)?,
+            count: field("channels", view.channels)?,
+            ..Default::default()
+        };
+        let banks: Vec<usize> = place.addresses(view.channels, words.end, self.rows()).collect();
+        let bytes = words.len() * lanes;
+        let mut waits = [0; 3];
+        for channel in 0..view.channels {
+            let from = start + channel * planes.pitch;
+            for unit in from / MEMORY_UNIT..(from + bytes).div_ceil(MEMORY_UNIT) {
+                match queue {
+                    Queue::Store => self.memory.write(unit, queue, number, &mut waits),
+                    _ => self.memory.read(unit, queue, number, &mut waits),
+                }
+            }
+        }
+        for at in banks {
+            match queue {
+                Queue::Store => self.banks.read(at, queue, number, &mut waits),
+                _ => self.banks.write(at, queue, number, &mut waits),
+            }
+        }
+        let reader = self.graph.ops.iter().find(|op| super::strips::overlap(op.input, view));
+        let layer = op.map(|op| &self.graph.ops[op]).or(reader).map_or(0, |op| op.layer);
+        let value = match op {
+            Some(op) => Some((self.graph.ops[op].value, self.graph.ops[op].value_channel)),
+            None => self.graph.value_of(view),
+        };
+        let command = self.push(queue, Body::Transfer(transfer), layer);
+        (command.waits, command.value, command.bytes) = (waits, value, bytes * view.channels);
+        Ok(())
+    }
+
+    /// One run: for each chunk of output channels its constants, then the array.
+    fn run(&mut self, event: usize, index: usize, pixels: &Range<usize>) -> Result<()> {
+        let (graph, packed) = (self.graph, self.packed);
+        let op = &graph.ops[index];
+        for (n, chunk) in packed.chunks[index].iter().enumerate() {
+            let weight_base = self.load_weights(op, (index, n), chunk)?;
+            let param_base = self.load_channels(op, (index, n), chunk)?;
+            let table = match packed.tables[index] {
+                Some(at) => Some(self.load_table(op, at)?),
+                None => None,
+            };
+            self.exec(event, op, chunk, pixels, (weight_base, param_base, table))
+                .map_err(|e| e.layer(op.layer))?;
+        }
+        Ok(())
+    }
+
+    /// A LOAD command of constants.
+    fn load(
+        &mut self,
+        op: &Op,
+        opcode: Opcode,
+        flags: u8,
+        at: usize,
+        (base, entries, bytes): (usize, usize, usize),
+    ) -> Result<()> {
+        let number = self.number(Queue::Load);
+        let transfer = Transfer {
+            opcode: opcode.code(),
+            flags,
+            address: address(self.data_offset + at)?,
+            base: field("entry", base)?,
+            words: field("entries", entries)?,
+            ..Default::default()
+        };
+        let mut waits = [0; 3];
+        let (memory, capacity) = match opcode {
+            Opcode::LoadWeights => (&mut self.weights, self.parameters.weight_words),
+            Opcode::LoadParams => (&mut self.channels, self.parameters.param_entries),
+            _ => (&mut self.tables, 2),
+        };
+        let slot = if flags & transfer_flags::TABLE_SELECT != 0 { 1 } else { base };
+        for entry in 0..entries.max(1) {
+            memory.write((slot + entry) % capacity as usize, Queue::Load, number, &mut waits);
+        }
+        let command = self.push(Queue::Load, Body::Transfer(transfer), op.layer);
+        (command.waits, command.bytes) = (waits, bytes);
+        Ok(())
+    }
+
+    fn load_weights(&mut self, op: &Op, key: (usize, usize), chunk: &Chunk) -> Result<usize> {
+        if chunk.words == 0 {
+            return Ok(0);
+        }
+        let capacity = self.parameters.weight_words as usize;
+        if chunk.words > capacity {
+            return Err(Error::new("weights of one group of output channels exceed the weight memory")
+                .layer(op.layer)
+                .found(format!("{} words", chunk.words))
+                .allowed(format!("{capacity} words")));
+        }
+        let (base, missing) = self.weight_ring.place(key, chunk.words);
+        if missing {
+            let flags = if op.sparse { transfer_flags::SPARSE } else { 0 };
+            for first in (0..chunk.words).step_by(LOAD_WORDS) {
+                let words = LOAD_WORDS.min(chunk.words - first);
+                let at = chunk.weights_at + packed::weight_bytes(first, op.sparse);
+                let bytes = packed::weight_bytes(words, op.sparse);
+                let place = ((base + first) % capacity, words, bytes);
+                self.load(op, Opcode::LoadWeights, flags, at, place)?;
+            }
+        }
+        Ok(base)
+    }
+
+    fn load_channels(&mut self, op: &Op, key: (usize, usize), chunk: &Chunk) -> Result<usize> {
+        let entries = chunk.channels.len();
+        let (base, missing) = self.channel_ring.place(key, entries);
+        if missing {
+            self.load(op, Opcode::LoadParams, 0, chunk.params_at, (base, entries, 16 * entries))?;
+        }
+        Ok(base)
+    }
+
+    fn load_table(&mut self, op: &Op, at: usize) -> Result<usize> {
+        let (slot, missing) = self.table_ring.place(at, 1);
+        if missing {
+            let flags = if slot == 1 { transfer_flags::TABLE_SELECT } else { 0 };
+            self.load(op, Opcode::LoadTable, flags, at, (0, 0, 256))?;
+        }
+        Ok(slot)
+    }
+
+    /// The array's command for a chunk of output channels.
+    fn exec(
+        &mut self,
+        event: usize,
+        op: &Op,
+        chunk: &Chunk,
+        pixels: &Range<usize>,
+        (weight_base, param_base, table): (usize, usize, Option<usize>),
+    ) -> Result<()> {
+        let (lanes, rows) = (self.lanes(), self.rows());
+        let (from, to) = (self.graph.maps[op.input.map], self.graph.maps[op.output.map]);
+        let average = op.mode == ArrayMode::Average;
+        let count = chunk.channels.len();
+        let input_view = if op.by_bank() { op.input.slice(chunk.channels.start, count) } else { op.input };
+        let output_view = op.output.slice(chunk.channels.start, count);
+        let input_end = needs(self.graph, op, pixels.end).div_ceil(lanes);
+        let input = self.place(event, input_view, first_read(self.graph, op, pixels.start) / lanes);
+        let output = self.place(event, output_view, pixels.start / lanes);
+        let output_end = pixels.end.div_ceil(lanes);
+        let mut flags = 0;
+        let mut set = |holds: bool, flag: u8| flags |= if holds { flag } else { 0 };
+        set(op.row_mode, exec_flags::ROW_MODE);
+        set(op.sparse, exec_flags::SPARSE);
+        set(op.window.upsample, exec_flags::UPSAMPLE);
+        set(table.is_some(), exec_flags::TABLE);
+        set(table == Some(1), exec_flags::TABLE_SELECT);
+        let small = |what: &str, value: usize| u8::try_from(value).map_err(|_| too_large(what, value));
+        let pad = |value: i32| i8::try_from(value).map_err(|_| too_large("padding", 128));
+        let mut exec = Exec {
+            opcode: Opcode::Exec.code(),
+            flags,
+            mode: op.mode.code(),
+            layer: field("layer", op.layer)?,
+            k: small("kernel size", op.window.size)?,
+            stride: small("stride", op.window.stride)?,
+            dilation: small("dilation", op.window.dilation)?,
+            window_words: small("window", op.window.words(lanes, op.row_mode))?,
+            pad_y: pad(op.window.pad_y)?,
+            pad_x: pad(op.window.pad_x)?,
+            z_in: op.z_in,
+            z_out: op.z_out,
+            lo: op.lo,
+            hi: op.hi,
+            in_base: field("bank address", input.buffer.base)?,
+            in_plane: field("plane", input.buffer.plane)?,
+            in_w_first: word("map word", input.first)?,
+            in_pos_first: field("ring position", input.position())?,
+            in_origin: field("channel", input.origin)?,
+            in_channels: field("channels", input_view.channels)?,
+            in_h: field("height", from.h)?,
+            in_w: field("width", from.w)?,
+            out_base: field("bank address", output.buffer.base)?,
+            out_plane: field("plane", output.buffer.plane)?,
+            out_w_first: word("map word", output.first)?,
+            out_pos_first: field("ring position", output.position())?,
+            out_origin: field("channel", output.origin)?,
+            out_channels: field("channels", count)?,
+            out_w: field("width", to.w)?,
+            weight_base: field("weight word", weight_base)?,
+            param_base: field("parameter entry", param_base)?,
+            ..Default::default()
+        };
+        if op.row_mode {
+            exec.tiles = field("tiles", to.w.div_ceil(lanes))?;
+            exec.rows = field("rows", pixels.len() / to.w)?;
+            exec.y_first = field("row", pixels.start / to.w)?;
+        } else {
+            let end = if average { from.pixels() } else { pixels.end };
+            exec.tiles = field("tiles", (end - pixels.start).div_ceil(lanes))?;
+            exec.rows = U16::new(1);
+            exec.y_first = field("row", pixels.start / from.w)?;
+            exec.x_first = field("column", pixels.start % from.w)?;
+            exec.word_first = field("map word", pixels.start / lanes)?;
+            exec.lane_step_x = field("lanes", lanes % from.w)?;
+            exec.lane_step_y = field("lanes", lanes / from.w)?;
+        }
+        let mut reads: Vec<usize> = input.addresses(input_view.channels, input_end, rows).collect();
+        if let Some(residual) = &op.residual {
+            let (view, first, end) = match residual.spread {
+                ResidualSpread::Map => {
+                    let view = residual.view.slice(chunk.channels.start, count);
+                    (view, pixels.start / lanes, output_end)
+                }
+                ResidualSpread::Channel => (residual.view.slice(chunk.channels.start, count), 0, 1),
+                ResidualSpread::Pixel => (residual.view.slice(0, 1), pixels.start / lanes, output_end),
+            };
+            let second = self.place(event, view, first);
+            exec.residual = residual.mode.code() | residual.spread.code() << 2;
+            exec.res_base = field("bank address", second.buffer.base)?;
+            exec.res_plane = field("plane", second.buffer.plane)?;
+            exec.res_w_first = word("map word", first)?;
+            exec.res_pos_first = field("ring position", second.position())?;
+            exec.res_origin = field("channel", second.origin)?;
+            exec.z_res = residual.zero_point;
+            if residual.mode == ResidualMode::Add {
+                let sum = &residual.sum;
+                (exec.z_main, exec.z_add) = (sum.z_main, sum.z_add);
+                (exec.lo_add, exec.hi_add, exec.shift_add) = (sum.lo, sum.hi, sum.shift);
+                (exec.m_main, exec.m_res) = (I32::new(sum.m_main), I32::new(sum.m_res));
+            }
+            reads.extend(second.addresses(view.channels, end, rows));
+        }
+        let writes: Vec<usize> = output.addresses(count, output_end, rows).collect();
+        let number = self.number(Queue::Exec);
+        let mut waits = [0; 3];
+        reads.into_iter().for_each(|at| self.banks.read(at, Queue::Exec, number, &mut waits));
+        writes.into_iter().for_each(|at| self.banks.write(at, Queue::Exec, number, &mut waits));
+        for entry in 0..chunk.words {
+            let at = (weight_base + entry) % self.parameters.weight_words as usize;
+            self.weights.read(at, Queue::Exec, number, &mut waits);
+        }
+        for entry in 0..count {
+            let at = (param_base + entry) % self.parameters.param_entries as usize;
+            self.channels.read(at, Queue::Exec, number, &mut waits);
+        }
+        if let Some(slot) = table {
+            self.tables.read(slot, Queue::Exec, number, &mut waits);
+        }
+        let tile_cycles = chunk.groups.clone().map(|group| op.tile_cycles(group, lanes) as u32).collect();
+        let share = |whole: u64, part: usize, all: usize| whole * part as u64 / all.max(1) as u64;
+        let macs = share(share(op.macs, count, op.output.channels), pixels.len(), to.pixels());
+        let value = (op.value, op.value_channel + chunk.channels.start);
+        let command = self.push(Queue::Exec, Body::Exec(exec), op.layer);
+        (command.waits, command.value, command.tile_cycles) = (waits, Some(value), tile_cycles);
+        command.macs = macs;
+        Ok(())
+    }
+}

@@ -1,0 +1,155 @@
+//! From an int8 network to the accelerator's program.
+//!
+//! [`import`] makes operations of layers, [`plan`] groups them, [`strips`] cuts groups into strips,
+//! [`schedule`] gives maps their places, [`emit`] writes commands with their waits, [`stream`] orders
+//! them, [`cycles`] tells when each runs.
+
+pub mod cycles;
+mod emit;
+mod hazards;
+mod import;
+mod op;
+mod packed;
+mod plan;
+mod schedule;
+mod stream;
+mod strips;
+mod weights;
+
+pub use cycles::Timing;
+pub use emit::{Body, Command};
+
+use import::Graph;
+use packed::Packed;
+use schedule::{Residency, Schedule, Stays};
+
+use crate::lower::program::Value;
+use crate::quant::QNet;
+use crate::target::Accelerator;
+use crate::{Error, Result};
+
+/// How a network is brought onto the accelerator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Convolutions add the shortcut that follows them.
+    pub fuse: bool,
+    /// Operations that may run strip by strip together; 1: layer by layer.
+    pub group: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { fuse: true, group: 16 }
+    }
+}
+
+/// A network as the accelerator's program.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub accelerator: Accelerator,
+    pub(crate) graph: Graph,
+    pub(crate) schedule: Schedule,
+    pub(crate) packed: Packed,
+    /// In the order of the stream.
+    pub commands: Vec<Command>,
+    /// By command.
+    pub timings: Vec<Timing>,
+    /// Cycles of a frame.
+    pub cycles: u64,
+    /// Offset in region 0 of the packed constants.
+    pub data_offset: usize,
+    /// Values that the processor reads.
+    pub outputs: Vec<Value>,
+}
+
+/// Brings a network onto an accelerator; `outputs` are the values that the processor reads and
+/// `data_offset` is where in region 0 the constants will stand. Errors name the layer.
+pub fn lower(
+    net: &QNet,
+    accelerator: &Accelerator,
+    options: Options,
+    outputs: &[Value],
+    data_offset: usize,
+) -> Result<Plan> {
+    let parameters = accelerator.parameters();
+    let graph = import::import(net, &parameters, options.fuse)?;
+    let packed = packed::pack(&graph.ops, &parameters);
+    check_weights(net, &graph, accelerator)?;
+    let mut best: Option<Plan> = None;
+    let mut failure = Error::new("the accelerator can do nothing for this network");
+    for residency in residencies(accelerator, options) {
+        let stays = Stays::new(&graph, outputs, &parameters, residency);
+        let attempt = || -> Result<Plan> {
+            let mut bank_words = accelerator.bank_words as usize;
+            let schedule = loop {
+                let limits = plan::Limits { bank_words, ops: options.group };
+                let groups = plan::plan(&graph, &packed, accelerator, &stays, limits)?;
+                match schedule::lay_out(&graph, outputs, &parameters, &stays, groups) {
+                    Ok(schedule) => break schedule,
+                    // The placement needs more than the bytes alive at once: plan with less.
+                    Err(_) if bank_words > accelerator.bank_words as usize / 2 => {
+                        bank_words -= accelerator.bank_words as usize / 25;
+                    }
+                    Err(e) => return Err(e),
+                }
+            };
+            let commands = emit::emit(&graph, &schedule, &packed, &parameters, data_offset)?;
+            let commands = stream::order(commands);
+            let (timings, cycles) = cycles::replay(&commands, accelerator);
+            Ok(Plan {
+                accelerator: *accelerator,
+                graph: graph.clone(),
+                schedule,
+                packed: packed.clone(),
+                commands,
+                timings,
+                cycles,
+                data_offset,
+                outputs: outputs.to_vec(),
+            })
+        };
+        match attempt() {
+            Ok(plan) => {
+                tracing::debug!("{residency:?}: {} cycles, {} groups", plan.cycles, plan.schedule.groups.len());
+                if best.as_ref().is_none_or(|best| plan.cycles < best.cycles) {
+                    best = Some(plan);
+                }
+            }
+            Err(e) => failure = e,
+        }
+    }
+    best.ok_or(failure).map_err(|e| with_line(net, e))
+}
+
+/// Rules about what remains on the chip that are tried.
+fn residencies(accelerator: &Accelerator, options: Options) -> Vec<Residency> {
+    let words = accelerator.bank_words as usize;
+    if options.group == 1 {
+        return vec![Residency { words: words / 4, distance: 3 }];
+    }
+    let shares = [0, words / 8, words / 4, words * 2 / 5, words / 2];
+    shares.into_iter().map(|words| Residency { words, distance: 6 }).collect()
+}
+
+/// Every group of output channels has room for its weights.
+fn check_weights(net: &QNet, graph: &Graph, accelerator: &Accelerator) -> Result<()> {
+    for op in &graph.ops {
+        let words = packed::largest_group(op);
+        if words > accelerator.weight_words as usize {
+            let error = Error::new("the weights of one group of output channels exceed the weight memory")
+                .layer(op.layer)
+                .found(format!("{words} words"))
+                .allowed(format!("{} words", accelerator.weight_words));
+            return Err(with_line(net, error));
+        }
+    }
+    Ok(())
+}
+
+/// Adds section and line of the layer that an error names.
+fn with_line(net: &QNet, error: Error) -> Error {
+    match error.at_layer().and_then(|layer| net.nodes.get(layer)) {
+        Some(node) => error.section(node.op.name()).line(node.line),
+        None => error,
+    }
+}

@@ -1,0 +1,123 @@
+//! Constants of the program: weights, channel parameters and tables, and the chunks in which they come
+//! onto the chip.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use secateur_runtime::npu::isa::{ArrayMode, Parameters};
+use zerocopy::IntoBytes;
+
+use super::op::Op;
+
+/// Weight words that share a block of control bytes.
+const BLOCK: usize = 8;
+
+/// Output channels of an operation whose constants come onto the chip together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Chunk {
+    /// Output channels of the operation, whole groups.
+    pub channels: Range<usize>,
+    /// Groups of output channels.
+    pub groups: Range<usize>,
+    /// Weight words.
+    pub words: usize,
+    /// Offset of the words in [`Packed::data`].
+    pub weights_at: usize,
+    /// Offset of the parameters, one entry a channel.
+    pub params_at: usize,
+}
+
+/// All constants of a network, in the order of their use.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Packed {
+    pub data: Vec<u8>,
+    /// By operation.
+    pub chunks: Vec<Vec<Chunk>>,
+    /// By operation: offset of its table.
+    pub tables: Vec<Option<usize>>,
+}
+
+/// Packs the constants of `ops`. A chunk takes at most a quarter of each memory, unless one group
+/// of output channels alone needs more.
+pub(crate) fn pack(ops: &[Op], parameters: &Parameters) -> Packed {
+    let rows = parameters.rows as usize;
+    let most_words = parameters.weight_words as usize / 4;
+    let most_channels = parameters.param_entries as usize / 4;
+    let mut packed = Packed::default();
+    let mut tables: HashMap<Box<[i8; 256]>, usize> = HashMap::new();
+    for op in ops {
+        let phase = if op.by_bank() { op.input.channel % rows } else { 0 };
+        let count = (phase + op.output.channels).div_ceil(rows);
+        let words = |group: usize| op.weights.get(group).map_or(0, |group| group.words.len());
+        let mut chunks = Vec::new();
+        let mut first = 0;
+        while first < count {
+            let mut end = first + 1;
+            let mut total = words(first);
+            while end < count && total + words(end) <= most_words && (end + 1 - first) * rows <= most_channels {
+                total += words(end);
+                end += 1;
+            }
+            let channel = |group: usize| (group * rows).saturating_sub(phase).min(op.output.channels);
+            let channels = channel(first)..channel(end);
+            let weights_at = packed.weights(op, first..end);
+            packed.align(16);
+            let params_at = packed.data.len();
+            packed.data.extend_from_slice(op.channels[channels.clone()].as_bytes());
+            chunks.push(Chunk { channels, groups: first..end, words: total, weights_at, params_at });
+            first = end;
+        }
+        packed.chunks.push(chunks);
+        let table = op.table.as_ref().map(|table| {
+            *tables.entry(table.clone()).or_insert_with(|| {
+                packed.align(16);
+                packed.data.extend_from_slice(table.as_bytes());
+                packed.data.len() - 256
+            })
+        });
+        packed.tables.push(table);
+    }
+    packed.align(32);
+    packed
+}
+
+impl Packed {
+    fn align(&mut self, to: usize) {
+        self.data.resize(self.data.len().next_multiple_of(to), 0);
+    }
+
+    /// Appends the words of some groups as the accelerator reads them; returns their offset.
+    fn weights(&mut self, op: &Op, groups: Range<usize>) -> usize {
+        self.align(16);
+        let at = self.data.len();
+        let groups = op.weights.get(groups).unwrap_or(&[]);
+        let words: Vec<[i8; 8]> = groups.iter().flat_map(|group| group.words.iter().copied()).collect();
+        if !op.sparse {
+            self.data.extend_from_slice(words.as_bytes());
+            return at;
+        }
+        let control: Vec<u8> = groups.iter().flat_map(|group| group.control.iter().copied()).collect();
+        for (words, control) in words.chunks(BLOCK).zip(control.chunks(BLOCK)) {
+            let mut block = [0; BLOCK];
+            block[..control.len()].copy_from_slice(control);
+            self.data.extend_from_slice(&block);
+            self.data.extend_from_slice(words.as_bytes());
+        }
+        at
+    }
+}
+
+/// Bytes that `words` weight words take in memory.
+pub(crate) fn weight_bytes(words: usize, sparse: bool) -> usize {
+    8 * (words + if sparse { words.div_ceil(BLOCK) } else { 0 })
+}
+
+/// Whether an operation's weights fit the weight memory group by group.
+pub(crate) fn largest_group(op: &Op) -> usize {
+    match op.mode {
+        ArrayMode::Dense | ArrayMode::Depthwise => {
+            op.weights.iter().map(|group| group.words.len()).max().unwrap_or(0)
+        }
+        _ => 0,
+    }
+}

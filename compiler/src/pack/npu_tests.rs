@@ -1,0 +1,147 @@
+//! The accelerator's program on the emulator against the int8 network: every byte of every layer.
+
+use std::cell::Cell;
+use std::path::Path;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use secateur_runtime::artefact::Model;
+use secateur_runtime::npu::Npu;
+use secateur_runtime::npu::isa::{Exec, exec_flags};
+use secateur_runtime::npu::stream::{Command, Commands, Queue};
+use secateur_sim::emulator::Emulator;
+use secateur_sim::memory::Access;
+use secateur_sim::{Memory, Simulator};
+
+use super::*;
+use crate::lower::npu::Options;
+use crate::quant::exec;
+
+fn target() -> Target {
+    Target::load("npu-8x16").unwrap()
+}
+
+fn packed(net: &QNet, options: Options) -> Result<Compiled> {
+    compile_with(net, &target(), options, |_, _, _| {})
+}
+
+/// Pixels that a command writes.
+fn pixels(exec: &Exec, lanes: usize, map: usize) -> std::ops::Range<usize> {
+    let get = |field: zerocopy::little_endian::U16| usize::from(field.get());
+    if exec.flags & exec_flags::ROW_MODE != 0 {
+        let first = get(exec.y_first) * get(exec.out_w);
+        return first..first + get(exec.rows) * get(exec.out_w);
+    }
+    let first = get(exec.word_first) * lanes;
+    first..(first + get(exec.tiles) * lanes).min(map)
+}
+
+/// Runs an artefact's program on the emulator. After every command of the array the pixels that it
+/// wrote are compared with the network's layer; returns which elements of which value were seen.
+fn assert_exact(what: &str, net: &QNet, artefact: &[u8], picture: &[f32], shuffle: u64) -> Vec<Vec<bool>> {
+    let model = Model::from_bytes(artefact).unwrap();
+    let (program, trace) = (model.program().unwrap(), model.trace().unwrap());
+    let commands: Vec<Command<'_>> =
+        Commands::new(program.stream()).collect::<std::result::Result<_, _>>().unwrap();
+    assert_eq!(commands.len(), trace.len());
+    let codes: Vec<i8> = exec::quantise_picture(net, picture).iter().map(Cell::get).collect();
+    let layers = exec::run(net, picture);
+    let value = |v: usize| -> Vec<i8> {
+        if v == 0 { codes.clone() } else { layers[v - 1].iter().map(Cell::get).collect() }
+    };
+    let shape = |v: usize| if v == 0 { net.input.shape } else { net.nodes[v - 1].output.shape };
+    let mut memory = Memory::new();
+    let placement = secateur_runtime::npu::Placement {
+        program: memory.allocate(program.bytes().len(), Access::ReadOnly),
+        work: memory.allocate(program.header().work_bytes.get() as usize, Access::ReadWrite),
+    };
+    let mut emulator = Emulator::new(program.parameters(), memory);
+    emulator.shuffle(shuffle);
+    let mut npu = Npu::new(&mut emulator, program, placement).unwrap();
+    npu.write_input(&codes).unwrap();
+    npu.start().unwrap();
+    let rows = program.parameters().rows as usize;
+    let lanes = program.parameters().lanes as usize;
+    let executed: Vec<usize> =
+        (0..commands.len()).filter(|&at| commands[at].queue() == Queue::Exec).collect();
+    let mut seen: Vec<Vec<bool>> = (0..=net.nodes.len()).map(|v| vec![false; shape(v).len()]).collect();
+    let mut expected: Option<(usize, Vec<i8>)> = None;
+    let mut finished = 0;
+    while let Some(event) = emulator.next_event() {
+        finished += 1;
+        if event.queue != Queue::Exec {
+            continue;
+        }
+        let at = executed[event.index as usize];
+        let Command::Exec(command) = commands[at] else { continue };
+        let record = trace.get(at).unwrap();
+        let v = record.tensor().unwrap();
+        if expected.as_ref().is_none_or(|(known, _)| *known != v) {
+            expected = Some((v, value(v)));
+        }
+        let wanted = &expected.as_ref().unwrap().1;
+        let shape = shape(v);
+        for channel in 0..usize::from(command.out_channels.get()) {
+            let bank_channel = usize::from(command.out_origin.get()) + channel;
+            let c = usize::from(record.channel.get()) + channel;
+            for f in pixels(command, lanes, shape.plane()) {
+                let (plane, first) = (i32::from(command.out_plane.get()), i32::from(command.out_w_first.get()));
+                let position = i32::from(command.out_pos_first.get()) + (f / lanes) as i32 - first;
+                let position = if position >= plane { position - plane } else { position };
+                let address = usize::from(command.out_base.get())
+                    + bank_channel / rows * plane as usize
+                    + position as usize;
+                let found = emulator.bank_word(bank_channel % rows, address)[f % lanes].cast_signed();
+                let index = f * shape.c + c;
+                assert_eq!(
+                    found, wanted[index],
+                    "{what}: value {v}, channel {c}, row {}, column {}, command {at}: {command:?}",
+                    f / shape.w, f % shape.w
+                );
+                seen[v][index] = true;
+            }
+        }
+    }
+    let mut npu_bus = &mut emulator;
+    use secateur_runtime::npu::Bus;
+    let status = npu_bus.read_register(secateur_runtime::npu::registers::STATUS).unwrap();
+    let info = npu_bus.read_register(secateur_runtime::npu::registers::FAULT_INFO).unwrap();
+    let code = npu_bus.read_register(secateur_runtime::npu::registers::FAULT).unwrap();
+    assert_eq!(status, 2, "{what}: fault {code}, {info:#x} after {finished} commands of {}", commands.len());
+    // What the processor reads lies in memory.
+    for map in program.outputs() {
+        let v = map.tensor.get() as usize;
+        let (wanted, shape) = (value(v), shape(v));
+        let mut plane = vec![0; shape.plane()];
+        for c in 0..shape.c {
+            let address = placement.work + map.address.get() + c as u32 * map.pitch.get();
+            emulator.memory().read(address, &mut plane).unwrap();
+            for (f, &byte) in plane.iter().enumerate() {
+                assert_eq!(byte.cast_signed(), wanted[f * shape.c + c], "{what}: output {v}");
+            }
+        }
+    }
+    let memory = emulator.memory();
+    assert!(memory.strays().is_empty() && memory.broken_guard().is_none(), "{what}: stray accesses");
+    seen
+}
+
+fn random_picture(net: &QNet, seed: u64) -> Vec<f32> {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    (0..net.input.shape.len()).map(|_| random.random()).collect()
+}
+
+#[test]
+fn real_networks_run_exactly_on_the_emulator() {
+    for (name, net, input) in tests::real_networks() {
+        if !["yoloface-50k", "yolo-fastest-1.1"].contains(&name.as_str()) {
+            continue;
+        }
+        for options in [Options { fuse: false, group: 1 }, Options::default()] {
+            let compiled = packed(&net, options).unwrap_or_else(|e| panic!("{name}: {e:?}"));
+            let model = Model::from_bytes(&compiled.artefact).unwrap();
+            println!("{name} {options:?}: {} cycles", model.program().unwrap().header().cycles.get());
+            assert_exact(&name, &net, &compiled.artefact, &input, 1);
+        }
+    }
+}
