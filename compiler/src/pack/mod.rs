@@ -60,6 +60,6 @@ pub fn compile_with<'a>(
 }
 
 #[cfg(test)]
-mod tests;
-#[cfg(test)]
 mod npu_tests;
+#[cfg(test)]
+mod tests;

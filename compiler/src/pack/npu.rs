@@ -29,8 +29,7 @@ pub(super) struct Sections {
 
 /// Brings a lowered network onto the accelerator.
 pub(super) fn lower(program: &Program<'_>, accelerator: &Accelerator, options: Options) -> Result<Plan> {
-    let outputs: Vec<Value> =
-        program.net.heads().into_iter().map(|head| program.logits(head).0).collect();
+    let outputs: Vec<Value> = program.net.heads().into_iter().map(|head| program.logits(head).0).collect();
     let maps = 1 + outputs.len();
     let data_offset =
         (size_of::<ProgramHeader>() + maps * size_of::<MapRecord>()).next_multiple_of(ALIGNMENT);

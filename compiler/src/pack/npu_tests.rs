@@ -85,7 +85,8 @@ fn assert_exact(what: &str, net: &QNet, artefact: &[u8], picture: &[f32], shuffl
             let bank_channel = usize::from(command.out_origin.get()) + channel;
             let c = usize::from(record.channel.get()) + channel;
             for f in pixels(command, lanes, shape.plane()) {
-                let (plane, first) = (i32::from(command.out_plane.get()), i32::from(command.out_w_first.get()));
+                let (plane, first) =
+                    (i32::from(command.out_plane.get()), i32::from(command.out_w_first.get()));
                 let position = i32::from(command.out_pos_first.get()) + (f / lanes) as i32 - first;
                 let position = if position >= plane { position - plane } else { position };
                 let address = usize::from(command.out_base.get())
@@ -94,9 +95,11 @@ fn assert_exact(what: &str, net: &QNet, artefact: &[u8], picture: &[f32], shuffl
                 let found = emulator.bank_word(bank_channel % rows, address)[f % lanes].cast_signed();
                 let index = f * shape.c + c;
                 assert_eq!(
-                    found, wanted[index],
+                    found,
+                    wanted[index],
                     "{what}: value {v}, channel {c}, row {}, column {}, command {at}: {command:?}",
-                    f / shape.w, f % shape.w
+                    f / shape.w,
+                    f % shape.w
                 );
                 seen[v][index] = true;
             }

@@ -21,7 +21,11 @@ use crate::target::Target;
 use crate::{Error, Result};
 
 /// Serialises a lowered network, with the accelerator's program where there is one. Fails where a number does not fit the format, with the layer.
-pub(super) fn write(program: &Program<'_>, target: &Target, accelerator: Option<&Sections>) -> Result<Vec<u8>> {
+pub(super) fn write(
+    program: &Program<'_>,
+    target: &Target,
+    accelerator: Option<&Sections>,
+) -> Result<Vec<u8>> {
     let mut writer = Writer::new(program)?;
     for layer in 0..program.actions.len() {
         steps::write(&mut writer, layer)

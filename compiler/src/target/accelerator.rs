@@ -42,16 +42,20 @@ impl Accelerator {
     }
 
     pub(super) fn check(&self) -> Result<()> {
-        let power = |value: u32, least: u32, most: u32| {
-            value.is_power_of_two() && (least..=most).contains(&value)
-        };
+        let power =
+            |value: u32, least: u32, most: u32| value.is_power_of_two() && (least..=most).contains(&value);
         let checks = [
             ("rows", self.rows, power(self.rows, 2, 8), "2, 4 or 8"),
             ("lanes", self.lanes, power(self.lanes, 8, 16), "8 or 16"),
             ("axi_bytes", self.axi_bytes, power(self.axi_bytes, 4, 16), "4, 8 or 16"),
             ("bank_words", self.bank_words, (64..=1 << 15).contains(&self.bank_words), "64 to 32768"),
             ("weight_words", self.weight_words, (256..=1 << 15).contains(&self.weight_words), "256 to 32768"),
-            ("param_entries", self.param_entries, (64..=1 << 15).contains(&self.param_entries), "64 to 32768"),
+            (
+                "param_entries",
+                self.param_entries,
+                (64..=1 << 15).contains(&self.param_entries),
+                "64 to 32768",
+            ),
             (
                 "memory.efficiency_percent",
                 self.memory.efficiency_percent,

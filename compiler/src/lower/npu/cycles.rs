@@ -109,7 +109,11 @@ impl<'a> Replay<'a> {
             self.execute(at, start);
             self.done[queue as usize] += 1;
         }
-        debug_assert_eq!(self.done.iter().sum::<usize>(), self.commands.len(), "a command waits for a later one");
+        debug_assert_eq!(
+            self.done.iter().sum::<usize>(),
+            self.commands.len(),
+            "a command waits for a later one"
+        );
         let end = self.timings.iter().map(|timing| timing.end).max().unwrap_or(0);
         (self.timings, end)
     }

@@ -71,9 +71,7 @@ pub(crate) fn import(net: &QNet, parameters: &Parameters, fuse: bool) -> Result<
     import.views[0] = Some(import.new_map(net.input.shape));
     for layer in 0..net.nodes.len() {
         let node = &net.nodes[layer];
-        import
-            .layer(layer)
-            .map_err(|e| e.layer(layer).section(node.op.name()).line(node.line))?;
+        import.layer(layer).map_err(|e| e.layer(layer).section(node.op.name()).line(node.line))?;
     }
     Ok(import.finish())
 }
@@ -216,7 +214,8 @@ impl Import<'_> {
         let tallest = LARGEST_KERNEL;
         if op.window.size > tallest
             || op.window.dilation > tallest
-            || !window_fits(&op.window, op.row_mode, self.parameters) {
+            || !window_fits(&op.window, op.row_mode, self.parameters)
+        {
             return Err(Error::new("the window is too wide for the accelerator")
                 .found(format!(
                     "size {}, dilation {}, stride {}",
@@ -343,9 +342,7 @@ impl Import<'_> {
                 let spread = if *scale_wh { ResidualSpread::Pixel } else { ResidualSpread::Channel };
                 self.multiply(layer, spread, scaled.requant, &scaled.finish)
             }
-            QOp::Sam(scaled) => {
-                self.multiply(layer, ResidualSpread::Map, scaled.requant, &scaled.finish)
-            }
+            QOp::Sam(scaled) => self.multiply(layer, ResidualSpread::Map, scaled.requant, &scaled.finish),
             QOp::Route(route) => self.route(layer, route),
             QOp::Shortcut(shortcut) => self.shortcut(layer, shortcut),
         }
@@ -527,8 +524,7 @@ impl Import<'_> {
         let (factor, input) = (self.view(node.inputs[0])?, self.view(node.inputs[1])?);
         let output = self.output(layer);
         let mut op = self.pass(layer, input, output);
-        op.channels =
-            vec![channel(-i32::from(self.zero_point(node.inputs[1])), requant); output.channels];
+        op.channels = vec![channel(-i32::from(self.zero_point(node.inputs[1])), requant); output.channels];
         op.residual = Some(Residual {
             mode: ResidualMode::Multiply,
             spread,

@@ -110,7 +110,11 @@ pub fn lower(
         };
         match attempt() {
             Ok(plan) => {
-                tracing::debug!("{residency:?}: {} cycles, {} groups", plan.cycles, plan.schedule.groups.len());
+                tracing::debug!(
+                    "{residency:?}: {} cycles, {} groups",
+                    plan.cycles,
+                    plan.schedule.groups.len()
+                );
                 if best.as_ref().is_none_or(|best| plan.cycles < best.cycles) {
                     best = Some(plan);
                 }

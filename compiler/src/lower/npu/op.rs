@@ -1,6 +1,8 @@
 //! What the array computes: operations on channels of maps, independent of any schedule.
 
-use secateur_runtime::npu::isa::{ArrayMode, Channel, Parameters, ResidualMode, ResidualSpread, WINDOW_WORDS};
+use secateur_runtime::npu::isa::{
+    ArrayMode, Channel, Parameters, ResidualMode, ResidualSpread, WINDOW_WORDS,
+};
 use zerocopy::little_endian::I32;
 
 use crate::lower::program::Value;

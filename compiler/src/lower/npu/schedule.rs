@@ -123,7 +123,12 @@ fn join(range: &Range<usize>, view: View) -> Range<usize> {
 }
 
 impl Stays {
-    pub(crate) fn new(graph: &Graph, outputs: &[Value], parameters: &Parameters, residency: Residency) -> Self {
+    pub(crate) fn new(
+        graph: &Graph,
+        outputs: &[Value],
+        parameters: &Parameters,
+        residency: Residency,
+    ) -> Self {
         let mut accesses: Vec<Vec<Access>> = vec![Vec::new(); graph.maps.len()];
         for (index, op) in graph.ops.iter().enumerate() {
             let mut push = |view: View, writes: bool| {
@@ -165,7 +170,13 @@ impl Stays {
     }
 
     /// The part that `map` plays in a group of `ops`; `None` where it takes no room.
-    pub(crate) fn role(&self, graph: &Graph, parameters: &Parameters, map: usize, ops: &Range<usize>) -> Option<Role> {
+    pub(crate) fn role(
+        &self,
+        graph: &Graph,
+        parameters: &Parameters,
+        map: usize,
+        ops: &Range<usize>,
+    ) -> Option<Role> {
         let accesses = &self.accesses[map];
         let position = |op: Option<usize>| op.unwrap_or(usize::MAX);
         let first = accesses.partition_point(|access| position(access.op) < ops.start);
@@ -235,8 +246,9 @@ impl Stays {
                 channel = stop;
             }
             for access in accesses[first..end].iter().filter(|access| access.writes) {
-                let read_later =
-                    accesses[to..].iter().any(|later| !later.writes && strips::overlap(later.view, access.view));
+                let read_later = accesses[to..]
+                    .iter()
+                    .any(|later| !later.writes && strips::overlap(later.view, access.view));
                 if let (true, Some(op)) = (read_later, access.op) {
                     around.stores.push((op, access.view));
                 }

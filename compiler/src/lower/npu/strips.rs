@@ -129,7 +129,13 @@ fn inputs(graph: &Graph, op: &Op, end: usize) -> impl Iterator<Item = (View, usi
 }
 
 /// Plans the operations `ops` in strips.
-pub(crate) fn plan(graph: &Graph, ops: Range<usize>, cut: Cut, around: &Surroundings, lanes: usize) -> Strips {
+pub(crate) fn plan(
+    graph: &Graph,
+    ops: Range<usize>,
+    cut: Cut,
+    around: &Surroundings,
+    lanes: usize,
+) -> Strips {
     let steps = step_targets(graph, ops.clone(), cut.strips, lanes);
     let slots = slots(ops.clone(), &steps, cut);
     let mut events = Vec::new();
@@ -191,9 +197,9 @@ fn step_targets(graph: &Graph, ops: Range<usize>, strips: usize, lanes: usize) -
     let group = &graph.ops[ops];
     let is_read = |n: usize| {
         let view = group[n].output;
-        group[n + 1..].iter().any(|later| {
-            overlap(later.input, view) || later.residual.is_some_and(|r| overlap(r.view, view))
-        })
+        group[n + 1..]
+            .iter()
+            .any(|later| overlap(later.input, view) || later.residual.is_some_and(|r| overlap(r.view, view)))
     };
     let sinks: Vec<bool> = (0..group.len()).map(|n| !is_read(n)).collect();
     let mut done = vec![0; group.len()];
@@ -273,7 +279,10 @@ fn planes(
                     };
                     reads.entry(residual.view.map).or_default().push((at, first / lanes));
                 }
-                writes.entry(op.output.map).or_default().push((at, pixels.start / lanes..pixels.end.div_ceil(lanes)));
+                writes
+                    .entry(op.output.map)
+                    .or_default()
+                    .push((at, pixels.start / lanes..pixels.end.div_ceil(lanes)));
             }
             Event::Load { view, words } => writes.entry(view.map).or_default().push((at, words.clone())),
             Event::Store { view, words, .. } => {

@@ -87,7 +87,13 @@ fn skip_zeros(channels: &[Vec<[i8; 8]>], taps: usize) -> WeightGroup {
 }
 
 /// Packs a depthwise convolution whose first channel lies in bank `phase`.
-pub(crate) fn depthwise(weights: &[i8], channels: usize, taps: usize, phase: usize, rows: usize) -> Vec<WeightGroup> {
+pub(crate) fn depthwise(
+    weights: &[i8],
+    channels: usize,
+    taps: usize,
+    phase: usize,
+    rows: usize,
+) -> Vec<WeightGroup> {
     let groups = (phase + channels).div_ceil(rows);
     let word = |group: usize, tap: usize| {
         let mut word = [0; 8];
