@@ -1,0 +1,44 @@
+// What a frame costs, in the order of the counter registers.
+module npu_counters (
+  input  logic              clk,
+  input  logic              rst,
+  input  logic              frame_start,
+  input  logic              running,
+  input  logic              mac,
+  // Weight vectors skipped in this cycle.
+  input  logic [7:0]        skipped,
+  input  logic              stall_load,
+  input  logic              stall_store,
+  input  logic              stall_drain,
+  input  logic              stall_residual,
+  input  logic              stall_command,
+  input  logic              beat_read,
+  input  logic              beat_written,
+  // Commands that finish: LOAD, EXEC, STORE.
+  input  logic [2:0]        finished,
+  output logic [12:0][31:0] counters
+);
+  logic [12:0][7:0] step;
+  always_comb begin
+    step[0]  = 8'd1;
+    step[1]  = 8'(mac);
+    step[2]  = skipped;
+    step[3]  = 8'(stall_load);
+    step[4]  = 8'(stall_store);
+    step[5]  = 8'(stall_drain);
+    step[6]  = 8'(stall_residual);
+    step[7]  = 8'(stall_command);
+    step[8]  = beat_read ? 8'(npu_pkg::AxiBytes) : 8'd0;
+    step[9]  = beat_written ? 8'(npu_pkg::AxiBytes) : 8'd0;
+    step[10] = 8'(finished[0]);
+    step[11] = 8'(finished[1]);
+    step[12] = 8'(finished[2]);
+  end
+
+  for (genvar i = 0; i < 13; i++) begin : g_counter
+    always_ff @(posedge clk) begin
+      if (rst || frame_start) counters[i] <= '0;
+      else if (running) counters[i] <= counters[i] + 32'(step[i]);
+    end
+  end
+endmodule

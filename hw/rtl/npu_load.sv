@@ -1,0 +1,189 @@
+// LOAD queue: reads maps, weights, parameters and tables into the on-chip memories.
+//
+// Three stages, a command in each: checking the oldest command, requesting its bytes, writing them.
+module npu_load (
+  input  logic               clk,
+  input  logic               rst,
+  input  logic               stop,
+  // Oldest command; `cmd_pop` when it is taken.
+  input  logic               cmd_valid,
+  input  npu_pkg::transfer_t cmd,
+  input  logic               cmd_waits,
+  output logic               cmd_pop,
+  input  logic [1:0][31:0]   region_base,
+  input  logic [1:0][31:0]   region_bytes,
+  output logic               illegal,
+  output logic               outside,
+  output logic               done,
+  output logic               idle,
+  // Reads.
+  output logic               req_valid,
+  input  logic               req_ready,
+  output logic [31:0]        req_address,
+  output logic [15:0]        req_beats,
+  input  logic               data_valid,
+  output logic               data_ready,
+  input  logic [63:0]        data,
+  // Map banks.
+  output logic                             ld_valid,
+  input  logic                             ld_ready,
+  output logic [npu_pkg::RowBits-1:0]      ld_bank,
+  output logic [npu_pkg::BankAddrBits-1:0] ld_addr,
+  output logic [8*npu_pkg::Lanes-1:0]      ld_data,
+  output logic [npu_pkg::Lanes-1:0]        ld_be,
+  // Weights with their control byte on top, parameters, tables.
+  output logic                              lw_valid,
+  output logic [npu_pkg::WeightAddrBits-1:0] lw_addr,
+  output logic [8*npu_pkg::Rows+7:0]        lw_data,
+  output logic                              lp_valid,
+  output logic [npu_pkg::ParamAddrBits-1:0] lp_addr,
+  output logic [127:0]                      lp_data,
+  output logic                              lt_valid,
+  output logic                              lt_select,
+  output logic [4:0]                        lt_addr,
+  output logic [63:0]                       lt_data
+);
+  localparam int unsigned AddrBits = npu_pkg::BankAddrBits;
+
+  // Checking.
+  logic                work;
+  logic                checked, unsound, strays, contiguous;
+  logic [15:0]         span_beats;
+  logic [AddrBits-1:0] plane_address, ring;
+
+  assign work = cmd.flags[npu_pkg::TransferFlagWork];
+  npu_prepare u_prepare (
+    .clk, .rst,
+    .valid(cmd_valid), .cmd, .taken(cmd_pop), .region_bytes(region_bytes[work]),
+    .done(checked), .illegal(unsound), .outside(strays), .span_beats, .contiguous, .plane_address, .ring
+  );
+
+  // Requesting; the command goes on to the writer at the same time.
+  logic requesting, job_ready, job_valid, job_done;
+  assign illegal = checked && unsound && !stop;
+  assign outside = checked && !unsound && strays && !stop;
+  assign cmd_pop = checked && !unsound && !strays && !cmd_waits && !requesting && job_ready && !stop;
+
+  npu_segments u_segments (
+    .clk, .rst(rst || stop), .start(cmd_pop),
+    .cmd, .region_base(region_base[work]), .span_beats, .contiguous,
+    .valid(requesting), .ready(req_ready), .address(req_address), .beats(req_beats), .last()
+  );
+  assign req_valid = requesting && !stop;
+
+  typedef struct packed {
+    npu_pkg::transfer_t  cmd;
+    logic [AddrBits-1:0] plane_address;
+    logic [AddrBits-1:0] ring;
+  } job_t;
+
+  job_t job_in, job;
+  assign job_in = '{cmd: cmd, plane_address: plane_address, ring: ring};
+
+  npu_fifo #(.Width($bits(job_t)), .Depth(2)) u_jobs (
+    .clk, .rst,
+    .push_valid(cmd_pop), .push_ready(job_ready), .push_data(job_in),
+    .pop_valid(job_valid), .pop_ready(job_done), .pop_data(job),
+    .count()
+  );
+
+  // Writing. The first cycle of a job sets up the walk.
+  logic is_map, is_weights, is_params, sparse;
+  assign is_map     = job.cmd.opcode == npu_pkg::OpLoadMap;
+  assign is_weights = job.cmd.opcode == npu_pkg::OpLoadWeights;
+  assign is_params  = job.cmd.opcode == npu_pkg::OpLoadParams;
+  assign sparse     = job.cmd.flags[npu_pkg::TransferFlagSparse];
+
+  logic        running_q, odd_q, finished_q, map_valid_q, map_last_q;
+  logic [2:0]  place_q;
+  logic        control_q;
+  logic [63:0] low_q, controls_q;
+  logic [15:0] entry_q, left_q;
+  logic [127:0] map_q;
+  logic [npu_pkg::RowBits-1:0] map_bank_q, walk_bank;
+  logic [AddrBits-1:0] map_addr_q, walk_addr;
+  logic        walk_last, setup, accept, pair, map_room, word, last_word;
+
+  assign setup    = job_valid && !running_q && !finished_q;
+  assign map_room = !map_valid_q || ld_ready;
+  // Beats that complete an entry of 16 bytes.
+  assign pair       = (is_map || is_params) && odd_q;
+  assign data_ready = running_q && !(is_map && odd_q && !map_room);
+  assign accept     = data_valid && data_ready;
+  // A beat that completes an entry of its memory.
+  assign word       = accept && (is_map || is_params ? pair : !(is_weights && control_q));
+  assign last_word  = is_map ? walk_last : left_q == 16'd1;
+  assign job_done   = finished_q && (!map_valid_q || (ld_ready && map_last_q));
+
+  npu_walk u_walk (
+    .clk, .start(setup), .cmd(job.cmd), .plane_address(job.plane_address), .ring(job.ring),
+    .step(word && is_map), .bank(walk_bank), .address(walk_addr), .last(walk_last)
+  );
+
+  always_ff @(posedge clk) begin
+    if (rst) begin
+      running_q   <= 1'b0;
+      finished_q  <= 1'b0;
+      map_valid_q <= 1'b0;
+      done        <= 1'b0;
+    end else begin
+      if (setup) running_q <= 1'b1;
+      else if (word && last_word) running_q <= 1'b0;
+      if (word && last_word) finished_q <= 1'b1;
+      else if (job_done) finished_q <= 1'b0;
+      if (word && is_map) map_valid_q <= 1'b1;
+      else if (ld_ready) map_valid_q <= 1'b0;
+      done <= job_done && !stop;
+    end
+  end
+
+  always_ff @(posedge clk) begin
+    if (setup) begin
+      odd_q     <= 1'b0;
+      place_q   <= '0;
+      control_q <= sparse;
+      entry_q   <= job.cmd.base;
+      left_q    <= job.cmd.opcode == npu_pkg::OpLoadTable ? 16'd32 : job.cmd.words;
+    end else if (accept) begin
+      odd_q <= !odd_q;
+      if (is_weights && control_q) begin
+        control_q  <= 1'b0;
+        controls_q <= data;
+      end
+      if (word) begin
+        left_q  <= left_q - 1'b1;
+        entry_q <= entry_q + 1'b1;
+        if (is_weights && 32'(entry_q) == npu_pkg::WeightWords - 1) entry_q <= '0;
+        if (is_params && 32'(entry_q) == npu_pkg::ParamEntries - 1) entry_q <= '0;
+        place_q <= place_q + 1'b1;
+        if (sparse && place_q == '1) control_q <= 1'b1;
+      end
+    end
+    if (accept) low_q <= data;
+    if (word && is_map) begin
+      map_q      <= {data, low_q};
+      map_bank_q <= walk_bank;
+      map_addr_q <= walk_addr;
+      map_last_q <= walk_last;
+    end
+  end
+
+  assign ld_valid = map_valid_q;
+  assign ld_bank  = map_bank_q;
+  assign ld_addr  = map_addr_q;
+  assign ld_data  = map_q;
+  assign ld_be    = '1;
+
+  assign lw_valid  = word && is_weights;
+  assign lw_addr   = entry_q[npu_pkg::WeightAddrBits-1:0];
+  assign lw_data   = {sparse ? controls_q[8*place_q +: 8] : 8'd0, data};
+  assign lp_valid  = word && is_params;
+  assign lp_addr   = entry_q[npu_pkg::ParamAddrBits-1:0];
+  assign lp_data   = {data, low_q};
+  assign lt_valid  = word && job.cmd.opcode == npu_pkg::OpLoadTable;
+  assign lt_select = job.cmd.flags[npu_pkg::TransferFlagTableSelect];
+  assign lt_addr   = 5'd0 - left_q[4:0];
+  assign lt_data   = data;
+
+  assign idle = !cmd_valid && !requesting && !job_valid;
+endmodule

@@ -1,0 +1,140 @@
+// Checks a transfer against its region and the on-chip memories, and finds its first bank address.
+//
+// The products of channel count and pitch, and of channel groups and plane, are formed bit by bit
+// while the transfer waits for its turn; small counts take few cycles.
+module npu_prepare (
+  input  logic                   clk,
+  input  logic                   rst,
+  // The oldest command of the queue; it stays until `taken`.
+  input  logic                   valid,
+  input  npu_pkg::transfer_t     cmd,
+  input  logic                   taken,
+  input  logic [31:0]            region_bytes,
+  output logic                   done,
+  output logic                   illegal,
+  output logic                   outside,
+  // Beats from the first to the last byte.
+  output logic [15:0]            span_beats,
+  // Channels follow each other without gaps.
+  output logic                   contiguous,
+  // Bank address of the first channel's plane.
+  output logic [npu_pkg::BankAddrBits-1:0] plane_address,
+  // Position of the first word in its plane.
+  output logic [npu_pkg::BankAddrBits-1:0] ring
+);
+  localparam int unsigned RowBits = npu_pkg::RowBits;
+
+  logic is_map;
+  assign is_map = cmd.opcode == npu_pkg::OpLoadMap || cmd.opcode == npu_pkg::OpStoreMap;
+
+  // Groups of channels before the first, and up to the last.
+  logic [15:0] last_channel;
+  logic [16:0] last_place;
+  logic [15:0] groups_before, groups;
+  assign last_channel  = cmd.count - 1'b1;
+  assign last_place    = 17'(cmd.origin) + 17'(last_channel);
+  assign groups_before = cmd.origin >> RowBits;
+  assign groups        = 16'(last_place >> RowBits) + 1'b1;
+
+  // Shift and add, all three at once.
+  typedef enum logic [1:0] {Idle, Multiply, Judge, Done} state_e;
+  state_e      state_q;
+  logic [15:0] factor_span_q, factor_first_q, factor_end_q;
+  logic [47:0] pitch_q, span_q;
+  logic [31:0] plane_q, first_q, end_q;
+
+  always_ff @(posedge clk) begin
+    if (rst || taken) begin
+      state_q <= Idle;
+    end else begin
+      unique case (state_q)
+        Idle: begin
+          factor_span_q  <= is_map && cmd.count != '0 ? last_channel : '0;
+          factor_first_q <= is_map ? groups_before : '0;
+          factor_end_q   <= is_map ? groups : '0;
+          pitch_q        <= 48'(cmd.pitch);
+          plane_q        <= 32'(cmd.plane);
+          span_q         <= '0;
+          first_q        <= '0;
+          end_q          <= '0;
+          if (valid) state_q <= Multiply;
+        end
+        Multiply: begin
+          if (factor_span_q[0]) span_q <= span_q + pitch_q;
+          if (factor_first_q[0]) first_q <= first_q + plane_q;
+          if (factor_end_q[0]) end_q <= end_q + plane_q;
+          factor_span_q  <= factor_span_q >> 1;
+          factor_first_q <= factor_first_q >> 1;
+          factor_end_q   <= factor_end_q >> 1;
+          pitch_q        <= pitch_q << 1;
+          plane_q        <= plane_q << 1;
+          if ((factor_span_q | factor_first_q | factor_end_q) <= 16'd1) state_q <= Judge;
+        end
+        Judge: state_q <= Done;
+        default: ;
+      endcase
+    end
+  end
+
+  // Blocks of eight weight words.
+  logic [13:0] blocks;
+  assign blocks = 14'((17'(cmd.words) + 17'd7) >> 3);
+
+  logic [48:0] bytes, last;
+  logic signed [16:0] first_word;
+  logic [17:0] words_end;
+  logic [32:0] bank_end;
+  logic        legal_map, legal_weights, legal_params, legal;
+
+  always_comb begin
+    unique case (cmd.opcode)
+      npu_pkg::OpLoadWeights: begin
+        bytes = 49'(cmd.words) << 3;
+        if (cmd.flags[npu_pkg::TransferFlagSparse]) bytes += 49'({blocks, 3'b0});
+      end
+      npu_pkg::OpLoadParams: bytes = 49'(cmd.words) << 4;
+      npu_pkg::OpLoadTable: bytes = 49'd256;
+      default: bytes = 49'(span_q) + (49'(cmd.words) * npu_pkg::Lanes);
+    endcase
+  end
+
+  assign last       = bytes + 49'(cmd.address);
+  assign first_word = 17'(cmd.word) - 17'(cmd.w_first);
+  assign words_end  = 18'(first_word[15:0]) + 18'(cmd.words);
+  assign bank_end   = 33'(end_q) + 33'(cmd.base);
+
+  assign legal_map = cmd.pitch[3:0] == '0 && cmd.count != '0 && cmd.words != '0
+    && cmd.pos_first < cmd.plane && !first_word[16] && words_end <= 18'(cmd.plane)
+    && bank_end <= 33'(npu_pkg::BankWords);
+  assign legal_weights = 32'(cmd.base) < npu_pkg::WeightWords && cmd.words != '0
+    && 32'(cmd.words) <= npu_pkg::WeightWords;
+  assign legal_params = 32'(cmd.base) < npu_pkg::ParamEntries && cmd.words != '0
+    && 32'(cmd.words) <= npu_pkg::ParamEntries;
+
+  always_comb begin
+    unique case (cmd.opcode)
+      npu_pkg::OpLoadWeights: legal = legal_weights;
+      npu_pkg::OpLoadParams: legal = legal_params;
+      npu_pkg::OpLoadTable: legal = 1'b1;
+      default: legal = legal_map;
+    endcase
+    legal = legal && cmd.address[2:0] == '0;
+  end
+
+  logic [16:0] ring_raw;
+  assign ring_raw = 17'(cmd.pos_first) + {1'b0, first_word[15:0]};
+
+  always_ff @(posedge clk) begin
+    if (state_q == Judge) begin
+      illegal       <= !legal;
+      outside       <= last > 49'(region_bytes);
+      span_beats    <= bytes[18:3];
+      contiguous    <= !is_map || cmd.count == 16'd1 || cmd.pitch == (32'(cmd.words) * npu_pkg::Lanes);
+      plane_address <= npu_pkg::BankAddrBits'(first_q + 32'(cmd.base));
+      ring          <= npu_pkg::BankAddrBits'(
+          ring_raw >= 17'(cmd.plane) ? ring_raw - 17'(cmd.plane) : ring_raw);
+    end
+  end
+
+  assign done = state_q == Done;
+endmodule

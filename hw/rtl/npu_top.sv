@@ -1,0 +1,273 @@
+// The accelerator: control, command stream, transfers, array. AXI4 master for data and commands,
+// AXI4-Lite slave for control, one interrupt.
+module npu_top (
+  input  logic         clk,
+  input  logic         rst,
+  // AXI4-Lite control
+  input  logic         s_axi_awvalid,
+  output logic         s_axi_awready,
+  input  logic [7:0]   s_axi_awaddr,
+  input  logic         s_axi_wvalid,
+  output logic         s_axi_wready,
+  input  logic [31:0]  s_axi_wdata,
+  input  logic [3:0]   s_axi_wstrb,
+  output logic         s_axi_bvalid,
+  input  logic         s_axi_bready,
+  output logic [1:0]   s_axi_bresp,
+  input  logic         s_axi_arvalid,
+  output logic         s_axi_arready,
+  input  logic [7:0]   s_axi_araddr,
+  output logic         s_axi_rvalid,
+  input  logic         s_axi_rready,
+  output logic [31:0]  s_axi_rdata,
+  output logic [1:0]   s_axi_rresp,
+  // AXI4 data and commands
+  output logic         m_axi_arvalid,
+  input  logic         m_axi_arready,
+  output logic [31:0]  m_axi_araddr,
+  output logic [7:0]   m_axi_arlen,
+  output logic [2:0]   m_axi_arsize,
+  output logic [1:0]   m_axi_arburst,
+  input  logic         m_axi_rvalid,
+  output logic         m_axi_rready,
+  input  logic [63:0]  m_axi_rdata,
+  input  logic [1:0]   m_axi_rresp,
+  input  logic         m_axi_rlast,
+  output logic         m_axi_awvalid,
+  input  logic         m_axi_awready,
+  output logic [31:0]  m_axi_awaddr,
+  output logic [7:0]   m_axi_awlen,
+  output logic [2:0]   m_axi_awsize,
+  output logic [1:0]   m_axi_awburst,
+  output logic         m_axi_wvalid,
+  input  logic         m_axi_wready,
+  output logic [63:0]  m_axi_wdata,
+  output logic [7:0]   m_axi_wstrb,
+  output logic         m_axi_wlast,
+  input  logic         m_axi_bvalid,
+  output logic         m_axi_bready,
+  input  logic [1:0]   m_axi_bresp,
+  output logic         irq,
+  // For logic analysers: a command of LOAD, EXEC, STORE was taken; was finished.
+  output logic [2:0]   event_taken,
+  output logic [2:0]   event_finished
+);
+  localparam int unsigned AddrBits = npu_pkg::BankAddrBits;
+  localparam int unsigned StoreRoom = 32;
+
+  if (npu_pkg::AxiBytes != 8) begin : g_width
+    $error("the data bus has 8 bytes");
+  end
+
+  // Registers and state.
+  logic              start, reset, frame_start, running, done, fault, resetting, stop, clear, core_rst;
+  logic              raise_done, raise_fault;
+  logic [31:0]       watchdog, stream_address, fault_info;
+  logic [26:0]       stream_units;
+  logic [1:0][31:0]  region_base, region_bytes;
+  logic [3:0]        fault_code;
+  logic [12:0][31:0] counters;
+
+  assign core_rst = rst || clear;
+
+  npu_csr u_csr (
+    .clk, .rst,
+    .s_axi_awvalid, .s_axi_awready, .s_axi_awaddr, .s_axi_wvalid, .s_axi_wready, .s_axi_wdata, .s_axi_wstrb,
+    .s_axi_bvalid, .s_axi_bready, .s_axi_bresp, .s_axi_arvalid, .s_axi_arready, .s_axi_araddr,
+    .s_axi_rvalid, .s_axi_rready, .s_axi_rdata, .s_axi_rresp,
+    .start, .reset, .watchdog, .stream_address, .stream_units, .region_base, .region_bytes,
+    .busy(running), .frame_done(done), .fault, .resetting, .fault_code, .fault_info,
+    .raise_done, .raise_fault, .counters, .irq
+  );
+
+  // Bus engines.
+  logic [1:0]       read_req_valid, read_req_ready, read_valid, read_ready;
+  logic [1:0][31:0] read_req_address;
+  logic [1:0][15:0] read_req_beats;
+  logic [63:0]      read_data;
+  logic             read_error, read_error_client, read_idle, read_moved;
+  logic [31:0]      read_error_address;
+
+  npu_axi_read u_axi_read (
+    .clk, .rst(core_rst), .stop,
+    .req_valid(read_req_valid), .req_ready(read_req_ready),
+    .req_address(read_req_address), .req_beats(read_req_beats),
+    .data_valid(read_valid), .data_ready(read_ready), .data(read_data),
+    .error(read_error), .error_client(read_error_client), .error_address(read_error_address),
+    .idle(read_idle), .moved(read_moved),
+    .m_axi_arvalid, .m_axi_arready, .m_axi_araddr, .m_axi_arlen,
+    .m_axi_rvalid, .m_axi_rready, .m_axi_rdata, .m_axi_rresp, .m_axi_rlast
+  );
+
+  logic         write_req_valid, write_req_ready, write_req_last, word_left, store_done;
+  logic [31:0]  write_req_address, write_error_address;
+  logic [15:0]  write_req_beats;
+  logic         st_rvalid, write_error, write_idle, write_moved, write_acknowledged;
+  logic [127:0] st_rdata;
+
+  npu_axi_write #(.Room(StoreRoom)) u_axi_write (
+    .clk, .rst(core_rst), .stop,
+    .req_valid(write_req_valid), .req_ready(write_req_ready),
+    .req_address(write_req_address), .req_beats(write_req_beats), .req_last(write_req_last),
+    .word_valid(st_rvalid), .word(st_rdata), .word_left,
+    .done(store_done), .error(write_error), .error_address(write_error_address),
+    .idle(write_idle), .moved(write_moved), .acknowledged(write_acknowledged),
+    .m_axi_awvalid, .m_axi_awready, .m_axi_awaddr, .m_axi_awlen,
+    .m_axi_wvalid, .m_axi_wready, .m_axi_wdata, .m_axi_wstrb, .m_axi_wlast,
+    .m_axi_bvalid, .m_axi_bready, .m_axi_bresp
+  );
+
+  assign m_axi_arsize  = 3'd3;
+  assign m_axi_arburst = 2'b01;
+  assign m_axi_awsize  = 3'd3;
+  assign m_axi_awburst = 2'b01;
+
+  // Command stream and queues: LOAD, EXEC, STORE.
+  logic [2:0]       push_valid, push_ready, queue_empty, head_valid, head_pop, finished;
+  logic [63:0]      push_data;
+  logic [2:0][15:0] taken_q, finished_q;
+  logic [2:0][2:0]  head_waits;
+  logic             exhausted, fetch_illegal;
+  logic [26:0]      unit;
+
+  npu_fetch u_fetch (
+    .clk, .rst(core_rst), .start(frame_start), .stop,
+    .stream_address, .stream_units,
+    .req_valid(read_req_valid[0]), .req_ready(read_req_ready[0]),
+    .req_address(read_req_address[0]), .req_beats(read_req_beats[0]),
+    .data_valid(read_valid[0]), .data(read_data),
+    .push_valid, .push_ready, .push_data,
+    .exhausted, .illegal(fetch_illegal), .unit
+  );
+  assign read_ready[0] = 1'b1;
+
+  npu_pkg::transfer_t load_cmd, store_cmd;
+  npu_pkg::exec_t     exec_cmd;
+
+  npu_queue #(.Beats(npu_pkg::TransferBits / 64), .Depth(64)) u_load_queue (
+    .clk, .rst(core_rst),
+    .push_valid(push_valid[0]), .push_ready(push_ready[0]), .push_data,
+    .finished(finished_q), .empty(queue_empty[0]),
+    .head_valid(head_valid[0]), .head(load_cmd), .head_waits(head_waits[0]), .pop(head_pop[0])
+  );
+  npu_queue #(.Beats(npu_pkg::ExecBits / 64), .Depth(64)) u_exec_queue (
+    .clk, .rst(core_rst),
+    .push_valid(push_valid[1]), .push_ready(push_ready[1]), .push_data,
+    .finished(finished_q), .empty(queue_empty[1]),
+    .head_valid(head_valid[1]), .head(exec_cmd), .head_waits(head_waits[1]), .pop(head_pop[1])
+  );
+  npu_queue #(.Beats(npu_pkg::TransferBits / 64), .Depth(32)) u_store_queue (
+    .clk, .rst(core_rst),
+    .push_valid(push_valid[2]), .push_ready(push_ready[2]), .push_data,
+    .finished(finished_q), .empty(queue_empty[2]),
+    .head_valid(head_valid[2]), .head(store_cmd), .head_waits(head_waits[2]), .pop(head_pop[2])
+  );
+
+  // Commands taken from, and finished of, each queue in this frame.
+  for (genvar i = 0; i < 3; i++) begin : g_count
+    always_ff @(posedge clk) begin
+      if (core_rst || frame_start) begin
+        taken_q[i]    <= '0;
+        finished_q[i] <= '0;
+      end else begin
+        if (head_pop[i]) taken_q[i] <= taken_q[i] + 1'b1;
+        if (finished[i]) finished_q[i] <= finished_q[i] + 1'b1;
+      end
+    end
+  end
+  assign event_taken    = head_pop;
+  assign event_finished = finished;
+
+  // Transfers.
+  logic                              ld_valid, ld_ready, lw_valid, lp_valid, lt_valid, lt_select;
+  logic [npu_pkg::RowBits-1:0]       ld_bank, st_bank;
+  logic [AddrBits-1:0]               ld_addr, st_addr;
+  logic [8*npu_pkg::Lanes-1:0]       ld_data;
+  logic [npu_pkg::Lanes-1:0]         ld_be;
+  logic [npu_pkg::WeightAddrBits-1:0] lw_addr;
+  logic [8*npu_pkg::Rows+7:0]        lw_data;
+  logic [npu_pkg::ParamAddrBits-1:0] lp_addr;
+  logic [127:0]                      lp_data;
+  logic [4:0]                        lt_addr;
+  logic [63:0]                       lt_data;
+  logic                              st_valid, st_ready;
+  logic load_illegal, load_outside, load_idle, load_done, store_illegal, store_outside, store_idle;
+
+  npu_load u_load (
+    .clk, .rst(core_rst), .stop,
+    .cmd_valid(head_valid[0]), .cmd(load_cmd), .cmd_waits(|head_waits[0]), .cmd_pop(head_pop[0]),
+    .region_base, .region_bytes,
+    .illegal(load_illegal), .outside(load_outside), .done(load_done), .idle(load_idle),
+    .req_valid(read_req_valid[1]), .req_ready(read_req_ready[1]),
+    .req_address(read_req_address[1]), .req_beats(read_req_beats[1]),
+    .data_valid(read_valid[1]), .data_ready(read_ready[1]), .data(read_data),
+    .ld_valid, .ld_ready, .ld_bank, .ld_addr, .ld_data, .ld_be,
+    .lw_valid, .lw_addr, .lw_data, .lp_valid, .lp_addr, .lp_data,
+    .lt_valid, .lt_select, .lt_addr, .lt_data
+  );
+
+  npu_store #(.Room(StoreRoom)) u_store (
+    .clk, .rst(core_rst), .stop,
+    .cmd_valid(head_valid[2]), .cmd(store_cmd), .cmd_waits(|head_waits[2]), .cmd_pop(head_pop[2]),
+    .region_base(region_base[1]), .region_bytes(region_bytes[1]),
+    .illegal(store_illegal), .outside(store_outside), .idle(store_idle),
+    .req_valid(write_req_valid), .req_ready(write_req_ready),
+    .req_address(write_req_address), .req_beats(write_req_beats), .req_last(write_req_last),
+    .word_left, .st_valid, .st_ready, .st_bank, .st_addr
+  );
+
+  // Array. END is the one command of its queue that it does not see.
+  logic is_end, exec_valid, exec_ready, exec_done, exec_illegal, exec_idle;
+  logic busy_mac, stall_drain, stall_residual;
+  logic [7:0] skipped;
+
+  assign is_end     = exec_cmd.opcode == npu_pkg::OpEnd;
+  assign exec_valid = running && head_valid[1] && !is_end && head_waits[1] == '0;
+
+  npu_exec u_exec (
+    .clk, .rst(core_rst),
+    .cmd_valid(exec_valid), .cmd_ready(exec_ready), .cmd(exec_cmd),
+    .done(exec_done), .illegal(exec_illegal),
+    .ld_valid, .ld_ready, .ld_bank, .ld_addr, .ld_data, .ld_be,
+    .st_valid, .st_ready, .st_bank, .st_addr, .st_rvalid, .st_rdata,
+    .lw_valid, .lw_addr, .lw_data, .lp_valid, .lp_addr, .lp_data,
+    .lt_valid, .lt_select, .lt_addr, .lt_data,
+    .busy_mac, .skipped, .stall_drain, .stall_residual, .idle(exec_idle)
+  );
+
+  logic finish, drained;
+  assign drained     = queue_empty[0] && queue_empty[2] && load_idle && store_idle && exec_idle;
+  assign finish      = running && head_valid[1] && is_end && head_waits[1] == '0 && drained && read_idle
+    && write_idle;
+  assign head_pop[1] = (exec_valid && exec_ready) || finish;
+  assign finished    = {store_done, exec_done || finish, load_done};
+
+  npu_control u_control (
+    .clk, .rst, .start, .reset, .watchdog, .finish,
+    .bus_idle(read_idle && write_idle),
+    .progress(read_moved || write_moved || write_acknowledged || busy_mac || exec_done || load_done),
+    .read_error, .read_error_command(!read_error_client), .read_error_address,
+    .write_error, .write_error_address,
+    .load_illegal, .load_outside, .load_index(taken_q[0]),
+    .store_illegal, .store_outside, .store_index(taken_q[2]),
+    .exec_illegal, .exec_index(taken_q[1] - 16'd1),
+    .stream_illegal(fetch_illegal || (exhausted && queue_empty[1] && drained)), .stream_unit(unit),
+    .exec_finished(finished_q[1]),
+    .frame_start, .running, .done, .fault, .resetting, .fault_code, .fault_info,
+    .raise_done, .raise_fault, .stop, .clear
+  );
+
+  // Why the array has nothing to do.
+  logic starved;
+  assign starved = running && exec_idle;
+  npu_counters u_counters (
+    .clk, .rst(core_rst), .frame_start, .running,
+    .mac(busy_mac), .skipped,
+    .stall_load(starved && head_valid[1] && head_waits[1][0]),
+    .stall_store(starved && head_valid[1] && !head_waits[1][0] && head_waits[1][2]),
+    .stall_drain, .stall_residual,
+    .stall_command(starved && !head_valid[1]),
+    .beat_read(read_moved), .beat_written(write_moved),
+    .finished, .counters
+  );
+endmodule
