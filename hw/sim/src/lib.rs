@@ -6,6 +6,9 @@
 pub mod emulator;
 pub mod memory;
 pub mod package;
+mod random;
+#[cfg(feature = "rtl")]
+pub mod rtl;
 mod simulator;
 
 pub use memory::Memory;

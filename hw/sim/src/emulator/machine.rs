@@ -11,6 +11,7 @@ use secateur_runtime::npu::{Bus, Counters};
 use super::transfer::{Region, transfer};
 use super::{OnChip, exec};
 use crate::memory::{Memory, NoMemory};
+use crate::random::Random;
 use crate::simulator::{Event, Simulator};
 
 /// Commands that the RTL's LOAD, EXEC and STORE queue hold at least.
@@ -35,7 +36,7 @@ pub struct Emulator {
     registers: [u32; 64],
     frame: Option<Frame>,
     counters: Counters,
-    schedule: u64,
+    schedule: Option<Random>,
 }
 
 #[derive(Debug)]
@@ -56,14 +57,14 @@ impl Emulator {
             registers: [0; 64],
             frame: None,
             counters: Counters::default(),
-            schedule: 0,
+            schedule: None,
         }
     }
 
     /// Picks among runnable queues by a random sequence from `seed` instead of LOAD, STORE, EXEC:
     /// shows missing waits.
     pub const fn shuffle(&mut self, seed: u64) {
-        self.schedule = seed;
+        self.schedule = Some(Random::new(seed));
     }
 
     /// On-chip memories.
@@ -124,14 +125,8 @@ impl Emulator {
             [Exec, Store, Load],
             [Store, Load, Exec],
         ];
-        if self.schedule == 0 {
-            return ORDERS[0];
-        }
-        // xorshift64 (Marsaglia 2003).
-        self.schedule ^= self.schedule << 13;
-        self.schedule ^= self.schedule >> 7;
-        self.schedule ^= self.schedule << 17;
-        ORDERS[(self.schedule >> 32) as usize % ORDERS.len()]
+        let Some(random) = &mut self.schedule else { return ORDERS[0] };
+        ORDERS[random.next() as usize % ORDERS.len()]
     }
 
     /// Executes one command of any queue whose waits are satisfied.

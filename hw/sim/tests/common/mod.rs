@@ -1,7 +1,7 @@
 //! Programs written by hand, and machines to run them on.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
-use rand::{Rng, SeedableRng};
+use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use secateur_runtime::npu::Placement;
 use secateur_runtime::npu::isa::{Control, Opcode, Parameters, Transfer, UNIT, transfer_flags};
@@ -92,5 +92,53 @@ impl Assembler {
     /// Where [`Assembler::data`] will lie once `commands` bytes of stream are written.
     pub(crate) const fn data_offset(stream_bytes: usize) -> u32 {
         (size_of::<ProgramHeader>() + stream_bytes) as u32
+    }
+}
+
+/// Rounds of random loads, then stores of what they brought, between random places of banks and
+/// memory (`work` bytes, filled by the caller); each round waits for the one before.
+pub(crate) fn random_transfers(rng: &mut ChaCha8Rng, work: u32) -> Vec<u8> {
+    let mut program = Assembler::new(work);
+    let (mut loads, mut stores) = (0u16, 0u16);
+    for _ in 0..rng.random_range(1..4) {
+        let (earlier_loads, earlier_stores) = (loads, stores);
+        for _ in 0..rng.random_range(1..5) {
+            let wait = Transfer { wait_store: earlier_stores.into(), ..random_map(rng, work) };
+            program.push(&Transfer { opcode: Opcode::LoadMap.code(), ..wait });
+            loads += 1;
+        }
+        for _ in 0..rng.random_range(1..5) {
+            let wait = Transfer { wait_load: loads.into(), ..random_map(rng, work) };
+            program.push(&Transfer { opcode: Opcode::StoreMap.code(), ..wait });
+            stores += 1;
+        }
+        assert!(loads > earlier_loads && stores > earlier_stores);
+    }
+    program.end(loads, 0, stores)
+}
+
+/// A legal map transfer of any shape.
+fn random_map(rng: &mut ChaCha8Rng, work: u32) -> Transfer {
+    let (words, count, origin) =
+        (rng.random_range(1..12u16), rng.random_range(1..20u16), rng.random_range(0..20u16));
+    let plane = words + rng.random_range(0..5);
+    let groups = (origin + count - 1) / 8 + 1;
+    let first = rng.random_range(-20..20i16);
+    let skipped = rng.random_range(0..=plane - words);
+    let pitch = u32::from(words) * 16 + 16 * rng.random_range(0..3);
+    let bytes = u32::from(count - 1) * pitch + u32::from(words) * 16;
+    Transfer {
+        flags: transfer_flags::REGION_WORK,
+        address: (rng.random_range(0..=(work - bytes) / 8) * 8).into(),
+        pitch: pitch.into(),
+        base: rng.random_range(0..=1024 - groups * plane).into(),
+        plane: plane.into(),
+        w_first: first.into(),
+        pos_first: rng.random_range(0..plane).into(),
+        word: (first + skipped.cast_signed()).into(),
+        words: words.into(),
+        origin: origin.into(),
+        count: count.into(),
+        ..Default::default()
     }
 }

@@ -1,0 +1,186 @@
+//! Memory behind the AXI4 master: latency, bandwidth, random stalls, injected faults.
+
+use std::collections::VecDeque;
+
+use super::model::{Inputs, Outputs};
+use crate::memory::Memory;
+use crate::random::Random;
+
+/// How fast memory and bus are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    /// Cycles from an accepted address to its first beat, and from a last beat to its answer.
+    pub latency: u32,
+    /// Beats in a hundred cycles, of reads and writes together.
+    pub efficiency: u32,
+    /// Cycles of a hundred in which a channel stalls for no reason, each channel on its own.
+    pub stalls: u32,
+    /// Seed of the stalls.
+    pub seed: u64,
+}
+
+impl Default for Timing {
+    /// 40 cycles, 70 %, no random stalls.
+    fn default() -> Self {
+        Self { latency: 40, efficiency: 70, stalls: 0, seed: 1 }
+    }
+}
+
+/// A fault of the bus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BusFault {
+    /// The read beat of this number (from 0) is answered with SLVERR (2) or DECERR (3).
+    Read { beat: u64, response: u8 },
+    /// The write burst of this number.
+    Write { burst: u64, response: u8 },
+    /// From this cycle on no channel moves any more.
+    Silence { cycle: u64 },
+}
+
+const DECODE_ERROR: u8 = 3;
+/// Bursts that the memory accepts before it answers the first.
+const QUEUE: usize = 32;
+
+#[derive(Debug, Clone, Copy)]
+struct Burst {
+    address: u32,
+    beats: u32,
+    /// First cycle of its data, or of its answer.
+    ready: u64,
+    response: u8,
+}
+
+/// The slave's side of the five channels.
+#[derive(Debug)]
+pub(super) struct Axi {
+    timing: Timing,
+    random: Random,
+    fault: Option<BusFault>,
+    reads: VecDeque<Burst>,
+    writes: VecDeque<Burst>,
+    answers: VecDeque<Burst>,
+    /// A read beat on the bus that is not yet taken.
+    beat: Option<(u64, u8, bool)>,
+    /// Hundredths of a beat that may move now.
+    credit: u32,
+    cycle: u64,
+    beats_read: u64,
+    bursts_written: u64,
+}
+
+impl Axi {
+    pub(super) fn new(timing: Timing) -> Self {
+        Self {
+            timing,
+            random: Random::new(timing.seed),
+            fault: None,
+            reads: VecDeque::new(),
+            writes: VecDeque::new(),
+            answers: VecDeque::new(),
+            beat: None,
+            credit: 0,
+            cycle: 0,
+            beats_read: 0,
+            bursts_written: 0,
+        }
+    }
+
+    /// Injects a fault, counted from now; `None` ends it, and what was under way is forgotten.
+    pub(super) fn inject(&mut self, fault: Option<BusFault>) {
+        *self = Self { random: self.random.clone(), fault, ..Self::new(self.timing) };
+    }
+
+    /// Sets the slave's signals for the coming cycle.
+    pub(super) fn drive(&mut self, memory: &mut Memory, inputs: &mut Inputs) {
+        let silent = matches!(self.fault, Some(BusFault::Silence { cycle }) if self.cycle >= cycle);
+        self.credit = (self.credit + self.timing.efficiency).min(200);
+        if self.beat.is_none() && !silent && self.credit >= 100 && !self.random.chance(self.timing.stalls) {
+            self.beat = self.next_beat(memory);
+            if self.beat.is_some() {
+                self.credit -= 100;
+            }
+        }
+        let stalls = self.timing.stalls;
+        let open = |random: &mut Random, room: bool| room && !silent && !random.chance(stalls);
+        inputs.m_axi_rvalid = self.beat.is_some();
+        (inputs.m_axi_rdata, inputs.m_axi_rresp, inputs.m_axi_rlast) = self.beat.unwrap_or_default();
+        inputs.m_axi_arready = open(&mut self.random, self.reads.len() < QUEUE);
+        inputs.m_axi_awready = open(&mut self.random, self.writes.len() < QUEUE);
+        inputs.m_axi_wready = self.credit >= 100 && open(&mut self.random, !self.writes.is_empty());
+        let answer = self.answers.front().filter(|answer| answer.ready <= self.cycle);
+        // An answer that was shown stays until it is taken.
+        let shown = inputs.m_axi_bvalid && answer.is_some();
+        inputs.m_axi_bvalid = shown || (answer.is_some() && open(&mut self.random, true));
+        inputs.m_axi_bresp = answer.map_or(0, |answer| answer.response);
+    }
+
+    /// Takes note of what moved in the cycle; `inputs` are those that `drive` set.
+    pub(super) fn settle(&mut self, memory: &mut Memory, inputs: &mut Inputs, outputs: &Outputs) {
+        let latency = u64::from(self.timing.latency);
+        if inputs.m_axi_rvalid && outputs.m_axi_rready != 0 {
+            self.beat = None;
+        }
+        if outputs.m_axi_arvalid != 0 && inputs.m_axi_arready {
+            let (address, beats) = (outputs.m_axi_araddr, u32::from(outputs.m_axi_arlen) + 1);
+            self.reads.push_back(Burst { address, beats, ready: self.cycle + latency, response: 0 });
+        }
+        if outputs.m_axi_wvalid != 0 && inputs.m_axi_wready {
+            self.take(memory, outputs);
+        }
+        if outputs.m_axi_awvalid != 0 && inputs.m_axi_awready {
+            let (address, beats) = (outputs.m_axi_awaddr, u32::from(outputs.m_axi_awlen) + 1);
+            let response = match self.fault {
+                Some(BusFault::Write { burst, response }) if burst == self.bursts_written => response,
+                _ => 0,
+            };
+            self.bursts_written += 1;
+            self.writes.push_back(Burst { address, beats, ready: 0, response });
+        }
+        if inputs.m_axi_bvalid && outputs.m_axi_bready != 0 {
+            self.answers.pop_front();
+            inputs.m_axi_bvalid = false;
+        }
+        self.cycle += 1;
+    }
+
+    /// The next beat of the oldest read burst that is due: data, response, last.
+    fn next_beat(&mut self, memory: &mut Memory) -> Option<(u64, u8, bool)> {
+        let burst = self.reads.front_mut().filter(|burst| burst.ready <= self.cycle)?;
+        let mut bytes = [0; 8];
+        let found = memory.device_read(burst.address, &mut bytes);
+        let mut response = if found.is_ok() { 0 } else { DECODE_ERROR };
+        if let Some(BusFault::Read { beat, response: injected }) = self.fault
+            && beat == self.beats_read
+        {
+            response = injected;
+        }
+        self.beats_read += 1;
+        burst.address = burst.address.wrapping_add(8);
+        burst.beats -= 1;
+        let last = burst.beats == 0;
+        if last {
+            self.reads.pop_front();
+        }
+        Some((u64::from_le_bytes(bytes), response, last))
+    }
+
+    /// A write beat of the oldest burst.
+    fn take(&mut self, memory: &mut Memory, outputs: &Outputs) {
+        self.credit -= 100;
+        let Some(burst) = self.writes.front_mut() else { return };
+        let bytes = outputs.m_axi_wdata.to_le_bytes();
+        debug_assert_eq!(outputs.m_axi_wstrb, 0xff, "the core writes whole beats");
+        // A faulty burst may or may not reach memory: this memory refuses it.
+        if burst.response == 0 && memory.device_write(burst.address, &bytes).is_err() {
+            burst.response = DECODE_ERROR;
+        }
+        burst.address = burst.address.wrapping_add(8);
+        burst.beats -= 1;
+        if burst.beats == 0 {
+            debug_assert!(outputs.m_axi_wlast != 0, "the last beat is marked");
+            let ready = self.cycle + u64::from(self.timing.latency);
+            self.answers.push_back(Burst { ready, ..*burst });
+            self.writes.pop_front();
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! The RTL under Verilator behind the driver's bus.
+
+mod axi;
+mod model;
+
+use std::collections::VecDeque;
+use std::ffi::CString;
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+use std::time::Duration;
+
+use secateur_runtime::npu::Bus;
+use secateur_runtime::npu::isa::Parameters;
+use secateur_runtime::npu::registers;
+use secateur_runtime::npu::stream::Queue;
+
+pub use axi::{BusFault, Timing};
+
+use crate::memory::{Memory, NoMemory};
+use crate::simulator::{Event, Simulator};
+use axi::Axi;
+use model::{Inputs, Model, Outputs};
+
+/// Nominal clock, for time-outs that the driver states in seconds.
+pub const CLOCK_HZ: u64 = 100_000_000;
+/// Cycles that a control access may take; the core answers in two.
+const ACCESS_LIMIT: u32 = 64;
+/// Sizes of the core that was built.
+pub const PARAMETERS: Parameters = Parameters::NPU_8X16;
+
+const QUEUES: [Queue; 3] = [Queue::Load, Queue::Exec, Queue::Store];
+
+/// The whole accelerator in RTL with its memory.
+#[derive(Debug)]
+pub struct Rtl {
+    model: Model,
+    memory: Memory,
+    axi: Axi,
+    inputs: Inputs,
+    outputs: Outputs,
+    /// Cycles since the last start.
+    cycle: u64,
+    /// Cycles since the beginning.
+    total: u64,
+    /// Per queue: taken and not yet finished commands by their first cycle; finished commands.
+    taken: [VecDeque<u64>; 3],
+    finished: [u32; 3],
+    events: VecDeque<Event>,
+    waves: Option<(CString, Range<u64>)>,
+}
+
+impl Rtl {
+    /// A core after reset.
+    pub fn new(memory: Memory, timing: Timing) -> Self {
+        let mut rtl = Self {
+            model: Model::new(),
+            memory,
+            axi: Axi::new(timing),
+            inputs: Inputs::default(),
+            outputs: Outputs::default(),
+            cycle: 0,
+            total: 0,
+            taken: Default::default(),
+            finished: [0; 3],
+            events: VecDeque::new(),
+            waves: None,
+        };
+        rtl.inputs.rst = true;
+        for _ in 0..4 {
+            rtl.step();
+        }
+        rtl.inputs.rst = false;
+        rtl
+    }
+
+    /// Injects a bus fault whose numbers count from now; `None` ends it and forgets what the memory
+    /// still had to do. Only between frames or after a fault.
+    pub fn inject(&mut self, fault: Option<BusFault>) {
+        self.axi.inject(fault);
+    }
+
+    /// Writes waves of these cycles of each coming frame to an FST file; the last frame stays.
+    pub fn record(&mut self, path: &Path, cycles: Range<u64>) -> io::Result<()> {
+        // Verilator only reports to the console: see here whether the file can be written.
+        std::fs::File::create(path)?;
+        let text = path.to_str().ok_or(io::ErrorKind::InvalidFilename)?;
+        self.waves = Some((CString::new(text)?, cycles));
+        Ok(())
+    }
+
+    /// Cycles since the last start of a frame.
+    pub const fn cycle(&self) -> u64 {
+        self.cycle
+    }
+
+    /// Cycles simulated so far.
+    pub const fn total_cycles(&self) -> u64 {
+        self.total
+    }
+
+    /// One clock cycle.
+    pub fn step(&mut self) {
+        if let Some((path, cycles)) = &self.waves {
+            if self.cycle == cycles.start {
+                self.model.open_waves(path);
+            } else if self.cycle == cycles.end {
+                self.model.close_waves();
+            }
+        }
+        self.axi.drive(&mut self.memory, &mut self.inputs);
+        self.outputs = self.model.cycle(&self.inputs);
+        self.axi.settle(&mut self.memory, &mut self.inputs, &self.outputs);
+        self.note_events();
+        self.cycle += 1;
+        self.total += 1;
+    }
+
+    fn note_events(&mut self) {
+        if self.outputs.event_taken | self.outputs.event_finished == 0 {
+            return;
+        }
+        for queue in QUEUES {
+            let (index, bit) = (queue as usize, 1 << queue as u8);
+            if self.outputs.event_taken & bit != 0 {
+                self.taken[index].push_back(self.cycle);
+            }
+            if self.outputs.event_finished & bit != 0 {
+                let start = self.taken[index].pop_front().unwrap_or(self.cycle);
+                self.events.push_back(Event { queue, index: self.finished[index], start, end: self.cycle });
+                self.finished[index] += 1;
+            }
+        }
+    }
+
+    /// Steps until `ready`, at most for an access's time.
+    fn access(&mut self, offset: u32, ready: impl Fn(&Outputs) -> bool) -> Result<(), NoMemory> {
+        for _ in 0..ACCESS_LIMIT {
+            self.step();
+            if ready(&self.outputs) {
+                return Ok(());
+            }
+        }
+        Err(NoMemory { address: offset, bytes: 4 })
+    }
+}
+
+impl Bus for Rtl {
+    type Error = NoMemory;
+
+    fn read_register(&mut self, offset: u32) -> Result<u32, NoMemory> {
+        self.inputs.s_axi_araddr = offset as u8;
+        self.inputs.s_axi_arvalid = true;
+        let accepted = self.access(offset, |outputs| outputs.s_axi_arready != 0);
+        self.inputs.s_axi_arvalid = false;
+        accepted?;
+        self.inputs.s_axi_rready = true;
+        let answered = self.access(offset, |outputs| outputs.s_axi_rvalid != 0);
+        self.inputs.s_axi_rready = false;
+        answered?;
+        Ok(self.outputs.s_axi_rdata)
+    }
+
+    fn write_register(&mut self, offset: u32, value: u32) -> Result<(), NoMemory> {
+        self.inputs.s_axi_awaddr = offset as u8;
+        self.inputs.s_axi_wdata = value;
+        (self.inputs.s_axi_awvalid, self.inputs.s_axi_wvalid) = (true, true);
+        let accepted = self.access(offset, |outputs| outputs.s_axi_awready != 0);
+        (self.inputs.s_axi_awvalid, self.inputs.s_axi_wvalid) = (false, false);
+        accepted?;
+        if offset == registers::CONTROL {
+            self.cycle = 0;
+            self.events.clear();
+            self.finished = [0; 3];
+            self.taken.iter_mut().for_each(VecDeque::clear);
+        }
+        self.inputs.s_axi_bready = true;
+        let answered = self.access(offset, |outputs| outputs.s_axi_bvalid != 0);
+        self.inputs.s_axi_bready = false;
+        answered
+    }
+
+    fn read_memory(&mut self, address: u32, bytes: &mut [u8]) -> Result<(), NoMemory> {
+        self.memory.read(address, bytes)
+    }
+
+    fn write_memory(&mut self, address: u32, bytes: &[u8]) -> Result<(), NoMemory> {
+        self.memory.write(address, bytes)
+    }
+
+    fn wait_interrupt(&mut self, limit: Duration) -> Result<bool, NoMemory> {
+        let cycles = limit.as_nanos() * u128::from(CLOCK_HZ) / 1_000_000_000;
+        for _ in 0..cycles {
+            if self.outputs.irq != 0 {
+                return Ok(true);
+            }
+            self.step();
+        }
+        Ok(self.outputs.irq != 0)
+    }
+}
+
+impl Simulator for Rtl {
+    fn next_event(&mut self) -> Option<Event> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Some(event);
+            }
+            if self.outputs.irq != 0 {
+                return None;
+            }
+            self.step();
+        }
+    }
+
+    fn bank_word(&self, bank: usize, address: usize) -> [u8; 16] {
+        assert!(bank < PARAMETERS.rows as usize && address < PARAMETERS.bank_words as usize);
+        self.model.bank_word(bank as u32, address as u32)
+    }
+
+    fn memory(&mut self) -> &mut Memory {
+        &mut self.memory
+    }
+}

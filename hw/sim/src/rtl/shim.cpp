@@ -1,0 +1,146 @@
+// The Verilated accelerator behind a C interface: one call a clock cycle.
+#include <cstdint>
+#include <cstring>
+#include <memory>
+
+#include "Vnpu_top.h"
+#include "Vnpu_top___024root.h"
+#include "verilated.h"
+#include "verilated_fst_c.h"
+
+extern "C" {
+
+// The same fields, in the same order, as `Inputs` and `Outputs` in model.rs.
+struct Inputs {
+  uint64_t m_axi_rdata;
+  uint32_t s_axi_wdata;
+  uint8_t rst;
+  uint8_t s_axi_awvalid, s_axi_awaddr, s_axi_wvalid, s_axi_bready, s_axi_arvalid, s_axi_araddr, s_axi_rready;
+  uint8_t m_axi_arready, m_axi_rvalid, m_axi_rresp, m_axi_rlast;
+  uint8_t m_axi_awready, m_axi_wready, m_axi_bvalid, m_axi_bresp;
+};
+
+struct Outputs {
+  uint64_t m_axi_wdata;
+  uint32_t s_axi_rdata, m_axi_araddr, m_axi_awaddr;
+  uint8_t s_axi_awready, s_axi_bvalid, s_axi_arready, s_axi_rvalid;
+  uint8_t m_axi_arvalid, m_axi_arlen, m_axi_rready;
+  uint8_t m_axi_awvalid, m_axi_awlen, m_axi_wvalid, m_axi_wstrb, m_axi_wlast, m_axi_bready;
+  uint8_t irq, event_taken, event_finished;
+};
+}
+
+namespace {
+
+struct Model {
+  VerilatedContext context;
+  std::unique_ptr<Vnpu_top> top;
+  std::unique_ptr<VerilatedFstC> waves;
+  uint64_t time = 0;
+
+  void dump() {
+    if (waves) waves->dump(time);
+    time++;
+  }
+};
+
+}  // namespace
+
+extern "C" {
+
+Model *npu_new() {
+  auto *model = new Model;
+  model->context.traceEverOn(true);
+  model->top = std::make_unique<Vnpu_top>(&model->context);
+  return model;
+}
+
+void npu_free(Model *model) {
+  if (model->waves) model->waves->close();
+  model->top->final();
+  delete model;
+}
+
+// Applies the inputs, reads the outputs as they stand before the rising edge, passes the edge.
+void npu_cycle(Model *model, const Inputs *in, Outputs *out) {
+  Vnpu_top &top = *model->top;
+  top.rst = in->rst;
+  top.s_axi_awvalid = in->s_axi_awvalid;
+  top.s_axi_awaddr = in->s_axi_awaddr;
+  top.s_axi_wvalid = in->s_axi_wvalid;
+  top.s_axi_wdata = in->s_axi_wdata;
+  top.s_axi_wstrb = 15;
+  top.s_axi_bready = in->s_axi_bready;
+  top.s_axi_arvalid = in->s_axi_arvalid;
+  top.s_axi_araddr = in->s_axi_araddr;
+  top.s_axi_rready = in->s_axi_rready;
+  top.m_axi_arready = in->m_axi_arready;
+  top.m_axi_rvalid = in->m_axi_rvalid;
+  top.m_axi_rdata = in->m_axi_rdata;
+  top.m_axi_rresp = in->m_axi_rresp;
+  top.m_axi_rlast = in->m_axi_rlast;
+  top.m_axi_awready = in->m_axi_awready;
+  top.m_axi_wready = in->m_axi_wready;
+  top.m_axi_bvalid = in->m_axi_bvalid;
+  top.m_axi_bresp = in->m_axi_bresp;
+  top.clk = 0;
+  top.eval();
+  out->m_axi_wdata = top.m_axi_wdata;
+  out->s_axi_rdata = top.s_axi_rdata;
+  out->m_axi_araddr = top.m_axi_araddr;
+  out->m_axi_awaddr = top.m_axi_awaddr;
+  out->s_axi_awready = top.s_axi_awready;
+  out->s_axi_bvalid = top.s_axi_bvalid;
+  out->s_axi_arready = top.s_axi_arready;
+  out->s_axi_rvalid = top.s_axi_rvalid;
+  out->m_axi_arvalid = top.m_axi_arvalid;
+  out->m_axi_arlen = top.m_axi_arlen;
+  out->m_axi_rready = top.m_axi_rready;
+  out->m_axi_awvalid = top.m_axi_awvalid;
+  out->m_axi_awlen = top.m_axi_awlen;
+  out->m_axi_wvalid = top.m_axi_wvalid;
+  out->m_axi_wstrb = top.m_axi_wstrb;
+  out->m_axi_wlast = top.m_axi_wlast;
+  out->m_axi_bready = top.m_axi_bready;
+  out->irq = top.irq;
+  out->event_taken = top.event_taken;
+  out->event_finished = top.event_finished;
+  model->dump();
+  top.clk = 1;
+  top.eval();
+  model->dump();
+}
+
+// Starts writing waves to a file; those of an earlier file end.
+void npu_waves_open(Model *model, const char *path) {
+  if (model->waves) model->waves->close();
+  model->waves = std::make_unique<VerilatedFstC>();
+  model->top->trace(model->waves.get(), 99);
+  model->waves->open(path);
+}
+
+void npu_waves_close(Model *model) {
+  if (model->waves) model->waves->close();
+  model->waves.reset();
+}
+
+// Copies a map word (16 bytes) out of a bank.
+void npu_bank_word(const Model *model, uint32_t bank, uint32_t address, uint8_t *bytes) {
+  const auto &root = *model->top->rootp;
+#define BANK(i) \
+  case i: \
+    std::memcpy(bytes, root.npu_top__DOT__u_exec__DOT__g_bank__BRA__##i##__KET____DOT__u_bank__DOT__mem[address].data(), 16); \
+    break
+  switch (bank) {
+    BANK(0);
+    BANK(1);
+    BANK(2);
+    BANK(3);
+    BANK(4);
+    BANK(5);
+    BANK(6);
+    BANK(7);
+  }
+#undef BANK
+}
+}
