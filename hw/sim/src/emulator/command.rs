@@ -133,7 +133,7 @@ impl Checked {
         let reach = (k - 1) * dilation + (LANES as i32 - 1) * (stride + 1);
         require(reach < 4 * LANES as i32, "the taps reach beyond four map words")?;
         require(row_mode || (stride == 1 && !upsample), "stride and upsampling need row mode")?;
-        require(!(upsample && stride == 2), "upsampling with a stride")?;
+        require(!upsample || (stride == 1 && k == 1), "upsampling with a stride or a kernel")?;
         require(!sparse || mode == ArrayMode::Dense, "sparse words without dense mode")?;
         let single = matches!(mode, ArrayMode::Average | ArrayMode::Pass);
         require(!single || k == 1, "average and pass take a kernel of one")?;
