@@ -1,0 +1,92 @@
+// Types that the blocks of the core share.
+
+package npu_core_pkg;
+
+  // Row or column of a map, padding included.
+  typedef logic signed [12:0] coordinate_t;
+  // Map word number; pixels divided by lanes.
+  typedef logic signed [19:0] word_t;
+  // Channel counted through all banks: bank in the low bits.
+  typedef logic [12:0] channel_t;
+
+  // Where a tensor lies in the banks (see isa.rs).
+  typedef struct packed {
+    logic [15:0] base;
+    logic [15:0] plane;
+    logic signed [15:0] w_first;
+    logic [15:0] pos_first;
+  } place_t;
+
+  // One tile of one group of output channels.
+  typedef struct packed {
+    logic [10:0] channel;  // first output channel of the group
+    logic [10:0] group;  // number of the group
+    logic [npu_pkg::RowBits-1:0] row_first;  // row of that channel
+    logic [npu_pkg::RowBits:0] rows;  // rows with a channel
+    logic [11:0] y;  // output pixel of lane 0
+    logic [11:0] x;
+    logic [15:0] number;  // tile within the group
+    logic first;  // first tile of the command
+    logic group_first;
+    logic group_last;
+    logic last;  // last tile of the command
+  } tile_t;
+
+  // What the sequencer issues: a word to fetch for the next kernel row, a tap of the current one.
+  typedef struct packed {
+    logic valid;
+    logic start;  // first step of a kernel row: windows move on
+    logic fetch;
+    logic fetch_side;  // which of the two commands in flight
+    logic [1:0] word;  // number of the word within the row
+    coordinate_t row;  // input pixel of lane 0 at tap column 0
+    coordinate_t column;
+    channel_t channel;
+    logic tap;
+    logic tap_side;
+    logic fresh;  // first tap of a command
+    logic first;  // first tap of a tile: accumulators start anew
+    logic last;  // last tap of a tile
+    logic group_last;  // of the last tile of a group
+  } step_t;
+
+  // A tap on its way through the data path.
+  typedef struct packed {
+    logic valid;
+    logic side;
+    logic fresh;
+    logic first;
+    logic last;
+    logic group_last;
+  } tap_t;
+
+  // A row of results on its way through the requantiser.
+  typedef struct packed {
+    logic valid;
+    logic side;
+    logic [10:0] channel;
+    logic half;  // second of two words
+    logic pop;  // last use of the second map's word
+    logic last;  // last result of the command
+  } slot_t;
+
+  // Row mode: lanes of a tile that belong to the map.
+  function automatic logic [4:0] live_lanes(input logic [15:0] out_w, input logic [11:0] x);
+    logic [15:0] rest;
+    rest = out_w - 16'(x);
+    return rest >= 16'd16 ? 5'd16 : rest[4:0];
+  endfunction
+
+  // Row mode: place of a tile's first pixel within its map word, from the low bits of each.
+  function automatic logic [3:0] word_offset(input logic [3:0] out_w, input logic [3:0] y,
+                                             input logic [3:0] x);
+    return y * out_w + x;
+  endfunction
+
+  // Row mode: a tile's results fall into two map words.
+  function automatic logic crosses(input logic [15:0] out_w, input logic [11:0] y,
+                                   input logic [11:0] x);
+    return 6'(word_offset(out_w[3:0], y[3:0], x[3:0])) + 6'(live_lanes(out_w, x)) > 6'd16;
+  endfunction
+
+endpackage

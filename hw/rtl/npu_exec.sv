@@ -1,0 +1,268 @@
+// The core: array, map banks, weights, requantiser. Two commands are in flight at once: the next
+// one's first words are fetched while the running one's last taps are taken and its tiles drain.
+
+module npu_exec (
+    input  logic                                              clk,
+    input  logic                                              rst,
+    // Commands, whose waits are over; `done` tells that the last result is written, in order.
+    input  logic                                              cmd_valid,
+    output logic                                              cmd_ready,
+    input  npu_pkg::exec_t                                    cmd,
+    output logic                                              done,
+    output logic                                              illegal,
+    // LOAD: maps.
+    input  logic                                              ld_valid,
+    output logic                                              ld_ready,
+    input  logic           [            npu_pkg::RowBits-1:0] ld_bank,
+    input  logic           [       npu_pkg::BankAddrBits-1:0] ld_addr,
+    input  logic           [            8*npu_pkg::Lanes-1:0] ld_data,
+    input  logic           [              npu_pkg::Lanes-1:0] ld_be,
+    // STORE: maps; the answer comes two cycles after the request is taken.
+    input  logic                                              st_valid,
+    output logic                                              st_ready,
+    input  logic           [            npu_pkg::RowBits-1:0] st_bank,
+    input  logic           [       npu_pkg::BankAddrBits-1:0] st_addr,
+    output logic                                              st_rvalid,
+    output logic           [            8*npu_pkg::Lanes-1:0] st_rdata,
+    // LOAD: weights (control byte above the rows' bytes), parameters, tables; always taken.
+    input  logic                                              lw_valid,
+    input  logic           [     npu_pkg::WeightAddrBits-1:0] lw_addr,
+    input  logic           [           8*npu_pkg::Rows+8-1:0] lw_data,
+    input  logic                                              lp_valid,
+    input  logic           [      npu_pkg::ParamAddrBits-1:0] lp_addr,
+    input  logic           [                           127:0] lp_data,
+    input  logic                                              lt_valid,
+    input  logic                                              lt_select,
+    input  logic           [                             4:0] lt_addr,
+    input  logic           [                            63:0] lt_data,
+    // Counters: to be added up every cycle.
+    output logic                                              busy_mac,
+    output logic           [                            10:0] skipped,
+    output logic                                              stall_drain,
+    output logic                                              stall_residual,
+    output logic                                              idle
+);
+
+  // The two commands in flight, by the low bit of their number.
+  npu_pkg::exec_t commands_q[2];
+  logic [1:0] accepted_q, finished_q, in_flight;
+  logic legal;
+
+  npu_exec_legal u_check (
+      .cmd,
+      .legal
+  );
+
+  assign in_flight = accepted_q - finished_q;
+  assign cmd_ready = in_flight < 2'd2;
+  assign idle = in_flight == '0;
+
+  always_ff @(posedge clk) begin
+    illegal <= cmd_valid && cmd_ready && !legal;
+    if (cmd_valid && cmd_ready && legal) begin
+      commands_q[accepted_q[0]] <= cmd;
+      accepted_q <= accepted_q + 2'd1;
+    end
+    if (done) finished_q <= finished_q + 2'd1;
+    if (rst) begin
+      illegal <= 1'b0;
+      accepted_q <= '0;
+      finished_q <= '0;
+    end
+  end
+
+  logic list_read, list_valid, list_last, list_pop;
+  logic [6:0] list_skip;
+  logic [7:0] list_control;
+  logic [npu_pkg::WeightAddrBits-1:0] list_addr;
+
+  npu_list u_list (
+      .clk,
+      .rst,
+      .commands(commands_q),
+      .accepted(accepted_q),
+      .read(list_read),
+      .addr(list_addr),
+      .control(list_control),
+      .valid(list_valid),
+      .skip(list_skip),
+      .last(list_last),
+      .pop(list_pop)
+  );
+
+  logic [5:0] second_level;
+  logic [3:0] second_take;
+  npu_core_pkg::step_t step, data_step;
+
+  npu_sequencer u_sequencer (
+      .clk,
+      .rst,
+      .commands(commands_q),
+      .accepted(accepted_q),
+      .list_valid,
+      .list_skip,
+      .list_last,
+      .list_pop,
+      .second_level,
+      .second_take,
+      .step,
+      .skipped,
+      .stall_drain,
+      .stall_second(stall_residual)
+  );
+
+  logic [npu_pkg::Rows-1:0] op_en;
+  logic [npu_pkg::BankAddrBits-1:0] op_addr;
+  logic [127:0] op_data[npu_pkg::Rows], operand[npu_pkg::Rows];
+  logic [npu_pkg::LaneBits-1:0] data_offset;
+
+  npu_operand_address u_operand_address (
+      .clk,
+      .rst,
+      .commands(commands_q),
+      .step,
+      .bank_en(op_en),
+      .bank_addr(op_addr),
+      .data_step,
+      .data_offset
+  );
+
+  npu_core_pkg::tap_t weight_tap, operand_tap;
+
+  npu_taps u_taps (
+      .clk,
+      .rst,
+      .commands(commands_q),
+      .step(data_step),
+      .offset(data_offset),
+      .data(op_data),
+      .weight_tap,
+      .operand_tap,
+      .operand
+  );
+
+  logic [npu_pkg::Rows-1:0][7:0] weight;
+
+  npu_weights u_weights (
+      .clk,
+      .commands(commands_q),
+      .lw_valid,
+      .lw_addr,
+      .lw_data,
+      .list_read,
+      .list_addr,
+      .list_control,
+      .tap(weight_tap),
+      .weight
+  );
+
+  logic tile_done;
+  logic signed [31:0] shadow[npu_pkg::Rows][npu_pkg::Lanes];
+  assign busy_mac = operand_tap.valid;
+
+  npu_array u_array (
+      .clk,
+      .rst,
+      .commands(commands_q),
+      .tap(operand_tap),
+      .operand,
+      .weight,
+      .done(tile_done),
+      .shadow
+  );
+
+  npu_core_pkg::slot_t slot;
+  npu_core_pkg::tile_t drain_tile;
+  logic signed [31:0] row[npu_pkg::Lanes];
+
+  npu_drain u_drain (
+      .clk,
+      .rst,
+      .commands(commands_q),
+      .accepted(accepted_q),
+      .done(tile_done),
+      .shadow,
+      .slot,
+      .tile(drain_tile),
+      .row
+  );
+
+  logic wr_valid, rs_request, rs_grant, rs_answer, second_pop;
+  logic [npu_pkg::RowBits-1:0] wr_bank, rs_bank;
+  logic [npu_pkg::BankAddrBits-1:0] wr_addr, rs_addr;
+  logic [127:0] wr_data, rs_data, second;
+  logic [15:0] wr_be;
+
+  npu_requant u_requant (
+      .clk,
+      .rst,
+      .commands(commands_q),
+      .slot,
+      .tile(drain_tile),
+      .row,
+      .second,
+      .second_pop,
+      .lp_valid,
+      .lp_addr,
+      .lp_data,
+      .lt_valid,
+      .lt_select,
+      .lt_addr,
+      .lt_data,
+      .wr_valid,
+      .wr_bank,
+      .wr_addr,
+      .wr_data,
+      .wr_be,
+      .done
+  );
+
+  npu_residual u_residual (
+      .clk,
+      .rst,
+      .commands(commands_q),
+      .accepted(accepted_q),
+      .request(rs_request),
+      .bank(rs_bank),
+      .addr(rs_addr),
+      .grant(rs_grant),
+      .answer(rs_answer),
+      .data(rs_data),
+      .level(second_level),
+      .take(second_take),
+      .head(second),
+      .pop(second_pop)
+  );
+
+  npu_ports u_ports (
+      .clk,
+      .rst,
+      .op_en,
+      .op_addr,
+      .op_data,
+      .wr_valid,
+      .wr_bank,
+      .wr_addr,
+      .wr_data,
+      .wr_be,
+      .rs_request,
+      .rs_bank,
+      .rs_addr,
+      .rs_grant,
+      .rs_answer,
+      .rs_data,
+      .ld_valid,
+      .ld_ready,
+      .ld_bank,
+      .ld_addr,
+      .ld_data,
+      .ld_be,
+      .st_valid,
+      .st_ready,
+      .st_bank,
+      .st_addr,
+      .st_rvalid,
+      .st_rdata
+  );
+
+endmodule

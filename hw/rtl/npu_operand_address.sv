@@ -1,0 +1,66 @@
+// Addresses of the words that the sequencer fetches: five stages from step to bank address, and the
+// bank's own. `data_step` accompanies the bank's data.
+
+module npu_operand_address (
+    input  logic                                              clk,
+    input  logic                                              rst,
+    input  npu_pkg::exec_t commands[2],
+    input  npu_core_pkg::step_t                               step,
+    output logic                 [         npu_pkg::Rows-1:0] bank_en,
+    output logic                 [npu_pkg::BankAddrBits-1:0] bank_addr,
+    output npu_core_pkg::step_t                               data_step,
+    // Place of lane 0 within the first word, and its input pixel.
+    output logic                 [      npu_pkg::LaneBits-1:0] data_offset
+);
+
+  // Steps 1 to 6; the offset from stage 3 on.
+  npu_core_pkg::step_t [6:1] step_q;
+  logic [6:3][npu_pkg::LaneBits-1:0] offset_q;
+  logic signed [23:0] product_q, address_q;
+
+  always_ff @(posedge clk) begin
+    step_q <= {step_q[5:1], step};
+    if (rst) step_q <= '0;
+    offset_q <= {offset_q[5:3], address_q[npu_pkg::LaneBits-1:0]};
+    product_q <= 24'(step.row) * $signed({13'b0, commands[step.fetch_side].in_w[10:0]});
+    address_q <= product_q + 24'(step_q[1].column);
+  end
+
+  npu_core_pkg::word_t word;
+  assign word = address_q[23:npu_pkg::LaneBits] + 20'(step_q[2].word);
+
+  npu_core_pkg::place_t places[2];
+  always_comb begin
+    for (int unsigned i = 0; i < 2; i++) begin
+      places[i].base = commands[i].in_base;
+      places[i].plane = commands[i].in_plane;
+      places[i].w_first = commands[i].in_w_first;
+      places[i].pos_first = commands[i].in_pos_first;
+    end
+  end
+
+  logic [npu_pkg::RowBits-1:0] bank;
+  npu_locate u_locate (
+      .clk,
+      .enable(1'b1),
+      .places,
+      .side(step_q[2].fetch_side),
+      .channel(step_q[2].channel),
+      .word,
+      .bank,
+      .addr(bank_addr)
+  );
+
+  // Dense reads one bank, the other modes read all.
+  always_comb begin
+    bank_en = '0;
+    if (step_q[5].valid && step_q[5].fetch) begin
+      if (commands[step_q[5].fetch_side].mode == npu_pkg::ModeDense) bank_en[bank] = 1'b1;
+      else bank_en = '1;
+    end
+  end
+
+  assign data_step = step_q[6];
+  assign data_offset = offset_q[6];
+
+endmodule

@@ -1,0 +1,156 @@
+// The requantiser: one row of sixteen results a cycle, with parameters, tables and the writer.
+//
+// Slots arrive in stage 0, their accumulators in stage 1; a write leaves in stage 19.
+
+module npu_requant (
+    input  logic                                               clk,
+    input  logic                                               rst,
+    input  npu_pkg::exec_t commands[2],
+    input  npu_core_pkg::slot_t                                slot,
+    input  npu_core_pkg::tile_t                                tile,
+    input  logic signed         [                        31:0] row[npu_pkg::Lanes],
+    // Second map.
+    input  logic                [                       127:0] second,
+    output logic                                               second_pop,
+    // Write ports of LOAD.
+    input  logic                                               lp_valid,
+    input  logic                [npu_pkg::ParamAddrBits-1:0]   lp_addr,
+    input  logic                [                       127:0] lp_data,
+    input  logic                                               lt_valid,
+    input  logic                                               lt_select,
+    input  logic                [                         4:0] lt_addr,
+    input  logic                [                        63:0] lt_data,
+    // Bank write.
+    output logic                                               wr_valid,
+    output logic                [        npu_pkg::RowBits-1:0] wr_bank,
+    output logic                [   npu_pkg::BankAddrBits-1:0] wr_addr,
+    output logic                [                       127:0] wr_data,
+    output logic                [                        15:0] wr_be,
+    output logic                                               done
+);
+
+  localparam int unsigned Lanes = npu_pkg::Lanes;
+
+  npu_core_pkg::slot_t [19:1] slot_q;
+  always_ff @(posedge clk) begin
+    slot_q <= {slot_q[18:1], slot};
+    if (rst) slot_q <= '0;
+  end
+
+  // Parameters of the channel: bias, m_pos, m_neg, shift.
+  localparam int unsigned ParamBits = 32 + 18 + 18 + 6;
+  logic [npu_pkg::ParamAddrBits:0] entry;
+  logic [ParamBits-1:0] parameters;
+  always_comb begin
+    entry = commands[slot.side].param_base[npu_pkg::ParamAddrBits:0] + (npu_pkg::ParamAddrBits + 1)'(slot.channel);
+    if (entry >= (npu_pkg::ParamAddrBits + 1)'(npu_pkg::ParamEntries))
+      entry = entry - (npu_pkg::ParamAddrBits + 1)'(npu_pkg::ParamEntries);
+  end
+  npu_ram #(
+      .Words(npu_pkg::ParamEntries),
+      .Width(ParamBits)
+  ) u_params (
+      .clk,
+      .we(lp_valid),
+      .waddr(lp_addr),
+      .wdata({lp_data[101:96], lp_data[81:64], lp_data[49:32], lp_data[31:0]}),
+      .en(slot.valid),
+      .raddr(entry[npu_pkg::ParamAddrBits-1:0]),
+      .rdata(parameters)
+  );
+
+  logic [3:2][17:0] m_pos_q, m_neg_q;
+  logic [8:2][5:0] shift_q;
+  logic [46:0] half_q;
+  always_ff @(posedge clk) begin
+    m_pos_q <= {m_pos_q[2], parameters[49:32]};
+    m_neg_q <= {m_neg_q[2], parameters[67:50]};
+    shift_q <= {shift_q[7:2], parameters[73:68]};
+    half_q <= 47'd1 << (shift_q[5] - 6'd1);
+  end
+
+  // Shift of the sum: beyond 31 every sum rounds to zero, as it does with 31.
+  logic [1:0][4:0] shift_add;
+  logic [1:0][31:0] half_add;
+  always_comb begin
+    for (int unsigned i = 0; i < 2; i++) begin
+      shift_add[i] = commands[i].shift_add > 8'd31 ? 5'd31 : commands[i].shift_add[4:0];
+      half_add[i]  = 32'd1 << (shift_add[i] - 5'd1);
+    end
+  end
+
+  assign second_pop = slot_q[1].valid && slot_q[1].pop;
+
+  logic [Lanes-1:0][7:0] result;
+  for (genvar l = 0; l < Lanes; l++) begin : gen_lane
+    logic signed [7:0] code, looked_up;
+    npu_requant_lane u_lane (
+        .clk,
+        .acc(row[l]),
+        .bias(parameters[31:0]),
+        .second(commands[slot_q[1].side].residual[3:2] == npu_pkg::SpreadChannel ? second[7:0]
+            : second[8*l+:8]),
+        .z_res(commands[slot_q[1].side].z_res),
+        .multiply(commands[slot_q[2].side].residual[1:0] == npu_pkg::ResMultiply),
+        .m_pos(m_pos_q[3]),
+        .m_neg(m_neg_q[3]),
+        .half(half_q),
+        .shift_high(shift_q[7][5:3]),
+        .shift_low(shift_q[8][2:0]),
+        .z_out(commands[slot_q[10].side].z_out),
+        .lo(commands[slot_q[10].side].lo),
+        .hi(commands[slot_q[10].side].hi),
+        .code,
+        .use_table(commands[slot_q[12].side].flags[npu_pkg::ExecFlagTable]),
+        .looked_up,
+        .z_main(commands[slot_q[13].side].z_main),
+        .m_main(commands[slot_q[14].side].m_main[17:0]),
+        .m_res(commands[slot_q[14].side].m_res[17:0]),
+        .half_add(half_add[slot_q[15].side]),
+        .shift_add(shift_add[slot_q[16].side]),
+        .z_add(commands[slot_q[17].side].z_add),
+        .lo_add(commands[slot_q[17].side].lo_add),
+        .hi_add(commands[slot_q[17].side].hi_add),
+        .add(commands[slot_q[17].side].residual[1:0] == npu_pkg::ResAdd),
+        .result(result[l])
+    );
+
+    // Both tables, eight entries a word; entry q + 128.
+    logic [7:0] index;
+    logic [2:0] index_q;
+    logic [63:0] entries;
+    assign index = {~code[7], code[6:0]};
+    npu_ram #(
+        .Words(64),
+        .Width(64)
+    ) u_tables (
+        .clk,
+        .we(lt_valid),
+        .waddr({lt_select, lt_addr}),
+        .wdata(lt_data),
+        .en(slot_q[11].valid && commands[slot_q[11].side].flags[npu_pkg::ExecFlagTable]),
+        .raddr({commands[slot_q[11].side].flags[npu_pkg::ExecFlagTableSelect], index[7:3]}),
+        .rdata(entries)
+    );
+    always_ff @(posedge clk) index_q <= index[2:0];
+    assign looked_up = entries[8*index_q+:8];
+  end
+
+  npu_writer u_writer (
+      .clk,
+      .rst,
+      .commands,
+      .slot,
+      .tile,
+      .late(slot_q[18]),
+      .result,
+      .wr_valid,
+      .wr_bank,
+      .wr_addr,
+      .wr_data,
+      .wr_be
+  );
+
+  assign done = slot_q[19].valid && slot_q[19].last;
+
+endmodule

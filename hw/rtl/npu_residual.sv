@@ -1,0 +1,111 @@
+// Reads the second map ahead of the drain, a word for every row of every tile, into a queue.
+
+module npu_residual (
+    input  logic                                              clk,
+    input  logic                                              rst,
+    input  npu_pkg::exec_t commands[2],
+    input  logic           [                             1:0] accepted,
+    // Bank read, answered two cycles after the grant.
+    output logic                                              request,
+    output logic           [            npu_pkg::RowBits-1:0] bank,
+    output logic           [       npu_pkg::BankAddrBits-1:0] addr,
+    input  logic                                              grant,
+    input  logic                                              answer,
+    input  logic           [                           127:0] data,
+    // Words that the sequencer has not promised to a tile yet.
+    output logic           [                             5:0] level,
+    input  logic           [                             3:0] take,
+    // The oldest word.
+    output logic           [                           127:0] head,
+    input  logic                                              pop
+);
+
+  localparam int unsigned Depth = 32;
+
+  npu_pkg::exec_t cmd;
+  npu_core_pkg::tile_t tile;
+  logic walking, select, advance;
+
+  npu_tiles #(
+      .Drained(1'b1)
+  ) u_tiles (
+      .clk,
+      .rst,
+      .commands,
+      .accepted,
+      .wanted(cmd.residual[1:0] != npu_pkg::ResNone),
+      .advance,
+      .valid(walking),
+      .select,
+      .cmd,
+      .tile
+  );
+
+  logic [npu_pkg::RowBits:0] index_q;
+  logic [5:0] credit_q;
+  logic [2:0] flow_q;
+  logic enable, issue, row_last;
+  npu_core_pkg::channel_t channel;
+  npu_core_pkg::word_t word;
+
+  // Stages behind the walker stand still while the bank is taken.
+  assign enable = !request || grant;
+  assign issue = walking && credit_q != '0 && enable;
+  assign row_last = index_q + 4'd1 == tile.rows;
+  assign advance = issue && row_last;
+
+  always_comb begin
+    channel = cmd.res_origin[12:0] + 13'(tile.channel) + 13'(index_q);
+    word = 20'(cmd.word_first) + 20'(tile.number);
+    if (cmd.residual[3:2] == npu_pkg::SpreadPixel) channel = cmd.res_origin[12:0];
+    if (cmd.residual[3:2] == npu_pkg::SpreadChannel) word = '0;
+  end
+
+  npu_core_pkg::place_t places[2];
+  always_comb begin
+    for (int unsigned i = 0; i < 2; i++) begin
+      places[i].base = commands[i].res_base;
+      places[i].plane = commands[i].res_plane;
+      places[i].w_first = commands[i].res_w_first;
+      places[i].pos_first = commands[i].res_pos_first;
+    end
+  end
+
+  npu_locate u_locate (
+      .clk,
+      .enable,
+      .places,
+      .side(select),
+      .channel,
+      .word,
+      .bank,
+      .addr
+  );
+
+  logic [127:0] fifo[Depth];
+  logic [4:0] head_q, tail_q;
+  assign request = flow_q[2];
+  assign head = fifo[head_q];
+
+  always_ff @(posedge clk) begin
+    if (enable) flow_q <= {flow_q[1:0], issue};
+    if (issue) index_q <= row_last ? '0 : index_q + 4'd1;
+    credit_q <= credit_q - 6'(issue) + 6'(pop);
+    level <= level + 6'(answer) - 6'(take);
+    if (answer) begin
+      fifo[tail_q] <= data;
+      tail_q <= tail_q + 5'd1;
+    end
+    if (pop) head_q <= head_q + 5'd1;
+    if (rst) begin
+      flow_q <= '0;
+      index_q <= '0;
+      credit_q <= 6'(Depth);
+      level <= '0;
+      head_q <= '0;
+      tail_q <= '0;
+    end
+  end
+
+
+endmodule

@@ -1,0 +1,67 @@
+// Weight words and their order: a group's slice is read once for every tile.
+//
+// The control bytes lie in a memory of their own, since the skip list reads ahead of the weights.
+
+module npu_weights (
+    input  logic                                              clk,
+    input  npu_pkg::exec_t commands[2],
+    // Write port of LOAD: weights, control byte above them.
+    input  logic                                              lw_valid,
+    input  logic                [npu_pkg::WeightAddrBits-1:0] lw_addr,
+    input  logic                [      8*npu_pkg::Rows+7:0]   lw_data,
+    // Read port of the skip list.
+    input  logic                                              list_read,
+    input  logic                [npu_pkg::WeightAddrBits-1:0] list_addr,
+    output logic                [                        7:0] list_control,
+    // A tap, and two stages later the weight of each row.
+    input  npu_core_pkg::tap_t                                tap,
+    output logic                [     8*npu_pkg::Rows-1:0]    weight
+);
+
+  localparam int unsigned AddrBits = npu_pkg::WeightAddrBits;
+
+  npu_ram #(
+      .Words(npu_pkg::WeightWords),
+      .Width(8)
+  ) u_control (
+      .clk,
+      .we(lw_valid),
+      .waddr(lw_addr),
+      .wdata(lw_data[8*npu_pkg::Rows+:8]),
+      .en(list_read),
+      .raddr(list_addr),
+      .rdata(list_control)
+  );
+
+  logic [AddrBits-1:0] next_q, slice_q, from, slice, after;
+  logic [8*npu_pkg::Rows-1:0] word;
+  logic fixed_q;
+
+  assign from  = tap.fresh ? commands[tap.side].weight_base[AddrBits-1:0] : next_q;
+  assign slice = tap.fresh ? commands[tap.side].weight_base[AddrBits-1:0] : slice_q;
+  assign after = from == AddrBits'(npu_pkg::WeightWords - 1) ? '0 : from + AddrBits'(1);
+
+  npu_ram #(
+      .Words(npu_pkg::WeightWords),
+      .Width(8 * npu_pkg::Rows)
+  ) u_values (
+      .clk,
+      .we(lw_valid),
+      .waddr(lw_addr),
+      .wdata(lw_data[8*npu_pkg::Rows-1:0]),
+      .en(tap.valid),
+      .raddr(from),
+      .rdata(word)
+  );
+
+  always_ff @(posedge clk) begin
+    if (tap.valid) begin
+      slice_q <= tap.last && tap.group_last ? after : slice;
+      next_q  <= tap.last && !tap.group_last ? slice : after;
+    end
+    // Modes without weights multiply by one.
+    fixed_q <= commands[tap.side].mode > npu_pkg::ModeDepthwise;
+    weight <= fixed_q ? {npu_pkg::Rows{8'd1}} : word;
+  end
+
+endmodule
