@@ -6,7 +6,7 @@ module npu_counters (
   input  logic              running,
   input  logic              mac,
   // Weight vectors skipped in this cycle.
-  input  logic [7:0]        skipped,
+  input  logic [10:0]       skipped,
   input  logic              stall_load,
   input  logic              stall_store,
   input  logic              stall_drain,
@@ -18,21 +18,21 @@ module npu_counters (
   input  logic [2:0]        finished,
   output logic [12:0][31:0] counters
 );
-  logic [12:0][7:0] step;
+  logic [12:0][10:0] step;
   always_comb begin
-    step[0]  = 8'd1;
-    step[1]  = 8'(mac);
+    step[0]  = 11'd1;
+    step[1]  = 11'(mac);
     step[2]  = skipped;
-    step[3]  = 8'(stall_load);
-    step[4]  = 8'(stall_store);
-    step[5]  = 8'(stall_drain);
-    step[6]  = 8'(stall_residual);
-    step[7]  = 8'(stall_command);
-    step[8]  = beat_read ? 8'(npu_pkg::AxiBytes) : 8'd0;
-    step[9]  = beat_written ? 8'(npu_pkg::AxiBytes) : 8'd0;
-    step[10] = 8'(finished[0]);
-    step[11] = 8'(finished[1]);
-    step[12] = 8'(finished[2]);
+    step[3]  = 11'(stall_load);
+    step[4]  = 11'(stall_store);
+    step[5]  = 11'(stall_drain);
+    step[6]  = 11'(stall_residual);
+    step[7]  = 11'(stall_command);
+    step[8]  = beat_read ? 11'(npu_pkg::AxiBytes) : 11'd0;
+    step[9]  = beat_written ? 11'(npu_pkg::AxiBytes) : 11'd0;
+    step[10] = 11'(finished[0]);
+    step[11] = 11'(finished[1]);
+    step[12] = 11'(finished[2]);
   end
 
   for (genvar i = 0; i < 13; i++) begin : g_counter

@@ -219,7 +219,7 @@ module npu_top (
   // Array. END is the one command of its queue that it does not see.
   logic is_end, exec_valid, exec_ready, exec_done, exec_illegal, exec_idle;
   logic busy_mac, stall_drain, stall_residual;
-  logic [7:0] skipped;
+  logic [10:0] skipped;
 
   assign is_end     = exec_cmd.opcode == npu_pkg::OpEnd;
   assign exec_valid = running && head_valid[1] && !is_end && head_waits[1] == '0;

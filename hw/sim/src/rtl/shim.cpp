@@ -129,7 +129,7 @@ void npu_bank_word(const Model *model, uint32_t bank, uint32_t address, uint8_t 
   const auto &root = *model->top->rootp;
 #define BANK(i) \
   case i: \
-    std::memcpy(bytes, root.npu_top__DOT__u_exec__DOT__g_bank__BRA__##i##__KET____DOT__u_bank__DOT__mem[address].data(), 16); \
+    std::memcpy(bytes, root.npu_top__DOT__u_exec__DOT__u_ports__DOT__gen_bank__BRA__##i##__KET____DOT__u_bank__DOT__mem[address].data(), 16); \
     break
   switch (bank) {
     BANK(0);
