@@ -19,6 +19,7 @@ impl Random {
     }
 
     /// True in `percent` of a hundred calls.
+    #[cfg(feature = "rtl")]
     pub(crate) const fn chance(&mut self, percent: u32) -> bool {
         percent != 0 && self.next() % 100 < percent
     }

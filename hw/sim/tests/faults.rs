@@ -1,0 +1,243 @@
+//! Faults by injection: each ends in its name within bounded cycles, nothing is written outside, and
+//! after a soft reset the next frame is right.
+#![cfg(feature = "rtl")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Assembler, map, memory, random_transfers};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use secateur_runtime::npu::driver::{Error, Npu};
+use secateur_runtime::npu::isa::{Opcode, Transfer};
+use secateur_runtime::npu::registers::FaultCode;
+use secateur_runtime::npu::{Placement, Program};
+use secateur_sim::Simulator;
+use secateur_sim::emulator::Emulator;
+use secateur_sim::memory::NoMemory;
+use secateur_sim::rtl::{BusFault, PARAMETERS, Rtl, Timing};
+
+const WORK: u32 = 16 * 1024;
+/// No frame of these tests is longer, with any fault: the watchdog's 20,000 cycles and some.
+const LIMIT: Duration = Duration::from_micros(400);
+const SLAVE_ERROR: u8 = 2;
+const DECODE_ERROR: u8 = 3;
+
+/// A core, a sound program in its memory, and what a frame of it leaves in the work region.
+struct Bench {
+    rtl: Rtl,
+    program: Vec<u8>,
+    place: Placement,
+    before: Vec<u8>,
+    after: Vec<u8>,
+}
+
+impl Bench {
+    fn new(timing: Timing) -> Self {
+        let program = random_transfers(&mut ChaCha8Rng::seed_from_u64(5), WORK);
+        let (memory, place) = memory(program.len(), WORK as usize, 5);
+        let mut before = vec![0; WORK as usize];
+        memory.read(place.work, &mut before).unwrap();
+        let mut emulator = Emulator::new(PARAMETERS, memory.clone());
+        run(&mut emulator, &program, place).unwrap();
+        let after = work(&mut emulator, place);
+        assert_ne!(before, after);
+        Self { rtl: Rtl::new(memory, timing), program, place, before, after }
+    }
+
+    /// One frame with a bus fault.
+    fn faulty(&mut self, fault: BusFault) -> Result<(), Error<NoMemory>> {
+        self.restore();
+        self.rtl.inject(Some(fault));
+        run(&mut self.rtl, &self.program, self.place)
+    }
+
+    /// After whatever happened: nothing strayed, and the next frame is right.
+    fn recovers(&mut self) {
+        self.rtl.inject(None);
+        self.restore();
+        run(&mut self.rtl, &self.program, self.place).unwrap();
+        assert!(work(&mut self.rtl, self.place) == self.after, "the next frame");
+        assert!(self.rtl.memory().strays().is_empty() && self.rtl.memory().broken_guard().is_none());
+    }
+
+    fn restore(&mut self) {
+        self.rtl.memory().write(self.place.work, &self.before).unwrap();
+    }
+}
+
+/// A frame after a soft reset.
+fn run<S: Simulator>(simulator: &mut S, program: &[u8], place: Placement) -> Result<(), Error<NoMemory>> {
+    let mut npu = Npu::new(simulator, Program::new(program).unwrap(), place)?;
+    npu.start()?;
+    npu.wait(LIMIT)
+}
+
+fn work<S: Simulator>(simulator: &mut S, place: Placement) -> Vec<u8> {
+    let mut bytes = vec![0; WORK as usize];
+    simulator.memory().read(place.work, &mut bytes).unwrap();
+    bytes
+}
+
+fn code(result: Result<(), Error<NoMemory>>) -> (FaultCode, u32) {
+    match result {
+        Err(Error::Fault { code, info }) => (code, info),
+        other => panic!("expected a fault, not {other:?}"),
+    }
+}
+
+#[test]
+fn an_error_on_any_read_beat() {
+    let mut bench = Bench::new(Timing { stalls: 10, ..Timing::default() });
+    let program = bench.place.program..bench.place.program + bench.program.len() as u32;
+    let region = bench.place.work..bench.place.work + WORK;
+    let mut seen = [false; 2];
+    for beat in (0..60).chain((60..).step_by(7)) {
+        let response = if beat % 2 == 0 { SLAVE_ERROR } else { DECODE_ERROR };
+        let result = bench.faulty(BusFault::Read { beat, response });
+        if result.is_ok() {
+            assert!(beat > 100, "the frame has {beat} beats");
+            break;
+        }
+        match code(result) {
+            (FaultCode::CommandRead, address) => {
+                assert!(program.contains(&address), "beat {beat}: {address:#x}");
+                seen[0] = true;
+            }
+            (FaultCode::BusRead, address) => {
+                assert!(region.contains(&address), "beat {beat}: {address:#x}");
+                seen[1] = true;
+            }
+            other => panic!("beat {beat}: {other:?}"),
+        }
+        bench.recovers();
+    }
+    assert_eq!(seen, [true; 2], "commands and data were hit");
+}
+
+#[test]
+fn an_error_on_any_write_burst() {
+    let mut bench = Bench::new(Timing::default());
+    for burst in 0.. {
+        let response = if burst % 2 == 0 { SLAVE_ERROR } else { DECODE_ERROR };
+        let result = bench.faulty(BusFault::Write { burst, response });
+        if result.is_ok() {
+            assert!(burst > 5, "the frame has {burst} bursts");
+            break;
+        }
+        let (code, address) = code(result);
+        assert_eq!(code, FaultCode::BusWrite);
+        assert!((bench.place.work..bench.place.work + WORK).contains(&address));
+        bench.recovers();
+    }
+}
+
+#[test]
+fn memory_that_falls_silent() {
+    let mut bench = Bench::new(Timing::default());
+    for cycle in (0..).step_by(29) {
+        let result = bench.faulty(BusFault::Silence { cycle });
+        if result.is_ok() {
+            assert!(cycle > 300, "the frame has {cycle} cycles");
+            break;
+        }
+        let (code, _) = code(result);
+        assert_eq!(code, FaultCode::Watchdog, "silent from cycle {cycle}");
+        assert!(bench.rtl.cycle() < 25_000, "{} cycles", bench.rtl.cycle());
+        bench.recovers();
+    }
+}
+
+#[test]
+fn reset_in_any_cycle() {
+    let mut bench = Bench::new(Timing { stalls: 20, ..Timing::default() });
+    for cycles in (0..200).chain((200..1500).step_by(13)) {
+        bench.restore();
+        let mut npu = Npu::new(&mut bench.rtl, Program::new(&bench.program).unwrap(), bench.place).unwrap();
+        npu.start().unwrap();
+        for _ in 0..cycles {
+            npu.bus().step();
+        }
+        npu.reset().unwrap_or_else(|e| panic!("reset after {cycles} cycles: {e}"));
+        let busy = npu.start();
+        assert_eq!(busy, Ok(()), "idle after the reset");
+        npu.wait(LIMIT).unwrap_or_else(|e| panic!("frame after a reset in cycle {cycles}: {e}"));
+        bench.recovers();
+    }
+}
+
+#[test]
+fn unsound_commands_have_the_emulators_names() {
+    let good = map(Opcode::LoadMap, 0, 16, 0, 8);
+    let store = Transfer { opcode: Opcode::StoreMap.code(), ..good };
+    let entries = |opcode: Opcode, base: u16, words: u16| Transfer {
+        opcode: opcode.code(),
+        base: base.into(),
+        words: words.into(),
+        ..Default::default()
+    };
+    let unsound = [
+        Transfer { address: 4.into(), ..good },
+        Transfer { pitch: 24.into(), ..good },
+        Transfer { count: 0.into(), ..good },
+        Transfer { words: 0.into(), ..store },
+        Transfer { pos_first: 16.into(), ..good },
+        Transfer { word: 1.into(), ..store },
+        Transfer { word: (-1).into(), ..good },
+        Transfer { base: 1009.into(), ..good },
+        Transfer { origin: 512.into(), ..store },
+        Transfer { plane: 0x8000.into(), origin: 0xffff.into(), ..good },
+        Transfer { address: WORK.into(), ..good },
+        Transfer { address: (WORK - 7 * 256 - 248).into(), ..store },
+        Transfer { address: 0xffff_fff8.into(), ..good },
+        Transfer { pitch: 0x8000_0000.into(), ..store },
+        Transfer { flags: 0, ..good },
+        Transfer { flags: 0, ..store },
+        entries(Opcode::LoadWeights, 6144, 1),
+        entries(Opcode::LoadWeights, 0, 6145),
+        entries(Opcode::LoadWeights, 0, 0),
+        entries(Opcode::LoadWeights, 0, 100),
+        entries(Opcode::LoadParams, 1024, 1),
+        entries(Opcode::LoadParams, 0, 1025),
+        Transfer { address: 8.into(), ..entries(Opcode::LoadTable, 0, 0) },
+        Transfer { opcode: 0x77, ..good },
+        Transfer { wait_store: 3.into(), ..good },
+    ];
+    let mut bench = Bench::new(Timing::default());
+    for transfer in unsound {
+        let mut program = Assembler::new(WORK);
+        program.push(&map(Opcode::LoadMap, 0, 1, 0, 1)).push(&transfer);
+        let program = program.end(0, 0, 0);
+        let (memory, place) = memory(program.len(), WORK as usize, 5);
+        let mut emulator = Emulator::new(PARAMETERS, memory.clone());
+        let expected = code(run(&mut emulator, &program, place));
+        // The core that saw all the faults before.
+        *bench.rtl.memory() = memory;
+        bench.rtl.inject(None);
+        assert_eq!(code(run(&mut bench.rtl, &program, place)), expected, "{transfer:?}");
+        assert!(bench.rtl.memory().strays().is_empty());
+    }
+}
+
+#[test]
+fn corrupt_streams_never_hang_nor_stray() {
+    let mut rng = ChaCha8Rng::seed_from_u64(11);
+    let mut bench = Bench::new(Timing::default());
+    let (mut faults, header) = (0, 64);
+    for _ in 0..300 {
+        let mut program = bench.program.clone();
+        for _ in 0..rng.random_range(1..4) {
+            let at = rng.random_range(header..program.len());
+            program[at] ^= 1 << rng.random_range(0..8);
+        }
+        bench.restore();
+        match run(&mut bench.rtl, &program, bench.place) {
+            Ok(()) => {}
+            Err(Error::Fault { .. }) => faults += 1,
+            Err(error) => panic!("{error}"),
+        }
+        bench.recovers();
+    }
+    assert!(faults > 100, "{faults} of 300 streams were refused");
+}
