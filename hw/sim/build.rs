@@ -1,70 +1,87 @@
-//! With feature `rtl`: translates `hw/rtl` with Verilator and compiles the result.
+//! With features `rtl` and `unit`: translates `hw/rtl` with Verilator and compiles the result.
 
-#[cfg(feature = "rtl")]
+#[cfg(any(feature = "rtl", feature = "unit"))]
 mod rtl {
     use std::path::{Path, PathBuf};
     use std::process::Command;
     use std::{env, fs};
 
-    /// Runs Verilator and compiles what it wrote together with the shim.
-    pub(crate) fn build() -> Result<(), String> {
-        let folder = PathBuf::from(env::var("CARGO_MANIFEST_DIR").map_err(|e| e.to_string())?);
-        let sources = folder.join("../rtl");
-        let shim = folder.join("src/rtl/shim.cpp");
-        let out = PathBuf::from(env::var("OUT_DIR").map_err(|e| e.to_string())?).join("verilated");
-        println!("cargo::rerun-if-changed={}", sources.display());
-        println!("cargo::rerun-if-changed={}", shim.display());
-        // Old outputs would be compiled along.
-        if out.exists() {
-            fs::remove_dir_all(&out).map_err(|e| format!("{}: {e}", out.display()))?;
-        }
-        verilate(&sources, &out)?;
-        compile(&shim, &out)
+    /// A module that is translated by itself.
+    pub(crate) struct Model {
+        /// Top module.
+        pub(crate) top: &'static str,
+        /// C++ file that puts it behind a C interface, in `src/rtl`.
+        pub(crate) shim: &'static str,
+        pub(crate) waves: bool,
+        /// Whole frames are worth an optimiser's time, unit tests are not.
+        pub(crate) opt_level: u32,
     }
 
-    fn verilate(sources: &Path, out: &Path) -> Result<(), String> {
-        let mut modules: Vec<PathBuf> = files(sources, "sv")?;
-        // The package stands before the modules that use it.
-        modules.sort_by_key(|path| (!path.to_string_lossy().ends_with("_pkg.sv"), path.clone()));
-        // npu_pkg before packages that use it.
-        modules.sort_by_key(|path| !path.ends_with("npu_pkg.sv"));
-        let output = Command::new("verilator")
-            .args(["--cc", "--top-module", "npu_top", "--trace-fst", "-O3", "--x-assign", "fast"])
-            .args(["--x-initial", "fast", "--noassert", "--output-split", "20000", "-Wno-fatal", "--Mdir"])
-            .arg(out)
-            .args(&modules)
-            .output()
-            .map_err(|e| format!("cannot run verilator ({e}); install it: apt-get install verilator"))?;
-        if output.status.success() {
-            return Ok(());
+    impl Model {
+        /// Runs Verilator and compiles what it wrote together with the shim.
+        pub(crate) fn build(&self) -> Result<(), String> {
+            let folder = PathBuf::from(env::var("CARGO_MANIFEST_DIR").map_err(|e| e.to_string())?);
+            let sources = folder.join("../rtl");
+            let shim = folder.join("src/rtl").join(self.shim);
+            let out = PathBuf::from(env::var("OUT_DIR").map_err(|e| e.to_string())?).join(self.top);
+            println!("cargo::rerun-if-changed={}", sources.display());
+            println!("cargo::rerun-if-changed={}", shim.display());
+            // Old outputs would be compiled along.
+            if out.exists() {
+                fs::remove_dir_all(&out).map_err(|e| format!("{}: {e}", out.display()))?;
+            }
+            self.verilate(&sources, &out)?;
+            self.compile(&shim, &out)
         }
-        Err(format!("verilator: {}", String::from_utf8_lossy(&output.stderr)))
-    }
 
-    fn compile(shim: &Path, out: &Path) -> Result<(), String> {
-        let root = verilator_root()?;
-        let include = root.join("include");
-        let runtime = ["verilated.cpp", "verilated_fst_c.cpp", "verilated_threads.cpp"];
-        cc::Build::new()
-            .cpp(true)
-            .std("c++17")
-            .opt_level(3)
-            .warnings(false)
-            .include(&include)
-            .include(include.join("vltstd"))
-            .include(out)
-            .define("VERILATOR", "1")
-            .define("VM_TRACE", "1")
-            .define("VM_TRACE_FST", "1")
-            .define("VM_COVERAGE", "0")
-            .define("VM_SC", "0")
-            .files(files(out, "cpp")?)
-            .files(runtime.map(|name| include.join(name)))
-            .file(shim)
-            .try_compile("npu_verilated")
-            .map_err(|e| e.to_string())?;
-        println!("cargo::rustc-link-lib=z");
-        Ok(())
+        fn verilate(&self, sources: &Path, out: &Path) -> Result<(), String> {
+            let mut modules: Vec<PathBuf> = files(sources, "sv")?;
+            // The package stands before the modules that use it.
+            modules.sort_by_key(|path| (!path.to_string_lossy().ends_with("_pkg.sv"), path.clone()));
+            // npu_pkg before packages that use it.
+            modules.sort_by_key(|path| !path.ends_with("npu_pkg.sv"));
+            let output = Command::new("verilator")
+                .args(["--cc", "--top-module", self.top, "-O3", "--x-assign", "fast"])
+                .args(["--x-initial", "fast", "--noassert", "--output-split", "20000", "-Wno-fatal"])
+                .args(self.waves.then_some("--trace-fst"))
+                .arg("--Mdir")
+                .arg(out)
+                .args(&modules)
+                .output()
+                .map_err(|e| format!("cannot run verilator ({e}); install it: apt-get install verilator"))?;
+            if output.status.success() {
+                return Ok(());
+            }
+            Err(format!("verilator: {}", String::from_utf8_lossy(&output.stderr)))
+        }
+
+        fn compile(&self, shim: &Path, out: &Path) -> Result<(), String> {
+            let include = verilator_root()?.join("include");
+            let mut runtime = vec!["verilated.cpp", "verilated_threads.cpp"];
+            let waves = if self.waves { "1" } else { "0" };
+            if self.waves {
+                runtime.push("verilated_fst_c.cpp");
+                println!("cargo::rustc-link-lib=z");
+            }
+            cc::Build::new()
+                .cpp(true)
+                .std("c++17")
+                .opt_level(self.opt_level)
+                .warnings(false)
+                .include(&include)
+                .include(include.join("vltstd"))
+                .include(out)
+                .define("VERILATOR", "1")
+                .define("VM_TRACE", waves)
+                .define("VM_TRACE_FST", waves)
+                .define("VM_COVERAGE", "0")
+                .define("VM_SC", "0")
+                .files(files(out, "cpp")?)
+                .files(runtime.iter().map(|name| include.join(name)))
+                .file(shim)
+                .try_compile(&format!("{}_verilated", self.top))
+                .map_err(|e| e.to_string())
+        }
     }
 
     /// Where Verilator's own sources lie.
@@ -88,7 +105,14 @@ mod rtl {
 
 fn main() {
     #[cfg(feature = "rtl")]
-    if let Err(message) = rtl::build() {
+    report(rtl::Model { top: "npu_top", shim: "shim.cpp", waves: true, opt_level: 3 });
+    #[cfg(feature = "unit")]
+    report(rtl::Model { top: "npu_exec", shim: "core.cpp", waves: false, opt_level: 1 });
+}
+
+#[cfg(any(feature = "rtl", feature = "unit"))]
+fn report(model: rtl::Model) {
+    if let Err(message) = model.build() {
         println!("cargo::error={message}");
     }
 }

@@ -10,6 +10,8 @@ mod random;
 #[cfg(feature = "rtl")]
 pub mod rtl;
 mod simulator;
+#[cfg(feature = "unit")]
+pub mod unit;
 
 pub use memory::Memory;
 pub use simulator::{Event, Simulator};

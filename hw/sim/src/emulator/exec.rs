@@ -21,6 +21,9 @@ pub struct ExecStats {
     pub drain: u64,
 }
 
+/// Cycles of a row's drain in average pooling: two to sum the lanes, one as any row.
+const AVERAGE_CYCLES: u64 = 3;
+
 /// Accumulators of one tile, a row of lanes an output channel.
 type Tile = Vec<[i32; LANES]>;
 
@@ -236,7 +239,7 @@ impl Run<'_> {
         }
         let words = self.write(channel, pixels, bytes)?;
         self.stats.written += words;
-        self.stats.drain += words;
+        self.stats.drain += if c.mode == ArrayMode::Average { AVERAGE_CYCLES } else { words };
         Ok(())
     }
 

@@ -1,0 +1,107 @@
+// The Verilated core alone behind a C interface: one call a clock cycle.
+#include <cstdint>
+#include <cstring>
+#include <memory>
+
+#include "Vnpu_exec.h"
+#include "Vnpu_exec___024root.h"
+#include "verilated.h"
+
+extern "C" {
+
+// The same fields, in the same order, as `Inputs` and `Outputs` in unit.rs.
+struct CoreInputs {
+  uint8_t cmd[96];
+  uint8_t ld_data[16], lw_data[9], lp_data[16], lt_data[8];
+  uint8_t rst, cmd_valid;
+  uint8_t ld_valid, ld_bank, st_valid, st_bank;
+  uint8_t lw_valid, lp_valid, lt_valid, lt_select, lt_addr;
+  uint16_t ld_addr, ld_be, st_addr, lw_addr, lp_addr;
+};
+
+struct CoreOutputs {
+  uint8_t st_rdata[16];
+  uint16_t skipped;
+  uint8_t cmd_ready, done, illegal, ld_ready, st_ready, st_rvalid;
+  uint8_t busy_mac, stall_drain, stall_residual, idle;
+};
+
+struct Core {
+  VerilatedContext context;
+  std::unique_ptr<Vnpu_exec> top;
+};
+
+Core *npu_core_new() {
+  auto *core = new Core;
+  core->top = std::make_unique<Vnpu_exec>(&core->context);
+  return core;
+}
+
+void npu_core_free(Core *core) {
+  core->top->final();
+  delete core;
+}
+
+// Applies the inputs, reads the outputs as they stand before the rising edge, passes the edge.
+void npu_core_cycle(Core *core, const CoreInputs *in, CoreOutputs *out) {
+  Vnpu_exec &top = *core->top;
+  top.rst = in->rst;
+  top.cmd_valid = in->cmd_valid;
+  std::memcpy(top.cmd.data(), in->cmd, sizeof in->cmd);
+  top.ld_valid = in->ld_valid;
+  top.ld_bank = in->ld_bank;
+  top.ld_addr = in->ld_addr;
+  top.ld_be = in->ld_be;
+  std::memcpy(top.ld_data.data(), in->ld_data, sizeof in->ld_data);
+  top.st_valid = in->st_valid;
+  top.st_bank = in->st_bank;
+  top.st_addr = in->st_addr;
+  top.lw_valid = in->lw_valid;
+  top.lw_addr = in->lw_addr;
+  std::memcpy(top.lw_data.data(), in->lw_data, sizeof in->lw_data);
+  top.lp_valid = in->lp_valid;
+  top.lp_addr = in->lp_addr;
+  std::memcpy(top.lp_data.data(), in->lp_data, sizeof in->lp_data);
+  top.lt_valid = in->lt_valid;
+  top.lt_select = in->lt_select;
+  top.lt_addr = in->lt_addr;
+  std::memcpy(&top.lt_data, in->lt_data, sizeof in->lt_data);
+  top.clk = 0;
+  top.eval();
+  std::memcpy(out->st_rdata, top.st_rdata.data(), sizeof out->st_rdata);
+  out->skipped = top.skipped;
+  out->cmd_ready = top.cmd_ready;
+  out->done = top.done;
+  out->illegal = top.illegal;
+  out->ld_ready = top.ld_ready;
+  out->st_ready = top.st_ready;
+  out->st_rvalid = top.st_rvalid;
+  out->busy_mac = top.busy_mac;
+  out->stall_drain = top.stall_drain;
+  out->stall_residual = top.stall_residual;
+  out->idle = top.idle;
+  top.clk = 1;
+  top.eval();
+}
+
+// A map word (16 bytes) in a bank.
+uint8_t *npu_core_word(Core *core, uint32_t bank, uint32_t address) {
+  auto &root = *core->top->rootp;
+#define BANK(i) \
+  case i: \
+    return reinterpret_cast<uint8_t *>( \
+        root.npu_exec__DOT__u_ports__DOT__gen_bank__BRA__##i##__KET____DOT__u_bank__DOT__mem[address].data())
+  switch (bank) {
+    BANK(0);
+    BANK(1);
+    BANK(2);
+    BANK(3);
+    BANK(4);
+    BANK(5);
+    BANK(6);
+    BANK(7);
+  }
+#undef BANK
+  return nullptr;
+}
+}

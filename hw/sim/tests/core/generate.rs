@@ -1,0 +1,209 @@
+//! Random legal commands.
+
+use rand::{Rng, RngExt};
+use secateur_runtime::npu::isa::{ArrayMode, Channel, Exec, Opcode, ResidualMode, ResidualSpread, exec_flags};
+use secateur_sim::emulator::OnChip;
+use zerocopy::FromZeros;
+
+const LANES: usize = 16;
+
+/// What a test leaves to chance.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Choice {
+    pub(crate) mode: ArrayMode,
+    pub(crate) kernels: &'static [u8],
+    pub(crate) row_mode: Option<bool>,
+    pub(crate) sparse: bool,
+    pub(crate) residual: bool,
+    pub(crate) table: bool,
+    pub(crate) upsample: bool,
+}
+
+/// Where a tensor lies: fields of the command in the order base, plane, w_first, pos_first, origin.
+struct Place(u16, u16, i16, u16, u16);
+
+/// Puts a tensor of `words` map words a channel somewhere into `region` of the banks.
+fn place(rng: &mut impl Rng, words: usize, channels: usize, region: std::ops::Range<usize>) -> Place {
+    let room = region.len();
+    loop {
+        let plane = words + rng.random_range(0..3);
+        let origin = rng.random_range(0..20);
+        let end = ((origin + channels - 1) / 8 + 1) * plane;
+        if end <= room {
+            let base = region.start + rng.random_range(0..=room - end);
+            let w_first = -rng.random_range(0..=(plane - words) as i16);
+            let pos_first = rng.random_range(0..plane);
+            return Place(base as u16, plane as u16, w_first, pos_first as u16, origin as u16);
+        }
+    }
+}
+
+/// Fills all memories with random bytes, channels with plausible parameters.
+pub(crate) fn memories(rng: &mut impl Rng, chip: &mut OnChip) {
+    chip.banks.iter_mut().flatten().for_each(|word| rng.fill(word));
+    for (weights, control) in &mut chip.weights {
+        rng.fill(weights);
+        *control = rng.random();
+    }
+    for channel in &mut chip.channels {
+        *channel = Channel::new_zeroed();
+        channel.bias.set(rng.random_range(-3000..3000));
+        // Slopes and shift that bring a sum of a few products to a code, and sometimes anything.
+        let any = rng.random_bool(0.1);
+        let limit = (1 << 17) - 1;
+        let slope = if any { -limit..=limit } else { 1 << 16..=limit };
+        channel.m_pos.set(rng.random_range(slope.clone()));
+        channel.m_neg.set(if rng.random_bool(0.5) { channel.m_pos.get() / 10 } else { rng.random_range(slope) });
+        channel.shift = if any { rng.random_range(1..=47) } else { rng.random_range(18..26) };
+        if any {
+            channel.bias.set(rng.random());
+        }
+    }
+    chip.tables.iter_mut().for_each(|table| rng.fill(table));
+}
+
+/// One command; writes the control bytes of its sparse weights.
+pub(crate) fn command(rng: &mut impl Rng, chip: &mut OnChip, choice: &Choice) -> Exec {
+    let mut c = Exec::new_zeroed();
+    let dense = choice.mode == ArrayMode::Dense;
+    let average = choice.mode == ArrayMode::Average;
+    c.opcode = Opcode::Exec.code();
+    c.mode = choice.mode.code();
+    let row_mode = choice.upsample || (!average && choice.row_mode.unwrap_or_else(|| rng.random()));
+    let (w, h): (usize, usize) = (rng.random_range(1..=34), rng.random_range(1..=18));
+    let words = (w * h).div_ceil(LANES);
+    let (inputs, outputs) = (rng.random_range(1..=20), rng.random_range(1..=20));
+    loop {
+        c.k = choice.kernels[rng.random_range(0..choice.kernels.len())];
+        c.stride = if row_mode && !choice.upsample { rng.random_range(1..=2) } else { 1 };
+        c.dilation = rng.random_range(1..=2);
+        let reach = (u32::from(c.k) - 1) * u32::from(c.dilation) + 15 * (1 + u32::from(c.stride));
+        if reach < 64 {
+            c.window_words = (reach / 16 + 1) as u8;
+            break;
+        }
+    }
+    let same = rng.random_bool(0.3) && !choice.upsample;
+    let pad = |rng: &mut dyn Rng, size: usize| match (c.k, same) {
+        (k, true) => ((k - 1) * c.dilation / 2) as i8,
+        (1, _) => -(rng.random_range(0..3).min(size as i8 - 1)),
+        (k, _) => rng.random_range(-2..=k.min(9) as i8),
+    };
+    (c.pad_y, c.pad_x) = (pad(rng, h), pad(rng, w));
+    if c.k == 1 && c.stride == 1 && c.pad_x == 0 && i32::from(c.pad_y) * w as i32 % 16 == 0 && !row_mode {
+        c.window_words = 1;
+    }
+    [c.z_in, c.z_out, c.z_res, c.z_main, c.z_add] = rng.random();
+    let bounds = |rng: &mut dyn Rng| if rng.random_bool(0.7) { (-128, 127) } else { (rng.random_range(-128..0), rng.random_range(0..=127)) };
+    (c.lo, c.hi) = bounds(rng);
+    (c.lo_add, c.hi_add) = bounds(rng);
+
+    let Place(base, plane, w_first, pos_first, origin) =
+        place(rng, words, if dense { inputs } else { outputs }, 0..512);
+    c.in_base.set(base);
+    c.in_plane.set(plane);
+    c.in_w_first.set(w_first);
+    c.in_pos_first.set(pos_first);
+    c.in_origin.set(origin);
+    c.in_channels.set(inputs as u16);
+    c.in_h.set(h as u16);
+    c.in_w.set(w as u16);
+    c.out_channels.set(outputs as u16);
+    c.out_w.set(w as u16);
+
+    let out_words;
+    if row_mode {
+        c.flags |= exec_flags::ROW_MODE;
+        let (out_w, out_h): (usize, usize) = match choice.upsample {
+            true => (2 * w, 2 * h),
+            false => (rng.random_range(1..=34), rng.random_range(1..=12)),
+        };
+        out_words = (out_w * out_h).div_ceil(LANES);
+        c.out_w.set(out_w as u16);
+        let x_first = rng.random_range(0..out_w) & !1;
+        let y_first = rng.random_range(0..out_h);
+        c.x_first.set(x_first as u16);
+        c.y_first.set(y_first as u16);
+        c.tiles.set(rng.random_range(1..=(out_w - x_first).div_ceil(LANES)) as u16);
+        c.rows.set(rng.random_range(1..=out_h - y_first) as u16);
+    } else {
+        out_words = if average { 1 } else { words };
+        let first = if average { 0 } else { rng.random_range(0..words) };
+        c.word_first.set(first as u16);
+        c.y_first.set((first * LANES / w) as u16);
+        c.x_first.set((first * LANES % w) as u16);
+        c.tiles.set(rng.random_range(1..=words - first) as u16);
+        c.rows.set(1);
+        c.lane_step_x.set((LANES % w) as u16);
+        c.lane_step_y.set((LANES / w) as u16);
+    }
+    let Place(base, plane, w_first, pos_first, origin) = place(rng, out_words, outputs, 512..1024);
+    c.out_base.set(base);
+    c.out_plane.set(plane);
+    c.out_w_first.set(w_first);
+    c.out_pos_first.set(pos_first);
+    c.out_origin.set(origin);
+
+    if choice.upsample {
+        c.flags |= exec_flags::UPSAMPLE;
+        c.window_words = 2;
+    }
+    if choice.table {
+        c.flags |= exec_flags::TABLE | if rng.random() { exec_flags::TABLE_SELECT } else { 0 };
+    }
+    if choice.residual {
+        residual(rng, &mut c, out_words, outputs, row_mode);
+    }
+    c.weight_base.set(rng.random_range(0..chip.weights.len()) as u16);
+    c.param_base.set(rng.random_range(0..chip.channels.len()) as u16);
+    if choice.sparse {
+        c.flags |= exec_flags::SPARSE;
+        sparse(rng, &c, chip);
+    }
+    c
+}
+
+fn residual(rng: &mut impl Rng, c: &mut Exec, words: usize, outputs: usize, row_mode: bool) {
+    let product = c.mode == ArrayMode::Pass.code() && rng.random();
+    let mode = if product { ResidualMode::Multiply } else { ResidualMode::Add };
+    let spread = match rng.random_range(0..3) {
+        0 if !row_mode => ResidualSpread::Map,
+        1 if !row_mode => ResidualSpread::Pixel,
+        _ => ResidualSpread::Channel,
+    };
+    c.residual = mode.code() | spread.code() << 2;
+    let channels = if spread == ResidualSpread::Pixel { 1 } else { outputs };
+    let words = if spread == ResidualSpread::Channel { 1 } else { words };
+    let Place(base, plane, w_first, pos_first, origin) = place(rng, words, channels, 0..512);
+    c.res_base.set(base);
+    c.res_plane.set(plane);
+    c.res_w_first.set(w_first);
+    c.res_pos_first.set(pos_first);
+    c.res_origin.set(origin);
+    let limit = (1 << 17) - 1;
+    c.m_main.set(rng.random_range(-limit..=limit));
+    c.m_res.set(rng.random_range(-limit..=limit));
+    c.shift_add = if rng.random_bool(0.2) { rng.random_range(1..=47) } else { rng.random_range(14..20) };
+}
+
+/// Writes the control bytes of every group's list.
+fn sparse(rng: &mut impl Rng, c: &Exec, chip: &mut OnChip) {
+    let taps = usize::from(c.k) * usize::from(c.k);
+    let memory = chip.weights.len();
+    let mut at = usize::from(c.weight_base.get());
+    let density = rng.random_range(0.05..1.0);
+    for _ in 0..c.out_channels.get().div_ceil(8) {
+        let mut kept: Vec<usize> =
+            (0..usize::from(c.in_channels.get())).filter(|_| rng.random_bool(density)).collect();
+        if kept.is_empty() {
+            kept.push(0);
+        }
+        let mut previous = 0;
+        for (index, channel) in kept.iter().enumerate() {
+            let last = if index + 1 == kept.len() { 0x80 } else { 0 };
+            chip.weights[at % memory].1 = last | (channel - previous) as u8;
+            previous = *channel;
+            at += taps;
+        }
+    }
+}
