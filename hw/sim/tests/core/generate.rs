@@ -1,7 +1,9 @@
 //! Random legal commands.
 
 use rand::{Rng, RngExt};
-use secateur_runtime::npu::isa::{ArrayMode, Channel, Exec, Opcode, ResidualMode, ResidualSpread, exec_flags};
+use secateur_runtime::npu::isa::{
+    ArrayMode, Channel, Exec, Opcode, ResidualMode, ResidualSpread, exec_flags,
+};
 use secateur_sim::emulator::OnChip;
 use zerocopy::FromZeros;
 
@@ -53,7 +55,11 @@ pub(crate) fn memories(rng: &mut impl Rng, chip: &mut OnChip) {
         let limit = (1 << 17) - 1;
         let slope = if any { -limit..=limit } else { 1 << 16..=limit };
         channel.m_pos.set(rng.random_range(slope.clone()));
-        channel.m_neg.set(if rng.random_bool(0.5) { channel.m_pos.get() / 10 } else { rng.random_range(slope) });
+        channel.m_neg.set(if rng.random_bool(0.5) {
+            channel.m_pos.get() / 10
+        } else {
+            rng.random_range(slope)
+        });
         channel.shift = if any { rng.random_range(1..=47) } else { rng.random_range(18..26) };
         if any {
             channel.bias.set(rng.random());
@@ -94,7 +100,13 @@ pub(crate) fn command(rng: &mut impl Rng, chip: &mut OnChip, choice: &Choice) ->
         c.window_words = 1;
     }
     [c.z_in, c.z_out, c.z_res, c.z_main, c.z_add] = rng.random();
-    let bounds = |rng: &mut dyn Rng| if rng.random_bool(0.7) { (-128, 127) } else { (rng.random_range(-128..0), rng.random_range(0..=127)) };
+    let bounds = |rng: &mut dyn Rng| {
+        if rng.random_bool(0.7) {
+            (-128, 127)
+        } else {
+            (rng.random_range(-128..0), rng.random_range(0..=127))
+        }
+    };
     (c.lo, c.hi) = bounds(rng);
     (c.lo_add, c.hi_add) = bounds(rng);
 
