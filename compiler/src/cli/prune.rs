@@ -10,7 +10,8 @@ use secateur::prune::search::{self, Budget, Candidate, Joint};
 use secateur::prune::sensitivity::Work;
 use secateur::prune::store::Origin;
 use secateur::prune::{
-    Accuracy, Allocation, Analysis, Bench, Criterion, Figures, Metric, Ranking, Store, Summary, cut_graph,
+    Accuracy, Allocation, Analysis, Bench, Criterion, Figures, Looks, Metric, Ranking, Store, Summary,
+    cut_graph,
 };
 use secateur::{Error, Result, files};
 
@@ -95,6 +96,7 @@ struct Job {
     store: Store,
     /// Where measured points are kept for a second run.
     store_path: PathBuf,
+    looks: Looks,
     analysed: Bench,
     held_out: Bench,
     output: PathBuf,
@@ -151,6 +153,10 @@ impl Job {
         let metric = known.as_ref().map_or(subject.usual_metric(), |known| known.setting.metric);
         let setting = subject.setting(metric, &train, global.seed);
         let store_path = output.with_extension("points.json");
+        let budget_metric = args.metric.unwrap_or(metric);
+        let held_out_setting = subject.setting(budget_metric, &held_out, global.seed);
+        let looks_path = output.with_extension("looks.json");
+        let looks = Looks::resume(setting.clone(), held_out_setting, &looks_path)?;
         let mut store = Store::resume(setting.clone(), origin, &store_path)?;
         match known {
             Some(known) if known.setting == setting => store.merge(&known),
@@ -160,8 +166,19 @@ impl Job {
             None => {}
         }
         let analysed = Bench::new(metric, &plan, &train)?;
-        let held_out = Bench::new(args.metric.unwrap_or(metric), &plan, &held_out)?;
-        Ok(Self { args, seed: global.seed, subject, store, store_path, analysed, held_out, output, masks })
+        let held_out = Bench::new(budget_metric, &plan, &held_out)?;
+        Ok(Self {
+            args,
+            seed: global.seed,
+            subject,
+            store,
+            store_path,
+            looks,
+            analysed,
+            held_out,
+            output,
+            masks,
+        })
     }
 
     fn run(mut self) -> Result<()> {
@@ -256,7 +273,7 @@ impl Job {
             }
         };
         let budget = self.args.budget.map(|loss| Budget { loss, by_bound: self.args.by_bound });
-        let best = settle(&joint, budget, proposals, all)?;
+        let best = settle(&joint, budget, &mut self.looks, proposals, all)?;
         if budget.is_none() && self.args.rate.is_none() && threshold.is_none() {
             println!("no --threshold, --rate or --budget: nothing to hold");
         }
@@ -292,13 +309,15 @@ fn within(steps: &[search::Step], loss: f64) -> usize {
 fn settle(
     joint: &Joint,
     budget: Option<Budget>,
+    looks: &mut Looks,
     mut proposals: Box<dyn FnMut(f64) -> Result<Vec<usize>> + '_>,
     all: u64,
 ) -> Result<Candidate> {
     match budget {
-        Some(budget) => joint.back_off(budget, LOOKS, proposals, |_, candidate, holds| {
+        Some(budget) => joint.back_off(budget, LOOKS, looks, proposals, |keep, accuracy, holds| {
             let verdict = if holds { "holds" } else { "too much" };
-            println!("MACs -{:.1}%: {}: {verdict}", saved(candidate.macs, all), figure(&candidate.accuracy));
+            let macs = search::macs(joint.graph, joint.groups, keep);
+            println!("MACs -{:.1}%: {}: {verdict}", saved(macs, all), figure(accuracy));
         }),
         None => joint.candidate(&proposals(1.0)?),
     }
@@ -322,6 +341,7 @@ fn compare(analysis: &Analysis, joint: &Joint, budget: Budget, best: &Candidate,
         let found = control.back_off(
             budget,
             LOOKS,
+            &mut Looks::default(),
             |share| Ok(search::uniform(analysis, 0.5 * share)),
             |_, _, _| {},
         )?;

@@ -4,7 +4,7 @@ use rand::RngExt;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::map::{Ranking, average_precision, rank};
 use super::{Detection, MapOptions};
@@ -18,7 +18,7 @@ const REPLICATES: usize = 1000;
 ///
 /// mAP has such a bias: a resampling that holds the only picture of a class mostly holds it more
 /// often than it holds other pictures' false positives.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
     pub low: f64,
     pub high: f64,

@@ -55,7 +55,7 @@ pub enum Answer {
 }
 
 /// An accuracy with what it has lost against the original.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Accuracy {
     /// In the metric's own terms, more is better.
     pub value: f64,

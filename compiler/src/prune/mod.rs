@@ -3,6 +3,7 @@
 pub mod bench;
 mod constants;
 pub mod criteria;
+mod looks;
 pub mod main_file;
 pub mod masks;
 #[cfg(test)]
@@ -18,6 +19,7 @@ pub mod transform;
 
 pub use bench::{Accuracy, Answer, Bench, Metric};
 pub use criteria::{Criterion, Ranking, keep_count};
+pub use looks::Looks;
 pub use main_file::MainFile;
 pub use masks::Masks;
 pub use search::Allocation;

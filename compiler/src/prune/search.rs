@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::sensitivity::{Analysis, RATES};
 use super::store::Store;
-use super::{Accuracy, Bench, Masks, Metric, Ranking, cut_graph, keep_count, repair, transform};
+use super::{Accuracy, Bench, Looks, Masks, Metric, Ranking, cut_graph, keep_count, repair, transform};
 use crate::Result;
 use crate::float::Plan;
 use crate::graph::{ChannelGroups, Graph, Weights, stat};
@@ -254,37 +254,46 @@ impl Joint<'_> {
 
     /// The hardest pruning whose joint loss stays within `budget`, looking at `looks` candidates
     /// between no pruning (0) and `proposals(1)`. Losses are expected to grow with the argument;
-    /// what is returned was measured, whatever they do.
+    /// what is returned was measured, whatever they do. What `known` holds is not measured again.
     pub fn back_off(
         &self,
         budget: Budget,
         looks: usize,
+        known: &mut Looks,
         mut proposals: impl FnMut(f64) -> Result<Vec<usize>>,
-        mut report: impl FnMut(f64, &Candidate, bool),
+        mut report: impl FnMut(&[usize], &Accuracy, bool),
     ) -> Result<Candidate> {
-        let mut best = self.candidate(&proposals(0.0)?)?;
+        let mut best = proposals(0.0)?;
+        let mut made: Option<Candidate> = None;
         let (mut good, mut bad) = (0.0, 1.0);
         let mut next = 1.0;
         for _ in 0..looks {
             let keep = proposals(next)?;
-            if keep != best.keep {
-                let candidate = self.candidate(&keep)?;
-                let holds = budget.holds(&candidate.accuracy);
-                report(next, &candidate, holds);
+            if keep == best {
+                good = next;
+            } else {
+                let (accuracy, candidate) = match known.get(&keep) {
+                    Some(accuracy) => (accuracy, None),
+                    None => {
+                        let candidate = self.candidate(&keep)?;
+                        known.insert(&keep, candidate.accuracy)?;
+                        (candidate.accuracy, Some(candidate))
+                    }
+                };
+                let holds = budget.holds(&accuracy);
+                report(&keep, &accuracy, holds);
                 if holds {
-                    (good, best) = (next, candidate);
+                    (good, best, made) = (next, keep, candidate);
                 } else {
                     bad = next;
                 }
-            } else {
-                good = next;
             }
             if good >= 1.0 {
                 break;
             }
             next = (good + bad) / 2.0;
         }
-        Ok(best)
+        made.map_or_else(|| self.candidate(&best), Ok)
     }
 }
 

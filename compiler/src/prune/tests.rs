@@ -220,12 +220,27 @@ fn backing_off_holds_the_budget_and_uses_it() {
     let hardest = joint.candidate(&search::uniform(&analysis, 0.8)).unwrap();
     let budget = Budget { loss: 0.5 * hardest.accuracy.loss, by_bound: false };
     assert!(!budget.holds(&hardest.accuracy));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("looks.json");
+    let known = || Looks::resume(store().setting, store().setting, &file).unwrap();
     let mut looked = 0;
-    let found =
-        joint.back_off(budget, 6, |share| Ok(search::uniform(&analysis, 0.8 * share)), |_, _, _| looked += 1);
-    let found = found.unwrap();
-    assert!(budget.holds(&found.accuracy) && looked > 1);
+    let mut search = |looks: &mut Looks| {
+        let proposals = |share| Ok(search::uniform(&analysis, 0.8 * share));
+        joint.back_off(budget, 6, looks, proposals, |_, _, _| looked += 1).unwrap()
+    };
+    let found = search(&mut known());
+    assert!(budget.holds(&found.accuracy));
     assert_eq!(joint.candidate(&found.keep).unwrap().accuracy, found.accuracy);
+
+    // A second run believes the first one's measurements and ends with the same candidate.
+    let mut again = known();
+    let second = search(&mut again);
+    assert_eq!((&second.keep, second.accuracy), (&found.keep, found.accuracy));
+    again.insert(&found.keep, hardest.accuracy).unwrap();
+    assert_ne!(search(&mut known()).keep, found.keep);
+    assert!(looked > 3);
+    let other = Setting { seed: 7, ..store().setting };
+    assert!(Looks::resume(other, store().setting, &file).unwrap().get(&found.keep).is_none());
     let full = search::macs(&case.graph, &case.groups, &search::uniform(&analysis, 0.0));
     assert!(found.macs < full);
 }
