@@ -15,9 +15,11 @@ pub struct ExecStats {
     pub skipped: u64,
     /// Map words written, a word of two halves counted twice.
     pub written: u64,
-    /// Cycles of the tile loop: `Σ max(m_t, d_(t−1))`, the last tile's drain left out.
+    /// Cycles of the first tile's taps, `m_0`.
+    pub first: u64,
+    /// Cycles of the tile loop: `m_0 + Σ max(m_t, d_(t−1))`.
     pub array: u64,
-    /// Cycles that the last tile's drain takes.
+    /// Cycles that the last tile's drain takes, `d_last`.
     pub drain: u64,
 }
 
@@ -58,6 +60,8 @@ pub fn exec(chip: &mut OnChip, command: &Exec) -> Result<ExecStats, Illegal> {
         let row = if group == 0 { off } else { 0 };
         let mut next = weights;
         let mut acc: Tile = vec![[0; LANES]; rows];
+        // Average pooling drains its last tile only.
+        let mut pending = 0;
         for tile in 0..command.tiles * command.rows {
             let pixels = run.pixels(tile);
             let cycles;
@@ -67,12 +71,14 @@ pub fn exec(chip: &mut OnChip, command: &Exec) -> Result<ExecStats, Illegal> {
                 let restart = tile == 0 || command.mode != ArrayMode::Average;
                 run.by_row(&mut acc, &pixels, weights, (group * rows, row..row + channels.len()), restart)?
             };
+            pending += cycles;
             if command.mode == ArrayMode::Average && tile + 1 < command.tiles {
-                run.stats.array += cycles.max(std::mem::take(&mut run.stats.drain));
                 continue;
             }
-            run.stats.array += cycles.max(run.stats.drain);
-            run.stats.drain = 0;
+            if run.stats.array == 0 {
+                run.stats.first = pending;
+            }
+            run.stats.array += std::mem::take(&mut pending).max(std::mem::take(&mut run.stats.drain));
             for (channel, acc) in channels.clone().zip(&mut acc[row..]) {
                 run.drain(acc, &pixels, channel)?;
             }

@@ -1,5 +1,7 @@
 //! Random legal commands.
 
+use std::ops::Range;
+
 use rand::{Rng, RngExt};
 use secateur_runtime::npu::isa::{
     ArrayMode, Channel, Exec, Opcode, ResidualMode, ResidualSpread, exec_flags,
@@ -8,6 +10,11 @@ use secateur_sim::emulator::OnChip;
 use zerocopy::FromZeros;
 
 const LANES: usize = 16;
+
+/// Bank words that commands read, that they write, and that they leave alone.
+const INPUTS: Range<usize> = 16..512;
+const OUTPUTS: Range<usize> = 512..1008;
+pub(crate) const SPARE: [Range<usize>; 2] = [0..16, 1008..1024];
 
 /// What a test leaves to chance.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +32,7 @@ pub(crate) struct Choice {
 struct Place(u16, u16, i16, u16, u16);
 
 /// Puts a tensor of `words` map words a channel somewhere into `region` of the banks.
-fn place(rng: &mut impl Rng, words: usize, channels: usize, region: std::ops::Range<usize>) -> Place {
+fn place(rng: &mut impl Rng, words: usize, channels: usize, region: Range<usize>) -> Place {
     let room = region.len();
     loop {
         let plane = words + rng.random_range(0..3);
@@ -111,7 +118,7 @@ pub(crate) fn command(rng: &mut impl Rng, chip: &mut OnChip, choice: &Choice) ->
     (c.lo_add, c.hi_add) = bounds(rng);
 
     let Place(base, plane, w_first, pos_first, origin) =
-        place(rng, words, if dense { inputs } else { outputs }, 0..512);
+        place(rng, words, if dense { inputs } else { outputs }, INPUTS);
     c.in_base.set(base);
     c.in_plane.set(plane);
     c.in_w_first.set(w_first);
@@ -149,7 +156,7 @@ pub(crate) fn command(rng: &mut impl Rng, chip: &mut OnChip, choice: &Choice) ->
         c.lane_step_x.set((LANES % w) as u16);
         c.lane_step_y.set((LANES / w) as u16);
     }
-    let Place(base, plane, w_first, pos_first, origin) = place(rng, out_words, outputs, 512..1024);
+    let Place(base, plane, w_first, pos_first, origin) = place(rng, out_words, outputs, OUTPUTS);
     c.out_base.set(base);
     c.out_plane.set(plane);
     c.out_w_first.set(w_first);
@@ -186,7 +193,7 @@ fn residual(rng: &mut impl Rng, c: &mut Exec, words: usize, outputs: usize, row_
     c.residual = mode.code() | spread.code() << 2;
     let channels = if spread == ResidualSpread::Pixel { 1 } else { outputs };
     let words = if spread == ResidualSpread::Channel { 1 } else { words };
-    let Place(base, plane, w_first, pos_first, origin) = place(rng, words, channels, 0..512);
+    let Place(base, plane, w_first, pos_first, origin) = place(rng, words, channels, INPUTS);
     c.res_base.set(base);
     c.res_plane.set(plane);
     c.res_w_first.set(w_first);

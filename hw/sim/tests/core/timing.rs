@@ -1,0 +1,31 @@
+//! The cycle formula of hw/doc/cycles.md.
+
+use secateur_runtime::npu::isa::Exec;
+use secateur_sim::emulator::ExecStats;
+
+/// From taking a command to its first fetch.
+const START: u64 = 2;
+/// From the last tap of a tile, its drain left out, to `done`.
+const FINISH: u64 = 33;
+
+/// Cycles from taking the first command to the end of each.
+pub(crate) fn predict(commands: &[(Exec, ExecStats, bool)]) -> Vec<u64> {
+    let mut done: Vec<u64> = Vec::new();
+    // Last tap of the command before, and when the drain is free for the next tile's.
+    let (mut last_tap, mut drained) = (None::<u64>, 0);
+    for (number, (command, stats, wait)) in commands.iter().enumerate() {
+        // Two commands are in flight at most; one that waits is taken in the cycle after `done`.
+        let before = if *wait { 1 } else { 2 };
+        let taken = if number >= before { done[number - before] + 1 } else { number as u64 };
+        let fetch = (taken + START).max(last_tap.map_or(0, |tap| tap + 1));
+        // The last tap of a kernel row does not wait for the words that are fetched beside it.
+        let words = u64::from(command.window_words);
+        let ahead = words.saturating_sub(command.k.into());
+        let first = (fetch + words + stats.first - 1 - ahead).max(drained);
+        let last = first + stats.array - stats.first;
+        last_tap = Some(last);
+        drained = last + stats.drain + 1;
+        done.push(last + FINISH + stats.drain);
+    }
+    done
+}
