@@ -39,7 +39,13 @@ fn compare(seed: u64, count: usize, choice: Choice) {
         let expected = timing::predict(&[(command, stats, false)])[0];
         let late = run.done[0] as i64 - (run.accepted[0] + expected) as i64;
         // A second map's first words, and conflicts for its banks, come on top of the formula.
-        let allowed = if choice.residual { 20 + expected as i64 / 8 } else if choice.sparse { 14 } else { 0 };
+        let allowed = if choice.residual {
+            20 + expected as i64 / 8
+        } else if choice.sparse {
+            14
+        } else {
+            0
+        };
         assert!((0..=allowed).contains(&late), "{late} cycles late: {command:#?}");
         latest = latest.max(late);
     }
