@@ -57,30 +57,43 @@ mod rtl {
 
         fn compile(&self, shim: &Path, out: &Path) -> Result<(), String> {
             let include = verilator_root()?.join("include");
-            let mut runtime = vec!["verilated.cpp", "verilated_threads.cpp"];
             let waves = if self.waves { "1" } else { "0" };
+            let library = |part: &str, opt_level: u32, files: Vec<PathBuf>| {
+                cc::Build::new()
+                    .cpp(true)
+                    .std("c++17")
+                    .opt_level(opt_level)
+                    .debug(false)
+                    .warnings(false)
+                    .include(&include)
+                    .include(include.join("vltstd"))
+                    .include(out)
+                    .define("VERILATOR", "1")
+                    .define("VM_TRACE", waves)
+                    .define("VM_TRACE_FST", waves)
+                    .define("VM_COVERAGE", "0")
+                    .define("VM_SC", "0")
+                    .files(files)
+                    .try_compile(&format!("{}_{part}", self.top))
+                    .map_err(|e| e.to_string())
+            };
+            // What runs once, or only while waves are written, is compiled fast; the rest runs fast.
+            let seldom = |path: &PathBuf| {
+                let name = path.to_string_lossy();
+                ["__Slow", "__Trace", "__Syms"].iter().any(|part| name.contains(part))
+            };
+            let (cold, hot): (Vec<_>, Vec<_>) = files(out, "cpp")?.into_iter().partition(seldom);
+            let mut runtime = vec!["verilated.cpp", "verilated_threads.cpp"];
             if self.waves {
                 runtime.push("verilated_fst_c.cpp");
+            }
+            let runtime = runtime.into_iter().map(|name| include.join(name));
+            library("hot", self.opt_level, hot.into_iter().chain([shim.to_owned()]).collect())?;
+            library("cold", 0, cold.into_iter().chain(runtime).collect())?;
+            if self.waves {
                 println!("cargo::rustc-link-lib=z");
             }
-            cc::Build::new()
-                .cpp(true)
-                .std("c++17")
-                .opt_level(self.opt_level)
-                .warnings(false)
-                .include(&include)
-                .include(include.join("vltstd"))
-                .include(out)
-                .define("VERILATOR", "1")
-                .define("VM_TRACE", waves)
-                .define("VM_TRACE_FST", waves)
-                .define("VM_COVERAGE", "0")
-                .define("VM_SC", "0")
-                .files(files(out, "cpp")?)
-                .files(runtime.iter().map(|name| include.join(name)))
-                .file(shim)
-                .try_compile(&format!("{}_verilated", self.top))
-                .map_err(|e| e.to_string())
+            Ok(())
         }
     }
 
@@ -105,7 +118,7 @@ mod rtl {
 
 fn main() {
     #[cfg(feature = "rtl")]
-    report(rtl::Model { top: "npu_top", shim: "shim.cpp", waves: true, opt_level: 3 });
+    report(rtl::Model { top: "npu_top", shim: "shim.cpp", waves: true, opt_level: 2 });
     #[cfg(feature = "unit")]
     report(rtl::Model { top: "npu_exec", shim: "core.cpp", waves: false, opt_level: 1 });
 }
