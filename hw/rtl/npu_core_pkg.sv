@@ -28,8 +28,6 @@ package npu_core_pkg;
     logic [15:0] number;  // tile within the group
     logic first;  // first tile of the command
     logic group_first;
-    logic group_last;
-    logic last;  // last tile of the command
   } tile_t;
 
   // What the sequencer issues: a word to fetch for the next kernel row, a tap of the current one.
@@ -84,9 +82,9 @@ package npu_core_pkg;
   endfunction
 
   // Row mode: a tile's results fall into two map words.
-  function automatic logic crosses(input logic [15:0] out_w, input logic [11:0] y,
+  function automatic logic crosses(input logic [15:0] out_w, input logic [3:0] y,
                                    input logic [11:0] x);
-    return 6'(word_offset(out_w[3:0], y[3:0], x[3:0])) + 6'(live_lanes(out_w, x)) > 6'd16;
+    return 6'(word_offset(out_w[3:0], y, x[3:0])) + 6'(live_lanes(out_w, x)) > 6'd16;
   endfunction
 
 endpackage

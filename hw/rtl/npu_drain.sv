@@ -19,7 +19,7 @@ module npu_drain (
 );
 
   npu_pkg::exec_t cmd;
-  logic walking, select, advance;
+  logic select, advance, last;
 
   npu_tiles #(
       .Drained(1'b1)
@@ -30,10 +30,12 @@ module npu_drain (
       .accepted,
       .wanted(1'b1),
       .advance,
-      .valid(walking),
+      .valid(),
       .select,
       .cmd,
-      .tile
+      .tile,
+      .group_last(),
+      .last
   );
 
   logic busy_q;
@@ -46,7 +48,7 @@ module npu_drain (
     sub_last = 2'd0;
     if (average) sub_last = 2'd2;
     else if (cmd.flags[npu_pkg::ExecFlagRowMode]
-        && npu_core_pkg::crosses(cmd.out_w, tile.y, tile.x))
+        && npu_core_pkg::crosses(cmd.out_w, tile.y[3:0], tile.x))
       sub_last = 2'd1;
   end
   assign row_end = busy_q && sub_q == sub_last;
@@ -58,7 +60,7 @@ module npu_drain (
     slot.channel = tile.channel + 11'(index_q);
     slot.half = sub_q[0] && !average;
     slot.pop = row_end && cmd.residual[1:0] != npu_pkg::ResNone;
-    slot.last = advance && tile.last;
+    slot.last = advance && last;
   end
 
   always_ff @(posedge clk) begin
@@ -97,8 +99,5 @@ module npu_drain (
     row = lane_q;
     if (average_q) row[0] = (quarter_q[0] + quarter_q[1]) + (quarter_q[2] + quarter_q[3]);
   end
-
-  logic unused;
-  assign unused = &{1'b0, walking};
 
 endmodule

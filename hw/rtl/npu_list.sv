@@ -21,8 +21,7 @@ module npu_list (
   localparam int unsigned Depth = 8;
 
   npu_pkg::exec_t cmd;
-  npu_core_pkg::tile_t tile;
-  logic select, walking, wanted, advance;
+  logic walking, wanted, advance, group_last, command_last;
 
   assign wanted = cmd.flags[npu_pkg::ExecFlagSparse];
 
@@ -34,9 +33,11 @@ module npu_list (
       .wanted,
       .advance,
       .valid(walking),
-      .select,
+      .select(),
       .cmd,
-      .tile
+      .tile(),
+      .group_last,
+      .last(command_last)
   );
 
   // Words of one input channel, of which the first one's control byte counts.
@@ -65,9 +66,9 @@ module npu_list (
   logic found, room, issue, issue_last, repeated;
   // The word that just came ends a list of unknown length.
   assign found = flight_q && !flight_known_q && control[7];
-  assign repeated = found && !tile.group_last;
+  assign repeated = found && !group_last;
   assign room = level_q + 4'(flight_q) < 4'(Depth);
-  assign issue = walking && room && !(found && (repeated || tile.last));
+  assign issue = walking && room && !(found && (repeated || command_last));
   assign issue_last = issue && known_q && index_q + 11'd1 == length_q;
   assign advance = found || issue_last;
   assign read = issue;
@@ -95,12 +96,12 @@ module npu_list (
       index_q  <= issue ? 11'd1 : 11'd0;
     end else if (issue_last) begin
       index_q <= '0;
-      if (tile.group_last) begin
+      if (group_last) begin
         known_q <= 1'b0;
         slice_q <= after(from, taps);
       end else next_q <= slice_q;
     end
-    if (advance && tile.last) begin
+    if (advance && command_last) begin
       fresh_q <= 1'b1;
       known_q <= 1'b0;
       index_q <= '0;
@@ -126,8 +127,5 @@ module npu_list (
 
   assign valid = level_q != '0;
   assign {last, skip} = fifo[head_q];
-
-  logic unused;
-  assign unused = &{1'b0, select};
 
 endmodule

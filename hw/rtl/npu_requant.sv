@@ -142,7 +142,7 @@ module npu_requant (
       .commands,
       .slot,
       .tile,
-      .late(slot_q[18]),
+      .late(slot_q[18].valid),
       .result,
       .wr_valid,
       .wr_bank,

@@ -38,7 +38,9 @@ module npu_residual (
       .valid(walking),
       .select,
       .cmd,
-      .tile
+      .tile,
+      .group_last(),
+      .last()
   );
 
   logic [npu_pkg::RowBits:0] index_q;

@@ -27,7 +27,7 @@ module npu_sequencer (
 
   npu_pkg::exec_t cmd;
   npu_core_pkg::tile_t tile;
-  logic walking, select, advance;
+  logic walking, select, advance, group_last, command_last;
 
   npu_tiles u_tiles (
       .clk,
@@ -39,7 +39,9 @@ module npu_sequencer (
       .valid(walking),
       .select,
       .cmd,
-      .tile
+      .tile,
+      .group_last,
+      .last(command_last)
   );
 
   // The kernel row that is fetched.
@@ -88,12 +90,12 @@ module npu_sequencer (
     fetched.k = cmd.k[3:0];
     fetched.fresh = tile.first && channel_first_q && ky_q == '0;
     fetched.first = channel_first_q && ky_q == '0 && (!average || tile.group_first);
-    fetched.last = channel_last && ky_last && (!average || tile.group_last);
-    fetched.group_last = tile.group_last;
-    fetched.command_last = tile.last;
+    fetched.last = channel_last && ky_last && (!average || group_last);
+    fetched.group_last = group_last;
+    fetched.command_last = command_last;
     fetched.slots = {1'b0, tile.rows};
     if (average) fetched.slots = {1'b0, tile.rows} + {tile.rows, 1'b0};
-    else if (row_mode && npu_core_pkg::crosses(cmd.out_w, tile.y, tile.x))
+    else if (row_mode && npu_core_pkg::crosses(cmd.out_w, tile.y[3:0], tile.x))
       fetched.slots = {tile.rows, 1'b0};
     fetched.second = cmd.residual[1:0] == npu_pkg::ResNone ? '0 : tile.rows;
     fetched.skipped = sparse && channel_last ? cmd.in_channels[10:0] - visited_q - 11'd1 : '0;

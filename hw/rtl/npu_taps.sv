@@ -29,7 +29,7 @@ module npu_taps (
   npu_core_pkg::tap_t [5:1] tap_q;
   npu_core_pkg::coordinate_t row_q, column_q, tap_column_q;
   logic [5:0] position_q;
-  logic [4:1][RowBits-1:0] bank_q;
+  logic [3:1][RowBits-1:0] bank_q;
   logic [4:1] all_q;
 
   logic [4:0] dilation;
@@ -60,7 +60,7 @@ module npu_taps (
     tap_q[1].last <= step.last;
     tap_q[1].group_last <= step.group_last;
     tap_q[5:2] <= tap_q[4:1];
-    bank_q[4:2] <= bank_q[3:1];
+    bank_q[3:2] <= bank_q[2:1];
     all_q[4:2] <= all_q[3:1];
     if (rst) tap_q <= '0;
   end

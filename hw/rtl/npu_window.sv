@@ -41,8 +41,6 @@ module npu_window (
     return high ? word[127:64] : word[63:0];
   endfunction
 
-  logic [191:0] turned;
-  assign turned = chunks_q >> {shift, 3'b000};
 
   always_ff @(posedge clk) begin
     if (load) next_q[load_word] <= stored;
@@ -56,7 +54,7 @@ module npu_window (
         chunk(current_q[chunk_a[2:1]], chunk_a[0])
       };
     end
-    if (turn) operand <= turned[127:0];
+    if (turn) operand <= 128'(chunks_q >> {shift, 3'b000});
   end
 
 endmodule

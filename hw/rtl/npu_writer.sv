@@ -8,7 +8,7 @@ module npu_writer (
     input  npu_core_pkg::slot_t                              slot,
     input  npu_core_pkg::tile_t                              tile,
     // Stage 18.
-    input  npu_core_pkg::slot_t                              late,
+    input  logic                                             late,
     input  logic                [                     127:0] result,
     // Stage 19.
     output logic                                             wr_valid,
@@ -22,14 +22,15 @@ module npu_writer (
   localparam int unsigned First = 6;
   localparam int unsigned Last = 18;
   typedef struct packed {
-    logic side;
     logic half;
     logic [3:0] offset;
     logic [4:0] live;
   } lanes_t;
 
   npu_core_pkg::channel_t channel_q[1:2];
-  logic signed [23:0] product_q, pixel_q;
+  logic signed [23:0] product_q;
+  npu_core_pkg::word_t row_word_q;
+  logic [2:1] side_q;
   logic [11:0] x_q;
   npu_core_pkg::word_t flat_q[1:2];
   lanes_t [Last:1] lanes_q;
@@ -42,12 +43,12 @@ module npu_writer (
     channel_q[2] <= channel_q[1];
     product_q <= 24'(tile.y) * 24'(commands[slot.side].out_w[10:0]);
     x_q <= tile.x;
-    pixel_q <= product_q + 24'(x_q);
+    row_word_q <= 20'((product_q + 24'(x_q)) >>> npu_pkg::LaneBits);
+    side_q <= {side_q[1], slot.side};
     flat_q[1] <= 20'(commands[slot.side].word_first) + 20'(tile.number);
     flat_q[2] <= flat_q[1];
 
     lanes_q <= {lanes_q[Last-1:1], lanes_t'(0)};
-    lanes_q[1].side <= slot.side;
     lanes_q[1].half <= slot.half;
     lanes_q[1].offset <= row_mode ? npu_core_pkg::word_offset(
         commands[slot.side].out_w[3:0], tile.y[3:0], tile.x[3:0])
@@ -56,8 +57,8 @@ module npu_writer (
   end
 
   npu_core_pkg::word_t word;
-  assign word = commands[lanes_q[2].side].flags[npu_pkg::ExecFlagRowMode]
-      ? pixel_q[23:npu_pkg::LaneBits] + 20'(lanes_q[2].half) : flat_q[2];
+  assign word = commands[side_q[2]].flags[npu_pkg::ExecFlagRowMode]
+      ? row_word_q + 20'(lanes_q[2].half) : flat_q[2];
 
   npu_core_pkg::place_t places[2];
   always_comb begin
@@ -77,7 +78,7 @@ module npu_writer (
       .clk,
       .enable(1'b1),
       .places,
-      .side(lanes_q[2].side),
+      .side(side_q[2]),
       .channel(channel_q[2]),
       .word,
       .bank,
@@ -101,7 +102,7 @@ module npu_writer (
   always_ff @(posedge clk) begin
     bank_q <= {bank_q[Last-1:First], bank};
     addr_q <= {addr_q[Last-1:First], addr};
-    wr_valid <= late.valid;
+    wr_valid <= late;
     wr_bank <= bank_q[Last];
     wr_addr <= addr_q[Last];
     wr_data <= rotated;
