@@ -226,3 +226,92 @@ fn sparse(rng: &mut impl Rng, c: &Exec, chip: &mut OnChip) {
         }
     }
 }
+
+/// Biases and slopes at the ends of their ranges, and such that results lie half-way.
+pub(crate) fn extremes(rng: &mut impl Rng, chip: &mut OnChip) {
+    let limit = (1 << 17) - 1;
+    for channel in &mut chip.channels {
+        let shift = rng.random_range(1..=47u8);
+        let slope = |rng: &mut dyn Rng| match rng.random_range(0..5) {
+            0 => limit,
+            1 => -limit,
+            2 => 1 << rng.random_range(0..17),
+            3 => 0,
+            _ => rng.random_range(-limit..=limit),
+        };
+        (channel.m_pos, channel.m_neg) = (slope(rng).into(), slope(rng).into());
+        channel.shift = shift;
+        // A code of moderate size needs an accumulator of about 2^shift / m.
+        let size = (1i64 << shift) / i64::from(channel.m_pos.get().unsigned_abs().max(1));
+        let bias = match rng.random_range(0..6) {
+            0 => i64::from(i32::MAX) - 127,
+            1 => i64::from(i32::MIN) + 128,
+            2 => (1 << rng.random_range(0..31)) * if rng.random() { 1 } else { -1 },
+            3 => rng.random::<i32>().into(),
+            _ => rng.random_range(-100..=100) * size / 2,
+        };
+        channel.bias.set(bias.clamp(-(1 << 31) + 128, (1 << 31) - 128) as i32);
+    }
+}
+
+/// Pass mode over `channels` channels of `words` words, parameters from entry `param_base`.
+pub(crate) fn rescale(rng: &mut impl Rng, param_base: u16, channels: u16, words: u16) -> Exec {
+    let mut c = Exec::new_zeroed();
+    (c.opcode, c.mode) = (Opcode::Exec.code(), ArrayMode::Pass.code());
+    (c.k, c.stride, c.dilation, c.window_words) = (1, 1, 1, 1);
+    (c.lo, c.hi, c.z_out) = (-128, 127, rng.random());
+    (c.in_base, c.out_base) = (0.into(), 512.into());
+    (c.in_plane, c.out_plane) = (words.into(), words.into());
+    (c.in_h, c.in_w) = (words.into(), 16.into());
+    (c.in_channels, c.out_channels) = (channels.into(), channels.into());
+    (c.tiles, c.rows) = (words.into(), 1.into());
+    c.lane_step_y.set(1);
+    c.param_base.set(param_base);
+    c
+}
+
+/// Ways to make a command illegal.
+pub(crate) const BREAKS: &[fn(&mut Exec)] = &[
+    |c| c.flags |= 32,
+    |c| c.mode = 5,
+    |c| c.residual = 3,
+    |c| c.residual = 12,
+    |c| c.residual = 16,
+    |c| c.k = 0,
+    |c| c.k = 16,
+    |c| (c.k, c.dilation) = (15, 3),
+    |c| c.dilation = 0,
+    |c| c.dilation = 16,
+    |c| c.stride = 0,
+    |c| c.stride = 3,
+    |c| c.window_words = 0,
+    |c| c.window_words = 5,
+    |c| (c.flags, c.stride) = (0, 2),
+    |c| (c.flags, c.k) = (exec_flags::UPSAMPLE, 1),
+    |c| (c.flags, c.stride) = (exec_flags::UPSAMPLE | exec_flags::ROW_MODE, 2),
+    |c| (c.flags, c.mode) = (exec_flags::SPARSE, ArrayMode::Depthwise.code()),
+    |c| (c.mode, c.k) = (ArrayMode::Pass.code(), 2),
+    |c| (c.mode, c.flags) = (ArrayMode::Average.code(), exec_flags::ROW_MODE),
+    |c| (c.mode, c.residual) = (ArrayMode::Average.code(), ResidualMode::Add.code()),
+    |c| (c.mode, c.residual) = (ArrayMode::Dense.code(), ResidualMode::Multiply.code()),
+    |c| (c.flags, c.residual) = (exec_flags::ROW_MODE, ResidualMode::Add.code()),
+    |c| c.in_h.set(0),
+    |c| c.in_w.set(2048),
+    |c| c.out_channels.set(0),
+    |c| c.out_channels.set(2048),
+    |c| (c.mode, c.in_channels) = (ArrayMode::Dense.code(), 0.into()),
+    |c| c.tiles.set(0),
+    |c| c.rows.set(0),
+    |c| (c.flags, c.rows) = (0, 2.into()),
+    |c| (c.flags, c.out_w) = (exec_flags::ROW_MODE, 0.into()),
+    |c| (c.flags, c.x_first) = (exec_flags::ROW_MODE, c.out_w),
+    |c| (c.flags, c.x_first) = (0, c.in_w),
+    |c| c.in_base.set(1024),
+    |c| c.in_plane.set(1025),
+    |c| c.in_pos_first = c.in_plane,
+    |c| c.out_base.set(1024),
+    |c| c.out_pos_first = c.out_plane,
+    |c| (c.residual, c.mode, c.res_plane) = (1, ArrayMode::Depthwise.code(), 0.into()),
+    |c| c.weight_base.set(6144),
+    |c| c.param_base.set(1024),
+];

@@ -158,3 +158,83 @@ fn sequences() {
     println!("sequences: {predicted} cycles predicted, {measured} measured");
     assert!(measured.abs_diff(predicted) * 50 < predicted, "{predicted} predicted, {measured} measured");
 }
+
+/// Ten to the sixth requantisations (ten times as many with `LONG`): accumulators of all sizes come
+/// from the bias, extremes and ties included.
+#[test]
+fn requantisations() {
+    let mut rng = ChaCha8Rng::seed_from_u64(17);
+    let mut core = Core::new();
+    let wanted = if std::env::var_os("LONG").is_some() { 10_000_000 } else { 1_000_000 };
+    let (channels, words) = (64, 16);
+    let mut results = 0;
+    while results < wanted {
+        let mut chip = OnChip::new(Parameters::NPU_8X16);
+        generate::memories(&mut rng, &mut chip);
+        generate::extremes(&mut rng, &mut chip);
+        core.load(&chip);
+        let commands: Vec<_> =
+            (0..16).map(|n| (generate::rescale(&mut rng, n * channels, channels, words), false)).collect();
+        run(&mut core, &commands, &mut Traffic::none());
+        for (command, _) in &commands {
+            exec(&mut chip, command).unwrap_or_else(|e| panic!("{e}: {command:#?}"));
+            results += usize::from(channels) * usize::from(words) * 16;
+        }
+        assert_banks(&chip, &mut core, &commands.last());
+    }
+}
+
+/// Fields out of range are refused, by the emulator too, and leave the core as it was.
+#[test]
+fn illegal_commands() {
+    let mut rng = ChaCha8Rng::seed_from_u64(18);
+    let mut chip = OnChip::new(Parameters::NPU_8X16);
+    generate::memories(&mut rng, &mut chip);
+    let mut core = Core::new();
+    core.load(&chip);
+    for break_it in generate::BREAKS {
+        for choice in ANY {
+            let mut command = generate::command(&mut rng, &mut chip, choice);
+            break_it(&mut command);
+            assert!(exec(&mut chip.clone(), &command).is_err(), "{command:#?}");
+            core.present(Some(&command));
+            assert_eq!(core.cycle().cmd_ready, 1);
+            core.present(None);
+            assert_eq!(core.cycle().illegal, 1, "{command:#?}");
+            for _ in 0..40 {
+                let outputs = core.cycle();
+                assert_eq!((outputs.done, outputs.illegal, outputs.idle), (0, 0, 1));
+            }
+        }
+    }
+    assert_banks(&chip, &mut core, &"after illegal commands");
+}
+
+/// Reset in the middle of a command: the core is idle at once, and the next command is right.
+#[test]
+fn resets() {
+    let mut rng = ChaCha8Rng::seed_from_u64(19);
+    let mut core = Core::new();
+    for _ in 0..60 {
+        let mut chip = OnChip::new(Parameters::NPU_8X16);
+        generate::memories(&mut rng, &mut chip);
+        let choice = ANY[rng.random_range(0..ANY.len())];
+        let broken = generate::command(&mut rng, &mut chip, &choice);
+        core.load(&chip);
+        core.present(Some(&broken));
+        for _ in 0..rng.random_range(1..150) {
+            core.cycle();
+        }
+        core.present(None);
+        core.inputs.rst = 1;
+        core.cycle();
+        core.inputs.rst = 0;
+        assert_eq!(core.cycle().idle, 1);
+        let choice = ANY[rng.random_range(0..ANY.len())];
+        let command = generate::command(&mut rng, &mut chip, &choice);
+        core.load(&chip);
+        run(&mut core, &[(command, false)], &mut Traffic::none());
+        exec(&mut chip, &command).unwrap_or_else(|e| panic!("{e}: {command:#?}"));
+        assert_banks(&chip, &mut core, &command);
+    }
+}
