@@ -17,6 +17,7 @@ pub mod progress;
 pub mod prune;
 pub mod quant;
 pub mod report;
+pub mod sim;
 pub mod target;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

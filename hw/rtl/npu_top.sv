@@ -66,7 +66,7 @@ module npu_top (
   logic [26:0]       stream_units;
   logic [1:0][31:0]  region_base, region_bytes;
   logic [3:0]        fault_code;
-  logic [12:0][31:0] counters;
+  logic [12:0][31:0] counters /* verilator public_flat_rd */;
 
   assign core_rst = rst || clear;
 

@@ -19,6 +19,7 @@ mod pruning;
 mod quantize;
 mod recipe;
 mod run;
+mod sim;
 mod stat;
 mod steps;
 mod subject;
@@ -88,6 +89,8 @@ enum Command {
     Compile(compile::Args),
     /// Run an artefact on a picture with the integer runtime.
     Run(run::Args),
+    /// Run an artefact's accelerator program on a picture, in simulation, against the runtime.
+    Sim(sim::Args),
     /// Do everything that a recipe says, reusing finished steps.
     Build(build::Args),
     /// List known models, or get one with its checksums verified.
@@ -124,6 +127,7 @@ impl Command {
             Command::Quantize(args) => quantize::run(args, global),
             Command::Compile(args) => compile::run(args, global),
             Command::Run(args) => run::run(args, global),
+            Command::Sim(args) => sim::run(args, global),
             Command::Build(args) => build::run(args, global),
             Command::Models(args) => models::run(args, global),
             Command::Completions(args) => completions::run(args, global),

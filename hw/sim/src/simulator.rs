@@ -1,7 +1,7 @@
 //! What emulator and RTL simulation have in common beyond the driver's bus.
 
-use secateur_runtime::npu::Bus;
 use secateur_runtime::npu::stream::Queue;
+use secateur_runtime::npu::{Bus, Counters};
 
 use crate::memory::{Memory, NoMemory};
 
@@ -24,6 +24,9 @@ pub trait Simulator: Bus<Error = NoMemory> {
 
     /// A map word on the chip, as the last event left it.
     fn bank_word(&self, bank: usize, address: usize) -> [u8; 16];
+
+    /// The counter registers as they stand, read without the bus.
+    fn counters(&self) -> Counters;
 
     /// The machine's memory.
     fn memory(&mut self) -> &mut Memory;

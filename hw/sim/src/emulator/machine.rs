@@ -294,6 +294,10 @@ impl Simulator for Emulator {
         self.chip.banks[bank][address]
     }
 
+    fn counters(&self) -> Counters {
+        self.counters
+    }
+
     fn memory(&mut self) -> &mut Memory {
         &mut self.memory
     }

@@ -10,7 +10,7 @@ use secateur_runtime::npu::isa::{Channel, Parameters};
 pub use command::Illegal;
 pub use exec::{ExecStats, exec};
 pub use machine::Emulator;
-pub use transfer::{Region, transfer};
+pub use transfer::{Region, transfer, transfer_bytes};
 
 /// Pixels of a map word: the emulator and the RTL's test benches are built for 16 lanes.
 pub const LANES: usize = 16;

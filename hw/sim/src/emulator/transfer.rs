@@ -93,10 +93,17 @@ pub fn transfer(
             }
         }
     }
-    Ok(match opcode {
-        Opcode::LoadMap | Opcode::StoreMap => words as u64 * u64::from(command.count.get()) * LANES as u64,
+    Ok(transfer_bytes(opcode, command))
+}
+
+/// Bytes that a legal transfer moves over the bus.
+pub fn transfer_bytes(opcode: Opcode, command: &Transfer) -> u64 {
+    match opcode {
+        Opcode::LoadMap | Opcode::StoreMap => {
+            u64::from(command.words.get()) * u64::from(command.count.get()) * LANES as u64
+        }
         _ => last_byte(opcode, command) - u64::from(command.address.get()),
-    })
+    }
 }
 
 /// What the RTL refuses as an illegal command.

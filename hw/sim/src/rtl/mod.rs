@@ -10,10 +10,10 @@ use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
-use secateur_runtime::npu::Bus;
 use secateur_runtime::npu::isa::Parameters;
 use secateur_runtime::npu::registers;
 use secateur_runtime::npu::stream::Queue;
+use secateur_runtime::npu::{Bus, Counters};
 
 pub use axi::{BusFault, Timing};
 
@@ -216,6 +216,10 @@ impl Simulator for Rtl {
     fn bank_word(&self, bank: usize, address: usize) -> [u8; 16] {
         assert!(bank < PARAMETERS.rows as usize && address < PARAMETERS.bank_words as usize);
         self.model.bank_word(bank as u32, address as u32)
+    }
+
+    fn counters(&self) -> Counters {
+        self.model.counters()
     }
 
     fn memory(&mut self) -> &mut Memory {

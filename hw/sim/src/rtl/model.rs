@@ -3,6 +3,8 @@
 use std::ffi::{CStr, c_char};
 use std::ptr::NonNull;
 
+use secateur_runtime::npu::Counters;
+
 /// What the machine drives. Field order is that of `Inputs` in shim.cpp.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
@@ -66,6 +68,7 @@ unsafe extern "C" {
     fn npu_cycle(model: *mut Handle, inputs: *const Inputs, outputs: *mut Outputs);
     fn npu_waves_open(model: *mut Handle, path: *const c_char);
     fn npu_waves_close(model: *mut Handle);
+    fn npu_counters(model: *const Handle, counters: *mut u32);
     fn npu_bank_word(model: *const Handle, bank: u32, address: u32, bytes: *mut u8);
 }
 
@@ -100,6 +103,30 @@ impl Model {
     pub(super) fn close_waves(&mut self) {
         // SAFETY: the handle is ours and alive.
         unsafe { npu_waves_close(self.0.as_ptr()) };
+    }
+
+    /// The counter registers.
+    pub(super) fn counters(&self) -> Counters {
+        let mut values = [0; 13];
+        // SAFETY: the handle is ours and alive; 13 numbers are written.
+        unsafe { npu_counters(self.0.as_ptr(), values.as_mut_ptr()) };
+        let [cycles, macs, skipped, stall_load, stall_store, stall_drain, stall_residual, rest @ ..] = values;
+        let [stall_command, bytes_read, bytes_written, done_load, done_exec, done_store] = rest;
+        Counters {
+            cycles,
+            macs,
+            skipped,
+            stall_load,
+            stall_store,
+            stall_drain,
+            stall_residual,
+            stall_command,
+            bytes_read,
+            bytes_written,
+            done_load,
+            done_exec,
+            done_store,
+        }
     }
 
     /// A map word; the caller keeps to the accelerator's sizes.

@@ -124,6 +124,12 @@ void npu_waves_close(Model *model) {
   model->waves.reset();
 }
 
+// Copies the counter registers, in their order.
+void npu_counters(const Model *model, uint32_t *counters) {
+  const auto &values = model->top->rootp->npu_top__DOT__counters;
+  for (int i = 0; i < 13; i++) counters[i] = values[i];
+}
+
 // Copies a map word (16 bytes) out of a bank.
 void npu_bank_word(const Model *model, uint32_t bank, uint32_t address, uint8_t *bytes) {
   const auto &root = *model->top->rootp;
