@@ -9,7 +9,7 @@ use secateur::float::Plan;
 use secateur::prune::repair::Statistics;
 use secateur::prune::sensitivity::{RATES, Work};
 use secateur::prune::store::Origin;
-use secateur::prune::{Analysis, Bench, Metric, Ranking, Store};
+use secateur::prune::{Analysis, Bench, Metric, Store};
 
 use super::Global;
 use super::pruning::{self, Common, Subject};
@@ -67,7 +67,6 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     };
     let metric = args.metric.unwrap_or(subject.usual_metric());
     let threshold = subject.common_threshold(&args.common).unwrap_or(DEFAULT_THRESHOLD);
-    let thresholds = subject.thresholds(&args.common, threshold)?;
     let output = args.output.or(main.sensitivities.clone()).unwrap_or_else(|| match subject.main.is_some() {
         true => main.workspace.join("ana.out"),
         false => PathBuf::from("ana.json"),
@@ -82,15 +81,11 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
         true => Some(Statistics::collect(graph, weights, &bench.inputs(), subject.ridge)?),
         false => None,
     };
-    let ranking =
-        Ranking::new(subject.criterion, graph, &subject.groups, weights, statistics.as_ref(), global.seed);
+    let units = subject.units(subject.criterion, statistics.as_ref(), subject.repair, &[], global.seed)?;
+    let thresholds = subject.thresholds(&args.common, units.sets(), threshold)?;
     let analysis = Analysis {
-        graph,
-        groups: &subject.groups,
-        weights,
+        units: units.as_ref(),
         bench: &bench,
-        ranking: &ranking,
-        repair: statistics.as_ref().filter(|_| subject.repair),
         kernel_batch: subject.kernel_batch,
         ignored: &subject.ignored,
         work: Work::default(),
@@ -106,15 +101,15 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
 
     let groups = analysis.prunable();
     for &group in &groups {
-        let details = &subject.groups.groups[group];
-        let units = details.units.len();
-        println!(
-            "pruning slot: {},",
-            details.producers.iter().map(usize::to_string).collect::<Vec<_>>().join(",")
-        );
-        pruning::print_group(&subject, group, keep[group]);
+        let set = &units.sets()[group];
+        let layers: Vec<String> = std::iter::once(set.main)
+            .chain(set.slaves.iter().copied())
+            .map(|layer| layer.to_string())
+            .collect();
+        println!("pruning slot: {},", layers.join(","));
+        pruning::print_set(set, keep[group], subject.kernel_batch);
         let loss = store.get(group, keep[group]).map_or(0.0, |point| point.loss);
-        println!("units:{units}, loss:{loss:.6}, threshold:{}", thresholds[group]);
+        println!("units:{}, loss:{loss:.6}, threshold:{}", set.units, thresholds[group]);
     }
     let preparation = {
         let pictures = bench.len() as u64;
@@ -142,7 +137,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
         for &group in groups.iter().filter(|&&group| chosen[group] != keep[group]) {
             println!(
                 "  layer {}: {} units kept, naive {}",
-                subject.groups.groups[group].main(),
+                units.sets()[group].main,
                 keep[group],
                 chosen[group]
             );

@@ -4,14 +4,12 @@ use std::path::PathBuf;
 
 use secateur::float::Plan;
 use secateur::frontend::darknet;
-use secateur::graph::stat;
 use secateur::prune::repair::{self, Statistics};
 use secateur::prune::search::{self, Budget, Candidate, Joint};
 use secateur::prune::sensitivity::Work;
 use secateur::prune::store::Origin;
 use secateur::prune::{
-    Accuracy, Allocation, Analysis, Bench, Criterion, Figures, Looks, Metric, Ranking, Store, Summary,
-    cut_graph,
+    Accuracy, Allocation, Analysis, Bench, Criterion, Figures, Looks, Metric, Store, Summary,
 };
 use secateur::{Error, Result, files};
 
@@ -27,6 +25,14 @@ const HOPELESS: f64 = 0.2;
 /// The first candidate is expected to cost this many budgets: expectations add up groups that were
 /// measured alone, and may be in another metric than the budget.
 const OVER_BUDGET: f64 = 6.0;
+
+/// What a pruning is compared with: name, order, whether the readers are repaired.
+const CONTROLS: [(&str, Criterion, bool); 4] = [
+    ("uniform L1", Criterion::L1, false),
+    ("uniform L1 with repair", Criterion::L1, true),
+    ("random", Criterion::Random, false),
+    ("random with repair", Criterion::Random, true),
+];
 
 /// Choose the channels to remove, within an accuracy budget.
 #[derive(Debug, clap::Args)]
@@ -119,6 +125,9 @@ impl Job {
             if args.common.criterion.is_none() {
                 subject.criterion = known.setting.criterion;
             }
+            if args.common.granularity.is_none() {
+                subject.grain = known.setting.granularity;
+            }
             if subject.ignored.is_empty() {
                 subject.ignored.clone_from(&known.origin.ignored);
             }
@@ -182,53 +191,41 @@ impl Job {
     }
 
     fn run(mut self) -> Result<()> {
-        let graph = self.subject.network.graph.clone();
-        let weights = self.subject.network.weights()?.clone();
+        let subject = &self.subject;
+        let (graph, weights) = (subject.graph(), subject.network.weights()?);
         let inputs = self.analysed.inputs();
-        let ridge = self.subject.ridge;
-        let statistics = match self.subject.needs_statistics() {
-            true => Some(Statistics::collect(&graph, &weights, &inputs, ridge)?),
+        let statistics = match subject.needs_statistics() {
+            true => Some(Statistics::collect(graph, weights, &inputs, subject.ridge)?),
             false => None,
         };
-        let criterion = self.subject.criterion;
-        let ranking =
-            Ranking::new(criterion, &graph, &self.subject.groups, &weights, statistics.as_ref(), self.seed);
-        let analysis = &Analysis {
-            graph: &graph,
-            groups: &self.subject.groups,
-            weights: &weights,
-            bench: &self.analysed,
-            ranking: &ranking,
-            repair: statistics.as_ref().filter(|_| self.subject.repair),
-            kernel_batch: self.subject.kernel_batch,
-            ignored: &self.subject.ignored,
-            work: Work::default(),
-        };
-        let copies = if self.subject.repair {
-            repair::augment(&inputs, graph.input, COPIES, self.seed)
-        } else {
-            vec![]
+        let copies = match subject.repair {
+            true => repair::augment(&inputs, graph.input, COPIES, self.seed),
+            false => vec![],
         };
         let calibration: Vec<&[f32]> = copies.iter().map(Vec::as_slice).collect();
-        let joint = Joint {
-            graph: &graph,
-            groups: &self.subject.groups,
-            weights: &weights,
-            ranking: &ranking,
-            repair: self.subject.repair.then_some((calibration.as_slice(), ridge)),
-            held_out: &self.held_out,
-            seed: self.seed,
+        let by = |criterion, repaired| {
+            subject.units(criterion, statistics.as_ref(), repaired, &calibration, self.seed)
         };
+        let units = by(subject.criterion, subject.repair)?;
+        let units = units.as_ref();
+        let analysis = &Analysis {
+            units,
+            bench: &self.analysed,
+            kernel_batch: subject.kernel_batch,
+            ignored: &subject.ignored,
+            work: Work::default(),
+        };
+        let joint = Joint { units, held_out: &self.held_out, seed: self.seed };
         let baseline = self.held_out.baseline(self.seed);
         println!("{}: {}", self.held_out.metric, figure(&baseline));
 
-        let threshold = self.subject.common_threshold(&self.args.common);
+        let threshold = subject.common_threshold(&self.args.common);
         let allocation = self.args.allocation.unwrap_or(match threshold {
             Some(_) if self.args.rate.is_none() => Allocation::Threshold,
             _ => Allocation::Greedy,
         });
         let (store, path) = (&mut self.store, self.store_path.as_path());
-        let all = macs(&graph);
+        let all = units.macs(&analysis.whole());
         let proposals: Box<dyn FnMut(f64) -> Result<Vec<usize>> + '_> = match allocation {
             Allocation::Uniform => {
                 let most = self.args.rate.unwrap_or(0.9);
@@ -238,7 +235,7 @@ impl Job {
                 let Some(threshold) = threshold else {
                     return Err(Error::new("no threshold given").help("add --threshold, --rate or --budget"));
                 };
-                let thresholds = self.subject.thresholds(&self.args.common, threshold)?;
+                let thresholds = subject.thresholds(&self.args.common, units.sets(), threshold)?;
                 Box::new(move |share| {
                     let eased: Vec<f64> = thresholds.iter().map(|threshold| threshold * share).collect();
                     match share {
@@ -261,7 +258,7 @@ impl Job {
                 // Proposals rise with the loss that is expected, to that of the rate, or to well
                 // over the budget.
                 let most = match (self.args.rate, self.args.budget) {
-                    (Some(rate), _) => search::step_of_rate(&steps, &graph, &self.subject.groups, rate),
+                    (Some(rate), _) => search::step_of_rate(&steps, units, rate),
                     (None, Some(budget)) => within(&steps, OVER_BUDGET * budget),
                     (None, None) => 0,
                 };
@@ -278,15 +275,15 @@ impl Job {
             println!("no --threshold, --rate or --budget: nothing to hold");
         }
 
-        for group in analysis.prunable() {
-            if best.keep[group] < self.subject.groups.groups[group].units.len() {
-                pruning::print_group(&self.subject, group, best.keep[group]);
+        for set in analysis.prunable() {
+            if best.keep[set] < units.sets()[set].units {
+                pruning::print_set(&units.sets()[set], best.keep[set], subject.kernel_batch);
             }
         }
-        best.masks.save(&self.subject.groups, &self.masks)?;
-        files::write_bytes(&self.output, &darknet::write_weights(&graph, &best.weights))?;
-        let cut = cut_graph(&graph, &self.subject.groups, &best.masks);
-        let mut summary = Summary::of_graphs(&graph, &cut);
+        units.save_masks(&best.keep, &self.masks)?;
+        files::write_bytes(&self.output, &darknet::write_weights(graph, &best.weights))?;
+        let mut summary =
+            Summary { baseline: Figures::of_graph(graph), compressed: units.figures(&best.keep) };
         summary.baseline = Figures { accuracy: Some(baseline.value), ..summary.baseline };
         summary.compressed = Figures { accuracy: Some(best.accuracy.value), ..summary.compressed };
         println!("{summary}");
@@ -294,7 +291,19 @@ impl Job {
         println!("{}\n{}", self.output.display(), self.masks.display());
 
         if let (true, Some(budget)) = (self.args.compare, budget) {
-            compare(analysis, &joint, budget, &best, all)?;
+            println!("at a joint loss of {}:", budget.loss);
+            print_control("this pruning", &best, all);
+            for (name, criterion, repaired) in CONTROLS {
+                if repaired && !subject.repair {
+                    continue;
+                }
+                let units = by(criterion, repaired)?;
+                let control = Joint { units: units.as_ref(), ..joint };
+                let proposals = |share| Ok(search::uniform(analysis, 0.5 * share));
+                let found =
+                    control.back_off(budget, LOOKS, &mut Looks::default(), proposals, |_, _, _| {})?;
+                print_control(name, &found, all);
+            }
         }
         Ok(())
     }
@@ -316,42 +325,15 @@ fn settle(
     match budget {
         Some(budget) => joint.back_off(budget, LOOKS, looks, proposals, |keep, accuracy, holds| {
             let verdict = if holds { "holds" } else { "too much" };
-            let macs = search::macs(joint.graph, joint.groups, keep);
+            let macs = joint.units.macs(keep);
             println!("MACs -{:.1}%: {}: {verdict}", saved(macs, all), figure(accuracy));
         }),
         None => joint.candidate(&proposals(1.0)?),
     }
 }
 
-/// Prunes by the controls to the same budget.
-fn compare(analysis: &Analysis, joint: &Joint, budget: Budget, best: &Candidate, all: u64) -> Result<()> {
-    println!("at a joint loss of {}:", budget.loss);
-    println!("  {:<34} MACs -{:.1}%  {}", "this pruning", saved(best.macs, all), figure(&best.accuracy));
-    let (graph, groups, weights) = (joint.graph, joint.groups, joint.weights);
-    let by = |criterion| Ranking::by_weights(criterion, graph, groups, weights, joint.seed);
-    for (name, criterion, repaired) in [
-        ("uniform L1", Criterion::L1, false),
-        ("uniform L1 with repair", Criterion::L1, true),
-        ("random", Criterion::Random, false),
-        ("random with repair", Criterion::Random, true),
-    ] {
-        let Some(repair) = (if repaired { joint.repair.map(Some) } else { Some(None) }) else { continue };
-        let ranking = by(criterion);
-        let control = Joint { ranking: &ranking, repair, ..*joint };
-        let found = control.back_off(
-            budget,
-            LOOKS,
-            &mut Looks::default(),
-            |share| Ok(search::uniform(analysis, 0.5 * share)),
-            |_, _, _| {},
-        )?;
-        println!("  {name:<34} MACs -{:.1}%  {}", saved(found.macs, all), figure(&found.accuracy));
-    }
-    Ok(())
-}
-
-fn macs(graph: &secateur::graph::Graph) -> u64 {
-    stat(graph).iter().map(|cost| cost.macs).sum()
+fn print_control(name: &str, found: &Candidate, all: u64) {
+    println!("  {name:<34} MACs -{:.1}%  {}", saved(found.macs, all), figure(&found.accuracy));
 }
 
 fn saved(macs: u64, all: u64) -> f64 {

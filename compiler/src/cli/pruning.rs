@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use secateur::data::Dataset;
 use secateur::frontend::darknet::{self, Network};
 use secateur::graph::{ChannelGroups, Graph, Op};
-use secateur::prune::repair;
+use secateur::prune::repair::{self, Statistics};
 use secateur::prune::store::{Origin, fingerprint};
-use secateur::prune::{Criterion, MainFile, Metric, Setting};
+use secateur::prune::{
+    Channels, Criterion, Grain, Granularity, MainFile, Metric, Ranking, Repair, Setting, UnitSet, Vectors,
+};
 use secateur::{Error, Result, files};
 
 /// Largest threshold file.
@@ -21,7 +23,11 @@ pub(crate) struct Common {
     pub(crate) cfg: PathBuf,
     /// Its .weights.
     pub(crate) weights: PathBuf,
-    /// Order in which a group's channels go.
+    /// What goes in one piece: `channel`, or `vector:ROWS` (one input × ROWS output channels of a dense
+    /// layer, which an accelerator of so many rows skips) [default: channel].
+    #[arg(long, value_name = "GRAIN")]
+    pub(crate) granularity: Option<Grain>,
+    /// Order in which the units go.
     #[arg(long, value_enum)]
     pub(crate) criterion: Option<Criterion>,
     /// Layers that stay as they are.
@@ -68,6 +74,7 @@ pub(crate) struct Subject {
     pub(crate) network: Network,
     pub(crate) groups: ChannelGroups,
     pub(crate) main: Option<MainFile>,
+    pub(crate) grain: Grain,
     pub(crate) criterion: Criterion,
     pub(crate) kernel_batch: usize,
     pub(crate) ignored: Vec<usize>,
@@ -96,6 +103,7 @@ impl Subject {
         let [cfg_bytes, weight_bytes] = bytes;
         Ok(Self {
             groups: ChannelGroups::new(&network.graph),
+            grain: args.granularity.unwrap_or_default(),
             criterion: args.criterion.or(of_main.criterion).unwrap_or(Criterion::Repair),
             kernel_batch: args.kernel_batch.map(|n| n as usize).or(of_main.kernel_batch).unwrap_or(1),
             ignored,
@@ -128,6 +136,7 @@ impl Subject {
             model: self.model.clone(),
             pictures: fingerprint(names.chain(labels.iter().map(String::as_bytes))),
             metric,
+            granularity: self.grain,
             criterion: self.criterion,
             repair: self.repair,
             ridge: self.ridge,
@@ -135,13 +144,35 @@ impl Subject {
         }
     }
 
+    /// The units in the order of a criterion. `statistics` as [`Self::needs_statistics`] wants them;
+    /// `pictures` are what a repair of the whole network is fitted to.
+    pub(crate) fn units<'a>(
+        &'a self,
+        criterion: Criterion,
+        statistics: Option<&'a Statistics>,
+        repaired: bool,
+        pictures: &'a [&'a [f32]],
+        seed: u64,
+    ) -> Result<Box<dyn Granularity + 'a>> {
+        let (graph, weights) = (self.graph(), self.network.weights()?);
+        let ridge = self.ridge;
+        let repair = statistics.filter(|_| repaired).map(|statistics| Repair { statistics, pictures, ridge });
+        Ok(match self.grain {
+            Grain::Channel => {
+                let ranking = Ranking::new(criterion, graph, &self.groups, weights, statistics, seed);
+                Box::new(Channels::new(graph, &self.groups, weights, ranking, repair))
+            }
+            Grain::Vector { rows } => Box::new(Vectors::new(graph, weights, rows, criterion, repair, seed)),
+        })
+    }
+
     /// Whether calibration moments are needed at all.
     pub(crate) fn needs_statistics(&self) -> bool {
         self.repair || self.criterion == Criterion::Repair
     }
 
-    /// Every group's threshold: its layers' smallest own one, else `common`.
-    pub(crate) fn thresholds(&self, args: &Common, common: f64) -> Result<Vec<f64>> {
+    /// Every set's threshold: its layers' smallest own one, else `common`.
+    pub(crate) fn thresholds(&self, args: &Common, sets: &[UnitSet], common: f64) -> Result<Vec<f64>> {
         let mut own: BTreeMap<usize, f64> = BTreeMap::new();
         if let Some(main) = &self.main
             && main.thresholds.len() > 1
@@ -162,19 +193,18 @@ impl Subject {
         }
         own.extend(args.layer_threshold.iter().copied());
         for &layer in own.keys() {
-            if !self.groups.groups.iter().any(|group| group.changes(layer)) {
+            if !sets.iter().any(|set| set.changes(layer)) {
                 let what = Error::new("a threshold is given for a layer that cannot be pruned").layer(layer);
                 return Err(
                     what.help("layers that feed a head, and layers without weights, stay as they are")
                 );
             }
         }
-        let of_group = |group: &secateur::graph::Group| {
-            let mine =
-                own.iter().filter(|(layer, _)| group.changes(**layer)).map(|(_, threshold)| *threshold);
+        let of_set = |set: &UnitSet| {
+            let mine = own.iter().filter(|(layer, _)| set.changes(**layer)).map(|(_, threshold)| *threshold);
             mine.reduce(f64::min).unwrap_or(common)
         };
-        Ok(self.groups.groups.iter().map(of_group).collect())
+        Ok(sets.iter().map(of_set).collect())
     }
 
     /// The common threshold: flag, main file, or none.
@@ -217,12 +247,11 @@ pub(crate) fn dataset(origin: &Origin, split: &str) -> Result<Dataset> {
     })
 }
 
-/// Prints which layers a group prunes, in the closed pruner's words.
-pub(crate) fn print_group(subject: &Subject, group: usize, keep: usize) {
-    let details = &subject.groups.groups[group];
-    println!("prune main layer {}", details.main());
-    details.producers[1..].iter().for_each(|layer| println!("prune slave layer {layer}"));
-    details.related.iter().for_each(|layer| println!("prune related layer {layer}"));
-    let rate = secateur::prune::search::nominal_rate(details.units.len(), keep, subject.kernel_batch);
-    println!("kernel_batch:{}, rate:{rate:.4}, keep_num:{keep}", subject.kernel_batch);
+/// Prints which layers a set prunes, in the closed pruner's words.
+pub(crate) fn print_set(set: &UnitSet, keep: usize, kernel_batch: usize) {
+    println!("prune main layer {}", set.main);
+    set.slaves.iter().for_each(|layer| println!("prune slave layer {layer}"));
+    set.related.iter().for_each(|layer| println!("prune related layer {layer}"));
+    let rate = secateur::prune::search::nominal_rate(set.units, keep, kernel_batch);
+    println!("kernel_batch:{kernel_batch}, rate:{rate:.4}, keep_num:{keep}");
 }

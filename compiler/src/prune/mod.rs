@@ -1,8 +1,10 @@
 //! Structured pruning: which channels can go, which should, and the cut itself.
 
 pub mod bench;
+mod channels;
 mod constants;
 pub mod criteria;
+mod granularity;
 mod looks;
 pub mod main_file;
 pub mod masks;
@@ -16,9 +18,12 @@ pub mod summary;
 #[cfg(test)]
 mod tests;
 pub mod transform;
+mod vectors;
 
 pub use bench::{Accuracy, Answer, Bench, Metric};
+pub use channels::{Channels, Repair};
 pub use criteria::{Criterion, Ranking, keep_count};
+pub use granularity::{Grain, Granularity, Pruned, UnitSet};
 pub use looks::Looks;
 pub use main_file::MainFile;
 pub use masks::Masks;
@@ -27,3 +32,4 @@ pub use sensitivity::Analysis;
 pub use store::{Setting, Store};
 pub use summary::{Figures, Summary};
 pub use transform::{Cut, cut_graph, transform};
+pub use vectors::Vectors;

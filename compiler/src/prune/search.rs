@@ -6,10 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::sensitivity::{Analysis, RATES};
 use super::store::Store;
-use super::{Accuracy, Bench, Looks, Masks, Metric, Ranking, cut_graph, keep_count, repair, transform};
+use super::{Accuracy, Bench, Granularity, Looks, Metric, Pruned, keep_count};
 use crate::Result;
-use crate::float::Plan;
-use crate::graph::{ChannelGroups, Graph, Weights, stat};
+use crate::graph::Weights;
 
 /// How the ratios of the groups relate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -23,22 +22,9 @@ pub enum Allocation {
     Uniform,
 }
 
-/// Multiply-accumulates of the network that keeps `keep` units of every group.
-///
-/// Which units stay makes no difference, so the first ones stand for them.
-pub fn macs(graph: &Graph, groups: &ChannelGroups, keep: &[usize]) -> u64 {
-    let mut masks = Masks::keep_all(groups);
-    for (group, &keep) in keep.iter().enumerate() {
-        let units = groups.groups[group].units.len();
-        masks.set(group, (0..units).map(|position| position < keep).collect());
-    }
-    stat(&cut_graph(graph, groups, &masks)).iter().map(|cost| cost.macs).sum()
-}
-
 /// The same ratio for every group that may be pruned.
 pub fn uniform(analysis: &Analysis, rate: f64) -> Vec<usize> {
-    let groups = &analysis.groups.groups;
-    let mut keep: Vec<usize> = groups.iter().map(|group| group.units.len()).collect();
+    let mut keep = analysis.whole();
     for group in analysis.prunable() {
         keep[group] = keep_count(keep[group], rate, analysis.kernel_batch);
     }
@@ -75,7 +61,7 @@ pub fn measure_for_greedy(
     limit: f64,
     save: Option<&Path>,
 ) -> Result<()> {
-    if analysis.ranking.costs.is_none() {
+    if analysis.prunable().first().is_none_or(|&set| analysis.units.costs(set).is_none()) {
         return analysis.curves(store, Some(limit), save);
     }
     let wanted: Vec<(usize, usize, Option<f64>)> = analysis
@@ -94,14 +80,13 @@ pub fn measure_for_greedy(
 pub fn greedy_path(analysis: &Analysis, store: &Store) -> Vec<Step> {
     let squares = store.setting.metric == Metric::Dp;
     let expected = |loss: f64| if squares { loss * loss } else { loss.max(0.0) };
-    let (graph, groups) = (analysis.graph, analysis.groups);
+    let units = analysis.units;
     let prunable = analysis.prunable();
-    let mut curves: Vec<Curve> = (0..groups.groups.len())
+    let mut curves: Vec<Curve> = (0..units.sets().len())
         .map(|group| {
-            let units = groups.groups[group].units.len();
-            let mut points = vec![(units, 0.0)];
+            let mut points = vec![(units.sets()[group].units, 0.0)];
             if prunable.contains(&group) {
-                match analysis.ranking.costs.as_ref().map(|costs| costs[group].as_slice()) {
+                match units.costs(group) {
                     Some(costs) => points.extend(scaled(analysis, store, group, costs, &expected)),
                     None => points.extend(measured(analysis, store, group, &expected)),
                 }
@@ -115,14 +100,14 @@ pub fn greedy_path(analysis: &Analysis, store: &Store) -> Vec<Step> {
     let mut path = vec![Step { keep: counts(&curves), expected: 0.0 }];
     loop {
         let keep = counts(&curves);
-        let now = macs(graph, groups, &keep);
+        let now = units.macs(&keep);
         let mut best: Option<(f64, usize, usize)> = None;
         for (group, curve) in curves.iter().enumerate().filter(|(_, curve)| curve.at + 1 < curve.points.len())
         {
             // MACs are linear in one group's count.
             let mut fewer = keep.clone();
             fewer[group] -= 1;
-            let a_unit = now.saturating_sub(macs(graph, groups, &fewer)) as f64;
+            let a_unit = now.saturating_sub(units.macs(&fewer)) as f64;
             let (here, spent) = curve.points[curve.at];
             for (level, &(keep, loss)) in curve.points.iter().enumerate().skip(curve.at + 1) {
                 let price = (loss - spent) / (a_unit * (here - keep) as f64).max(1e-9);
@@ -200,10 +185,10 @@ pub fn threshold_path(analysis: &Analysis, store: &Store) -> Vec<Step> {
 }
 
 /// The step of a path whose saving of MACs is nearest to `rate`.
-pub fn step_of_rate(path: &[Step], graph: &Graph, groups: &ChannelGroups, rate: f64) -> usize {
-    let all = macs(graph, groups, &path[0].keep) as f64;
+pub fn step_of_rate(path: &[Step], units: &dyn Granularity, rate: f64) -> usize {
+    let all = units.macs(&path[0].keep) as f64;
     let miss: Vec<f64> =
-        path.iter().map(|step| (1.0 - macs(graph, groups, &step.keep) as f64 / all - rate).abs()).collect();
+        path.iter().map(|step| (1.0 - units.macs(&step.keep) as f64 / all - rate).abs()).collect();
     super::criteria::ascending(&miss)[0]
 }
 
@@ -211,7 +196,6 @@ pub fn step_of_rate(path: &[Step], graph: &Graph, groups: &ChannelGroups, rate: 
 #[derive(Debug, Clone)]
 pub struct Candidate {
     pub keep: Vec<usize>,
-    pub masks: Masks,
     /// Masked (and repaired) weights in the original shapes.
     pub weights: Weights,
     pub macs: u64,
@@ -219,37 +203,20 @@ pub struct Candidate {
 }
 
 /// How candidates are made and judged.
+#[derive(Clone, Copy)]
 pub struct Joint<'a> {
-    pub graph: &'a Graph,
-    pub groups: &'a ChannelGroups,
-    pub weights: &'a Weights,
-    pub ranking: &'a Ranking,
-    /// Pictures and ridge of the repair; `None` for none.
-    pub repair: Option<(&'a [&'a [f32]], f64)>,
+    pub units: &'a dyn Granularity,
     /// Held-out pictures.
     pub held_out: &'a Bench,
     pub seed: u64,
 }
 
 impl Joint<'_> {
-    /// Prunes to `keep` units of every group, all at once, and measures on the held-out pictures.
+    /// Prunes to `keep` units of every set, all at once, and measures on the held-out pictures.
     pub fn candidate(&self, keep: &[usize]) -> Result<Candidate> {
-        let masks = self.ranking.masks(self.groups, keep);
-        let weights = match self.repair {
-            Some((pictures, ridge)) => {
-                repair::joint(self.graph, self.groups, self.weights, &masks, pictures, ridge)?
-            }
-            None => {
-                let mut weights = self.weights.clone();
-                masks.apply(self.graph, self.groups, &mut weights);
-                weights
-            }
-        };
-        let cut = transform(self.graph, self.groups, &weights, &masks);
-        let plan = Plan::new(&cut.graph, &cut.weights)?;
-        let macs = stat(&cut.graph).iter().map(|cost| cost.macs).sum();
+        let Pruned { weights, plan } = self.units.prune(keep)?;
         let accuracy = self.held_out.measure(&plan, self.seed);
-        Ok(Candidate { keep: keep.to_vec(), masks, weights, macs, accuracy })
+        Ok(Candidate { keep: keep.to_vec(), weights, macs: self.units.macs(keep), accuracy })
     }
 
     /// The hardest pruning whose joint loss stays within `budget`, looking at `looks` candidates

@@ -14,13 +14,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
-use super::repair::Statistics;
 use super::store::{Sensitivity, Store};
-use super::transform::Columns;
-use super::{Answer, Bench, Masks, Ranking, constants, keep_count, masks};
+use super::{Answer, Bench, Granularity, keep_count};
 use crate::Result;
 use crate::float::{Cut, Keep, Plan, Pool, Scratch};
-use crate::graph::{ChannelGroups, Graph, LayerWeights, Source, Weights};
+use crate::graph::Source;
 use crate::progress::Progress;
 
 /// The ratios of the closed pruner: .1 to .9.
@@ -44,13 +42,8 @@ pub struct Work {
 
 /// A network and the pictures on which its groups are measured.
 pub struct Analysis<'a> {
-    pub graph: &'a Graph,
-    pub groups: &'a ChannelGroups,
-    pub weights: &'a Weights,
+    pub units: &'a dyn Granularity,
     pub bench: &'a Bench,
-    pub ranking: &'a Ranking,
-    /// Readers are refitted with these; `None` leaves their weights as they are.
-    pub repair: Option<&'a Statistics>,
     /// Lanes: kept counts are multiples of it.
     pub kernel_batch: usize,
     pub ignored: &'a [usize],
@@ -73,15 +66,20 @@ impl Analysis<'_> {
     /// Groups that may be pruned: none of their layers is ignored.
     pub fn prunable(&self) -> Vec<usize> {
         let free = |group: &usize| {
-            let group = &self.groups.groups[*group];
-            group.units.len() > 1 && !self.ignored.iter().any(|&layer| group.changes(layer))
+            let group = &self.units.sets()[*group];
+            group.units > 1 && !self.ignored.iter().any(|&layer| group.changes(layer))
         };
-        (0..self.groups.groups.len()).filter(free).collect()
+        (0..self.units.sets().len()).filter(free).collect()
+    }
+
+    /// All units of every set.
+    pub fn whole(&self) -> Vec<usize> {
+        self.units.sets().iter().map(|set| set.units).collect()
     }
 
     /// Distinct unit counts at the nine ratios, falling; the whole group is not among them.
     pub fn levels(&self, group: usize) -> Vec<usize> {
-        let units = self.groups.groups[group].units.len();
+        let units = self.units.sets()[group].units;
         let mut levels: Vec<usize> =
             RATES.iter().map(|&rate| keep_count(units, rate, self.kernel_batch)).collect();
         levels.dedup();
@@ -102,14 +100,14 @@ impl Analysis<'_> {
                 Search { group, good: 0, bad: levels.len() + 1, levels }
             })
             .collect();
-        let mut keep: Vec<usize> = self.groups.groups.iter().map(|group| group.units.len()).collect();
+        let mut keep: Vec<usize> = self.whole();
         while !open.is_empty() {
             let mut wanted = Vec::new();
             open.retain_mut(|search| {
                 let threshold = thresholds[search.group];
                 match search.next(store, threshold) {
                     Some(level) => wanted.push((search.group, level, Some(threshold))),
-                    None => keep[search.group] = search.chosen(self.groups.groups[search.group].units.len()),
+                    None => keep[search.group] = search.chosen(self.units.sets()[search.group].units),
                 }
                 search.good + 1 < search.bad
             });
@@ -121,7 +119,7 @@ impl Analysis<'_> {
     /// Multiply-accumulates of the suffix behind one group.
     pub fn suffix_macs(&self, group: usize) -> Result<u64> {
         let Some(&keep) = self.levels(group).first() else { return Ok(0) };
-        Ok(self.probe(&Plan::new(self.graph, self.weights)?, group, keep, None)?.cut.macs())
+        Ok(self.probe(&Plan::new(self.units.graph(), self.units.weights())?, group, keep, None)?.cut.macs())
     }
 
     /// Measures all nine ratios of every group, up to losses of `limit`.
@@ -137,17 +135,17 @@ impl Analysis<'_> {
     /// As the closed pruner: the whole network on all pictures for every ratio of every group. The
     /// chosen count is the fewest that holds the threshold.
     pub fn choose_naively(&self, store: &mut Store, thresholds: &[f64]) -> Result<Vec<usize>> {
-        let mut keep: Vec<usize> = self.groups.groups.iter().map(|group| group.units.len()).collect();
+        let mut keep: Vec<usize> = self.whole();
         let groups = self.prunable();
         let progress =
             Progress::new(format!("analysing {} groups, naively", groups.len()), groups.len() as u64);
         for group in groups {
             for level in self.levels(group) {
-                let mut weights = self.weights.clone();
-                for (layer, changed) in self.changes(group, level) {
+                let mut weights = self.units.weights().clone();
+                for (layer, changed) in self.units.changes(group, level) {
                     weights.layers[layer] = changed;
                 }
-                let plan = Plan::new(self.graph, &weights)?;
+                let plan = Plan::new(self.units.graph(), &weights)?;
                 let loss = self.bench.relative_loss(&self.bench.answers(&plan));
                 self.work.executed.fetch_add(plan.macs() * self.bench.len() as u64, Ordering::Relaxed);
                 store.insert(group, level, Sensitivity { loss, at_least: false });
@@ -172,7 +170,7 @@ impl Analysis<'_> {
             None => store.get(group, keep).is_none_or(|point| point.at_least),
         };
         let todo: Vec<(usize, usize, Option<f64>)> = wanted.iter().filter(unknown).copied().collect();
-        let original = Plan::new(self.graph, self.weights)?;
+        let original = Plan::new(self.units.graph(), self.units.weights())?;
         let order = self.bench.telling_order();
         let batch = (MACS_PER_SAVE / (original.macs() * order.len() as u64).max(1)).max(8) as usize;
         let progress =
@@ -217,7 +215,7 @@ impl Analysis<'_> {
             .collect();
         read.sort_unstable();
         read.dedup();
-        let source = Plan::keeping(self.graph, self.weights, &Keep::Layers(read))?;
+        let source = Plan::keeping(self.units.graph(), self.units.weights(), &Keep::Layers(read))?;
         let scratches: Pool<(Scratch, Scratch)> = Pool::new();
         let once: u64 = source.macs() + probes.iter().map(|probe| probe.cut.macs()).sum::<u64>();
         self.work.without_rejection.fetch_add(once * self.bench.len() as u64, Ordering::Relaxed);
@@ -294,7 +292,7 @@ impl Analysis<'_> {
     }
 
     fn probe(&self, original: &Plan, group: usize, keep: usize, limit: Option<f64>) -> Result<Probe> {
-        let changes = self.changes(group, keep);
+        let changes = self.units.changes(group, keep);
         let mut plan = original.clone();
         for (layer, weights) in &changes {
             plan.set_layer(*layer, weights)?;
@@ -302,62 +300,6 @@ impl Analysis<'_> {
         let changed: Vec<usize> = changes.iter().map(|(layer, _)| *layer).collect();
         let cut = plan.affected(&changed);
         Ok(Probe { group, keep, plan, cut, limit, answers: vec![None; self.bench.len()], verdict: None })
-    }
-
-    /// New weights of the layers that differ when `group` keeps `keep` units: where dead channels
-    /// are zero that is the readers alone, else all layers that make the channels.
-    pub fn changes(&self, group: usize, keep: usize) -> Vec<(usize, LayerWeights)> {
-        let mut masks = Masks::keep_all(self.groups);
-        masks.set(group, self.ranking.flags(group, keep));
-        let kept = masks.channel_flags(self.groups, self.graph);
-        let details = &self.groups.groups[group];
-        let node = |layer: usize| &self.graph.nodes[layer];
-        let from = |layer: usize| match node(layer).inputs[0] {
-            Source::Layer(from) => Some(from),
-            Source::Image => None,
-        };
-        if let Some(statistics) = self.repair {
-            return details
-                .consumers
-                .iter()
-                .filter_map(|&layer| {
-                    let weights = &self.weights.layers[layer];
-                    Some((layer, statistics.repair(self.graph, layer, weights, &kept[from(layer)?])))
-                })
-                .collect();
-        }
-        let mut masked = self.weights.clone();
-        masks.apply(self.graph, self.groups, &mut masked);
-        let constants = constants::of_removed(self.graph, &masked, &kept);
-        let zero = details
-            .consumers
-            .iter()
-            .filter_map(|&layer| from(layer))
-            .all(|from| constants[from].iter().all(|constant| *constant == Some(0.0)));
-        if !zero {
-            let makers = details.producers.iter().chain(&details.related);
-            return makers
-                .map(|&layer| {
-                    let mut weights = self.weights.layers[layer].clone();
-                    masks::zero_removed(&node(layer).op, &mut weights, &kept[layer]);
-                    (layer, weights)
-                })
-                .collect();
-        }
-        details
-            .consumers
-            .iter()
-            .filter_map(|&layer| {
-                let mut weights = self.weights.layers[layer].clone();
-                let columns = Columns::of(self.graph, layer);
-                for (channel, _) in kept[from(layer)?].iter().enumerate().filter(|(_, kept)| !**kept) {
-                    for output in 0..node(layer).shape.c {
-                        weights.weights[columns.range(output, channel)].fill(0.0);
-                    }
-                }
-                Some((layer, weights))
-            })
-            .collect()
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Criterion, Metric};
+use super::{Criterion, Grain, Metric};
 use crate::{Error, Result, files};
 
 const FORMAT: &str = "secateur sensitivities";
@@ -22,6 +22,8 @@ pub struct Setting {
     /// SHA-256 of the pictures' names and labels, in order.
     pub pictures: String,
     pub metric: Metric,
+    #[serde(default)]
+    pub granularity: Grain,
     pub criterion: Criterion,
     /// Readers make up for what is gone.
     pub repair: bool,
@@ -178,6 +180,7 @@ mod tests {
             model: "m".to_owned(),
             pictures: "p".to_owned(),
             metric: Metric::Dp,
+            granularity: Grain::Channel,
             criterion: Criterion::L1,
             repair: true,
             ridge: 0.01,

@@ -58,22 +58,21 @@ impl Case {
         Statistics::collect(&self.graph, &self.weights, &self.bench.inputs(), RIDGE).unwrap()
     }
 
-    fn analysis<'a>(&'a self, ranking: &'a Ranking, repair: Option<&'a Statistics>) -> Analysis<'a> {
-        Analysis {
-            graph: &self.graph,
-            groups: &self.groups,
-            weights: &self.weights,
-            bench: &self.bench,
-            ranking,
-            repair,
-            kernel_batch: 1,
-            ignored: &[],
-            work: Work::default(),
-        }
+    /// Channels in a criterion's order; with `pictures` their readers are repaired.
+    fn channels<'a>(
+        &'a self,
+        criterion: Criterion,
+        statistics: Option<&'a Statistics>,
+        pictures: &'a [&'a [f32]],
+    ) -> Channels<'a> {
+        let (graph, groups, weights) = (&self.graph, &self.groups, &self.weights);
+        let ranking = Ranking::new(criterion, graph, groups, weights, statistics, 1);
+        let repair = statistics.map(|statistics| Repair { statistics, pictures, ridge: RIDGE });
+        Channels::new(graph, groups, weights, ranking, repair)
     }
 
-    fn ranking(&self, criterion: Criterion) -> Ranking {
-        Ranking::by_weights(criterion, &self.graph, &self.groups, &self.weights, 1)
+    fn analysis<'a>(&'a self, units: &'a dyn Granularity) -> Analysis<'a> {
+        Analysis { units, bench: &self.bench, kernel_batch: 1, ignored: &[], work: Work::default() }
     }
 }
 
@@ -82,6 +81,7 @@ fn store() -> Store {
         model: String::new(),
         pictures: String::new(),
         metric: Metric::Dp,
+        granularity: Grain::Channel,
         criterion: Criterion::L1,
         repair: false,
         ridge: RIDGE,
@@ -95,12 +95,20 @@ fn suffixes_measure_what_whole_networks_measure() {
     let mut compared = 0;
     for seed in 0..12 {
         let case = Case::new(seed);
-        let (ranking, statistics) = (case.ranking(Criterion::L1), case.statistics());
-        for repair in [None, Some(&statistics)] {
-            let analysis = case.analysis(&ranking, repair);
+        let statistics = case.statistics();
+        let vectors = |repair| Vectors::new(&case.graph, &case.weights, 4, Criterion::L1, repair, 1);
+        let repair = Repair { statistics: &statistics, pictures: &[], ridge: RIDGE };
+        let units: [Box<dyn Granularity>; 4] = [
+            Box::new(case.channels(Criterion::L1, None, &[])),
+            Box::new(case.channels(Criterion::L1, Some(&statistics), &[])),
+            Box::new(vectors(None)),
+            Box::new(vectors(Some(repair))),
+        ];
+        for units in &units {
+            let analysis = case.analysis(units.as_ref());
             let (mut fast, mut naive) = (store(), store());
             analysis.curves(&mut fast, None, None).unwrap();
-            let thresholds = vec![0.02; case.groups.groups.len()];
+            let thresholds = vec![0.02; units.sets().len()];
             analysis.choose_naively(&mut naive, &thresholds).unwrap();
             for group in analysis.prunable() {
                 for keep in analysis.levels(group) {
@@ -119,8 +127,8 @@ fn bisection_chooses_what_the_naive_scan_chooses() {
     let (mut same, mut all) = (0, 0);
     for seed in 0..20 {
         let case = Case::new(seed);
-        let ranking = case.ranking(Criterion::L1);
-        let analysis = case.analysis(&ranking, None);
+        let channels = case.channels(Criterion::L1, None, &[]);
+        let analysis = case.analysis(&channels);
         let thresholds = vec![0.03; case.groups.groups.len()];
         let fast = analysis.choose(&mut store(), &thresholds, None).unwrap();
         let naive = analysis.choose_naively(&mut store(), &thresholds).unwrap();
@@ -133,8 +141,8 @@ fn bisection_chooses_what_the_naive_scan_chooses() {
 #[test]
 fn an_interrupted_analysis_ends_with_the_same_bytes() {
     let case = Case::new(3);
-    let ranking = case.ranking(Criterion::Random);
-    let analysis = case.analysis(&ranking, None);
+    let channels = case.channels(Criterion::Random, None, &[]);
+    let analysis = case.analysis(&channels);
     let thresholds = vec![0.02; case.groups.groups.len()];
     let folder = tempfile::tempdir().unwrap();
     let [whole, parts] = ["whole", "parts"].map(|name| folder.path().join(name));
@@ -165,10 +173,10 @@ fn an_interrupted_analysis_ends_with_the_same_bytes() {
 #[test]
 fn ignored_layers_and_lanes_are_respected() {
     let case = Case::new(1);
-    let ranking = case.ranking(Criterion::L2);
-    let all = case.analysis(&ranking, None).prunable();
+    let channels = case.channels(Criterion::L2, None, &[]);
+    let all = case.analysis(&channels).prunable();
     let ignored = [case.groups.groups[all[0]].main()];
-    let analysis = Analysis { ignored: &ignored, kernel_batch: 4, ..case.analysis(&ranking, None) };
+    let analysis = Analysis { ignored: &ignored, kernel_batch: 4, ..case.analysis(&channels) };
     assert!(!analysis.prunable().contains(&all[0]));
     for group in analysis.prunable() {
         assert!(analysis.levels(group).iter().all(|keep| keep % 4 == 0));
@@ -183,20 +191,14 @@ fn repair_brings_a_pruned_network_nearer_to_the_original() {
     for seed in 0..8 {
         let case = Case::new(seed);
         let statistics = case.statistics();
-        let ranking = repair::rank(&case.graph, &case.groups, &case.weights, &statistics);
-        let analysis = case.analysis(&ranking, Some(&statistics));
-        let keep = search::uniform(&analysis, 0.3);
         let inputs = case.bench.inputs();
-        for (sum, repair) in [(&mut before, None), (&mut after, Some((inputs.as_slice(), RIDGE)))] {
-            let joint = Joint {
-                graph: &case.graph,
-                groups: &case.groups,
-                weights: &case.weights,
-                ranking: &ranking,
-                repair,
-                held_out: &case.bench,
-                seed: 1,
-            };
+        let repaired = case.channels(Criterion::Repair, Some(&statistics), &inputs);
+        let (graph, groups, weights) = (&case.graph, &case.groups, &case.weights);
+        let ranking = repair::rank(graph, groups, weights, &statistics);
+        let as_it_is = Channels::new(graph, groups, weights, ranking, None);
+        let keep = search::uniform(&case.analysis(&repaired), 0.3);
+        for (sum, units) in [(&mut before, &as_it_is), (&mut after, &repaired)] {
+            let joint = Joint { units, held_out: &case.bench, seed: 1 };
             *sum += joint.candidate(&keep).unwrap().accuracy.loss;
         }
     }
@@ -206,17 +208,9 @@ fn repair_brings_a_pruned_network_nearer_to_the_original() {
 #[test]
 fn backing_off_holds_the_budget_and_uses_it() {
     let case = Case::new(2);
-    let ranking = case.ranking(Criterion::L1);
-    let analysis = case.analysis(&ranking, None);
-    let joint = Joint {
-        graph: &case.graph,
-        groups: &case.groups,
-        weights: &case.weights,
-        ranking: &ranking,
-        repair: None,
-        held_out: &case.bench,
-        seed: 1,
-    };
+    let channels = case.channels(Criterion::L1, None, &[]);
+    let analysis = case.analysis(&channels);
+    let joint = Joint { units: &channels, held_out: &case.bench, seed: 1 };
     let hardest = joint.candidate(&search::uniform(&analysis, 0.8)).unwrap();
     let budget = Budget { loss: 0.5 * hardest.accuracy.loss, by_bound: false };
     assert!(!budget.holds(&hardest.accuracy));
@@ -241,7 +235,7 @@ fn backing_off_holds_the_budget_and_uses_it() {
     assert!(looked > 3);
     let other = Setting { seed: 7, ..store().setting };
     assert!(Looks::resume(other, store().setting, &file).unwrap().get(&found.keep).is_none());
-    let full = search::macs(&case.graph, &case.groups, &search::uniform(&analysis, 0.0));
+    let full = channels.macs(&search::uniform(&analysis, 0.0));
     assert!(found.macs < full);
 }
 
@@ -249,8 +243,8 @@ fn backing_off_holds_the_budget_and_uses_it() {
 fn expected_costs_stand_in_for_measurements() {
     let case = Case::new(4);
     let statistics = case.statistics();
-    let ranking = repair::rank(&case.graph, &case.groups, &case.weights, &statistics);
-    let analysis = case.analysis(&ranking, Some(&statistics));
+    let channels = case.channels(Criterion::Repair, Some(&statistics), &[]);
+    let analysis = case.analysis(&channels);
     let mut store = store();
     search::measure_for_greedy(&analysis, &mut store, 0.1, None).unwrap();
     assert_eq!(store.len(), analysis.prunable().len());
@@ -259,7 +253,7 @@ fn expected_costs_stand_in_for_measurements() {
     // A group's own step is expected to cost what was measured.
     let group = analysis.prunable()[0];
     let level = analysis.levels(group)[0];
-    let costs = &ranking.costs.as_ref().unwrap()[group];
+    let costs = channels.costs(group).unwrap();
     assert!(costs.is_sorted() && costs.len() == case.groups.groups[group].units.len());
     assert!(store.get(group, level).is_some());
 }
@@ -267,17 +261,68 @@ fn expected_costs_stand_in_for_measurements() {
 #[test]
 fn greedy_steps_save_macs_one_by_one() {
     let case = Case::new(5);
-    let ranking = case.ranking(Criterion::L1);
-    let analysis = case.analysis(&ranking, None);
+    let channels = case.channels(Criterion::L1, None, &[]);
+    let analysis = case.analysis(&channels);
     let mut store = store();
     analysis.curves(&mut store, None, None).unwrap();
     let path = search::greedy_path(&analysis, &store);
     assert!(path.len() > 3);
-    let macs: Vec<u64> =
-        path.iter().map(|step| search::macs(&case.graph, &case.groups, &step.keep)).collect();
+    let macs: Vec<u64> = path.iter().map(|step| channels.macs(&step.keep)).collect();
     assert!(path.is_sorted_by(|a, b| a.expected <= b.expected));
     assert!(macs.is_sorted_by(|a, b| a > b), "{macs:?}");
-    let half = search::step_of_rate(&path, &case.graph, &case.groups, 0.5);
+    let half = search::step_of_rate(&path, &channels, 0.5);
     let miss = |step: usize| (1.0 - macs[step] as f64 / macs[0] as f64 - 0.5).abs();
     assert!((0..path.len()).all(|step| miss(half) <= miss(step)));
+}
+
+#[test]
+fn pruned_vectors_are_zero_and_counted() {
+    for seed in 0..6 {
+        let case = Case::new(seed);
+        let (graph, statistics) = (&case.graph, case.statistics());
+        let repair = Repair { statistics: &statistics, pictures: &[], ridge: RIDGE };
+        let vectors = Vectors::new(graph, &case.weights, 4, Criterion::Repair, Some(repair), 1);
+        let analysis = case.analysis(&vectors);
+        let keep = search::uniform(&analysis, 0.5);
+        let pruned = vectors.prune(&keep).unwrap().weights;
+        let mut expected = 0;
+        for (set, details) in vectors.sets().iter().enumerate() {
+            let columns = transform::Columns::of(graph, details.main);
+            let (inputs, outputs) = (graph.input_shape(details.main).c, graph.nodes[details.main].shape.c);
+            let is_zero = |unit: usize| {
+                let (block, input) = (unit / inputs, unit % inputs);
+                let mut members = block * 4..outputs.min(block * 4 + 4);
+                let weights = &pruned.layers[details.main].weights;
+                members.all(|output| weights[columns.range(output, input)].iter().all(|&w| w == 0.0))
+            };
+            let zero = (0..details.units).filter(|&unit| is_zero(unit)).count();
+            assert_eq!(zero, details.units - keep[set], "seed {seed}, layer {}", details.main);
+            let macs = crate::graph::stat(graph)[details.main].macs;
+            expected += macs * (details.units - keep[set]) as u64 / details.units as u64;
+        }
+        let whole = vectors.macs(&analysis.whole());
+        assert_eq!(whole - vectors.macs(&keep), expected);
+        let figures = vectors.figures(&keep);
+        assert_eq!(Figures::of_graph(graph).operations - figures.operations, 2 * expected);
+    }
+}
+
+#[test]
+fn vectors_that_are_repaired_lose_less() {
+    let loss = |criterion: Criterion, repaired: bool| -> f64 {
+        let of_case = |seed| {
+            let case = Case::new(seed);
+            let statistics = case.statistics();
+            let repair = Repair { statistics: &statistics, pictures: &[], ridge: RIDGE };
+            let vectors =
+                Vectors::new(&case.graph, &case.weights, 4, criterion, repaired.then_some(repair), 1);
+            let keep = search::uniform(&case.analysis(&vectors), 0.4);
+            Joint { units: &vectors, held_out: &case.bench, seed: 1 }.candidate(&keep).unwrap().accuracy.loss
+        };
+        (0..6).map(of_case).sum()
+    };
+    let [random, plain, repaired] =
+        [(Criterion::Random, false), (Criterion::L1, false), (Criterion::Repair, true)]
+            .map(|(criterion, repaired)| loss(criterion, repaired));
+    assert!(repaired < plain && plain < random, "{repaired} {plain} {random}");
 }

@@ -54,7 +54,9 @@ pub fn joint(
     let mut at = 0;
     for &(layer, from) in &stages {
         let moments = advance(&mut states, [&before, &after], &scratches, at..layer, from);
-        let mut refitted = refit(graph, layer, &original.layers[layer], &kept[from], &moments, ridge);
+        let outputs = 0..graph.nodes[layer].shape.c;
+        let mut refitted =
+            refit(graph, layer, &original.layers[layer], &kept[from], &moments, ridge, outputs);
         zero_removed(&graph.nodes[layer].op, &mut refitted, &kept[layer]);
         after.set_layer(layer, &refitted)?;
         weights.layers[layer] = refitted;

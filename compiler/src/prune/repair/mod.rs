@@ -12,6 +12,8 @@ mod moments;
 mod rank;
 mod solve;
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 pub use augment::augment;
@@ -102,10 +104,34 @@ impl Statistics {
     /// The weights of dense `layer` when only the input channels in `kept` remain, all else unchanged.
     /// Weights on removed channels are zero.
     pub fn repair(&self, graph: &Graph, layer: usize, weights: &LayerWeights, kept: &[bool]) -> LayerWeights {
+        self.repair_some(graph, layer, weights, kept, 0..graph.nodes[layer].shape.c)
+    }
+
+    /// As [`Self::repair`], the input channels being gone for some `outputs` only.
+    pub fn repair_some(
+        &self,
+        graph: &Graph,
+        layer: usize,
+        weights: &LayerWeights,
+        kept: &[bool],
+        outputs: Range<usize>,
+    ) -> LayerWeights {
         match self.of(graph, layer) {
-            Some(moments) => refit(graph, layer, weights, kept, moments, self.ridge),
+            Some(moments) => refit(graph, layer, weights, kept, moments, self.ridge, outputs),
             None => weights.clone(),
         }
+    }
+
+    /// What a unit of squared weight on each input channel of dense `layer` is worth: the squared
+    /// error, in sum over the pixels, once the other channels have taken over what they can (Optimal
+    /// Brain Surgeon, as [`rank`]).
+    pub fn salience(&self, graph: &Graph, layer: usize) -> Option<Vec<f64>> {
+        let moments = self.of(graph, layer)?;
+        let (n, centred) = (moments.channels, uniform(&graph.nodes[layer].op));
+        let mut matrix: Vec<f64> = (0..n * n).map(|at| moments.square(at / n, at % n, centred)).collect();
+        let lambda = damping(&mut matrix, n, self.ridge);
+        let inverse = Cholesky::new(matrix, n, lambda).inverse();
+        Some((0..n).map(|channel| 1.0 / inverse[channel * n + channel]).collect())
     }
 }
 
@@ -122,7 +148,8 @@ fn uniform(op: &Op) -> bool {
 ///
 /// `moments.a` are the input channels that `weights` were trained on, `moments.b` those it gets now
 /// (removed ones do not count). Minimises `Σ |W·a − W'·b|² + λ |W' − W|²` over `W'` that mix input
-/// channels alike at every tap; where the border allows, the bias takes up the means.
+/// channels alike at every tap; where the border allows, the bias takes up the means. Only `outputs`
+/// are fitted.
 fn refit(
     graph: &Graph,
     layer: usize,
@@ -130,6 +157,7 @@ fn refit(
     kept: &[bool],
     moments: &Moments,
     ridge: f64,
+    outputs: Range<usize>,
 ) -> LayerWeights {
     let centred = uniform(&graph.nodes[layer].op);
     let channels = moments.channels;
@@ -156,8 +184,7 @@ fn refit(
     let factor = Cholesky::new(normal, n, lambda);
 
     let columns = Columns::of(graph, layer);
-    let outputs = graph.nodes[layer].shape.c;
-    let rows: Vec<(Vec<f64>, f64)> = (0..outputs * columns.window)
+    let rows: Vec<(Vec<f64>, f64)> = (outputs.start * columns.window..outputs.end * columns.window)
         .into_par_iter()
         .map(|row| {
             let (output, tap) = (row / columns.window, row % columns.window);
@@ -177,7 +204,7 @@ fn refit(
         .collect();
 
     let mut repaired = weights.clone();
-    for (row, (new, shift)) in rows.iter().enumerate() {
+    for (row, (new, shift)) in (outputs.start * columns.window..).zip(&rows) {
         let (output, tap) = (row / columns.window, row % columns.window);
         for (c, &weight) in new.iter().enumerate() {
             repaired.weights[columns.range(output, c).start + tap] = weight as f32;

@@ -1,0 +1,230 @@
+//! Pruning vectors: one input channel × some neighbouring output channels of a dense layer.
+//!
+//! Shapes stay; what goes is zero. The accelerator holds a vector in one weight word and spends no
+//! cycle on words that are zero.
+
+use std::path::Path;
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
+
+use super::channels::Repair;
+use super::criteria::ascending;
+use super::transform::Columns;
+use super::{Criterion, Figures, Granularity, Pruned, Ranking, UnitSet};
+use crate::float::{self, Plan};
+use crate::graph::{Graph, LayerWeights, Op, Source, Weights, stat};
+use crate::{Result, files};
+
+/// The vectors of a network's dense layers in the order of a criterion. Unit `block · inputs + input`
+/// of a layer's set is the weights of output channels `block · rows ..` on one input channel.
+pub struct Vectors<'a> {
+    graph: &'a Graph,
+    weights: &'a Weights,
+    rows: usize,
+    ranking: Ranking,
+    repair: Option<Repair<'a>>,
+    sets: Vec<UnitSet>,
+}
+
+impl<'a> Vectors<'a> {
+    /// Ranks by L1, L2 or at random, or, with a `repair`, by what a layer loses after it
+    /// ([`Criterion::Repair`]; without one that counts as `l1`, as does `bn-gamma`).
+    ///
+    /// Convolutions of one group and connected layers take part, except those that read the picture.
+    pub fn new(
+        graph: &'a Graph,
+        weights: &'a Weights,
+        rows: usize,
+        criterion: Criterion,
+        repair: Option<Repair<'a>>,
+        seed: u64,
+    ) -> Self {
+        let takes_part = |layer: &usize| {
+            let node = &graph.nodes[*layer];
+            let dense = match &node.op {
+                Op::Conv(conv) => conv.groups == 1,
+                Op::Connected(_) => true,
+                _ => false,
+            };
+            dense && node.inputs[0] != Source::Image
+        };
+        let sets: Vec<UnitSet> = (0..graph.nodes.len())
+            .filter(takes_part)
+            .map(|layer| UnitSet {
+                main: layer,
+                slaves: Vec::new(),
+                related: Vec::new(),
+                units: graph.nodes[layer].shape.c.div_ceil(rows) * graph.input_shape(layer).c,
+            })
+            .collect();
+        let folded = float::fold(graph, weights);
+        let scores = |set: &UnitSet| -> Vec<f64> {
+            let layer = set.main;
+            let inputs = graph.input_shape(layer).c;
+            let columns = Columns::of(graph, layer);
+            let outputs = graph.nodes[layer].shape.c;
+            let salience = match (criterion, repair) {
+                (Criterion::Repair, Some(repair)) => repair.statistics.salience(graph, layer),
+                _ => None,
+            };
+            let score = |unit: usize| {
+                let (block, input) = (unit / inputs, unit % inputs);
+                let members = block * rows..outputs.min((block + 1) * rows);
+                let taps = members.flat_map(|output| columns.range(output, input));
+                let values = taps.map(|at| f64::from(folded.layers[layer].weights[at]));
+                match (&salience, criterion) {
+                    (Some(salience), _) => values.map(|w| w * w).sum::<f64>() * salience[input],
+                    (None, Criterion::L2) => values.map(|w| w * w).sum::<f64>().sqrt(),
+                    _ => values.map(f64::abs).sum(),
+                }
+            };
+            (0..set.units).map(score).collect()
+        };
+        let mut ranking = Ranking { order: Vec::new(), costs: None };
+        if criterion == Criterion::Random {
+            ranking.order =
+                sets.iter().enumerate().map(|(stream, set)| shuffled(set, seed, stream)).collect();
+        } else {
+            let scores: Vec<Vec<f64>> = sets.iter().map(scores).collect();
+            ranking.order = scores.iter().map(|scores| ascending(scores)).collect();
+            if criterion == Criterion::Repair && repair.is_some() {
+                let sums = scores.iter().zip(&ranking.order).map(|(scores, order)| {
+                    let mut spent = 0.0;
+                    let cost = |&unit: &usize| {
+                        spent += scores[unit];
+                        spent
+                    };
+                    order.iter().map(cost).collect()
+                });
+                ranking.costs = Some(sums.collect());
+            }
+        }
+        Self { graph, weights, rows, ranking, repair, sets }
+    }
+
+    /// A layer with only the vectors that stay, the others' work taken over where there is a repair.
+    fn masked(&self, set: usize, keep: usize) -> LayerWeights {
+        let layer = self.sets[set].main;
+        let kept = self.ranking.flags(set, keep);
+        let mut weights = self.weights.layers[layer].clone();
+        let columns = Columns::of(self.graph, layer);
+        let (inputs, outputs) = (self.graph.input_shape(layer).c, self.graph.nodes[layer].shape.c);
+        for (block, kept) in kept.chunks_exact(inputs).enumerate().filter(|(_, kept)| kept.contains(&false)) {
+            let members = block * self.rows..outputs.min((block + 1) * self.rows);
+            if let Some(repair) = self.repair {
+                weights = repair.statistics.repair_some(self.graph, layer, &weights, kept, members.clone());
+            }
+            for (input, _) in kept.iter().enumerate().filter(|(_, kept)| !**kept) {
+                members.clone().for_each(|output| weights.weights[columns.range(output, input)].fill(0.0));
+            }
+        }
+        weights
+    }
+
+    /// `(set, kept)` of the sets that lose something.
+    fn pruned<'k>(&self, keep: &'k [usize]) -> impl Iterator<Item = (usize, usize)> + use<'k, '_> {
+        keep.iter().copied().enumerate().filter(|&(set, keep)| keep < self.sets[set].units)
+    }
+}
+
+fn shuffled(set: &UnitSet, seed: u64, stream: usize) -> Vec<usize> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(stream as u64);
+    let mut order: Vec<usize> = (0..set.units).collect();
+    order.shuffle(&mut rng);
+    order
+}
+
+impl Granularity for Vectors<'_> {
+    fn graph(&self) -> &Graph {
+        self.graph
+    }
+
+    fn weights(&self) -> &Weights {
+        self.weights
+    }
+
+    fn sets(&self) -> &[UnitSet] {
+        &self.sets
+    }
+
+    fn costs(&self, set: usize) -> Option<&[f64]> {
+        self.ranking.costs.as_ref().map(|costs| costs[set].as_slice())
+    }
+
+    fn changes(&self, set: usize, keep: usize) -> Vec<(usize, LayerWeights)> {
+        vec![(self.sets[set].main, self.masked(set, keep))]
+    }
+
+    fn prune(&self, keep: &[usize]) -> Result<Pruned> {
+        let mut weights = self.weights.clone();
+        for (set, keep) in self.pruned(keep) {
+            weights.layers[self.sets[set].main] = self.masked(set, keep);
+        }
+        let plan = Plan::new(self.graph, &weights)?;
+        Ok(Pruned { weights, plan })
+    }
+
+    /// Vectors count alike, whether their rows are all in use or not: the accelerator spends alike.
+    fn macs(&self, keep: &[usize]) -> u64 {
+        let costs = stat(self.graph);
+        let all: u64 = costs.iter().map(|cost| cost.macs).sum();
+        let gone = self.pruned(keep).map(|(set, keep)| {
+            let UnitSet { main, units, .. } = self.sets[set];
+            costs[main].macs * (units - keep) as u64 / units as u64
+        });
+        all - gone.sum::<u64>()
+    }
+
+    fn figures(&self, keep: &[usize]) -> Figures {
+        let whole = Figures::of_graph(self.graph);
+        let whole_macs: u64 = stat(self.graph).iter().map(|cost| cost.macs).sum();
+        let gone = self.pruned(keep).map(|(set, keep)| {
+            let UnitSet { main, units, .. } = self.sets[set];
+            self.weights.layers[main].weights.len() as u64 * (units - keep) as u64 / units as u64
+        });
+        Figures {
+            weights: whole.weights - gone.sum::<u64>(),
+            operations: whole.operations - 2 * (whole_macs - self.macs(keep)),
+            ..whole
+        }
+    }
+
+    fn save_masks(&self, keep: &[usize], path: &Path) -> Result<()> {
+        let layers = self.sets.iter().enumerate().map(|(set, details)| {
+            let kept = self.ranking.flags(set, keep[set]);
+            let inputs = self.graph.input_shape(details.main).c;
+            let of_block = |kept: &[bool]| (0..inputs).filter(|&input| kept[input]).collect();
+            MaskLayer { layer: details.main, inputs, kept: kept.chunks_exact(inputs).map(of_block).collect() }
+        });
+        let file = MaskFile {
+            format: "secateur vector masks",
+            version: 1,
+            rows: self.rows,
+            layers: layers.collect(),
+        };
+        files::write_atomic(path, |w| {
+            serde_json::to_writer(&mut *w, &file)?;
+            writeln!(w)
+        })
+    }
+}
+
+#[derive(Serialize)]
+struct MaskFile {
+    format: &'static str,
+    version: u32,
+    rows: usize,
+    layers: Vec<MaskLayer>,
+}
+
+#[derive(Serialize)]
+struct MaskLayer {
+    layer: usize,
+    inputs: usize,
+    /// Input channels that stay, for each block of output channels.
+    kept: Vec<Vec<usize>>,
+}
