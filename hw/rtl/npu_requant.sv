@@ -1,6 +1,6 @@
 // The requantiser: one row of sixteen results a cycle, with parameters, tables and the writer.
 //
-// Slots arrive in stage 0, their accumulators in stage 1; a write leaves in stage 19.
+// Slots arrive in stage 0, their accumulators in stage 1; a write leaves in stage 17.
 
 module npu_requant (
     input  logic                                               clk,
@@ -31,9 +31,9 @@ module npu_requant (
 
   localparam int unsigned Lanes = npu_pkg::Lanes;
 
-  npu_core_pkg::slot_t [19:1] slot_q;
+  npu_core_pkg::slot_t [17:1] slot_q;
   always_ff @(posedge clk) begin
-    slot_q <= {slot_q[18:1], slot};
+    slot_q <= {slot_q[16:1], slot};
     if (rst) slot_q <= '0;
   end
 
@@ -60,24 +60,28 @@ module npu_requant (
   );
 
   logic [3:2][17:0] m_pos_q, m_neg_q;
-  logic [8:2][5:0] shift_q;
-  logic [46:0] half_q;
+  logic [7:2][5:0] shift_q;  // less one
   always_ff @(posedge clk) begin
     m_pos_q <= {m_pos_q[2], parameters[49:32]};
     m_neg_q <= {m_neg_q[2], parameters[67:50]};
-    shift_q <= {shift_q[7:2], parameters[73:68]};
-    half_q <= 47'd1 << (shift_q[5] - 6'd1);
+    shift_q <= {shift_q[6:2], parameters[73:68] - 6'd1};
   end
 
-  // Shift of the sum: beyond 31 every sum rounds to zero, as it does with 31.
-  logic [1:0][4:0] shift_add;
-  logic [1:0][31:0] half_add;
-  always_comb begin
-    for (int unsigned i = 0; i < 2; i++) begin
-      shift_add[i] = commands[i].shift_add > 8'd31 ? 5'd31 : commands[i].shift_add[4:0];
-      half_add[i]  = 32'd1 << (shift_add[i] - 5'd1);
-    end
-  end
+  // Shift of the sum, less one: beyond 31 every sum rounds to zero, as it does with 31.
+  logic [7:0] shift_add;
+  assign shift_add = commands[slot_q[14].side].shift_add - 8'd1;
+
+  // The second map's products wait for the requantised value.
+  logic [Lanes-1:0][26:0] second_early, second_late;
+  npu_delay #(
+      .Width (27 * Lanes),
+      .Cycles(10)
+  ) u_delay (
+      .clk,
+      .rst,
+      .in (second_early),
+      .out(second_late)
+  );
 
   assign second_pop = slot_q[1].valid && slot_q[1].pop;
 
@@ -92,26 +96,26 @@ module npu_requant (
             : second[8*l+:8]),
         .z_res(commands[slot_q[1].side].z_res),
         .multiply(commands[slot_q[2].side].residual[1:0] == npu_pkg::ResMultiply),
+        .m_res(commands[slot_q[2].side].m_res[17:0]),
         .m_pos(m_pos_q[3]),
         .m_neg(m_neg_q[3]),
-        .half(half_q),
-        .shift_high(shift_q[7][5:3]),
-        .shift_low(shift_q[8][2:0]),
-        .z_out(commands[slot_q[10].side].z_out),
-        .lo(commands[slot_q[10].side].lo),
-        .hi(commands[slot_q[10].side].hi),
+        .second_early(second_early[l]),
+        .shift_high(shift_q[6][5:3]),
+        .shift_low(shift_q[7][2:0]),
+        .z_out(commands[slot_q[8].side].z_out),
+        .lo(commands[slot_q[8].side].lo),
+        .hi(commands[slot_q[8].side].hi),
         .code,
-        .use_table(commands[slot_q[12].side].flags[npu_pkg::ExecFlagTable]),
+        .use_table(commands[slot_q[10].side].flags[npu_pkg::ExecFlagTable]),
         .looked_up,
-        .z_main(commands[slot_q[13].side].z_main),
-        .m_main(commands[slot_q[14].side].m_main[17:0]),
-        .m_res(commands[slot_q[14].side].m_res[17:0]),
-        .half_add(half_add[slot_q[15].side]),
-        .shift_add(shift_add[slot_q[16].side]),
-        .z_add(commands[slot_q[17].side].z_add),
-        .lo_add(commands[slot_q[17].side].lo_add),
-        .hi_add(commands[slot_q[17].side].hi_add),
-        .add(commands[slot_q[17].side].residual[1:0] == npu_pkg::ResAdd),
+        .z_main(commands[slot_q[11].side].z_main),
+        .m_main(commands[slot_q[12].side].m_main[17:0]),
+        .second_late(second_late[l]),
+        .shift_add(shift_add > 8'd31 ? 5'd31 : shift_add[4:0]),
+        .z_add(commands[slot_q[15].side].z_add),
+        .lo_add(commands[slot_q[15].side].lo_add),
+        .hi_add(commands[slot_q[15].side].hi_add),
+        .add(commands[slot_q[15].side].residual[1:0] == npu_pkg::ResAdd),
         .result(result[l])
     );
 
@@ -128,8 +132,8 @@ module npu_requant (
         .we(lt_valid),
         .waddr({lt_select, lt_addr}),
         .wdata(lt_data),
-        .en(slot_q[11].valid && commands[slot_q[11].side].flags[npu_pkg::ExecFlagTable]),
-        .raddr({commands[slot_q[11].side].flags[npu_pkg::ExecFlagTableSelect], index[7:3]}),
+        .en(slot_q[9].valid && commands[slot_q[9].side].flags[npu_pkg::ExecFlagTable]),
+        .raddr({commands[slot_q[9].side].flags[npu_pkg::ExecFlagTableSelect], index[7:3]}),
         .rdata(entries)
     );
     always_ff @(posedge clk) index_q <= index[2:0];
@@ -142,7 +146,7 @@ module npu_requant (
       .commands,
       .slot,
       .tile,
-      .late(slot_q[18].valid),
+      .late(slot_q[16].valid),
       .result,
       .wr_valid,
       .wr_bank,
@@ -151,6 +155,6 @@ module npu_requant (
       .wr_be
   );
 
-  assign done = slot_q[19].valid && slot_q[19].last;
+  assign done = slot_q[17].valid && slot_q[17].last;
 
 endmodule

@@ -1,8 +1,11 @@
-// One lane of the requantiser; seventeen stages without a stall.
+// One lane of the requantiser; sixteen stages without a stall.
 //
 //   a = acc + bias; times (second − z_res) in a product
 //   q = clamp(((a · m + 2^(s−1)) >> s) + z_out), through the table if there is one
 //   sum: q = clamp((((q − z_main) · m_main + (second − z_res) · m_res + 2^(s'−1)) >> s') + z_add)
+//
+// Shifts are by s − 1; the bit below the result rounds: (x + 2^(s−1)) >> s = ((x >> (s − 1)) + 1) >> 1.
+// What exceeds twelve bits before that is far outside every clamp and saturates.
 
 module npu_requant_lane (
     input  logic               clk,
@@ -11,103 +14,124 @@ module npu_requant_lane (
     input  logic signed [31:0] bias,
     input  logic signed [ 7:0] second,
     input  logic signed [ 7:0] z_res,
-    // Stage 2.
+    // Stage 2: the second map's value times m_res, or times the accumulator in a product.
     input  logic               multiply,
-    // Stage 3.
+    input  logic signed [17:0] m_res,
+    // Stage 3, and the product of the second map for stage 13.
     input  logic signed [17:0] m_pos,
     input  logic signed [17:0] m_neg,
-    // Stages 6, 7 and 8: 2^(s−1), multiples of eight and the rest of s.
-    input  logic        [46:0] half,
+    output logic signed [26:0] second_early,
+    // Stages 6 and 7: shift by a multiple of eight, and the rest.
     input  logic        [ 2:0] shift_high,
     input  logic        [ 2:0] shift_low,
-    // Stage 10.
+    // Stage 8.
     input  logic signed [ 7:0] z_out,
     input  logic signed [ 7:0] lo,
     input  logic signed [ 7:0] hi,
-    // Stage 11 to the table, stage 12 back.
+    // Stage 9 to the table, stage 10 back.
     output logic signed [ 7:0] code,
     input  logic               use_table,
     input  logic signed [ 7:0] looked_up,
-    // Stages 13 to 17.
+    // Stages 11 to 15.
     input  logic signed [ 7:0] z_main,
     input  logic signed [17:0] m_main,
-    input  logic signed [17:0] m_res,
-    input  logic        [31:0] half_add,
+    input  logic signed [26:0] second_late,
     input  logic        [ 4:0] shift_add,
     input  logic signed [ 7:0] z_add,
     input  logic signed [ 7:0] lo_add,
     input  logic signed [ 7:0] hi_add,
     input  logic               add,
-    // Stage 18.
+    // Stage 16.
     output logic        [ 7:0] result
 );
 
-  function automatic logic signed [7:0] clamp(input logic signed [10:0] y,
-                                              input logic signed [7:0] zero,
-                                              input logic signed [7:0] low,
-                                              input logic signed [7:0] high);
+  // Rounds, adds the zero point and clamps.
+  function automatic logic signed [7:0] finish(
+      input logic signed [11:0] y, input logic signed [7:0] zero, input logic signed [7:0] low,
+      input logic signed [7:0] high);
     logic signed [11:0] value;
-    value = 12'(y) + 12'(zero);
+    value = 12'((13'(y) + 13'($signed({zero, 1'b1}))) >>> 1);
     if (value < 12'(low)) value = 12'(low);
     if (value > 12'(high)) value = 12'(high);
     return value[7:0];
   endfunction
 
-  // Far outside every clamp, whatever the zero point.
-  localparam logic signed [10:0] Most = 11'sd1023;
+  // Twelve bits of a wider number whose upper bits must all be its sign.
+  function automatic logic signed [11:0] saturate(input logic sign, input logic fits,
+                                                  input logic [11:0] bits);
+    return fits ? bits : {sign, {11{!sign}}};
+  endfunction
 
   logic signed [31:0] a2_q, a3_q, a4_q;
-  logic [14:2][8:0] deviation_q;
+  logic signed [8:0] deviation2_q;
+  logic signed [26:0] second2;
   logic signed [17:0] m4_q;
   logic signed [35:0] low5_q;
-  logic signed [32:0] high5_q;
-  logic signed [49:0] sum6_q, sum7_q, sum8_q, sum9_q;
-  logic signed [10:0] y10_q;
-  logic signed [7:0] q11_q, q12_q, q13_q, q14_q, q15_q, q16_q, q17_q;
-  logic signed [8:0] deviation14_q;
-  logic signed [26:0] main15_q, second15_q;
-  logic signed [32:0] sum16_q, shifted;
-  logic signed [10:0] y17_q;
+  logic signed [32:0] high5, high5_q;
+  logic signed [49:0] sum6_q, coarse;
+  logic signed [18:0] part7_q, fine;
+  logic over7_q, sign7_q;
+  logic signed [11:0] y8_q;
+  logic signed [7:0] q9_q, q10_q, q11_q, q12_q, q13_q, q14_q, q15_q;
+  logic signed [8:0] deviation12_q;
+  logic signed [26:0] main12, main13_q;
+  logic signed [27:0] sum14_q, shifted;
+  logic signed [11:0] y15_q;
 
-  assign code = q11_q;
-  assign shifted = sum16_q >>> shift_add;
+  npu_multiply_logic #(.NarrowBits(9), .WideBits(18)) u_second (
+      .narrow (deviation2_q),
+      .wide   (multiply ? 18'($signed(a2_q[8:0])) : m_res),
+      .product(second2)
+  );
+  npu_multiply_logic #(.NarrowBits(15), .WideBits(18)) u_high (
+      .narrow (a4_q[31:17]),
+      .wide   (m4_q),
+      .product(high5)
+  );
+  npu_multiply_logic #(.NarrowBits(9), .WideBits(18)) u_main (
+      .narrow (deviation12_q),
+      .wide   (m_main),
+      .product(main12)
+  );
+
+  assign code = q9_q;
+  assign coarse = sum6_q >>> {shift_high, 3'b0};
+  assign fine = part7_q >>> shift_low;
+  assign shifted = sum14_q >>> shift_add;
 
   always_ff @(posedge clk) begin
     a2_q <= acc + bias;
-    deviation_q <= {deviation_q[13:2], 9'(second) - 9'(z_res)};
+    deviation2_q <= 9'(second) - 9'(z_res);
 
-    a3_q <= multiply ? 32'($signed(a2_q[8:0]) * $signed(deviation_q[2])) : a2_q;
+    a3_q <= multiply ? 32'(second2) : a2_q;
+    second_early <= second2;
 
     a4_q <= a3_q;
     m4_q <= a3_q[31] ? m_neg : m_pos;
 
-    // One DSP for the low 17 bits; the upper fifteen in logic.
+    // One DSP for the low 17 bits, logic for the upper fifteen.
     low5_q <= $signed({1'b0, a4_q[16:0]}) * m4_q;
-    high5_q <= $signed(a4_q[31:17]) * m4_q;
+    high5_q <= high5;
     sum6_q <= 50'(low5_q) + {high5_q, 17'b0};
-    sum7_q <= sum6_q + $signed({3'b0, half});
-    sum8_q <= sum7_q >>> {shift_high, 3'b0};
-    sum9_q <= sum8_q >>> shift_low;
-    if (sum9_q > 50'(Most)) y10_q <= Most;
-    else if (sum9_q < -50'(Most)) y10_q <= -Most;
-    else y10_q <= sum9_q[10:0];
-    q11_q <= clamp(y10_q, z_out, lo, hi);
 
+    part7_q <= coarse[18:0];
+    over7_q <= coarse[49:18] != {32{sum6_q[49]}};
+    sign7_q <= sum6_q[49];
+    y8_q <= saturate(sign7_q, !over7_q && fine[18:11] == {8{sign7_q}}, fine[11:0]);
+    q9_q <= finish(y8_q, z_out, lo, hi);
+
+    q10_q <= q9_q;
+    q11_q <= use_table ? looked_up : q10_q;
+
+    deviation12_q <= 9'(q11_q) - 9'(z_main);
     q12_q <= q11_q;
-    q13_q <= use_table ? looked_up : q12_q;
-
-    deviation14_q <= 9'(q13_q) - 9'(z_main);
+    main13_q <= main12;
+    q13_q <= q12_q;
+    sum14_q <= 28'(main13_q) + 28'(second_late);
     q14_q <= q13_q;
-    main15_q <= deviation14_q * m_main;
-    second15_q <= $signed(deviation_q[14]) * m_res;
+    y15_q <= saturate(sum14_q[27], shifted[27:11] == {17{sum14_q[27]}}, shifted[11:0]);
     q15_q <= q14_q;
-    sum16_q <= 33'(main15_q) + 33'(second15_q) + $signed({1'b0, half_add});
-    q16_q <= q15_q;
-    if (shifted > 33'(Most)) y17_q <= Most;
-    else if (shifted < -33'(Most)) y17_q <= -Most;
-    else y17_q <= shifted[10:0];
-    q17_q  <= q16_q;
-    result <= add ? clamp(y17_q, z_add, lo_add, hi_add) : q17_q;
+    result <= add ? finish(y15_q, z_add, lo_add, hi_add) : q15_q;
   end
 
 endmodule

@@ -7,10 +7,10 @@ module npu_writer (
     // Stage 0.
     input  npu_core_pkg::slot_t                              slot,
     input  npu_core_pkg::tile_t                              tile,
-    // Stage 18.
+    // Stage 16.
     input  logic                                             late,
     input  logic                [                     127:0] result,
-    // Stage 19.
+    // Stage 17.
     output logic                                             wr_valid,
     output logic                [      npu_pkg::RowBits-1:0] wr_bank,
     output logic                [ npu_pkg::BankAddrBits-1:0] wr_addr,
@@ -18,9 +18,7 @@ module npu_writer (
     output logic                [                      15:0] wr_be
 );
 
-  // The place travels beside the results until stage 18.
-  localparam int unsigned First = 6;
-  localparam int unsigned Last = 18;
+  // Lanes of the tile within the word.
   typedef struct packed {
     logic half;
     logic [3:0] offset;
@@ -33,7 +31,7 @@ module npu_writer (
   logic [2:1] side_q;
   logic [11:0] x_q;
   npu_core_pkg::word_t flat_q[1:2];
-  lanes_t [Last:1] lanes_q;
+  lanes_t [5:1] lanes_q;
 
   logic row_mode;
   assign row_mode = commands[slot.side].flags[npu_pkg::ExecFlagRowMode];
@@ -48,7 +46,7 @@ module npu_writer (
     flat_q[1] <= 20'(commands[slot.side].word_first) + 20'(tile.number);
     flat_q[2] <= flat_q[1];
 
-    lanes_q <= {lanes_q[Last-1:1], lanes_t'(0)};
+    lanes_q[5:2] <= lanes_q[4:1];
     lanes_q[1].half <= slot.half;
     lanes_q[1].offset <= row_mode ? npu_core_pkg::word_offset(
         commands[slot.side].out_w[3:0], tile.y[3:0], tile.x[3:0])
@@ -70,10 +68,8 @@ module npu_writer (
     end
   end
 
-  logic [npu_pkg::RowBits-1:0] bank;
-  logic [npu_pkg::BankAddrBits-1:0] addr;
-  logic [Last:First][npu_pkg::RowBits-1:0] bank_q;
-  logic [Last:First][npu_pkg::BankAddrBits-1:0] addr_q;
+  logic [npu_pkg::RowBits-1:0] bank, late_bank;
+  logic [npu_pkg::BankAddrBits-1:0] addr, late_addr;
   npu_locate u_locate (
       .clk,
       .enable(1'b1),
@@ -85,11 +81,21 @@ module npu_writer (
       .addr
   );
 
+  // The place waits from stage 5 to stage 16 for the results.
+  lanes_t lanes;
+  npu_delay #(
+      .Width ($bits(lanes_t) + npu_pkg::RowBits + npu_pkg::BankAddrBits),
+      .Cycles(11)
+  ) u_delay (
+      .clk,
+      .rst,
+      .in ({lanes_q[5], bank, addr}),
+      .out({lanes, late_bank, late_addr})
+  );
+
   // Byte b of the word takes lane b − offset, of the second word lane b + 16 − offset.
   logic [127:0] rotated;
   logic [15:0] enable;
-  lanes_t lanes;
-  assign lanes = lanes_q[Last];
   assign rotated = 128'({result, result} >> {4'(5'd16 - {1'b0, lanes.offset}), 3'b000});
   always_comb begin
     for (int unsigned b = 0; b < 16; b++) begin
@@ -100,11 +106,9 @@ module npu_writer (
   end
 
   always_ff @(posedge clk) begin
-    bank_q <= {bank_q[Last-1:First], bank};
-    addr_q <= {addr_q[Last-1:First], addr};
     wr_valid <= late;
-    wr_bank <= bank_q[Last];
-    wr_addr <= addr_q[Last];
+    wr_bank <= late_bank;
+    wr_addr <= late_addr;
     wr_data <= rotated;
     wr_be <= enable;
     if (rst) wr_valid <= 1'b0;

@@ -6,7 +6,7 @@ use secateur_sim::emulator::ExecStats;
 /// From taking a command to its first fetch.
 const START: u64 = 2;
 /// From the last tap of a tile, its drain left out, to `done`.
-const FINISH: u64 = 33;
+const FINISH: u64 = 31;
 
 /// Cycles from taking the first command to the end of each.
 pub(crate) fn predict(commands: &[(Exec, ExecStats, bool)]) -> Vec<u64> {
