@@ -22,7 +22,8 @@ module npu_drain (
   logic select, advance, last;
 
   npu_tiles #(
-      .Drained(1'b1)
+      .Drained(1'b1),
+      .Always (1'b1)
   ) u_tiles (
       .clk,
       .rst,

@@ -1,7 +1,7 @@
 // The loop nest: groups, tiles, input channels, kernel rows, taps.
 //
 // A period is one kernel row: while its taps are issued, the words of the next row (of whichever
-// channel, tile, group or command) are fetched. It lasts as long as the longer of the two. Nothing
+// channel, tile, group or command) are fetched. It lasts until both are done. Nothing
 // behind the sequencer ever stalls: the last tap of a tile is held back until the drain will be free
 // when it arrives, and until the words of the second map that the tile needs have been read.
 
@@ -27,9 +27,11 @@ module npu_sequencer (
 
   npu_pkg::exec_t cmd;
   npu_core_pkg::tile_t tile;
-  logic walking, select, advance, group_last, command_last;
+  logic walking, select, advance, group_last;
 
-  npu_tiles u_tiles (
+  npu_tiles #(
+      .Always(1'b1)
+  ) u_tiles (
       .clk,
       .rst,
       .commands,
@@ -41,7 +43,7 @@ module npu_sequencer (
       .cmd,
       .tile,
       .group_last,
-      .last(command_last)
+      .last()
   );
 
   // The kernel row that is fetched.
@@ -77,7 +79,6 @@ module npu_sequencer (
     logic first;
     logic last;
     logic group_last;
-    logic command_last;
     logic [4:0] slots;  // cycles of the tile's drain
     logic [3:0] second;  // words of the second map that the tile takes
     logic [10:0] skipped;
@@ -92,7 +93,6 @@ module npu_sequencer (
     fetched.first = channel_first_q && ky_q == '0 && (!average || tile.group_first);
     fetched.last = channel_last && ky_last && (!average || group_last);
     fetched.group_last = group_last;
-    fetched.command_last = command_last;
     fetched.slots = {1'b0, tile.rows};
     if (average) fetched.slots = {1'b0, tile.rows} + {tile.rows, 1'b0};
     else if (row_mode && npu_core_pkg::crosses(cmd.out_w, tile.y[3:0], tile.x))
@@ -101,16 +101,19 @@ module npu_sequencer (
     fetched.skipped = sparse && channel_last ? cmd.in_channels[10:0] - visited_q - 11'd1 : '0;
   end
 
-  logic [3:0] step_q;
-  logic fetching_q, fetching, fetch, tap, fetch_end, tap_end, tile_end, hold, go, period_end;
+  // Taps issued and words fetched in this period; `start_q` until its first step.
+  logic [3:0] tap_q;
+  logic [2:0] word_q;
+  logic start_q;
+  logic fetching, fetch, tap, fetch_end, tap_end, tile_end, hold, go, period_end;
   logic wait_drain, wait_second;
   logic [5:0] backlog_q;
-  assign fetching = step_q == '0 ? walking && (!sparse || list_valid) : fetching_q;
-  assign fetch = fetching && step_q < {1'b0, cmd.window_words[2:0]};
-  assign tap = row_q.valid && step_q < row_q.k;
-  assign fetch_end = !fetching || step_q + 4'd1 >= {1'b0, cmd.window_words[2:0]};
-  assign tap_end = !row_q.valid || step_q + 4'd1 >= row_q.k;
-  assign tile_end = tap && row_q.last && step_q + 4'd1 == row_q.k;
+  assign fetching = walking && (!sparse || list_valid);
+  assign fetch = fetching && word_q < cmd.window_words[2:0];
+  assign tap = row_q.valid && tap_q < row_q.k;
+  assign fetch_end = !fetching || word_q + 3'd1 >= cmd.window_words[2:0];
+  assign tap_end = !row_q.valid || tap_q + 4'd1 >= row_q.k;
+  assign tile_end = tap && row_q.last && tap_q + 4'd1 == row_q.k;
   assign wait_drain = tile_end && backlog_q != '0;
   assign wait_second = tile_end && second_level < 6'(row_q.second);
   assign hold = wait_drain || wait_second;
@@ -127,8 +130,9 @@ module npu_sequencer (
 
   always_ff @(posedge clk) begin
     if (go) begin
-      step_q <= period_end ? '0 : step_q + 4'd1;
-      fetching_q <= fetching;
+      start_q <= period_end;
+      tap_q   <= period_end ? '0 : tap_q + 4'(tap);
+      word_q  <= period_end ? '0 : word_q + 3'(fetch);
     end
     if (go && period_end) begin
       row_q <= fetched;
@@ -151,23 +155,22 @@ module npu_sequencer (
       visited_q <= '0;
     end
 
-    // The drain walks to the next command in one cycle more.
-    if (tile_end && go) backlog_q <= 6'(row_q.slots) - 6'd1 + 6'(row_q.command_last);
+    if (tile_end && go) backlog_q <= 6'(row_q.slots) - 6'd1;
     else if (backlog_q != '0) backlog_q <= backlog_q - 6'd1;
 
     step.valid <= go;
-    step.start <= step_q == '0;
+    step.start <= start_q;
     step.fetch <= fetch;
     step.fetch_side <= select;
-    step.word <= step_q[1:0];
+    step.word <= word_q[1:0];
     step.row <= scaled(tile.y, cmd.pad_y, upsample, cmd.stride[1]) + 13'(ky_offset_q);
     step.column <= scaled(tile.x, cmd.pad_x, upsample, cmd.stride[1]);
     step.channel <= dense ? cmd.in_origin[12:0] + 13'(input_channel)
         : {cmd.in_origin[12:npu_pkg::RowBits] + 10'(tile.group), npu_pkg::RowBits'(0)};
     step.tap <= tap;
     step.tap_side <= row_q.side;
-    step.fresh <= row_q.fresh && step_q == '0;
-    step.first <= row_q.first && step_q == '0;
+    step.fresh <= row_q.fresh && tap_q == '0;
+    step.first <= row_q.first && tap_q == '0;
     step.last <= tile_end;
     step.group_last <= row_q.group_last;
 
@@ -176,7 +179,9 @@ module npu_sequencer (
     stall_second <= wait_second && !wait_drain;
 
     if (rst) begin
-      step_q <= '0;
+      start_q <= 1'b1;
+      tap_q <= '0;
+      word_q <= '0;
       row_q.valid <= 1'b0;
       ky_q <= '0;
       ky_offset_q <= '0;

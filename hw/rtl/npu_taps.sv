@@ -36,12 +36,14 @@ module npu_taps (
   assign dilation = {1'b0, commands[step.tap_side].dilation[3:0]};
 
   always_ff @(posedge clk) begin
-    if (step.valid && step.start) begin
+    if (step.valid && step.fetch && step.word == '0) begin
       held_offset_q <= offset;
       held_row_q <= step.row;
       held_column_q <= step.column;
       held_bank_q <= step.channel[RowBits-1:0];
       held_all_q <= commands[step.fetch_side].mode != npu_pkg::ModeDense;
+    end
+    if (step.valid && step.start) begin
       position_q <= 6'(held_offset_q);
       row_q <= held_row_q;
       column_q <= held_column_q;

@@ -6,7 +6,9 @@
 
 module npu_tiles #(
     // Average pooling drains once a group: its tiles count as one.
-    parameter bit Drained = 1'b0
+    parameter bit Drained = 1'b0,
+    // Every command is wanted; the next one follows without a cycle in between.
+    parameter bit Always = 1'b0
 ) (
     input  logic                        clk,
     input  logic                        rst,
@@ -26,12 +28,12 @@ module npu_tiles #(
   logic [1:0] taken_q;
   logic [15:0] column_q, row_q;
   logic [10:0] rest_q;
-  logic dense, row_mode, whole, pending;
+  logic row_mode, whole, pending, follows;
 
   assign select = taken_q[0];
   assign cmd = commands[select];
   assign pending = taken_q != accepted;
-  assign dense = cmd.mode == npu_pkg::ModeDense;
+  assign follows = Always && taken_q + 2'd1 != accepted;
   assign row_mode = cmd.flags[npu_pkg::ExecFlagRowMode];
   assign whole = Drained && cmd.mode == npu_pkg::ModeAverage;
 
@@ -43,11 +45,18 @@ module npu_tiles #(
     return rest < 11'(room) ? rest[npu_pkg::RowBits:0] : room;
   endfunction
 
+  // Starting values: of the next command at the end of one, of the same at the end of a group.
+  npu_pkg::exec_t upcoming;
+  logic begins;
+  assign upcoming = Always && valid && last ? commands[~select] : cmd;
+  assign begins   = !valid || (advance && last);
+
   logic [npu_pkg::RowBits-1:0] first_row;
   logic [10:0] next_rest;
   logic column_last, row_last;
   logic [12:0] moved_x;
-  assign first_row = dense ? '0 : cmd.in_origin[npu_pkg::RowBits-1:0];
+  assign first_row = upcoming.mode == npu_pkg::ModeDense ? '0
+      : upcoming.in_origin[npu_pkg::RowBits-1:0];
   assign next_rest = rest_q - 11'(tile.rows);
   assign column_last = whole || column_q + 16'd1 == cmd.tiles;
   assign row_last = whole || row_q + 16'd1 == cmd.rows;
@@ -56,17 +65,22 @@ module npu_tiles #(
   assign moved_x = {1'b0, tile.x} + 13'(cmd.lane_step_x);
 
   always_ff @(posedge clk) begin
-    if (!valid) begin
-      if (pending) begin
-        if (wanted) valid <= 1'b1;
-        else taken_q <= taken_q + 2'd1;
-      end
+    if (!valid && pending) begin
+      if (wanted) valid <= 1'b1;
+      else taken_q <= taken_q + 2'd1;
+    end
+    if (valid && advance && last) begin
+      valid   <= follows;
+      taken_q <= taken_q + 2'd1;
+    end
+
+    if (begins) begin
       tile.channel <= '0;
       tile.group <= '0;
       tile.row_first <= first_row;
-      tile.rows <= active(first_row, cmd.out_channels[10:0]);
+      tile.rows <= active(first_row, upcoming.out_channels[10:0]);
       tile.first <= 1'b1;
-      rest_q <= cmd.out_channels[10:0];
+      rest_q <= upcoming.out_channels[10:0];
     end else if (advance) begin
       tile.first <= 1'b0;
       if (group_last) begin
@@ -76,15 +90,11 @@ module npu_tiles #(
         tile.rows <= active('0, next_rest);
         rest_q <= next_rest;
       end
-      if (last) begin
-        valid   <= 1'b0;
-        taken_q <= taken_q + 2'd1;
-      end
     end
 
     if (!valid || (advance && group_last)) begin
-      tile.y <= cmd.y_first[11:0];
-      tile.x <= cmd.x_first[11:0];
+      tile.y <= upcoming.y_first[11:0];
+      tile.x <= upcoming.x_first[11:0];
       tile.number <= '0;
       tile.group_first <= 1'b1;
       column_q <= '0;

@@ -11,20 +11,20 @@ const FINISH: u64 = 31;
 /// Cycles from taking the first command to the end of each.
 pub(crate) fn predict(commands: &[(Exec, ExecStats, bool)]) -> Vec<u64> {
     let mut done: Vec<u64> = Vec::new();
-    // Last tap of the command before, and when the drain is free for the next tile's.
-    let (mut last_tap, mut drained) = (None::<u64>, 0);
+    // Of the command before: its last tap, the taps beside which words are fetched, and when the
+    // drain is free for the next tile.
+    let (mut last_tap, mut beside, mut drained) = (None::<u64>, 0, 0);
     for (number, (command, stats, wait)) in commands.iter().enumerate() {
         // Two commands are in flight at most; one that waits is taken in the cycle after `done`.
         let before = if *wait { 1 } else { 2 };
         let taken = if number >= before { done[number - before] + 1 } else { number as u64 };
-        let fetch = (taken + START).max(last_tap.map_or(0, |tap| tap + 1));
+        let (words, k) = (u64::from(command.window_words), u64::from(command.k));
+        let follows = last_tap.map_or(0, |tap| tap + 1 + words.saturating_sub(beside));
+        let tap = (taken + START + words).max(follows);
         // The last tap of a kernel row does not wait for the words that are fetched beside it.
-        let words = u64::from(command.window_words);
-        let ahead = words.saturating_sub(command.k.into());
-        let first = (fetch + words + stats.first - 1 - ahead).max(drained);
+        let first = (tap + stats.first - 1 - words.saturating_sub(k)).max(drained);
         let last = first + stats.array - stats.first;
-        last_tap = Some(last);
-        drained = last + stats.drain + 1;
+        (last_tap, beside, drained) = (Some(last), k, last + stats.drain);
         done.push(last + FINISH + stats.drain);
     }
     done
