@@ -1,10 +1,17 @@
-//! With features `rtl` and `unit`: translates `hw/rtl` with Verilator and compiles the result.
+//! Lists the RTL's sources; with features `rtl` and `unit` also translates them with Verilator and
+//! compiles the result.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 #[cfg(any(feature = "rtl", feature = "unit"))]
 mod rtl {
     use std::path::{Path, PathBuf};
     use std::process::Command;
     use std::{env, fs};
+
+    use super::{files, modules};
 
     /// A module that is translated by itself.
     pub(crate) struct Model {
@@ -35,18 +42,13 @@ mod rtl {
         }
 
         fn verilate(&self, sources: &Path, out: &Path) -> Result<(), String> {
-            let mut modules: Vec<PathBuf> = files(sources, "sv")?;
-            // The package stands before the modules that use it.
-            modules.sort_by_key(|path| (!path.to_string_lossy().ends_with("_pkg.sv"), path.clone()));
-            // npu_pkg before packages that use it.
-            modules.sort_by_key(|path| !path.ends_with("npu_pkg.sv"));
             let output = Command::new("verilator")
                 .args(["--cc", "--top-module", self.top, "-O3", "--x-assign", "fast"])
                 .args(["--x-initial", "fast", "--noassert", "--output-split", "20000", "-Wno-fatal"])
                 .args(self.waves.then_some("--trace-fst"))
                 .arg("--Mdir")
                 .arg(out)
-                .args(&modules)
+                .args(modules(sources)?)
                 .output()
                 .map_err(|e| format!("cannot run verilator ({e}); install it: apt-get install verilator"))?;
             if output.status.success() {
@@ -103,20 +105,46 @@ mod rtl {
         let output = output.map_err(|e| format!("cannot run verilator: {e}"))?;
         Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
     }
+}
 
-    /// Files of a folder with an extension, sorted.
-    fn files(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, String> {
-        let entries = fs::read_dir(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-        let mut found: Vec<PathBuf> = entries
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| path.extension().is_some_and(|found| found == extension))
-            .collect();
-        found.sort();
-        Ok(found)
+/// The RTL's files, packages before the modules that use them.
+fn modules(sources: &Path) -> Result<Vec<PathBuf>, String> {
+    let mut modules = files(sources, "sv")?;
+    modules.sort_by_key(|path| !path.to_string_lossy().ends_with("_pkg.sv"));
+    // npu_pkg before packages that use it.
+    modules.sort_by_key(|path| !path.ends_with("npu_pkg.sv"));
+    Ok(modules)
+}
+
+/// Files of a folder with an extension, sorted.
+fn files(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, String> {
+    let entries = fs::read_dir(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let mut found: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|found| found == extension))
+        .collect();
+    found.sort();
+    Ok(found)
+}
+
+/// Writes the list of sources that `package.rs` includes.
+fn list_sources() -> Result<(), String> {
+    let folder = PathBuf::from(env::var("CARGO_MANIFEST_DIR").map_err(|e| e.to_string())?).join("../rtl");
+    println!("cargo::rerun-if-changed={}", folder.display());
+    let mut text = String::from("&[\n");
+    for path in modules(&folder)? {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let _ = writeln!(text, "    ({name:?}, include_str!({:?})),", path.display().to_string());
     }
+    text.push_str("]\n");
+    let out = PathBuf::from(env::var("OUT_DIR").map_err(|e| e.to_string())?).join("sources.rs");
+    fs::write(&out, text).map_err(|e| format!("{}: {e}", out.display()))
 }
 
 fn main() {
+    if let Err(message) = list_sources() {
+        println!("cargo::error={message}");
+    }
     #[cfg(feature = "rtl")]
     report(rtl::Model { top: "npu_top", shim: "shim.cpp", waves: true, opt_level: 2 });
     #[cfg(feature = "unit")]

@@ -30,7 +30,7 @@ pub fn secateur_path() -> &'static Path {
             "--bin",
             "secateur",
             "--features",
-            "testing",
+            "testing,sim",
         ]);
         cargo.arg("--target-dir").arg(folder.parent().expect("target"));
         if folder.ends_with("release") {

@@ -10,6 +10,7 @@ mod compile;
 mod completions;
 mod detect;
 mod dump;
+mod emit;
 mod info;
 mod map;
 mod models;
@@ -91,6 +92,8 @@ enum Command {
     Run(run::Args),
     /// Run an artefact's accelerator program on a picture, in simulation, against the runtime.
     Sim(sim::Args),
+    /// Write a test bench of a frame, or the accelerator's generated files.
+    Emit(emit::Args),
     /// Do everything that a recipe says, reusing finished steps.
     Build(build::Args),
     /// List known models, or get one with its checksums verified.
@@ -128,6 +131,7 @@ impl Command {
             Command::Compile(args) => compile::run(args, global),
             Command::Run(args) => run::run(args, global),
             Command::Sim(args) => sim::run(args, global),
+            Command::Emit(args) => emit::run(args, global),
             Command::Build(args) => build::run(args, global),
             Command::Models(args) => models::run(args, global),
             Command::Completions(args) => completions::run(args, global),

@@ -99,6 +99,14 @@ impl Reference {
         }
     }
 
+    /// Layer and bytes of a tensor, channel by channel, as they lie in memory without padding.
+    pub(super) fn planes(&self, tensor: usize) -> (Option<usize>, Vec<u8>) {
+        let (layer, values) = self.values(tensor);
+        let [h, w, c] = values.shape;
+        let byte = |at: usize| values.codes[at % (h * w) * c + at / (h * w)].cast_unsigned();
+        (layer, (0..values.codes.len()).map(byte).collect())
+    }
+
     /// Compares what a command left in the banks: the layer and the number of bytes.
     pub(super) fn check<S: Simulator>(
         &self,

@@ -5,6 +5,7 @@
 
 mod compare;
 mod report;
+mod testbench;
 mod timeline;
 
 use std::time::Duration;
@@ -19,6 +20,7 @@ use secateur_sim::{Memory, Simulator};
 
 pub use compare::{Mismatch, Reference};
 pub use report::{LayerReport, layers, print};
+pub use testbench::testbench;
 pub use timeline::svg;
 
 use crate::pack::Deployed;
