@@ -6,7 +6,7 @@ use std::path::Path;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use secateur_runtime::artefact::Model;
-use secateur_runtime::npu::Npu;
+use secateur_runtime::npu::{Bus, Npu, registers};
 use secateur_runtime::npu::isa::{Exec, exec_flags};
 use secateur_runtime::npu::stream::{Command, Commands, Queue};
 use secateur_sim::emulator::Emulator;
@@ -14,8 +14,9 @@ use secateur_sim::memory::Access;
 use secateur_sim::{Memory, Simulator};
 
 use super::*;
-use crate::lower::npu::Options;
+use crate::lower::random;
 use crate::quant::exec;
+use crate::quant::net::QOp;
 
 fn target() -> Target {
     Target::load("npu-8x16").unwrap()
@@ -105,12 +106,13 @@ fn assert_exact(what: &str, net: &QNet, artefact: &[u8], picture: &[f32], shuffl
             }
         }
     }
-    let mut npu_bus = &mut emulator;
-    use secateur_runtime::npu::Bus;
-    let status = npu_bus.read_register(secateur_runtime::npu::registers::STATUS).unwrap();
-    let info = npu_bus.read_register(secateur_runtime::npu::registers::FAULT_INFO).unwrap();
-    let code = npu_bus.read_register(secateur_runtime::npu::registers::FAULT).unwrap();
-    assert_eq!(status, 2, "{what}: fault {code}, {info:#x} after {finished} commands of {}", commands.len());
+    let [status, code, info] = [registers::STATUS, registers::FAULT, registers::FAULT_INFO]
+        .map(|register| emulator.read_register(register).unwrap());
+    assert_eq!(
+        status, registers::STATUS_DONE,
+        "{what}: fault {code}, {info:#x} after {finished} commands of {}: {:?}",
+        commands.len(), commands.get(finished)
+    );
     // What the processor reads lies in memory.
     for map in program.outputs() {
         let v = map.tensor.get() as usize;
@@ -134,6 +136,44 @@ fn random_picture(net: &QNet, seed: u64) -> Vec<f32> {
     (0..net.input.shape.len()).map(|_| random.random()).collect()
 }
 
+/// Every layer that a network computes is written whole, unless a sum has taken it over.
+fn assert_complete(what: &str, net: &QNet, seen: &[Vec<bool>], fused: bool) {
+    for (layer, node) in net.nodes.iter().enumerate() {
+        let computed = match node.op {
+            QOp::Conv(_) | QOp::MaxPool(_) | QOp::Upsample { .. } | QOp::Shortcut(_) | QOp::Sam(_) => true,
+            QOp::AvgPool(_) | QOp::Connected(_) | QOp::Reorg(_) | QOp::ScaleChannels { .. } => true,
+            _ => false,
+        };
+        let seen = &seen[layer + 1];
+        let whole = seen.iter().all(|&seen| seen);
+        let taken_over = fused && matches!(node.op, QOp::Conv(_)) && seen.iter().all(|&seen| !seen);
+        assert!(!computed || whole || taken_over, "{what}: layer {layer} {} is not whole", node.op.name());
+    }
+}
+
+#[test]
+fn random_networks_run_exactly_on_the_emulator() {
+    let (cases, mut ran) = (crate::testing::cases(400), 0);
+    for seed in 0..cases {
+        let net = random::network(seed, 2 + seed as usize % 9);
+        let fused = seed % 3 > 0;
+        let options = Options { fuse: fused, group: [1, 4, 16][seed as usize % 3] };
+        let compiled = match packed(&net, options) {
+            Ok(compiled) => compiled,
+            Err(e) => {
+                assert!(e.at_layer().is_some(), "seed {seed}: {e:?}");
+                continue;
+            }
+        };
+        let what = format!("seed {seed}");
+        let seen = assert_exact(&what, &net, &compiled.artefact, &random_picture(&net, seed), seed);
+        assert_complete(&what, &net, &seen, fused);
+        ran += 1;
+    }
+    println!("{ran} of {cases}");
+    assert!(ran >= cases / 4, "only {ran} of {cases} networks are legal");
+}
+
 #[test]
 fn real_networks_run_exactly_on_the_emulator() {
     for (name, net, input) in tests::real_networks() {
@@ -144,7 +184,8 @@ fn real_networks_run_exactly_on_the_emulator() {
             let compiled = packed(&net, options).unwrap_or_else(|e| panic!("{name}: {e:?}"));
             let model = Model::from_bytes(&compiled.artefact).unwrap();
             println!("{name} {options:?}: {} cycles", model.program().unwrap().header().cycles.get());
-            assert_exact(&name, &net, &compiled.artefact, &input, 1);
+            let seen = assert_exact(&name, &net, &compiled.artefact, &input, 1);
+            assert_complete(&name, &net, &seen, options.fuse);
         }
     }
 }
