@@ -1,8 +1,8 @@
 //! The cycle model: queues replayed in order, with the times that the RTL takes.
 //!
-//! The array works on a tile for `m` cycles and hands it to the requantiser, which takes a cycle a map
-//! word that it writes (`d`); a tile waits until the one before it is drained. A transfer takes the
-//! memory's latency and then the bus at the memory's efficiency.
+//! EXEC follows `hw/doc/cycles.md`: the array works on a tile for `m` cycles and hands it to the
+//! requantiser, which takes a cycle a map word that it writes (`d`); a tile waits until the one before
+//! it is drained. A transfer takes the memory's latency and then the bus at the memory's efficiency.
 
 use secateur_runtime::npu::isa::{ArrayMode, Exec, exec_flags};
 use secateur_runtime::npu::stream::Queue;
@@ -12,10 +12,13 @@ use crate::target::Accelerator;
 
 /// Commands that the LOAD, EXEC and STORE queue hold.
 const QUEUE_DEPTHS: [usize; 3] = [16, 5, 8];
-/// Cycles from a command's head of the queue to its first operand.
-pub(super) const EXEC_START: u64 = 2;
-/// Cycles from the last tap to the last written word, without the drain itself.
-pub(super) const EXEC_LATENCY: u64 = 24;
+/// Cycles from taking a command to its first fetch, and with a skip list.
+const FIRST_FETCH: u64 = 2;
+const FIRST_FETCH_SPARSE: u64 = 4;
+/// Cycles from the last tap and its drain to the command's end.
+pub(super) const EXEC_LATENCY: u64 = 33;
+/// Cycles from the end of a command to taking one that waits for it.
+pub(super) const WAIT: u64 = 2;
 /// Cycles in which the fetcher takes one unit of the stream, prefetched.
 const FETCH_UNIT: u64 = 6;
 
@@ -24,10 +27,10 @@ const FETCH_UNIT: u64 = 6;
 pub struct Timing {
     pub start: u64,
     pub end: u64,
-    /// EXEC: cycles before the start in which the array stood still because of LOAD, of EXEC's own
-    /// results, of STORE, of the command fetcher.
+    /// EXEC: cycles in which the array stood still because of LOAD, of EXEC's own results, of STORE,
+    /// and of commands: fetching them, filling the window.
     pub stalls: [u64; 4],
-    /// EXEC: cycles within the command in which the array waited for the requantiser.
+    /// EXEC: cycles in which the array waited for the requantiser.
     pub drain_stall: u64,
     /// EXEC: cycles in which the array had work.
     pub array: u64,
@@ -50,9 +53,11 @@ struct Replay<'a> {
     fetched: usize,
     fetch_time: u64,
     entered: Vec<u64>,
-    array_free: u64,
-    /// Cycle in which the requantiser has drained the last tile.
-    drained: u64,
+    /// Last tap of the last EXEC command, and the drain of its last tile.
+    last_tap: u64,
+    last_drain: u64,
+    /// Cycle in which the last EXEC command was taken.
+    taken: u64,
     bus_free: u64,
 }
 
@@ -71,8 +76,9 @@ impl<'a> Replay<'a> {
             fetched: 0,
             fetch_time: u64::from(accelerator.memory.latency_cycles),
             entered: vec![0; commands.len()],
-            array_free: 0,
-            drained: 0,
+            last_tap: 0,
+            last_drain: 0,
+            taken: 0,
             bus_free: 0,
         }
     }
@@ -129,11 +135,15 @@ impl<'a> Replay<'a> {
             if wait as usize > self.done[other] {
                 return None;
             }
-            start = start.max(self.finished(other, wait));
+            if wait > 0 {
+                start = start.max(self.finished(other, wait) + WAIT);
+            }
         }
+        let done = self.done[queue as usize];
         let free = match queue {
-            Queue::Exec => self.array_free,
-            _ => self.finished(queue as usize, self.done[queue as usize] as u32),
+            // Two commands are in flight.
+            Queue::Exec => (self.taken + 1).max(self.finished(Queue::Exec as usize, done.saturating_sub(1) as u32)),
+            _ => self.finished(queue as usize, done as u32),
         };
         Some(start.max(free))
     }
@@ -159,34 +169,51 @@ impl<'a> Replay<'a> {
             }
             Body::End(_) => self.timings[at] = Timing { start, end: start + 1, ..Timing::default() },
             Body::Exec(exec) => {
-                let mut timing = Timing { start, ..Timing::default() };
-                let mut from = self.array_free;
-                let reasons = [
-                    self.finished(0, command.waits[0]),
-                    self.finished(1, command.waits[1]),
-                    self.finished(2, command.waits[2]),
-                    self.entered[at],
-                ];
+                self.taken = start;
+                let (rows, lanes) = (self.accelerator.rows, self.accelerator.lanes);
+                let tiles = Tiles::of(exec, rows);
+                let fetch = tiles.first_fetch(start, self.last_tap);
+                let cycles = command.tile_cycles.iter().copied();
+                let run = tiles.run(cycles, fetch, (self.last_tap, self.last_drain), (rows, lanes));
+                let mut timing = Timing {
+                    start,
+                    end: run.last_tap + run.last_drain + EXEC_LATENCY,
+                    array: run.work,
+                    ..Timing::default()
+                };
                 // Charged to the reasons in the order in which they fell away.
+                let waits = [0, 1, 2].map(|queue| match command.waits[queue] {
+                    0 => 0,
+                    count => self.finished(queue, count) + WAIT,
+                });
+                let reasons = [waits[0], waits[1], waits[2], start];
                 let mut order = [0, 1, 2, 3];
                 order.sort_by_key(|&reason| reasons[reason]);
+                let mut from = self.last_tap;
                 for reason in order {
                     timing.stalls[reason] = reasons[reason].saturating_sub(from);
                     from = from.max(reasons[reason]);
                 }
-                let (rows, lanes) = (self.accelerator.rows, self.accelerator.lanes);
-                let cycles = command.tile_cycles.iter().copied();
-                let begin = (start + EXEC_START, self.drained);
-                let (end, drained, array) = Tiles::of(exec, rows).run(cycles, begin, (rows, lanes));
-                timing.array = array;
-                timing.drain_stall = (end - start - EXEC_START) - array;
-                self.array_free = end;
-                self.drained = drained;
-                timing.end = drained + EXEC_LATENCY;
+                timing.stalls[3] += run.first_tap.saturating_sub(from + 1);
+                let before: u64 = timing.stalls.iter().sum();
+                timing.drain_stall = (run.last_tap - self.last_tap).saturating_sub(before + run.work);
+                (self.last_tap, self.last_drain) = (run.last_tap, run.last_drain);
                 self.timings[at] = timing;
             }
         }
     }
+}
+
+/// What the array did for a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run {
+    /// First cycle with a tap, had the requantiser been free.
+    pub first_tap: u64,
+    pub last_tap: u64,
+    /// Drain of the last tile.
+    pub last_drain: u64,
+    /// Cycles in which the array had work.
+    pub work: u64,
 }
 
 /// The tiles of a command.
@@ -203,6 +230,9 @@ pub struct Tiles {
     /// Rows of the first group that are off.
     pub off: u32,
     pub channels: u32,
+    /// Kernel size and words of the window.
+    pub window: (u64, u64),
+    pub sparse: bool,
 }
 
 impl Tiles {
@@ -216,19 +246,32 @@ impl Tiles {
             average: exec.mode == ArrayMode::Average.code(),
             off: if by_bank { u32::from(exec.in_origin.get()) % rows } else { 0 },
             channels: exec.out_channels.get().into(),
+            window: (exec.k.into(), exec.window_words.into()),
+            sparse: exec.flags & exec_flags::SPARSE != 0,
         }
     }
 
-    /// Runs the tiles from cycle `start` on, with the requantiser busy until `drained`: when the array
-    /// is done, when the requantiser is, and in how many cycles the array had work.
-    pub fn run(
+    /// Cycle of the first fetch of a command that is taken in cycle `taken`.
+    pub(super) fn first_fetch(&self, taken: u64, last_tap: u64) -> u64 {
+        (taken + if self.sparse { FIRST_FETCH_SPARSE } else { FIRST_FETCH }).max(last_tap + 1)
+    }
+
+    /// Runs the tiles after a command whose last tap and last drain are given. `tile_cycles` are the
+    /// array cycles of a tile by output group.
+    pub(super) fn run(
         &self,
         tile_cycles: impl Iterator<Item = u32>,
-        (start, mut drained): (u64, u64),
+        fetch: u64,
+        (last_tap, last_drain): (u64, u64),
         (rows, lanes): (u32, u32),
-    ) -> (u64, u64, u64) {
+    ) -> Run {
         let count = self.tiles * self.lines;
-        let (mut now, mut work) = (start, 0);
+        let (k, words) = self.window;
+        let first_tap = fetch + words - words.saturating_sub(k);
+        // End of the tile before, as if it had ended just before the first tap.
+        let mut now = first_tap - 1;
+        let mut free = last_tap + last_drain + 1;
+        let (mut drain, mut work) = (0, 0);
         for (group, m) in (0u32..).zip(tile_cycles) {
             let m = u64::from(m);
             let first = (group * rows).max(self.off) - self.off;
@@ -236,30 +279,32 @@ impl Tiles {
             work += m * count;
             match self.row_mode {
                 _ if self.average => {
-                    now = (now + m * count).max(drained);
-                    drained = now + active;
+                    now = (now + m * count).max(free);
+                    drain = 3 * active;
                 }
                 None => {
                     // All tiles alike: the first meets the drain before it, the others their own.
-                    now = (now + m).max(drained) + (count - 1) * m.max(active);
-                    drained = now + active;
+                    now = (now + m).max(free) + (count - 1) * m.max(active);
+                    drain = active;
                 }
                 Some((width, y_first)) => {
                     for line in y_first..y_first + self.lines {
                         for tile in 0..self.tiles {
-                            now = (now + m).max(drained);
-                            drained = now + active * words(line, tile, width, u64::from(lanes));
+                            now = (now + m).max(free);
+                            drain = active * map_words(line, tile, width, u64::from(lanes));
+                            free = now + drain;
                         }
                     }
                 }
             }
+            free = now + drain;
         }
-        (now, drained, work)
+        Run { first_tap, last_tap: now, last_drain: drain, work }
     }
 }
 
 /// Map words that the results of tile `tile` of output row `line` touch.
-fn words(line: u64, tile: u64, width: u64, lanes: u64) -> u64 {
+fn map_words(line: u64, tile: u64, width: u64, lanes: u64) -> u64 {
     let first = line * width + tile * lanes;
     let last = first + lanes.min(width - tile * lanes) - 1;
     last / lanes - first / lanes + 1

@@ -20,6 +20,8 @@ use crate::{Error, Result};
 
 /// Weight words that one LOAD command brings: small pieces begin before the space for all is free.
 const LOAD_WORDS: usize = 1024;
+/// Bytes of a parameter entry.
+const CHANNEL: usize = 16;
 /// Bytes that hazards in memory are told apart by.
 const MEMORY_UNIT: usize = 256;
 
@@ -75,13 +77,17 @@ pub(crate) fn emit(
         channel_ring: Ring::new(parameters.param_entries as usize),
         table_ring: Ring::new(2),
     };
+    let mut group = usize::MAX;
     for (at, event) in schedule.events.iter().enumerate() {
+        if schedule.group_of[at] != group {
+            group = schedule.group_of[at];
+            emitter.load_group(schedule.groups[group].ops.clone())?;
+        }
         match event {
             Event::Run { op, pixels } => emitter.run(at, *op, pixels)?,
             Event::Load { view, words } => emitter.map(at, Opcode::LoadMap, None, *view, words)?,
-            Event::Store { op, view, words } => {
-                emitter.map(at, Opcode::StoreMap, Some(*op), *view, words)?;
-            }
+            // Its run has emitted it.
+            Event::Store { .. } => {}
         }
     }
     let waits = emitter.counts;
@@ -115,6 +121,35 @@ struct Emitter<'a> {
     weight_ring: Ring<(usize, usize)>,
     channel_ring: Ring<(usize, usize)>,
     table_ring: Ring<usize>,
+}
+
+/// Successive entries of weights or parameters, in memory and on the chip.
+#[derive(Debug, Clone, Copy)]
+struct Piece {
+    layer: usize,
+    sparse: bool,
+    /// First entry on the chip.
+    base: usize,
+    /// Offset in the packed constants.
+    at: usize,
+    entries: usize,
+}
+
+impl Piece {
+    /// Appends the piece to `pieces`, or lengthens the last one where it continues that.
+    fn append(self, pieces: &mut Vec<Piece>, bytes: impl Fn(&Piece) -> usize, capacity: usize) {
+        if let Some(last) = pieces.last_mut()
+            && last.sparse == self.sparse
+            // A block of control bytes belongs to one operation.
+            && (!self.sparse || last.entries.is_multiple_of(packed::BLOCK))
+            && last.at + bytes(last) == self.at
+            && (last.base + last.entries) % capacity == self.base
+        {
+            last.entries += self.entries;
+        } else {
+            pieces.push(self);
+        }
+    }
 }
 
 /// A map in a buffer as a command sees it.
@@ -197,7 +232,7 @@ impl Emitter<'_> {
         &mut self,
         event: usize,
         opcode: Opcode,
-        op: Option<usize>,
+        made: Option<(usize, usize)>,
         view: View,
         words: &Range<usize>,
     ) -> Result<()> {
@@ -242,9 +277,13 @@ impl Emitter<'_> {
             }
         }
         let reader = self.graph.ops.iter().find(|op| super::strips::overlap(op.input, view));
-        let layer = op.map(|op| &self.graph.ops[op]).or(reader).map_or(0, |op| op.layer);
-        let value = match op {
-            Some(op) => Some((self.graph.ops[op].value, self.graph.ops[op].value_channel)),
+        let writer = made.map(|key| &self.graph.ops[key.0]);
+        let layer = writer.or(reader).map_or(0, |op| op.layer);
+        let value = match made {
+            Some(key) => {
+                let op = &self.graph.ops[key.0];
+                Some((op.value, op.value_channel + self.chunk(key).channels.start))
+            }
             None => self.graph.value_of(view),
         };
         let command = self.push(queue, Body::Transfer(transfer), layer);
@@ -252,32 +291,29 @@ impl Emitter<'_> {
         Ok(())
     }
 
-    /// One run: for each chunk of output channels its constants, then the array.
+    /// One run: for each chunk of output channels its constants, the array, and the transfer to
+    /// memory where one follows.
     fn run(&mut self, event: usize, index: usize, pixels: &Range<usize>) -> Result<()> {
-        let (graph, packed) = (self.graph, self.packed);
+        let (graph, schedule, packed) = (self.graph, self.schedule, self.packed);
         let op = &graph.ops[index];
         for (n, chunk) in packed.chunks[index].iter().enumerate() {
-            let weight_base = self.load_weights(op, (index, n), chunk)?;
-            let param_base = self.load_channels(op, (index, n), chunk)?;
+            self.load_constants(&[(index, n)])?;
             let table = match packed.tables[index] {
                 Some(at) => Some(self.load_table(op, at)?),
                 None => None,
             };
-            self.exec(event, op, chunk, pixels, (weight_base, param_base, table))
-                .map_err(|e| e.layer(op.layer))?;
+            self.exec(event, op, (index, n), pixels, table).map_err(|e| e.layer(op.layer))?;
+            if let Some(Event::Store { view, words, .. }) = schedule.events.get(event + 1) {
+                let view = view.slice(chunk.channels.start, chunk.channels.len());
+                self.map(event + 1, Opcode::StoreMap, Some((index, n)), view, words)?;
+            }
         }
         Ok(())
     }
 
     /// A LOAD command of constants.
-    fn load(
-        &mut self,
-        op: &Op,
-        opcode: Opcode,
-        flags: u8,
-        at: usize,
-        (base, entries, bytes): (usize, usize, usize),
-    ) -> Result<()> {
+    fn load(&mut self, layer: usize, opcode: Opcode, flags: u8, at: usize, place: (usize, usize, usize)) -> Result<()> {
+        let (base, entries, bytes) = place;
         let number = self.number(Queue::Load);
         let transfer = Transfer {
             opcode: opcode.code(),
@@ -297,50 +333,77 @@ impl Emitter<'_> {
         for entry in 0..entries.max(1) {
             memory.write((slot + entry) % capacity as usize, Queue::Load, number, &mut waits);
         }
-        let command = self.push(Queue::Load, Body::Transfer(transfer), op.layer);
+        let command = self.push(Queue::Load, Body::Transfer(transfer), layer);
         (command.waits, command.bytes) = (waits, bytes);
         Ok(())
     }
 
-    fn load_weights(&mut self, op: &Op, key: (usize, usize), chunk: &Chunk) -> Result<usize> {
-        if chunk.words == 0 {
-            return Ok(0);
-        }
-        let capacity = self.parameters.weight_words as usize;
-        if chunk.words > capacity {
-            return Err(Error::new("weights of one group of output channels exceed the weight memory")
-                .layer(op.layer)
-                .found(format!("{} words", chunk.words))
-                .allowed(format!("{capacity} words")));
-        }
-        let (base, missing) = self.weight_ring.place(key, chunk.words);
-        if missing {
-            let flags = if op.sparse { transfer_flags::SPARSE } else { 0 };
-            for first in (0..chunk.words).step_by(LOAD_WORDS) {
-                let words = LOAD_WORDS.min(chunk.words - first);
-                let at = chunk.weights_at + packed::weight_bytes(first, op.sparse);
-                let bytes = packed::weight_bytes(words, op.sparse);
-                let place = ((base + first) % capacity, words, bytes);
-                self.load(op, Opcode::LoadWeights, flags, at, place)?;
+    /// Brings the first constants of a group before its maps, so that they come while the group
+    /// before still works: as many as find room beside those of the command before.
+    fn load_group(&mut self, ops: Range<usize>) -> Result<()> {
+        let before = ops.start.checked_sub(1).and_then(|op| self.packed.chunks[op].last());
+        let mut words = before.map_or(0, |chunk| chunk.words);
+        let mut entries = before.map_or(0, |chunk| chunk.channels.len());
+        let mut keys = Vec::new();
+        for key in ops.flat_map(|op| (0..self.packed.chunks[op].len()).map(move |chunk| (op, chunk))) {
+            let chunk = self.chunk(key);
+            words += chunk.words;
+            entries += chunk.channels.len();
+            if words > self.parameters.weight_words as usize || entries > self.parameters.param_entries as usize {
+                break;
             }
+            keys.push(key);
         }
-        Ok(base)
+        self.load_constants(&keys)
     }
 
-    fn load_channels(&mut self, op: &Op, key: (usize, usize), chunk: &Chunk) -> Result<usize> {
-        let entries = chunk.channels.len();
-        let (base, missing) = self.channel_ring.place(key, entries);
-        if missing {
-            self.load(op, Opcode::LoadParams, 0, chunk.params_at, (base, entries, 16 * entries))?;
+    fn chunk(&self, (op, chunk): (usize, usize)) -> &Chunk {
+        &self.packed.chunks[op][chunk]
+    }
+
+    /// Brings what is missing of these chunks' weights and parameters onto the chip.
+    fn load_constants(&mut self, keys: &[(usize, usize)]) -> Result<()> {
+        let (words, entries) = (self.parameters.weight_words as usize, self.parameters.param_entries as usize);
+        let mut weights: Vec<Piece> = Vec::new();
+        let mut channels: Vec<Piece> = Vec::new();
+        for &key in keys {
+            let op = &self.graph.ops[key.0];
+            let Chunk { words: chunk_words, weights_at, params_at, channels: ref range, .. } = *self.chunk(key);
+            let count = range.len();
+            if chunk_words > 0 {
+                let (base, missing) = self.weight_ring.place(key, chunk_words);
+                let piece = Piece { layer: op.layer, sparse: op.sparse, base, at: weights_at, entries: chunk_words };
+                if missing {
+                    piece.append(&mut weights, |piece| packed::weight_bytes(piece.entries, piece.sparse), words);
+                }
+            }
+            let (base, missing) = self.channel_ring.place(key, count);
+            let piece = Piece { layer: op.layer, sparse: false, base, at: params_at, entries: count };
+            if missing {
+                piece.append(&mut channels, |piece| CHANNEL * piece.entries, entries);
+            }
         }
-        Ok(base)
+        for piece in weights {
+            let flags = if piece.sparse { transfer_flags::SPARSE } else { 0 };
+            for first in (0..piece.entries).step_by(LOAD_WORDS) {
+                let count = LOAD_WORDS.min(piece.entries - first);
+                let at = piece.at + packed::weight_bytes(first, piece.sparse);
+                let place = ((piece.base + first) % words, count, packed::weight_bytes(count, piece.sparse));
+                self.load(piece.layer, Opcode::LoadWeights, flags, at, place)?;
+            }
+        }
+        for piece in channels {
+            let place = (piece.base, piece.entries, CHANNEL * piece.entries);
+            self.load(piece.layer, Opcode::LoadParams, 0, piece.at, place)?;
+        }
+        Ok(())
     }
 
     fn load_table(&mut self, op: &Op, at: usize) -> Result<usize> {
         let (slot, missing) = self.table_ring.place(at, 1);
         if missing {
             let flags = if slot == 1 { transfer_flags::TABLE_SELECT } else { 0 };
-            self.load(op, Opcode::LoadTable, flags, at, (0, 0, 256))?;
+            self.load(op.layer, Opcode::LoadTable, flags, at, (0, 0, 256))?;
         }
         Ok(slot)
     }
@@ -350,10 +413,13 @@ impl Emitter<'_> {
         &mut self,
         event: usize,
         op: &Op,
-        chunk: &Chunk,
+        key: (usize, usize),
         pixels: &Range<usize>,
-        (weight_base, param_base, table): (usize, usize, Option<usize>),
+        table: Option<usize>,
     ) -> Result<()> {
+        let chunk = &self.packed.chunks[key.0][key.1];
+        let weight_base = self.weight_ring.find(&key).unwrap_or(0);
+        let param_base = self.channel_ring.find(&key).unwrap_or(0);
         let (lanes, rows) = (self.lanes(), self.rows());
         let (from, to) = (self.graph.maps[op.input.map], self.graph.maps[op.output.map]);
         let average = op.mode == ArrayMode::Average;

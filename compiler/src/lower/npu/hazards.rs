@@ -54,10 +54,15 @@ impl<K: PartialEq> Ring<K> {
         Self { capacity, next: 0, held: std::collections::VecDeque::new() }
     }
 
+    /// First unit of `key` where it is held.
+    pub(crate) fn find(&self, key: &K) -> Option<usize> {
+        self.held.iter().find(|held| held.0 == *key).map(|held| held.1)
+    }
+
     /// First unit of `key`, and whether it has to be brought there first. `units` are at most the
     /// capacity.
     pub(crate) fn place(&mut self, key: K, units: usize) -> (usize, bool) {
-        if let Some(&(_, start, _)) = self.held.iter().find(|(held, _, _)| *held == key) {
+        if let Some(start) = self.find(&key) {
             return (start, false);
         }
         let start = self.next;

@@ -11,6 +11,7 @@ mod import;
 mod op;
 mod packed;
 mod plan;
+pub mod report;
 mod schedule;
 mod stream;
 mod strips;
@@ -27,6 +28,13 @@ use crate::lower::program::Value;
 use crate::quant::QNet;
 use crate::target::Accelerator;
 use crate::{Error, Result};
+
+impl Plan {
+    /// Where the frame's cycles go.
+    pub fn report(&self) -> report::Report {
+        report::Report::new(self)
+    }
+}
 
 /// How a network is brought onto the accelerator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

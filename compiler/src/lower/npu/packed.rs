@@ -9,8 +9,10 @@ use zerocopy::IntoBytes;
 
 use super::op::Op;
 
+/// The parts of the constants stand at multiples of this.
+const ALIGNMENT: usize = 64;
 /// Weight words that share a block of control bytes.
-const BLOCK: usize = 8;
+pub(crate) const BLOCK: usize = 8;
 
 /// Output channels of an operation whose constants come onto the chip together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,14 +39,16 @@ pub(crate) struct Packed {
     pub tables: Vec<Option<usize>>,
 }
 
-/// Packs the constants of `ops`. A chunk takes at most a quarter of each memory, unless one group
-/// of output channels alone needs more.
+/// Packs the constants of `ops`: all weights, then all parameters, then tables, each in the order of
+/// the operations, so that neighbours come onto the chip in one transfer. A chunk takes at most a
+/// quarter of each memory, unless one group of output channels alone needs more.
 pub(crate) fn pack(ops: &[Op], parameters: &Parameters) -> Packed {
     let rows = parameters.rows as usize;
     let most_words = parameters.weight_words as usize / 4;
     let most_channels = parameters.param_entries as usize / 4;
+    let (mut weights, mut channels, mut tables) = (Vec::new(), Vec::new(), Vec::new());
     let mut packed = Packed::default();
-    let mut tables: HashMap<Box<[i8; 256]>, usize> = HashMap::new();
+    let mut known: HashMap<Box<[i8; 256]>, usize> = HashMap::new();
     for op in ops {
         let phase = if op.by_bank() { op.input.channel % rows } else { 0 };
         let count = (phase + op.output.channels).div_ceil(rows);
@@ -54,57 +58,55 @@ pub(crate) fn pack(ops: &[Op], parameters: &Parameters) -> Packed {
         while first < count {
             let mut end = first + 1;
             let mut total = words(first);
-            while end < count && total + words(end) <= most_words && (end + 1 - first) * rows <= most_channels
-            {
+            while end < count && total + words(end) <= most_words && (end + 1 - first) * rows <= most_channels {
                 total += words(end);
                 end += 1;
             }
             let channel = |group: usize| (group * rows).saturating_sub(phase).min(op.output.channels);
-            let channels = channel(first)..channel(end);
-            let weights_at = packed.weights(op, first..end);
-            packed.align(16);
-            let params_at = packed.data.len();
-            packed.data.extend_from_slice(op.channels[channels.clone()].as_bytes());
-            chunks.push(Chunk { channels, groups: first..end, words: total, weights_at, params_at });
+            let range = channel(first)..channel(end);
+            let (weights_at, params_at) = (weights.len(), channels.len());
+            push_weights(&mut weights, op, first..end);
+            channels.extend_from_slice(op.channels[range.clone()].as_bytes());
+            chunks.push(Chunk { channels: range, groups: first..end, words: total, weights_at, params_at });
             first = end;
         }
         packed.chunks.push(chunks);
         let table = op.table.as_ref().map(|table| {
-            *tables.entry(table.clone()).or_insert_with(|| {
-                packed.align(16);
-                packed.data.extend_from_slice(table.as_bytes());
-                packed.data.len() - 256
+            *known.entry(table.clone()).or_insert_with(|| {
+                tables.extend_from_slice(table.as_bytes());
+                tables.len() - 256
             })
         });
         packed.tables.push(table);
     }
-    packed.align(32);
+    weights.resize(weights.len().next_multiple_of(ALIGNMENT), 0);
+    let params_start = weights.len();
+    let tables_start = params_start + channels.len();
+    for chunk in packed.chunks.iter_mut().flatten() {
+        chunk.params_at += params_start;
+    }
+    for table in packed.tables.iter_mut().flatten() {
+        *table += tables_start;
+    }
+    packed.data = [weights, channels, tables].concat();
+    packed.data.resize(packed.data.len().next_multiple_of(ALIGNMENT), 0);
     packed
 }
 
-impl Packed {
-    fn align(&mut self, to: usize) {
-        self.data.resize(self.data.len().next_multiple_of(to), 0);
+/// Appends the words of some groups as the accelerator reads them.
+fn push_weights(data: &mut Vec<u8>, op: &Op, groups: Range<usize>) {
+    let groups = op.weights.get(groups).unwrap_or(&[]);
+    let words: Vec<[i8; 8]> = groups.iter().flat_map(|group| group.words.iter().copied()).collect();
+    if !op.sparse {
+        data.extend_from_slice(words.as_bytes());
+        return;
     }
-
-    /// Appends the words of some groups as the accelerator reads them; returns their offset.
-    fn weights(&mut self, op: &Op, groups: Range<usize>) -> usize {
-        self.align(16);
-        let at = self.data.len();
-        let groups = op.weights.get(groups).unwrap_or(&[]);
-        let words: Vec<[i8; 8]> = groups.iter().flat_map(|group| group.words.iter().copied()).collect();
-        if !op.sparse {
-            self.data.extend_from_slice(words.as_bytes());
-            return at;
-        }
-        let control: Vec<u8> = groups.iter().flat_map(|group| group.control.iter().copied()).collect();
-        for (words, control) in words.chunks(BLOCK).zip(control.chunks(BLOCK)) {
-            let mut block = [0; BLOCK];
-            block[..control.len()].copy_from_slice(control);
-            self.data.extend_from_slice(&block);
-            self.data.extend_from_slice(words.as_bytes());
-        }
-        at
+    let control: Vec<u8> = groups.iter().flat_map(|group| group.control.iter().copied()).collect();
+    for (words, control) in words.chunks(BLOCK).zip(control.chunks(BLOCK)) {
+        let mut block = [0; BLOCK];
+        block[..control.len()].copy_from_slice(control);
+        data.extend_from_slice(&block);
+        data.extend_from_slice(words.as_bytes());
     }
 }
 

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use secateur_runtime::npu::isa::ArrayMode;
 
-use super::cycles::{EXEC_LATENCY, EXEC_START, Tiles};
+use super::cycles::{EXEC_LATENCY, Tiles, WAIT};
 use super::import::Graph;
 use super::packed::{Packed, weight_bytes};
 use super::schedule::{Group, Role, Stays};
@@ -163,7 +163,7 @@ impl Planner<'_> {
         let rate = u64::from(accelerator.axi_bytes) * u64::from(memory.efficiency_percent);
         let bus = |bytes: usize| u64::from(memory.latency_cycles) + bytes as u64 * 100 / rate;
         let (rows, lanes) = (accelerator.rows, accelerator.lanes);
-        let (mut now, mut drained, mut busy) = (0, 0, 0);
+        let (mut last_tap, mut last_drain, mut busy) = (0, 0, 0);
         let mut first_load = None;
         // By operation of the group: the cycle in which its last results are written.
         let mut written = vec![0; ops.len()];
@@ -182,7 +182,6 @@ impl Planner<'_> {
                         overlap(op.input, made) || op.residual.is_some_and(|r| overlap(r.view, made))
                     };
                     let ready = (0..*index - ops.start).filter(|&n| reads(n)).map(|n| written[n]).max();
-                    now = now.max(ready.unwrap_or(0)) + EXEC_START * self.packed.chunks[*index].len() as u64;
                     let to = self.graph.maps[op.output.map];
                     let pixels_of = match op.mode {
                         ArrayMode::Average => self.graph.maps[op.input.map].pixels(),
@@ -195,11 +194,17 @@ impl Planner<'_> {
                         average: op.mode == ArrayMode::Average,
                         off: if op.by_bank() { op.input.channel as u32 % rows } else { 0 },
                         channels: op.output.channels as u32,
+                        window: (op.window.size as u64, op.window.words(lanes as usize, op.row_mode) as u64),
+                        sparse: op.sparse,
                     };
                     let groups = (tiles.off + tiles.channels).div_ceil(rows) as usize;
                     let cycles = (0..groups).map(|group| op.tile_cycles(group, lanes as usize) as u32);
-                    (now, drained, _) = tiles.run(cycles, (now, drained), (rows, lanes));
-                    written[*index - ops.start] = drained + EXEC_LATENCY;
+                    let fetch = tiles.first_fetch(ready.map_or(0, |ready| ready + WAIT), last_tap);
+                    let run = tiles.run(cycles, fetch, (last_tap, last_drain), (rows, lanes));
+                    // Each further chunk of output channels is a command that fills the window anew.
+                    let more = (self.packed.chunks[*index].len() as u64 - 1) * tiles.window.1;
+                    (last_tap, last_drain) = (run.last_tap + more, run.last_drain);
+                    written[*index - ops.start] = last_tap + last_drain + EXEC_LATENCY;
                 }
             }
         }
@@ -218,6 +223,6 @@ impl Planner<'_> {
             .sum();
         busy += constants * times as u64;
         // The group before hides half of what the first command waits for.
-        now.max(busy) + first_load.unwrap_or(0) / 2
+        last_tap.max(busy) + first_load.unwrap_or(0) / 2
     }
 }

@@ -137,7 +137,8 @@ pub(crate) fn plan(
     lanes: usize,
 ) -> Strips {
     let steps = step_targets(graph, ops.clone(), cut.strips, lanes);
-    let slots = slots(ops.clone(), &steps, cut);
+    let mut slots = slots(ops.clone(), &steps, cut);
+    slots.retain(|slot| !slot.is_empty());
     let mut events = Vec::new();
     let mut loaded = vec![0; around.loads.len()];
     let mut stored = vec![0; around.stores.len()];
@@ -159,10 +160,11 @@ pub(crate) fn plan(
         if index == 0 {
             loads_of(slot, &mut loaded, &mut events);
         }
-        if let Some(next) = slots.get(index + 1) {
-            loads_of(next, &mut loaded, &mut events);
-        }
-        for (op, pixels) in slot {
+        for (n, (op, pixels)) in slot.iter().enumerate() {
+            // The next slot's maps come while this one runs.
+            if let (1, Some(next)) = (n.min(slot.len() - 1), slots.get(index + 1)) {
+                loads_of(next, &mut loaded, &mut events);
+            }
             events.push(Event::Run { op: *op, pixels: pixels.clone() });
             for (&(writer, view), done) in around.stores.iter().zip(&mut stored) {
                 if writer != *op {

@@ -1,0 +1,125 @@
+//! Where a frame's cycles go, layer by layer.
+
+use serde::Serialize;
+
+use super::emit::Body;
+use super::{Plan, Timing};
+
+/// Cycles of the array's time line, and why they are more than the multiply-accumulates need.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Cycles {
+    /// From the end of the command before to the end of the own ones.
+    pub total: u64,
+    /// Multiply-accumulates over multipliers.
+    pub ideal: u64,
+    /// Rows, lanes and feed cycles without work: edges of maps and of channel groups, pooling, copies.
+    pub edges: u64,
+    /// The array waits for the requantiser.
+    pub drain: u64,
+    /// The array waits for a LOAD, for results of its own, for a STORE.
+    pub load: u64,
+    pub own: u64,
+    pub store: u64,
+    /// Between commands, and waits for the command fetcher.
+    pub command: u64,
+}
+
+/// One Darknet layer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct LayerCycles {
+    pub layer: usize,
+    #[serde(flatten)]
+    pub cycles: Cycles,
+    /// EXEC commands.
+    pub commands: usize,
+    /// Bytes that its maps, weights and parameters move over the bus.
+    pub bytes: usize,
+}
+
+/// A frame as the cycle model sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// From start to interrupt.
+    pub cycles: u64,
+    /// Multiply-accumulates over multipliers.
+    pub ideal: u64,
+    /// Sum of the layers; `total` is without the tail of the last results.
+    pub sum: Cycles,
+    pub layers: Vec<LayerCycles>,
+    /// Groups of operations that run strip by strip.
+    pub groups: usize,
+    pub commands: usize,
+    /// Map words of each bank in use at the fullest moment.
+    pub bank_words: usize,
+    pub work_bytes: usize,
+    /// Bytes over the bus, without commands.
+    pub bytes: usize,
+}
+
+impl Report {
+    pub(super) fn new(plan: &Plan) -> Self {
+        let multipliers = u64::from(plan.accelerator.rows * plan.accelerator.lanes);
+        let count = plan.graph.ops.iter().map(|op| op.layer + 1).max().unwrap_or(0);
+        let mut layers: Vec<LayerCycles> =
+            (0..count).map(|layer| LayerCycles { layer, ..Default::default() }).collect();
+        let mut macs = vec![0; count];
+        for (command, timing) in plan.commands.iter().zip(&plan.timings) {
+            let layer = &mut layers[command.layer];
+            layer.bytes += command.bytes;
+            if matches!(command.body, Body::Exec(_)) {
+                layer.commands += 1;
+                macs[command.layer] += command.macs;
+                layer.cycles.add(timing);
+            }
+        }
+        for (layer, macs) in layers.iter_mut().zip(macs) {
+            layer.cycles.ideal = macs / multipliers;
+            layer.cycles.edges = layer.cycles.edges.saturating_sub(layer.cycles.ideal);
+        }
+        let mut sum = Cycles::default();
+        for LayerCycles { cycles, .. } in &layers {
+            sum.total += cycles.total;
+            sum.ideal += cycles.ideal;
+            sum.edges += cycles.edges;
+            sum.drain += cycles.drain;
+            sum.load += cycles.load;
+            sum.own += cycles.own;
+            sum.store += cycles.store;
+            sum.command += cycles.command;
+        }
+        Self {
+            cycles: plan.cycles,
+            ideal: plan.graph.ops.iter().map(|op| op.macs).sum::<u64>() / multipliers,
+            sum,
+            bytes: layers.iter().map(|layer| layer.bytes).sum(),
+            layers: layers.into_iter().filter(|layer| layer.commands > 0).collect(),
+            groups: plan.schedule.groups.len(),
+            commands: plan.commands.len(),
+            bank_words: plan.schedule.bank_words,
+            work_bytes: plan.schedule.work_bytes,
+        }
+    }
+
+    /// Multiply-accumulates over what the multipliers could do in the frame's time.
+    pub fn utilisation(&self) -> f64 {
+        self.ideal as f64 / self.cycles.max(1) as f64
+    }
+}
+
+impl Cycles {
+    fn add(&mut self, timing: &Timing) {
+        let [load, own, store, fetch] = timing.stalls;
+        self.load += load;
+        self.own += own;
+        self.store += store;
+        self.command += fetch;
+        self.drain += timing.drain_stall;
+        self.edges += timing.array;
+        self.total += load + own + store + fetch + timing.drain_stall + timing.array;
+    }
+
+    /// Share of the time in which all multipliers work.
+    pub fn utilisation(&self) -> f64 {
+        self.ideal as f64 / self.total.max(1) as f64
+    }
+}
