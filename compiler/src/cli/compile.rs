@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use secateur::lower::PASSES;
+use secateur::lower::npu::Options;
 use secateur::pack::{self, Manifest};
 use secateur::quant::QNet;
 use secateur::target::Target;
@@ -14,7 +15,11 @@ use super::Global;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   secateur compile yolo-fastest.int8 --target host -o yolo-fastest.sct
+  secateur compile yolo-fastest.int8 --target npu-8x16 -v
   secateur compile yolo-fastest.int8 --dump-after place
+
+With a target that has an accelerator the artefact holds its program beside the processor's steps;
+-v prints where its cycles go, `secateur disasm` its commands.
 
 The manifest is written beside the artefact, as NET.sct.json.")]
 pub(crate) struct Args {
@@ -27,6 +32,9 @@ pub(crate) struct Args {
     /// The artefact to write [default: the network's name with .sct].
     #[arg(short, long, value_name = "NET.sct")]
     output: Option<PathBuf>,
+    /// Accelerator: run each layer on its own, every map through memory; for finding faults.
+    #[arg(long)]
+    layer_by_layer: bool,
     /// Print the program after this pass; may be given several times.
     #[arg(long, value_name = "PASS", value_parser = clap::builder::PossibleValuesParser::new(PASSES))]
     dump_after: Vec<String>,
@@ -35,7 +43,11 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     let target = Target::load(&args.target)?;
     let net = QNet::load(&args.net)?;
-    let compiled = pack::compile(&net, &target, |pass, took, program| {
+    let options = match args.layer_by_layer {
+        true => Options::LAYER_BY_LAYER,
+        false => Options::default(),
+    };
+    let compiled = pack::compile_with(&net, &target, options, |pass, took, program| {
         if global.verbose > 0 {
             eprintln!("pass {pass:<10} {:>8.1} ms", took.as_secs_f64() * 1e3);
         }
@@ -50,6 +62,17 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     files::write_bytes(&output, &compiled.artefact)?;
     files::write_bytes(manifest_path.as_ref(), compiled.manifest.to_json().as_bytes())?;
     println!("{}: {}", output.display(), summary(&compiled.manifest));
+    if let Some(report) = &compiled.manifest.accelerator {
+        if global.verbose > 0 {
+            print!("{report}");
+        }
+        println!(
+            "accelerator: {} cycles a frame, multipliers {:.1} % busy, {:.2} MB over the bus",
+            report.cycles,
+            100.0 * report.utilisation(),
+            report.bytes as f64 / 1e6
+        );
+    }
     Ok(())
 }
 

@@ -9,6 +9,7 @@ mod build;
 mod compile;
 mod completions;
 mod detect;
+mod disasm;
 mod dump;
 mod emit;
 mod info;
@@ -88,6 +89,8 @@ enum Command {
     Quantize(quantize::Args),
     /// Pack an int8 network into an artefact for a target.
     Compile(compile::Args),
+    /// List the commands of an artefact's accelerator program.
+    Disasm(disasm::Args),
     /// Run an artefact on a picture with the integer runtime.
     Run(run::Args),
     /// Run an artefact's accelerator program on a picture, in simulation, against the runtime.
@@ -129,6 +132,7 @@ impl Command {
             Command::Transform(args) => transform::run(args, global),
             Command::Quantize(args) => quantize::run(args, global),
             Command::Compile(args) => compile::run(args, global),
+            Command::Disasm(args) => disasm::run(args, global),
             Command::Run(args) => run::run(args, global),
             Command::Sim(args) => sim::run(args, global),
             Command::Emit(args) => emit::run(args, global),

@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 use secateur_runtime::artefact::format::{VERSION_MAJOR, VERSION_MINOR};
 
 use crate::graph::Shape;
+use crate::lower::npu::report::Report;
 use crate::lower::program::{Action, Value};
 use crate::lower::{Program, cost};
 use crate::quant::net::QTensor;
@@ -28,6 +29,9 @@ pub struct Manifest {
     /// Multiply-accumulates of one picture.
     pub macs: u64,
     pub layers: Vec<Layer>,
+    /// The accelerator's program, where the target has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accelerator: Option<Report>,
 }
 
 /// The file itself.
@@ -88,7 +92,12 @@ pub struct Layer {
 }
 
 /// Describes `artefact`, which was written from `program`.
-pub fn manifest(program: &Program<'_>, target: &Target, artefact: &[u8]) -> Manifest {
+pub fn manifest(
+    program: &Program<'_>,
+    target: &Target,
+    artefact: &[u8],
+    accelerator: Option<Report>,
+) -> Manifest {
     let net = program.net;
     let live = program.live_storages();
     let tensor = |value: Value, quantised: &QTensor| {
@@ -147,6 +156,7 @@ pub fn manifest(program: &Program<'_>, target: &Target, artefact: &[u8]) -> Mani
         classes: net.names.clone(),
         macs: layers.iter().map(|layer| layer.macs).sum(),
         layers,
+        accelerator,
     }
 }
 

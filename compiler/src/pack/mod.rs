@@ -1,6 +1,7 @@
 //! The artefact: a lowered network's records, constants and provenance as bytes, and its manifest.
 
 mod deployed;
+mod disasm;
 mod heads;
 mod manifest;
 mod npu;
@@ -8,6 +9,7 @@ mod steps;
 mod writer;
 
 pub use deployed::{Deployed, LayerOutput, is_artefact, kernel_macs, kernel_name, read_artefact};
+pub use disasm::disassemble;
 pub use manifest::{Manifest, manifest};
 use writer::write;
 
@@ -55,7 +57,8 @@ pub fn compile_with<'a>(
         Error::new(format!("the runtime cannot run this network: {e}"))
             .help("please report it together with the cfg")
     })?;
-    let manifest = manifest(&program, target, &artefact);
+    let report = plan.map(|plan| plan.report());
+    let manifest = manifest(&program, target, &artefact, report);
     Ok(Compiled { artefact, manifest })
 }
 

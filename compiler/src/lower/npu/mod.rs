@@ -13,6 +13,7 @@ mod packed;
 mod plan;
 pub mod report;
 mod schedule;
+mod split;
 mod stream;
 mod strips;
 mod weights;
@@ -43,6 +44,11 @@ pub struct Options {
     pub fuse: bool,
     /// Operations that may run strip by strip together; 1: layer by layer.
     pub group: usize,
+}
+
+impl Options {
+    /// Each layer on its own, every map through memory.
+    pub const LAYER_BY_LAYER: Self = Self { fuse: false, group: 1 };
 }
 
 impl Default for Options {
@@ -80,7 +86,8 @@ pub fn lower(
     data_offset: usize,
 ) -> Result<Plan> {
     let parameters = accelerator.parameters();
-    let graph = import::import(net, &parameters, options.fuse)?;
+    let mut graph = import::import(net, &parameters, options.fuse)?;
+    split::split(&mut graph, &parameters);
     let packed = packed::pack(&graph.ops, &parameters);
     check_weights(net, &graph, accelerator)?;
     let mut best: Option<Plan> = None;
@@ -137,9 +144,9 @@ pub fn lower(
 fn residencies(accelerator: &Accelerator, options: Options) -> Vec<Residency> {
     let words = accelerator.bank_words as usize;
     if options.group == 1 {
-        return vec![Residency { words: words / 4, distance: 3 }];
+        return vec![Residency { words: 0, distance: 0 }];
     }
-    let shares = [0, words / 8, words / 4, words * 2 / 5, words / 2];
+    let shares = [0, words / 8, words / 4, words * 2 / 5, words / 2, words * 3 / 4];
     shares.into_iter().map(|words| Residency { words, distance: 6 }).collect()
 }
 

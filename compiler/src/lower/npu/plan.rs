@@ -222,6 +222,16 @@ impl Planner<'_> {
             })
             .sum();
         busy += constants * times as u64;
+        if total > accelerator.weight_words as usize {
+            // What of a chunk finds no room beside the one in use comes when that is done.
+            let exposed = |words: usize| (2 * words).saturating_sub(accelerator.weight_words as usize);
+            let bytes: usize = ops
+                .clone()
+                .flat_map(|op| &self.packed.chunks[op])
+                .map(|chunk| weight_bytes(exposed(chunk.words), false))
+                .sum();
+            last_tap += (bytes * times) as u64 * 100 / rate;
+        }
         // The group before hides half of what the first command waits for.
         last_tap.max(busy) + first_load.unwrap_or(0) / 2
     }

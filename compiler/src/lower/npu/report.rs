@@ -123,3 +123,42 @@ impl Cycles {
         self.ideal as f64 / self.total.max(1) as f64
     }
 }
+
+impl std::fmt::Display for Report {
+    /// A table by layer, the sum, and the share of each loss in the frame.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let row = |f: &mut std::fmt::Formatter<'_>, name: &str, cycles: &Cycles, bytes: usize| {
+            let Cycles { total, ideal, edges, drain, load, own, store, command } = *cycles;
+            writeln!(
+                f,
+                "{name:>5} {total:>9} {ideal:>9} {:>6.1} {edges:>8} {drain:>8} {load:>7} {own:>6} {store:>6} \
+                 {command:>7} {bytes:>9}",
+                100.0 * cycles.utilisation()
+            )
+        };
+        writeln!(
+            f,
+            "{:>5} {:>9} {:>9} {:>6} {:>8} {:>8} {:>7} {:>6} {:>6} {:>7} {:>9}",
+            "layer", "cycles", "MACs/n", "util%", "edges", "drain", "load", "own", "store", "command", "bytes"
+        )?;
+        for layer in &self.layers {
+            row(f, &layer.layer.to_string(), &layer.cycles, layer.bytes)?;
+        }
+        row(f, "sum", &self.sum, self.bytes)?;
+        let share = |part: u64| 100.0 * part as f64 / self.cycles.max(1) as f64;
+        let Cycles { edges, drain, load, own, store, command, .. } = self.sum;
+        let tail = self.cycles.saturating_sub(self.sum.total);
+        writeln!(
+            f,
+            "lost: edges {:.2} %, requantiser {:.2} %, loads {:.2} %, own results {:.2} %, stores {:.2} %, \
+             commands {:.2} %, tail {:.2} %",
+            share(edges),
+            share(drain),
+            share(load),
+            share(own),
+            share(store),
+            share(command),
+            share(tail)
+        )
+    }
+}

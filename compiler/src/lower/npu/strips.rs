@@ -161,10 +161,6 @@ pub(crate) fn plan(
             loads_of(slot, &mut loaded, &mut events);
         }
         for (n, (op, pixels)) in slot.iter().enumerate() {
-            // The next slot's maps come while this one runs.
-            if let (1, Some(next)) = (n.min(slot.len() - 1), slots.get(index + 1)) {
-                loads_of(next, &mut loaded, &mut events);
-            }
             events.push(Event::Run { op: *op, pixels: pixels.clone() });
             for (&(writer, view), done) in around.stores.iter().zip(&mut stored) {
                 if writer != *op {
@@ -176,6 +172,10 @@ pub(crate) fn plan(
                     events.push(Event::Store { op: *op, view, words: *done..end });
                     *done = end;
                 }
+            }
+            // The next slot's maps come while this one runs.
+            if let (0, Some(next)) = (n, slots.get(index + 1)) {
+                loads_of(next, &mut loaded, &mut events);
             }
         }
         slot_ends.push(events.len());
