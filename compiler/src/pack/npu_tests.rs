@@ -1,7 +1,6 @@
 //! The accelerator's program on the emulator against the int8 network: every byte of every layer.
 
 use std::cell::Cell;
-use std::path::Path;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;

@@ -13,6 +13,8 @@ use super::step::{Operation, Step};
 use super::view::{Head, Model, Records, Suppression, to_usize};
 use crate::kernels::{Epilogue, Window};
 use crate::npu::Program;
+use crate::npu::program::MapRecord;
+use crate::npu::stream::Commands;
 use crate::tensor::Tensor;
 
 /// Table for the CRC: small in flash, wide on hosts (about 3 GB/s with 16 tables).
@@ -65,7 +67,32 @@ pub(super) fn model(bytes: &[u8]) -> Result<Model<'_>, Error> {
     for (index, text) in provenance.into_iter().chain(model.names.iter()).enumerate() {
         model.text(text).ok_or(Error::Text { index })?;
     }
+    if let Some(program) = &model.program {
+        crate::npu::check(program).map_err(|command| Error::Program { command })?;
+        for (index, map) in program.maps().iter().enumerate() {
+            program_map(&model, map).ok_or(Error::ProgramMap { index })?;
+        }
+        trace(&model, program)?;
+    }
     Ok(model)
+}
+
+/// Where there is a trace it has a record for every command, and its tensors exist.
+fn trace(model: &Model<'_>, program: &Program<'_>) -> Result<(), Error> {
+    let Some(trace) = model.trace else { return Ok(()) };
+    let commands = Commands::new(program.stream()).count();
+    if commands != trace.len() {
+        return Err(Error::Program { command: commands.min(trace.len()) });
+    }
+    let stray = trace.iter().position(|record| record.tensor().is_some_and(|t| t >= model.tensor_count()));
+    stray.map_or(Ok(()), |command| Err(Error::Program { command }))
+}
+
+/// A map of the accelerator has the shape of the tensor that it stands for.
+fn program_map(model: &Model<'_>, map: &MapRecord) -> Option<()> {
+    let [h, w, c] = model.tensor(to_usize(map.tensor))?.shape();
+    let same = [h, w, c] == [map.h, map.w, map.channels].map(to_usize);
+    (same && map.address.get().is_multiple_of(16) && map.pitch.get().is_multiple_of(16)).then_some(())
 }
 
 /// Magic, version, length and CRC.

@@ -29,6 +29,10 @@ pub enum Error {
     Head { index: usize },
     /// The suppression record is damaged.
     Suppression,
+    /// A command of the accelerator's program is unknown, leaves its memories, or waits for a later one.
+    Program { command: usize },
+    /// A map of the accelerator's program does not have its tensor's shape.
+    ProgramMap { index: usize },
     /// A name or another text leaves its section or is not UTF-8.
     Text { index: usize },
 }
@@ -86,6 +90,8 @@ impl fmt::Display for Error {
             Error::Step { index, layer, fault } => write!(f, "step {index} (layer {layer}): {fault}"),
             Error::Head { index } => write!(f, "head {index}: tensor, anchors or tables do not fit"),
             Error::Suppression => f.write_str("suppression record is damaged"),
+            Error::Program { command } => write!(f, "command {command} of the accelerator's program is unsound"),
+            Error::ProgramMap { index } => write!(f, "map {index} of the accelerator's program has another shape"),
             Error::Text { index } => write!(f, "text {index} leaves its section or is not UTF-8"),
         }
     }

@@ -1,6 +1,7 @@
 //! The accelerator as software sees it: commands, registers, programs, and the driver.
 
 pub mod bus;
+mod check;
 pub mod driver;
 pub mod isa;
 pub mod program;
@@ -8,5 +9,6 @@ pub mod registers;
 pub mod stream;
 
 pub use bus::Bus;
+pub(crate) use check::check;
 pub use driver::{Counters, Npu, Placement};
 pub use program::Program;

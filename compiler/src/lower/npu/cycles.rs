@@ -2,7 +2,9 @@
 //!
 //! EXEC follows `hw/doc/cycles.md`: the array works on a tile for `m` cycles and hands it to the
 //! requantiser, which takes a cycle a map word that it writes (`d`); a tile waits until the one before
-//! it is drained. A transfer takes the memory's latency and then the bus at the memory's efficiency.
+//! it is drained. Transfers share one bus of the memory's efficiency; a LOAD's data come a latency
+//! after its request, a STORE is finished a latency after its data. Requests run ahead of the data, so
+//! that latencies of successive transfers overlap.
 
 use secateur_runtime::npu::isa::{ArrayMode, Exec, exec_flags};
 use secateur_runtime::npu::stream::Queue;
@@ -19,6 +21,10 @@ const FIRST_FETCH_SPARSE: u64 = 4;
 pub(super) const EXEC_LATENCY: u64 = 33;
 /// Cycles from the end of a command to taking one that waits for it.
 pub(super) const WAIT: u64 = 2;
+/// Cycles from taking a transfer to its first request.
+const TRANSFER_START: u64 = 8;
+/// Bytes of a burst; a burst is requested in a cycle.
+const BURST: usize = 256;
 /// Cycles in which the fetcher takes one unit of the stream, prefetched.
 const FETCH_UNIT: u64 = 6;
 
@@ -58,6 +64,8 @@ struct Replay<'a> {
     last_drain: u64,
     /// Cycle in which the last EXEC command was taken.
     taken: u64,
+    /// Cycle in which the next transfer of LOAD and of STORE may begin.
+    transfer_free: [u64; 2],
     bus_free: u64,
 }
 
@@ -79,6 +87,7 @@ impl<'a> Replay<'a> {
             last_tap: 0,
             last_drain: 0,
             taken: 0,
+            transfer_free: [0; 2],
             bus_free: 0,
         }
     }
@@ -143,7 +152,8 @@ impl<'a> Replay<'a> {
         let free = match queue {
             // Two commands are in flight.
             Queue::Exec => (self.taken + 1).max(self.finished(Queue::Exec as usize, done.saturating_sub(1) as u32)),
-            _ => self.finished(queue as usize, done as u32),
+            Queue::Load => self.transfer_free[0],
+            Queue::Store => self.transfer_free[1],
         };
         Some(start.max(free))
     }
@@ -159,12 +169,23 @@ impl<'a> Replay<'a> {
     fn execute(&mut self, at: usize, start: u64) {
         let command = &self.commands[at];
         match &command.body {
-            Body::Transfer(_) => {
+            Body::Transfer(transfer) => {
                 let memory = &self.accelerator.memory;
-                let data = (start + u64::from(memory.latency_cycles)).max(self.bus_free);
+                let latency = u64::from(memory.latency_cycles);
                 let rate = u64::from(self.accelerator.axi_bytes) * u64::from(memory.efficiency_percent);
-                let end = data + (command.bytes as u64 * 100).div_ceil(rate);
-                self.bus_free = end;
+                let moved = (command.bytes as u64 * 100).div_ceil(rate);
+                let channels = usize::from(transfer.count.get()).max(1);
+                let bursts = (channels * (command.bytes / channels).div_ceil(BURST)) as u64;
+                let request = start + TRANSFER_START;
+                let end = if command.queue == Queue::Load {
+                    let end = (request + latency).max(self.bus_free) + moved;
+                    (self.bus_free, self.transfer_free[0]) = (end, request + bursts);
+                    end
+                } else {
+                    let sent = request.max(self.bus_free) + moved;
+                    (self.bus_free, self.transfer_free[1]) = (sent, sent);
+                    sent + latency
+                };
                 self.timings[at] = Timing { start, end, ..Timing::default() };
             }
             Body::End(_) => self.timings[at] = Timing { start, end: start + 1, ..Timing::default() },

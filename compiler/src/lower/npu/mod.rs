@@ -25,7 +25,10 @@ use import::Graph;
 use packed::Packed;
 use schedule::{Residency, Schedule, Stays};
 
+use rayon::prelude::*;
+
 use crate::lower::program::Value;
+use crate::progress::Progress;
 use crate::quant::QNet;
 use crate::target::Accelerator;
 use crate::{Error, Result};
@@ -90,54 +93,71 @@ pub fn lower(
     split::split(&mut graph, &parameters);
     let packed = packed::pack(&graph.ops, &parameters);
     check_weights(net, &graph, accelerator)?;
-    let mut best: Option<Plan> = None;
-    let mut failure = Error::new("the accelerator can do nothing for this network");
-    for residency in residencies(accelerator, options) {
-        let stays = Stays::new(&graph, outputs, &parameters, residency);
-        let attempt = || -> Result<Plan> {
-            let mut bank_words = accelerator.bank_words as usize;
-            let schedule = loop {
-                let limits = plan::Limits { bank_words, ops: options.group };
-                let groups = plan::plan(&graph, &packed, accelerator, &stays, limits)?;
-                match schedule::lay_out(&graph, outputs, &parameters, &stays, groups) {
-                    Ok(schedule) => break schedule,
-                    // The placement needs more than the bytes alive at once: plan with less.
-                    Err(_) if bank_words > accelerator.bank_words as usize / 2 => {
-                        bank_words -= accelerator.bank_words as usize / 25;
-                    }
-                    Err(e) => return Err(e),
-                }
-            };
-            let commands = emit::emit(&graph, &schedule, &packed, &parameters, data_offset)?;
-            let commands = stream::order(commands);
-            let (timings, cycles) = cycles::replay(&commands, accelerator);
-            Ok(Plan {
-                accelerator: *accelerator,
-                graph: graph.clone(),
-                schedule,
-                packed: packed.clone(),
-                commands,
-                timings,
-                cycles,
-                data_offset,
-                outputs: outputs.to_vec(),
-            })
-        };
-        match attempt() {
-            Ok(plan) => {
-                tracing::debug!(
-                    "{residency:?}: {} cycles, {} groups",
-                    plan.cycles,
-                    plan.schedule.groups.len()
-                );
-                if best.as_ref().is_none_or(|best| plan.cycles < best.cycles) {
-                    best = Some(plan);
-                }
+    let search = Search { graph: &graph, packed: &packed, accelerator, options, outputs, data_offset };
+    let residencies = residencies(accelerator, options);
+    let progress = Progress::new("planning the accelerator's program", residencies.len() as u64);
+    let plans: Vec<Result<Plan>> = residencies
+        .par_iter()
+        .map(|&residency| {
+            let plan = search.plan(residency);
+            progress.advance(1);
+            plan
+        })
+        .collect();
+    // The first of the fastest: the same on any number of threads.
+    let fastest = plans.into_iter().reduce(|best, plan| match (&best, &plan) {
+        (Ok(a), Ok(b)) if b.cycles < a.cycles => plan,
+        (Err(_), Ok(_)) => plan,
+        _ => best,
+    });
+    let none = || Err(Error::new("compiler mistake: nothing was planned"));
+    fastest.unwrap_or_else(none).map_err(|e| with_line(net, e))
+}
+
+/// What the plans under different rules have in common.
+struct Search<'a> {
+    graph: &'a Graph,
+    packed: &'a Packed,
+    accelerator: &'a Accelerator,
+    options: Options,
+    outputs: &'a [Value],
+    data_offset: usize,
+}
+
+impl Search<'_> {
+    /// The best program under one rule about what remains on the chip.
+    fn plan(&self, residency: Residency) -> Result<Plan> {
+        let Self { graph, packed, accelerator, options, outputs, data_offset } = *self;
+        let parameters = accelerator.parameters();
+        let stays = Stays::new(graph, outputs, &parameters, residency);
+        let banks = accelerator.bank_words as usize;
+        let mut bank_words = banks;
+        let schedule = loop {
+            let limits = plan::Limits { bank_words, ops: options.group };
+            let groups = plan::plan(graph, packed, accelerator, &stays, limits)?;
+            match schedule::lay_out(graph, outputs, &parameters, &stays, groups) {
+                Ok(schedule) => break schedule,
+                // The placement needs more than the words alive at once: plan with fewer.
+                Err(_) if bank_words > banks / 2 => bank_words -= banks / 25,
+                Err(e) => return Err(e),
             }
-            Err(e) => failure = e,
-        }
+        };
+        let commands = emit::emit(graph, &schedule, packed, &parameters, data_offset)?;
+        let commands = stream::order(commands);
+        let (timings, cycles) = cycles::replay(&commands, accelerator);
+        tracing::debug!("{residency:?}: {cycles} cycles, {} groups", schedule.groups.len());
+        Ok(Plan {
+            accelerator: *accelerator,
+            graph: graph.clone(),
+            schedule,
+            packed: packed.clone(),
+            commands,
+            timings,
+            cycles,
+            data_offset,
+            outputs: outputs.to_vec(),
+        })
     }
-    best.ok_or(failure).map_err(|e| with_line(net, e))
 }
 
 /// Rules about what remains on the chip that are tried.
