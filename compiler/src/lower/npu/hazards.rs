@@ -30,10 +30,11 @@ impl Hazards {
 
     /// Command `number` of `queue` writes unit `at`: it waits for whoever wrote or reads it.
     pub(crate) fn write(&mut self, at: usize, queue: Queue, number: u32, waits: &mut Waits) {
-        for other in 0..3 {
+        let users = self.writes[at].iter().zip(&self.reads[at]);
+        for (other, (wait, (&written, &read))) in waits.iter_mut().zip(users).enumerate() {
             // EXEC reads and writes in order, so that its own commands are no danger here.
             if other != queue as usize {
-                waits[other] = waits[other].max(self.writes[at][other]).max(self.reads[at][other]);
+                *wait = (*wait).max(written).max(read);
             }
         }
         self.writes[at][queue as usize] = number;

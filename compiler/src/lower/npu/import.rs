@@ -1,6 +1,8 @@
 //! From the int8 network to operations of the array: legality, concatenation by addressing, and sums
 //! fused into the convolution before them.
 
+use std::ops::Range;
+
 use secateur_runtime::npu::isa::{ArrayMode, Parameters, ResidualMode, ResidualSpread};
 
 use super::op::{IDENTITY, Map, Op, Residual, Sum, View, Window, channel, window_fits};
@@ -32,6 +34,13 @@ struct Draft {
 }
 
 impl Graph {
+    /// Channels of a map that operations touch; empty where they do not.
+    pub(crate) fn channels(&self, map: usize, ops: &Range<usize>) -> Range<usize> {
+        let views = self.ops[ops.clone()].iter().flat_map(Op::views).filter(|view| view.map == map);
+        let join = |a: Range<usize>, b: Range<usize>| a.start.min(b.start)..a.end.max(b.end);
+        views.map(|view| view.channel..view.channel + view.channels).reduce(join).unwrap_or(0..0)
+    }
+
     /// A value that holds the channels of `view`, and the first of them.
     pub(crate) fn value_of(&self, view: View) -> Option<(Value, usize)> {
         self.views.iter().enumerate().find_map(|(value, place)| {

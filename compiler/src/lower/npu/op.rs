@@ -136,6 +136,11 @@ pub(crate) struct Op {
 }
 
 impl Op {
+    /// Everything that it reads or writes.
+    pub(crate) fn views(&self) -> impl Iterator<Item = View> {
+        [self.input, self.output].into_iter().chain(self.residual.map(|residual| residual.view))
+    }
+
     /// Whether each row of the array has its own input channel.
     pub(crate) fn by_bank(&self) -> bool {
         self.mode != ArrayMode::Dense

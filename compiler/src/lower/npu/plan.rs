@@ -125,24 +125,13 @@ impl Planner<'_> {
             let words = match role {
                 Role::Whole(words) => words,
                 Role::Ring => {
-                    let channels = self.graph.ops[ops.clone()]
-                        .iter()
-                        .flat_map(|op| [Some(op.input), Some(op.output), op.residual.map(|r| r.view)])
-                        .flatten()
-                        .filter(|view| view.map == map)
-                        .fold(usize::MAX..0, |range: Range<usize>, view| {
-                            range.start.min(view.channel)..range.end.max(view.channel + view.channels)
-                        });
+                    let channels = self.graph.channels(map, ops);
                     let first = channels.start / rows * rows;
                     (channels.end - first).div_ceil(rows) * plan.planes.get(&map).copied().unwrap_or(0)
                 }
             };
             let touches = |event: &Event| match event {
-                Event::Run { op, .. } => {
-                    let op = &self.graph.ops[*op];
-                    let second = op.residual.map(|residual| residual.view.map);
-                    [Some(op.input.map), Some(op.output.map), second].contains(&Some(map))
-                }
+                Event::Run { op, .. } => self.graph.ops[*op].views().any(|view| view.map == map),
                 Event::Load { view, .. } | Event::Store { view, .. } => view.map == map,
             };
             let whole = matches!(role, Role::Whole(_));

@@ -10,7 +10,7 @@ use std::ops::Range;
 use secateur_runtime::npu::isa::Parameters;
 
 use super::import::Graph;
-use super::op::View;
+use super::op::{Op, View};
 use super::strips::{self, Cut, Event, Strips, Surroundings};
 use crate::lower::arena;
 use crate::lower::program::Value;
@@ -281,12 +281,7 @@ pub(crate) fn lay_out(
         events.extend(own);
         let life = |map: usize| {
             let touches = |event: &Event| match event {
-                Event::Run { op, .. } => {
-                    let op = &graph.ops[*op];
-                    op.input.map == map
-                        || op.output.map == map
-                        || op.residual.is_some_and(|residual| residual.view.map == map)
-                }
+                Event::Run { op, .. } => graph.ops[*op].views().any(|view| view.map == map),
                 Event::Load { view, .. } | Event::Store { view, .. } => view.map == map,
             };
             let first = events[start..].iter().position(touches).map_or(start, |at| start + at);
@@ -295,12 +290,7 @@ pub(crate) fn lay_out(
         };
         let mut here = BTreeMap::new();
         for map in touched(graph, &group.ops) {
-            let channels = graph.ops[group.ops.clone()]
-                .iter()
-                .flat_map(|op| [Some(op.input), Some(op.output), op.residual.map(|r| r.view)])
-                .flatten()
-                .filter(|view| view.map == map)
-                .fold(usize::MAX..0, |range, view| join(&range, view));
+            let channels = graph.channels(map, &group.ops);
             let rows = parameters.rows as usize;
             let life = life(map);
             // The stay's earlier groups have a buffer already: it grows.
@@ -371,11 +361,7 @@ impl Stays {
 
 /// Maps that the operations of a group touch, in ascending order.
 fn touched(graph: &Graph, ops: &Range<usize>) -> Vec<usize> {
-    let mut maps: Vec<usize> = graph.ops[ops.clone()]
-        .iter()
-        .flat_map(|op| [Some(op.input.map), Some(op.output.map), op.residual.map(|r| r.view.map)])
-        .flatten()
-        .collect();
+    let mut maps: Vec<usize> = graph.ops[ops.clone()].iter().flat_map(Op::views).map(|view| view.map).collect();
     maps.sort_unstable();
     maps.dedup();
     maps

@@ -27,7 +27,7 @@ pub(crate) fn order(commands: Vec<Command>) -> Vec<Command> {
                 .is_some_and(|command| command.waits.iter().zip(placed).all(|(wait, placed)| wait <= placed))
         };
         let next_needs = queues[Queue::Exec as usize].front().map_or(u32::MAX, |command| command.waits[0]);
-        let ahead = placed[0].saturating_sub(needed.max(0)) as usize;
+        let ahead = placed[0].saturating_sub(needed) as usize;
         let load_is_due = placed[0] < next_needs || ahead < AHEAD;
         let queue = if ready(Queue::Store, &queues, &placed) {
             Queue::Store
