@@ -27,9 +27,7 @@ pub(crate) fn run(args: Args, _global: &Global) -> Result<()> {
     let text = pack::disassemble(&bytes).map_err(|e| e.file(&args.artefact))?;
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         // The reader may close its end early: `| head`.
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Error::new(format!("cannot print: {e}")))
-        }
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::new(format!("cannot print: {e}"))),
         _ => Ok(()),
     }
 }

@@ -5,9 +5,9 @@ use std::cell::Cell;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use secateur_runtime::artefact::Model;
-use secateur_runtime::npu::{Bus, Npu, registers};
 use secateur_runtime::npu::isa::{Exec, exec_flags};
 use secateur_runtime::npu::stream::{Command, Commands, Queue};
+use secateur_runtime::npu::{Bus, Npu, registers};
 use secateur_sim::emulator::Emulator;
 use secateur_sim::memory::Access;
 use secateur_sim::{Memory, Simulator};
@@ -108,9 +108,11 @@ fn assert_exact(what: &str, net: &QNet, artefact: &[u8], picture: &[f32], shuffl
     let [status, code, info] = [registers::STATUS, registers::FAULT, registers::FAULT_INFO]
         .map(|register| emulator.read_register(register).unwrap());
     assert_eq!(
-        status, registers::STATUS_DONE,
+        status,
+        registers::STATUS_DONE,
         "{what}: fault {code}, {info:#x} after {finished} commands of {}: {:?}",
-        commands.len(), commands.get(finished)
+        commands.len(),
+        commands.get(finished)
     );
     // What the processor reads lies in memory.
     for map in program.outputs() {

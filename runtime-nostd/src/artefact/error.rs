@@ -90,8 +90,12 @@ impl fmt::Display for Error {
             Error::Step { index, layer, fault } => write!(f, "step {index} (layer {layer}): {fault}"),
             Error::Head { index } => write!(f, "head {index}: tensor, anchors or tables do not fit"),
             Error::Suppression => f.write_str("suppression record is damaged"),
-            Error::Program { command } => write!(f, "command {command} of the accelerator's program is unsound"),
-            Error::ProgramMap { index } => write!(f, "map {index} of the accelerator's program has another shape"),
+            Error::Program { command } => {
+                write!(f, "command {command} of the accelerator's program is unsound")
+            }
+            Error::ProgramMap { index } => {
+                write!(f, "map {index} of the accelerator's program has another shape")
+            }
             Error::Text { index } => write!(f, "text {index} leaves its section or is not UTF-8"),
         }
     }

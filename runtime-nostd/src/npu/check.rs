@@ -75,7 +75,8 @@ fn load(program: &Program<'_>, parameters: &Parameters, opcode: Opcode, transfer
         Opcode::LoadMap => return transfer.flags & !1 == 0 && map(program, parameters, transfer),
         Opcode::LoadWeights => {
             let words = u64::from(words);
-            let control = if transfer.flags & transfer_flags::SPARSE != 0 { words.div_ceil(BLOCK) } else { 0 };
+            let control =
+                if transfer.flags & transfer_flags::SPARSE != 0 { words.div_ceil(BLOCK) } else { 0 };
             (entries(parameters.weight_words), 8 * (words + control))
         }
         Opcode::LoadParams => (entries(parameters.param_entries), 16 * u64::from(words)),
@@ -138,8 +139,10 @@ fn exec(parameters: &Parameters, exec: &Exec) -> bool {
     let outputs = u32::from(exec.out_channels.get());
     let inputs = if mode == ArrayMode::Dense { u32::from(exec.in_channels.get()) } else { outputs };
     let input = [exec.in_base, exec.in_plane, exec.in_pos_first, exec.in_origin].map(|field| field.get());
-    let output = [exec.out_base, exec.out_plane, exec.out_pos_first, exec.out_origin].map(|field| field.get());
-    let second = [exec.res_base, exec.res_plane, exec.res_pos_first, exec.res_origin].map(|field| field.get());
+    let output =
+        [exec.out_base, exec.out_plane, exec.out_pos_first, exec.out_origin].map(|field| field.get());
+    let second =
+        [exec.res_base, exec.res_plane, exec.res_pos_first, exec.res_origin].map(|field| field.get());
     let second_channels = if spread == ResidualSpread::Pixel { 1 } else { outputs };
     let sum = Requant::new(exec.m_main.get(), exec.m_res.get(), exec.shift_add);
     (1..=15).contains(&exec.k)

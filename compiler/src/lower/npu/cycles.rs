@@ -151,7 +151,9 @@ impl<'a> Replay<'a> {
         let done = self.done[queue as usize];
         let free = match queue {
             // Two commands are in flight.
-            Queue::Exec => (self.taken + 1).max(self.finished(Queue::Exec as usize, done.saturating_sub(1) as u32)),
+            Queue::Exec => {
+                (self.taken + 1).max(self.finished(Queue::Exec as usize, done.saturating_sub(1) as u32))
+            }
             Queue::Load => self.transfer_free[0],
             Queue::Store => self.transfer_free[1],
         };

@@ -312,7 +312,14 @@ impl Emitter<'_> {
     }
 
     /// A LOAD command of constants.
-    fn load(&mut self, layer: usize, opcode: Opcode, flags: u8, at: usize, place: (usize, usize, usize)) -> Result<()> {
+    fn load(
+        &mut self,
+        layer: usize,
+        opcode: Opcode,
+        flags: u8,
+        at: usize,
+        place: (usize, usize, usize),
+    ) -> Result<()> {
         let (base, entries, bytes) = place;
         let number = self.number(Queue::Load);
         let transfer = Transfer {
@@ -349,7 +356,9 @@ impl Emitter<'_> {
             let chunk = self.chunk(key);
             words += chunk.words;
             entries += chunk.channels.len();
-            if words > self.parameters.weight_words as usize || entries > self.parameters.param_entries as usize {
+            if words > self.parameters.weight_words as usize
+                || entries > self.parameters.param_entries as usize
+            {
                 break;
             }
             keys.push(key);
@@ -363,18 +372,25 @@ impl Emitter<'_> {
 
     /// Brings what is missing of these chunks' weights and parameters onto the chip.
     fn load_constants(&mut self, keys: &[(usize, usize)]) -> Result<()> {
-        let (words, entries) = (self.parameters.weight_words as usize, self.parameters.param_entries as usize);
+        let (words, entries) =
+            (self.parameters.weight_words as usize, self.parameters.param_entries as usize);
         let mut weights: Vec<Piece> = Vec::new();
         let mut channels: Vec<Piece> = Vec::new();
         for &key in keys {
             let op = &self.graph.ops[key.0];
-            let Chunk { words: chunk_words, weights_at, params_at, channels: ref range, .. } = *self.chunk(key);
+            let Chunk { words: chunk_words, weights_at, params_at, channels: ref range, .. } =
+                *self.chunk(key);
             let count = range.len();
             if chunk_words > 0 {
                 let (base, missing) = self.weight_ring.place(key, chunk_words);
-                let piece = Piece { layer: op.layer, sparse: op.sparse, base, at: weights_at, entries: chunk_words };
+                let piece =
+                    Piece { layer: op.layer, sparse: op.sparse, base, at: weights_at, entries: chunk_words };
                 if missing {
-                    piece.append(&mut weights, |piece| packed::weight_bytes(piece.entries, piece.sparse), words);
+                    piece.append(
+                        &mut weights,
+                        |piece| packed::weight_bytes(piece.entries, piece.sparse),
+                        words,
+                    );
                 }
             }
             let (base, missing) = self.channel_ring.place(key, count);

@@ -58,7 +58,8 @@ pub(crate) fn pack(ops: &[Op], parameters: &Parameters) -> Packed {
         while first < count {
             let mut end = first + 1;
             let mut total = words(first);
-            while end < count && total + words(end) <= most_words && (end + 1 - first) * rows <= most_channels {
+            while end < count && total + words(end) <= most_words && (end + 1 - first) * rows <= most_channels
+            {
                 total += words(end);
                 end += 1;
             }

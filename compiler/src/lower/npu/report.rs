@@ -139,7 +139,17 @@ impl std::fmt::Display for Report {
         writeln!(
             f,
             "{:>5} {:>9} {:>9} {:>6} {:>8} {:>8} {:>7} {:>6} {:>6} {:>7} {:>9}",
-            "layer", "cycles", "MACs/n", "util%", "edges", "drain", "load", "own", "store", "command", "bytes"
+            "layer",
+            "cycles",
+            "MACs/n",
+            "util%",
+            "edges",
+            "drain",
+            "load",
+            "own",
+            "store",
+            "command",
+            "bytes"
         )?;
         for layer in &self.layers {
             row(f, &layer.layer.to_string(), &layer.cycles, layer.bytes)?;

@@ -361,7 +361,8 @@ impl Stays {
 
 /// Maps that the operations of a group touch, in ascending order.
 fn touched(graph: &Graph, ops: &Range<usize>) -> Vec<usize> {
-    let mut maps: Vec<usize> = graph.ops[ops.clone()].iter().flat_map(Op::views).map(|view| view.map).collect();
+    let mut maps: Vec<usize> =
+        graph.ops[ops.clone()].iter().flat_map(Op::views).map(|view| view.map).collect();
     maps.sort_unstable();
     maps.dedup();
     maps
