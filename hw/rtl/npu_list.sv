@@ -18,6 +18,7 @@ module npu_list (
 );
 
   localparam int unsigned AddrBits = npu_pkg::WeightAddrBits;
+  localparam logic [AddrBits:0] Words = (AddrBits + 1)'(npu_pkg::WeightWords);
   localparam int unsigned Depth = 8;
 
   npu_pkg::exec_t cmd;
@@ -48,9 +49,7 @@ module npu_list (
                                                 input logic [7:0] distance);
     logic [AddrBits:0] sum;
     sum = {1'b0, from} + (AddrBits + 1)'(distance);
-    if (sum >= (AddrBits + 1)'(npu_pkg::WeightWords))
-      sum = sum - (AddrBits + 1)'(npu_pkg::WeightWords);
-    return sum[AddrBits-1:0];
+    return AddrBits'(sum >= Words ? sum - Words : sum);
   endfunction
 
   logic fresh_q, flight_q, flight_known_q, known_q;

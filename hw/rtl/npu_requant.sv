@@ -39,13 +39,14 @@ module npu_requant (
 
   // Parameters of the channel: bias, m_pos, m_neg, shift.
   localparam int unsigned ParamBits = 32 + 18 + 18 + 6;
-  logic [npu_pkg::ParamAddrBits:0] entry;
+  logic [npu_pkg::ParamAddrBits:0] unwrapped;
+  logic [npu_pkg::ParamAddrBits-1:0] entry;
   logic [ParamBits-1:0] parameters;
-  always_comb begin
-    entry = commands[slot.side].param_base[npu_pkg::ParamAddrBits:0] + (npu_pkg::ParamAddrBits + 1)'(slot.channel);
-    if (entry >= (npu_pkg::ParamAddrBits + 1)'(npu_pkg::ParamEntries))
-      entry = entry - (npu_pkg::ParamAddrBits + 1)'(npu_pkg::ParamEntries);
-  end
+  localparam logic [npu_pkg::ParamAddrBits:0] Entries =
+      (npu_pkg::ParamAddrBits + 1)'(npu_pkg::ParamEntries);
+  assign unwrapped = commands[slot.side].param_base[npu_pkg::ParamAddrBits:0]
+      + (npu_pkg::ParamAddrBits + 1)'(slot.channel);
+  assign entry = npu_pkg::ParamAddrBits'(unwrapped >= Entries ? unwrapped - Entries : unwrapped);
   npu_ram #(
       .Words(npu_pkg::ParamEntries),
       .Width(ParamBits)
@@ -55,7 +56,7 @@ module npu_requant (
       .waddr(lp_addr),
       .wdata({lp_data[101:96], lp_data[81:64], lp_data[49:32], lp_data[31:0]}),
       .en(slot.valid),
-      .raddr(entry[npu_pkg::ParamAddrBits-1:0]),
+      .raddr(entry),
       .rdata(parameters)
   );
 

@@ -49,11 +49,10 @@ module npu_requant_lane (
   function automatic logic signed [7:0] finish(
       input logic signed [11:0] y, input logic signed [7:0] zero, input logic signed [7:0] low,
       input logic signed [7:0] high);
-    logic signed [11:0] value;
+    logic signed [11:0] value, least;
     value = 12'((13'(y) + 13'($signed({zero, 1'b1}))) >>> 1);
-    if (value < 12'(low)) value = 12'(low);
-    if (value > 12'(high)) value = 12'(high);
-    return value[7:0];
+    least = value < 12'(low) ? 12'(low) : value;
+    return least > 12'(high) ? high : least[7:0];
   endfunction
 
   // Twelve bits of a wider number whose upper bits must all be its sign.

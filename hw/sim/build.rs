@@ -46,6 +46,7 @@ mod rtl {
                 .args(["--cc", "--top-module", self.top, "-O3", "--x-assign", "fast"])
                 .args(["--x-initial", "fast", "--noassert", "--output-split", "20000", "-Wno-fatal"])
                 .args(self.waves.then_some("--trace-fst"))
+                .args(coverage().then_some("--coverage-line"))
                 .arg("--Mdir")
                 .arg(out)
                 .args(modules(sources)?)
@@ -60,6 +61,7 @@ mod rtl {
         fn compile(&self, shim: &Path, out: &Path) -> Result<(), String> {
             let include = verilator_root()?.join("include");
             let waves = if self.waves { "1" } else { "0" };
+            let measured = if coverage() { "1" } else { "0" };
             let library = |part: &str, opt_level: u32, files: Vec<PathBuf>| {
                 cc::Build::new()
                     .cpp(true)
@@ -73,7 +75,7 @@ mod rtl {
                     .define("VERILATOR", "1")
                     .define("VM_TRACE", waves)
                     .define("VM_TRACE_FST", waves)
-                    .define("VM_COVERAGE", "0")
+                    .define("VM_COVERAGE", measured)
                     .define("VM_SC", "0")
                     .files(files)
                     .try_compile(&format!("{}_{part}", self.top))
@@ -86,6 +88,9 @@ mod rtl {
             };
             let (cold, hot): (Vec<_>, Vec<_>) = files(out, "cpp")?.into_iter().partition(seldom);
             let mut runtime = vec!["verilated.cpp", "verilated_threads.cpp"];
+            if coverage() {
+                runtime.push("verilated_cov.cpp");
+            }
             if self.waves {
                 runtime.push("verilated_fst_c.cpp");
             }
@@ -97,6 +102,12 @@ mod rtl {
             }
             Ok(())
         }
+    }
+
+    /// With `NPU_COVERAGE` set a model writes line coverage to the file of that name when it ends.
+    fn coverage() -> bool {
+        println!("cargo::rerun-if-env-changed=NPU_COVERAGE");
+        env::var_os("NPU_COVERAGE").is_some()
     }
 
     /// Where Verilator's own sources lie.

@@ -1,11 +1,17 @@
 // The Verilated core alone behind a C interface: one call a clock cycle.
+#include <atomic>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <string>
 
 #include "Vnpu_exec.h"
 #include "Vnpu_exec___024root.h"
 #include "verilated.h"
+#if VM_COVERAGE
+#include "verilated_cov.h"
+#endif
 
 extern "C" {
 
@@ -39,6 +45,12 @@ Core *npu_core_new() {
 
 void npu_core_free(Core *core) {
   core->top->final();
+#if VM_COVERAGE
+  // One file a model, which verilator_coverage adds up.
+  static std::atomic<int> files{0};
+  const std::string name = std::string(std::getenv("NPU_COVERAGE")) + "." + std::to_string(files++);
+  core->context.coveragep()->write(name.c_str());
+#endif
   delete core;
 }
 
