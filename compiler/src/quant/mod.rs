@@ -7,6 +7,7 @@ mod detector;
 mod equalise;
 pub mod exec;
 mod histogram;
+pub mod impact;
 pub mod net;
 mod prepare;
 #[cfg(test)]

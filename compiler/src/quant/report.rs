@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::detector::{QDetector, real_values};
 use super::exec::Steps;
+use super::impact::{self, Impact};
 use super::net::{QNet, QOp, Requant};
 use super::recipe::Quantised;
 use crate::Result;
@@ -42,6 +43,8 @@ pub struct LayerReport {
     /// Signal-to-noise ratio of the output in dB, noise of all layers before included; of the
     /// equalised network, so that every channel counts alike.
     pub sqnr: f64,
+    /// What the heads see of it.
+    pub impact: Impact,
     /// Proved bound of the accumulators, for layers with weights.
     pub accumulator: Option<i64>,
     /// Least and greatest shift of the requantisation.
@@ -74,6 +77,9 @@ pub struct Estimate {
 }
 
 /// Reports on every layer; `pictures` as for calibration, of which the first sixteen are run.
+///
+/// # Errors
+/// If the float network cannot be planned.
 pub fn layers(quantised: &Quantised, pictures: &[Vec<f32>]) -> Result<Vec<LayerReport>> {
     let (net, prepared) = (&quantised.net, &quantised.prepared);
     let steps = Steps::new(net);
@@ -108,15 +114,16 @@ pub fn layers(quantised: &Quantised, pictures: &[Vec<f32>]) -> Result<Vec<LayerR
             ratios
         })
         .collect();
+    let impacts = impact::measure(quantised, pictures)?;
     let layer = |layer: usize| {
         let mut ratio = Sqnr::default();
         each.iter().for_each(|ratios| ratio.merge(&ratios[layer]));
-        describe(net, layer, ratio.db())
+        describe(net, layer, ratio.db(), impacts[layer])
     };
     Ok((0..net.nodes.len()).map(layer).collect())
 }
 
-fn describe(net: &QNet, layer: usize, sqnr: f64) -> LayerReport {
+fn describe(net: &QNet, layer: usize, sqnr: f64, impact: Impact) -> LayerReport {
     let node = &net.nodes[layer];
     let (accumulator, requant): (Option<i64>, &[Requant]) = match &node.op {
         QOp::Conv(conv) => (Some(bound(&conv.weights, &conv.bias)), &conv.requant),
@@ -134,6 +141,7 @@ fn describe(net: &QNet, layer: usize, sqnr: f64) -> LayerReport {
         scale: node.output.scale,
         zero_point: node.output.zero_point,
         sqnr,
+        impact,
         accumulator,
         shifts: shifts.clone().min().zip(shifts.max()),
     }
@@ -239,18 +247,41 @@ fn inputs_of(graph: &Graph, heads: &Heads) -> Vec<usize> {
 impl Report {
     /// A table for people.
     pub fn to_text(&self) -> String {
-        let mut text =
-            String::from("layer  kind            scale         zero   SQNR dB  accumulator  shifts\n");
+        let mut text = String::from(
+            "                                                       heads see, dB\n\
+             layer  kind            scale         zero   SQNR dB   output  weights  accumulator  shifts\n",
+        );
+        let db = |db: Option<f64>| db.map_or(String::new(), |db| format!("{db:.1}"));
         for layer in &self.layers {
             let accumulator = layer.accumulator.map_or(String::new(), |bound| bound.to_string());
             let shifts = layer.shifts.map_or(String::new(), |(low, high)| format!("{low}-{high}"));
             let _ = writeln!(
                 text,
-                "{:5}  {:14}  {:<12.6e}  {:4}  {:8.2}  {accumulator:>11}  {shifts}",
-                layer.layer, layer.kind, layer.scale, layer.zero_point, layer.sqnr
+                "{:5}  {:14}  {:<12.6e}  {:4}  {:8.2}  {:>7}  {:>7}  {accumulator:>11}  {shifts}",
+                layer.layer,
+                layer.kind,
+                layer.scale,
+                layer.zero_point,
+                layer.sqnr,
+                db(layer.impact.output),
+                db(layer.impact.weights),
             );
         }
+        let ranking = self.ranking();
+        let total: f64 = ranking.iter().map(|layer| layer.impact.noise()).sum();
+        text.push_str("\nrank  layer  kind            share of the noise at the heads\n");
+        for (rank, layer) in ranking.iter().enumerate() {
+            let share = 100.0 * layer.impact.noise() / total;
+            let _ = writeln!(text, "{:4}  {:5}  {:14}  {share:5.1} %", rank + 1, layer.layer, layer.kind);
+        }
         text + "\n" + &self.summary()
+    }
+
+    /// Layers whose quantisation the heads notice, the worst first.
+    pub fn ranking(&self) -> Vec<&LayerReport> {
+        let mut layers: Vec<&LayerReport> = self.layers.iter().filter(|l| l.impact.noise() > 0.0).collect();
+        layers.sort_by(|a, b| b.impact.noise().total_cmp(&a.impact.noise()).then(a.layer.cmp(&b.layer)));
+        layers
     }
 
     /// A few lines for people.
@@ -261,6 +292,14 @@ impl Report {
         if let Some(worst) = finite.min_by(|a, b| a.sqnr.total_cmp(&b.sqnr)) {
             let _ = write!(text, ", least {:.2} dB at layer {} [{}]", worst.sqnr, worst.layer, worst.kind);
         }
+        let ranking = self.ranking();
+        let total: f64 = ranking.iter().map(|layer| layer.impact.noise()).sum();
+        let worst = ranking.iter().take(5).map(|layer| {
+            let share = 100.0 * layer.impact.noise() / total;
+            format!("layer {} [{}] {share:.0} %", layer.layer, layer.kind)
+        });
+        let worst = worst.collect::<Vec<_>>().join(", ");
+        let _ = write!(text, "\nnoise at the heads comes from {worst}");
         if let Some(bound) = self.layers.iter().filter_map(|layer| layer.accumulator).max() {
             let _ = write!(text, "\ngreatest accumulator {bound} of {}", 1i64 << 31);
         }

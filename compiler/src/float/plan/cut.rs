@@ -50,6 +50,20 @@ impl Plan {
         self.cut(steps)
     }
 
+    /// Everything that reads the output of the kept layer `layer`, and what lies behind that.
+    pub fn behind(&self, layer: usize) -> Cut {
+        let mut dirty = vec![false; self.buffer_of.len()];
+        dirty[self.views[layer].expect("a kept layer has a value").value] = true;
+        let mut steps = Vec::new();
+        for (s, step) in self.steps.iter().enumerate() {
+            if step.inputs.iter().any(|view| dirty[view.value]) {
+                dirty[step.output] = true;
+                steps.push(s);
+            }
+        }
+        self.cut(steps)
+    }
+
     /// Outputs that layers from `layer` on read from before it.
     pub fn live_at(&self, layer: usize) -> Vec<Source> {
         self.range(layer, usize::MAX).inputs
