@@ -47,57 +47,42 @@ impl Kernels for HostKernels {
     }
 }
 
-// The kernels are inlined into these, so each is compiled once for every set of features.
-#[multiversion(targets(
-    "x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma",
-    "x86_64+avx2+fma",
-    "aarch64+neon"
-))]
-fn conv(input: Tensor<'_>, output: Tensor<'_>, parameters: &kernels::Conv<'_>) {
-    kernels::conv(input, output, parameters);
+/// Functions compiled once for every set of features, with the kernels inlined into them.
+macro_rules! tuned {
+    ($(fn $name:ident($($argument:ident: $kind:ty),*) { $body:expr })*) => {$(
+        #[multiversion(targets(
+            "x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma",
+            "x86_64+avx2+fma",
+            "aarch64+neon"
+        ))]
+        fn $name($($argument: $kind),*) {
+            $body;
+        }
+    )*};
 }
 
-#[multiversion(targets(
-    "x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma",
-    "x86_64+avx2+fma",
-    "aarch64+neon"
-))]
-fn depthwise(input: Tensor<'_>, output: Tensor<'_>, parameters: &kernels::Depthwise<'_>) {
-    kernels::depthwise(input, output, parameters);
-}
-
-#[multiversion(targets(
-    "x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma",
-    "x86_64+avx2+fma",
-    "aarch64+neon"
-))]
-fn connected(input: Tensor<'_>, output: Tensor<'_>, parameters: &kernels::Connected<'_>) {
-    kernels::connected(input, output, parameters);
-}
-
-#[multiversion(targets(
-    "x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma",
-    "x86_64+avx2+fma",
-    "aarch64+neon"
-))]
-fn maxpool(input: Tensor<'_>, output: Tensor<'_>, window: &kernels::Window) {
-    kernels::maxpool(input, output, window);
-}
-
-#[multiversion(targets(
-    "x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma",
-    "x86_64+avx2+fma",
-    "aarch64+neon"
-))]
-fn shortcut(inputs: [Tensor<'_>; 2], output: Tensor<'_>, parameters: &kernels::Shortcut<'_>) {
-    kernels::shortcut(inputs.into_iter(), output, parameters);
-}
-
-#[multiversion(targets(
-    "x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma",
-    "x86_64+avx2+fma",
-    "aarch64+neon"
-))]
-fn multiply(factor: Tensor<'_>, input: Tensor<'_>, output: Tensor<'_>, epilogue: &kernels::Epilogue<'_>) {
-    kernels::multiply(factor, input, output, epilogue);
+tuned! {
+    fn conv(input: Tensor<'_>, output: Tensor<'_>, parameters: &kernels::Conv<'_>) {
+        kernels::conv(input, output, parameters)
+    }
+    fn depthwise(input: Tensor<'_>, output: Tensor<'_>, parameters: &kernels::Depthwise<'_>) {
+        kernels::depthwise(input, output, parameters)
+    }
+    fn connected(input: Tensor<'_>, output: Tensor<'_>, parameters: &kernels::Connected<'_>) {
+        kernels::connected(input, output, parameters)
+    }
+    fn maxpool(input: Tensor<'_>, output: Tensor<'_>, window: &kernels::Window) {
+        kernels::maxpool(input, output, window)
+    }
+    fn shortcut(inputs: [Tensor<'_>; 2], output: Tensor<'_>, parameters: &kernels::Shortcut<'_>) {
+        kernels::shortcut(inputs.into_iter(), output, parameters)
+    }
+    fn multiply(
+        factor: Tensor<'_>,
+        input: Tensor<'_>,
+        output: Tensor<'_>,
+        epilogue: &kernels::Epilogue<'_>
+    ) {
+        kernels::multiply(factor, input, output, epilogue)
+    }
 }

@@ -1,4 +1,5 @@
-//! Check of an artefact of 400 kB, and the kernels on layers of yolo-fastest-1.1 at 320 × 320.
+//! Check of an artefact of 400 kB, and the portable kernels: convolutions on layers of
+//! yolo-fastest-1.1 at 320 × 320, every other operator on a map of its size.
 
 #[path = "../tests/common/mod.rs"]
 mod common;
@@ -12,7 +13,7 @@ use rand::RngExt;
 use secateur_runtime::Tensor;
 use secateur_runtime::artefact::Model;
 use secateur_runtime::artefact::format::{Requant, StepKind};
-use secateur_runtime::kernels::{self, Conv, Depthwise, Epilogue, Window};
+use secateur_runtime::kernels::{self, Connected, Conv, Depthwise, Epilogue, Shortcut, ShortcutMode, Window};
 use zerocopy::little_endian::{I32, U32};
 
 /// 130 pointwise convolutions, as many as yolo-fastest has layers; about 400 kB.
@@ -86,9 +87,51 @@ fn layers(c: &mut Criterion) {
     }
 }
 
+/// The kernels beside convolution, on a map of 20 × 20 × 96.
+fn operators(c: &mut Criterion) {
+    let rng = &mut common::rng(3);
+    let mut codes = || -> Vec<i8> { (0..20 * 20 * 96).map(|_| rng.random()).collect() };
+    let (mut a, mut b, mut wide) = (codes(), codes(), vec![0; 40 * 40 * 96]);
+    fn cells(codes: &mut [i8]) -> &[Cell<i8>] {
+        Cell::from_mut(codes).as_slice_of_cells()
+    }
+    let (a, b, wide) = (cells(&mut a), cells(&mut b), cells(&mut wide));
+    let shape = [20, 20, 96];
+    let map = |codes| Tensor::dense(codes, shape, 3).unwrap();
+    let (from, other, to) = (map(a), map(b), map(wide));
+    let large = Tensor::dense(wide, [40, 40, 96], 3).unwrap();
+    let one = Tensor::dense(wide, [1, 1, 96], 3).unwrap();
+    let requant = [Requant::new(80_000, 8_000, 28); 96];
+    let epilogue = Epilogue { requant: &requant, lo: -128, hi: 127, table: None, zero_point: 3 };
+    let multipliers = [I32::new(70_000), I32::new(90_000)];
+    let shortcut = Shortcut { multipliers: &multipliers, mode: ShortcutMode::PerInput, epilogue };
+    let weights = common::weights(rng, 96 * 1000);
+    let bias = [I32::new(100); 1000];
+    let scaled = [Requant::new(80_000, 80_000, 28); 1000];
+    let connected =
+        Connected { weights: &weights, bias: &bias, epilogue: Epilogue { requant: &scaled, ..epilogue } };
+    let vector = Tensor::dense(&a[..96], [1, 1, 96], 3).unwrap();
+    let classes = Tensor::dense(&wide[..1000], [1, 1, 1000], 3).unwrap();
+    let table: [i8; 256] = core::array::from_fn(|code| (code as i16 / 2) as i8);
+    let mut group = c.benchmark_group("operator");
+    group.throughput(Throughput::Elements(20 * 20 * 96));
+    let mut bench = |name: &str, work: &dyn Fn()| {
+        group.bench_function(name, |bencher| bencher.iter(work));
+    };
+    bench("maxpool 5x5", &|| kernels::maxpool(from, to, &Window::square(5, 1, 2)));
+    bench("avgpool", &|| kernels::avgpool(from, one, &epilogue));
+    bench("shortcut", &|| kernels::shortcut([from, other].into_iter(), to, &shortcut));
+    bench("multiply", &|| kernels::multiply(other, from, to, &epilogue));
+    bench("rescale", &|| kernels::rescale(from, to, 0, 0, Some(&epilogue)));
+    bench("copy", &|| kernels::rescale(from, to, 0, 0, None));
+    bench("activate", &|| kernels::activate(from, to, &table));
+    bench("upsample", &|| kernels::upsample(from, large, 2, 2));
+    bench("connected 96 to 1000", &|| kernels::connected(vector, classes, &connected));
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(20).measurement_time(std::time::Duration::from_secs(2));
-    targets = check, layers
+    targets = check, layers, operators
 }
 criterion_main!(benches);

@@ -12,6 +12,7 @@ use secateur::prune::store::Origin;
 use secateur::prune::{Analysis, Bench, Metric, Store};
 
 use super::Global;
+use super::pictures::Pictures;
 use super::pruning::{self, Common, Subject};
 
 /// Threshold where neither flag nor main file gives one.
@@ -28,15 +29,8 @@ Kill it at any time: the same command goes on where it was and ends with the sam
 pub(crate) struct Args {
     #[command(flatten)]
     common: Common,
-    /// Darknet's .data file: its `train` list is analysed.
-    #[arg(long, value_name = "FILE.data", conflicts_with_all = ["list", "names"])]
-    data: Option<PathBuf>,
-    /// A list of pictures, instead of a .data file.
-    #[arg(long, value_name = "FILE", requires = "names")]
-    list: Option<PathBuf>,
-    /// Class names, one a line.
-    #[arg(long, value_name = "FILE", requires = "list")]
-    names: Option<PathBuf>,
+    #[command(flatten)]
+    source: Pictures,
     /// Only the first N pictures.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pictures: Option<u32>,
@@ -59,9 +53,9 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     let subject = Subject::open(&args.common)?;
     let main = subject.main.clone().unwrap_or_default();
     let origin = Origin {
-        data: args.data.or(main.data.filter(|_| args.list.is_none())),
-        list: args.list,
-        names: args.names,
+        data: args.source.data.or(main.data.filter(|_| args.source.list.is_none())),
+        list: args.source.list,
+        names: args.source.names,
         pictures: args.pictures.map(|n| n as usize),
         ignored: subject.ignored.clone(),
     };

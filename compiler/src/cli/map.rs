@@ -11,10 +11,12 @@ use secateur::{Error, Result, files};
 use serde_json::{Value, json};
 
 use super::Global;
+use super::pictures::Pictures;
 use super::subject::{Subject, check_names, share};
 
 /// Measure accuracy on labelled pictures as Darknet does (mAP).
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("given").args(["data", "list"]).required(true))]
 #[command(after_help = "Examples:
   secateur map yolov4-tiny.cfg yolov4-tiny.weights --data coco.data
   secateur map yolo-fastest.sct --list val.txt --names coco.names --json
@@ -27,18 +29,11 @@ pub(crate) struct Args {
     /// CFG WEIGHTS or ARTEFACT.
     #[arg(required = true, num_args = 1..=2, value_name = "CFG WEIGHTS|ARTEFACT")]
     network: Vec<PathBuf>,
-    /// Darknet's .data file, which names the list (`valid`) and the class names.
-    #[arg(long, value_name = "FILE.data", required_unless_present = "list", conflicts_with_all = ["list", "names"])]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    source: Pictures,
     /// Which list of the .data file.
     #[arg(long, default_value = "valid", value_parser = ["valid", "train"])]
     split: String,
-    /// A list of pictures, instead of a .data file.
-    #[arg(long, value_name = "FILE", requires = "names")]
-    list: Option<PathBuf>,
-    /// Class names, one a line.
-    #[arg(long, value_name = "FILE", requires = "list")]
-    names: Option<PathBuf>,
     /// Only the first N pictures.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pictures: Option<u32>,
@@ -103,7 +98,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
 }
 
 fn dataset(args: &Args) -> Result<Dataset> {
-    let dataset = match (&args.data, &args.list, &args.names) {
+    let dataset = match (&args.source.data, &args.source.list, &args.source.names) {
         (Some(data), ..) => Dataset::from_data_file(data, &args.split)?,
         (None, Some(list), Some(names)) => Dataset::from_list(list, names)?,
         _ => {

@@ -16,6 +16,7 @@ mod info;
 mod map;
 mod models;
 mod overview;
+mod pictures;
 mod prune;
 mod pruning;
 mod quantize;

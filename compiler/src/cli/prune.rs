@@ -14,6 +14,7 @@ use secateur::prune::{
 use secateur::{Error, Result, files};
 
 use super::Global;
+use super::pictures::Pictures;
 use super::pruning::{self, Common, Subject, share};
 
 /// Candidates that a back-off looks at.
@@ -50,15 +51,9 @@ pub(crate) struct Args {
     /// Sensitivities from `secateur ana`; what they lack is measured on the same pictures.
     #[arg(long, value_name = "FILE")]
     ana: Option<PathBuf>,
-    /// Darknet's .data file: `train` is analysed, `valid` is held out.
-    #[arg(long, value_name = "FILE.data", conflicts_with_all = ["list", "names"])]
-    data: Option<PathBuf>,
-    /// Held-out pictures, instead of a .data file.
-    #[arg(long, value_name = "FILE", requires = "names")]
-    list: Option<PathBuf>,
-    /// Class names, one a line.
-    #[arg(long, value_name = "FILE", requires = "list")]
-    names: Option<PathBuf>,
+    /// The pictures of --list are held out.
+    #[command(flatten)]
+    source: Pictures,
     /// Pictures to analyse where neither --ana nor --data names them.
     #[arg(long, value_name = "FILE", requires = "list")]
     train: Option<PathBuf>,
@@ -134,11 +129,11 @@ impl Job {
             subject.repair &= known.setting.repair;
             subject.ridge = known.setting.ridge;
         }
-        let data = args.data.clone().or(main.data.clone().filter(|_| args.list.is_none()));
+        let data = args.source.data.clone().or(main.data.clone().filter(|_| args.source.list.is_none()));
         let held_out = Origin {
             data: data.clone(),
-            list: args.list.clone(),
-            names: args.names.clone(),
+            list: args.source.list.clone(),
+            names: args.source.names.clone(),
             ..Origin::default()
         };
         let origin = match (&args.train, &known) {

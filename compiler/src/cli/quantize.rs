@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use secateur::data::{DataFile, Dataset, Fit, Sample, read_list, read_names};
+use secateur::data::{DataFile, Dataset, Fit, Sample, class_name, read_list, read_names};
+use secateur::eval::Heads;
 use secateur::frontend::darknet::{self, Network};
-use secateur::graph::Op;
+use secateur::graph::{Graph, Op};
 use secateur::progress::Progress;
 use secateur::quant::net::Provenance;
 use secateur::quant::report::{self, Report};
@@ -13,6 +14,7 @@ use secateur::{Error, Result, files};
 use sha2::{Digest, Sha256};
 
 use super::Global;
+use super::subject::check_names;
 
 /// Greatest .cfg or .weights that is hashed.
 const LIMIT: u64 = 1 << 32;
@@ -36,7 +38,7 @@ pub(crate) struct Args {
     /// List of pictures to calibrate on.
     #[arg(long, value_name = "FILE")]
     list: Option<PathBuf>,
-    /// Names of the classes, one a line [default: those of --data].
+    /// Names of the classes, one a line [default: those of --data, else numbers].
     #[arg(long, value_name = "FILE")]
     names: Option<PathBuf>,
     /// Where the int8 network goes.
@@ -64,12 +66,15 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     let weights = network.weights()?;
     let graph = &network.graph;
     let (list, names) = calibration_files(&args)?;
-    let names = names.map(|path| read_names(&path)).transpose()?.unwrap_or_default();
+    let names = names.map(|path| read_names(&path)).transpose()?;
+    let classes = classes(graph)?;
+    if let (Some(names), Some(classes)) = (&names, classes) {
+        check_names(names, classes)?;
+    }
     let fit = fit(&network);
-    let held_out = match &args.eval {
-        Some(eval) => Some(Dataset::from_list(eval, &names_file(&args)?)?),
-        None => None,
-    };
+    let numbered = || (0..classes.unwrap_or(0)).map(|class| class_name(&[], class)).collect();
+    let labelled = |eval: &PathBuf| Dataset::with_names(eval, names.clone().unwrap_or_else(numbered));
+    let held_out = args.eval.as_ref().map(labelled).transpose()?;
     let pictures = load_pictures(&read_list(&list)?, &network, fit)?;
     let defaults = quant::Options::default();
     let options = quant::Options {
@@ -78,7 +83,8 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
         correction: if args.no_bias_correction { 0 } else { defaults.correction },
     };
     let provenance = provenance(&args, &options, &pictures)?;
-    let quantised = quant::quantise(graph, weights, &pictures, &options, names, provenance)?;
+    let quantised =
+        quant::quantise(graph, weights, &pictures, &options, names.unwrap_or_default(), provenance)?;
     let layers = report::layers(&quantised, &pictures)?;
     drop(pictures);
     let accuracy = match &held_out {
@@ -118,11 +124,14 @@ fn calibration_files(args: &Args) -> Result<(PathBuf, Option<PathBuf>)> {
     }
 }
 
-/// The names file, which labelled pictures need.
-fn names_file(args: &Args) -> Result<PathBuf> {
-    calibration_files(args)?
-        .1
-        .ok_or_else(|| Error::new("--eval needs the names of the classes").help("give --names, or --data"))
+/// Number of classes; `None` where nothing in the network says it.
+fn classes(graph: &Graph) -> Result<Option<usize>> {
+    let heads = Heads::of(graph)?;
+    let softmax = graph.nodes.last().filter(|node| matches!(node.op, Op::Softmax(_)));
+    Ok(match heads.heads.is_empty() {
+        false => Some(heads.classes),
+        true => softmax.map(|node| node.shape.len()),
+    })
 }
 
 /// How pictures are brought to the network's size, as for detection.

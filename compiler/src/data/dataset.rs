@@ -50,7 +50,11 @@ impl Dataset {
     /// A picture without a label file has no objects (as Darknet takes it, with a warning); a list
     /// where every label file is missing is an error.
     pub fn from_list(list: &Path, names: &Path) -> Result<Self> {
-        let names = read_names(names)?;
+        Self::with_names(list, read_names(names)?)
+    }
+
+    /// [`Dataset::from_list`] of names that are at hand; labels must be below their number.
+    pub fn with_names(list: &Path, names: Vec<String>) -> Result<Self> {
         let pictures = read_list(list)?;
         let read: Result<Vec<Option<Vec<Truth>>>> = pictures
             .par_iter()

@@ -98,12 +98,13 @@ pub(crate) fn measure(quantised: &Quantised, pictures: &[Vec<f32>]) -> Result<Ve
 
 /// Nodes whose outputs the heads read; the last node's own where there are no heads.
 fn head_inputs(Quantised { net, prepared }: &Quantised) -> Vec<usize> {
-    let heads = net.heads().into_iter().map(|layer| match (&net.nodes[layer].op, net.nodes[layer].inputs[0]) {
-        (QOp::Yolo { .. } | QOp::Region { .. } | QOp::Detection { .. }, Source::Layer(from)) => {
-            prepared.output_of(from)
-        }
-        _ => prepared.output_of(layer),
-    });
+    let heads =
+        net.heads().into_iter().map(|layer| match (&net.nodes[layer].op, net.nodes[layer].inputs[0]) {
+            (QOp::Yolo { .. } | QOp::Region { .. } | QOp::Detection { .. }, Source::Layer(from)) => {
+                prepared.output_of(from)
+            }
+            _ => prepared.output_of(layer),
+        });
     heads.collect()
 }
 

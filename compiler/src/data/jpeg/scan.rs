@@ -81,14 +81,26 @@ fn baseline(bits: &mut Bits<'_>, values: &mut [i16], (dc, ac): Pair<'_>, before:
     let size = length(bits.symbol(table(dc)?)?)?;
     *before = before.wrapping_add(bits.signed(size));
     values[0] = *before as i16;
-    let ac = table(ac)?;
-    let mut k = 1;
-    while k < 64 {
+    runs(bits, values, table(ac)?, (1, 63), 0)?;
+    Ok(())
+}
+
+/// Coefficients `first..=last` as pairs of a run of zeros and a value, which is shifted left by `low`
+/// bits; the run of the code that ends the block early, if one does.
+fn runs(
+    bits: &mut Bits<'_>,
+    values: &mut [i16],
+    ac: &Huffman,
+    (first, last): (usize, usize),
+    low: u32,
+) -> Result<Option<usize>> {
+    let mut k = first;
+    while k <= last {
         let symbol = bits.symbol(ac)?;
         let (run, size) = (usize::from(symbol >> 4), u32::from(symbol & 15));
         if size == 0 {
             if run < 15 {
-                break;
+                return Ok(Some(run));
             }
             k += 16;
             continue;
@@ -97,10 +109,10 @@ fn baseline(bits: &mut Bits<'_>, values: &mut [i16], (dc, ac): Pair<'_>, before:
         if k > 63 {
             return Err(Failure::Damaged("a block of more than 64 coefficients"));
         }
-        values[place(k)] = bits.signed(size) as i16;
+        values[place(k)] = (bits.signed(size) << low) as i16;
         k += 1;
     }
-    Ok(())
+    Ok(None)
 }
 
 fn progressive(
@@ -146,24 +158,8 @@ fn first_pass(
         *empty -= 1;
         return Ok(());
     }
-    let (mut k, last) = header.spectrum;
-    while k <= last {
-        let symbol = bits.symbol(ac)?;
-        let (run, size) = (usize::from(symbol >> 4), u32::from(symbol & 15));
-        if size == 0 {
-            if run < 15 {
-                *empty = empty_blocks(bits, run) - 1;
-                break;
-            }
-            k += 16;
-            continue;
-        }
-        k += run;
-        if k > 63 {
-            return Err(Failure::Damaged("a block of more than 64 coefficients"));
-        }
-        values[place(k)] = (bits.signed(size) << header.bit.1) as i16;
-        k += 1;
+    if let Some(run) = runs(bits, values, ac, header.spectrum, header.bit.1)? {
+        *empty = empty_blocks(bits, run) - 1;
     }
     Ok(())
 }

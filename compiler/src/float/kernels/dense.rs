@@ -5,7 +5,7 @@ use std::ops::Range;
 use pulp::Simd;
 
 use super::phases::Window;
-use super::{Epilogue, Job, Phases, Target, lean, load, store};
+use super::{Convolution, Epilogue, Job, Phases, Target, lean, load, store};
 use crate::graph::{Conv, Shape};
 
 /// Output channels of a panel; the kernel works on one or two panels at a time.
@@ -67,15 +67,8 @@ impl Dense {
         Phases::new(window, input, output, 0.0)
     }
 
-    /// `weights` `[out][in/groups][k][k]` and `bias` `[out]`, both folded.
-    pub(in crate::float) fn new(
-        conv: &Conv,
-        weights: &[f32],
-        bias: &[f32],
-        input: Shape,
-        output: Shape,
-        epilogue: Epilogue,
-    ) -> Self {
+    pub(in crate::float) fn new(layer: Convolution<'_>) -> Self {
+        let Convolution { conv, weights, bias, input, output, epilogue } = layer;
         let (in_group, out_group) = (input.c / conv.groups, conv.filters / conv.groups);
         let (in_channel, width, taps) = if Self::is_pointwise(conv) {
             (input.plane(), output.w, vec![0])

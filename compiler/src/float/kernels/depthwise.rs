@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use pulp::Simd;
 
-use super::{Dense, Epilogue, Job, Phases, Target, lean, load, store};
-use crate::graph::{Conv, Shape};
+use super::{Convolution, Dense, Epilogue, Job, Phases, Target, lean, load, store};
+use crate::graph::Shape;
 
 /// Output rows computed together, so that a loaded vector serves several of them.
 const ROWS: usize = 4;
@@ -29,15 +29,8 @@ pub(in crate::float) struct Depthwise {
 }
 
 impl Depthwise {
-    /// `weights` `[out][1][k][k]` and `bias` `[out]`, both folded.
-    pub(in crate::float) fn new(
-        conv: &Conv,
-        weights: &[f32],
-        bias: &[f32],
-        input: Shape,
-        output: Shape,
-        epilogue: Epilogue,
-    ) -> Self {
+    pub(in crate::float) fn new(layer: Convolution<'_>) -> Self {
+        let Convolution { conv, weights, bias, input, output, epilogue } = layer;
         Self {
             weights: weights.to_vec(),
             bias: bias.to_vec(),

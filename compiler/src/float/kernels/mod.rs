@@ -25,7 +25,28 @@ pub(super) use phases::Phases;
 pub(super) use pool::MaxPool;
 pub(super) use separable::Separable;
 
-use crate::graph::Activation;
+use crate::graph::{Activation, Conv, LayerWeights, Shape};
+
+/// A convolution to be turned into a kernel.
+#[derive(Clone, Copy)]
+pub(super) struct Convolution<'a> {
+    conv: &'a Conv,
+    /// `[out][in/groups][k][k]`, batch norm folded in.
+    weights: &'a [f32],
+    /// `[out]`, folded.
+    bias: &'a [f32],
+    input: Shape,
+    output: Shape,
+    epilogue: Epilogue,
+}
+
+impl<'a> Convolution<'a> {
+    /// An activation that looks across channels is left to a later step.
+    pub(super) fn new(conv: &'a Conv, folded: &'a LayerWeights, input: Shape, output: Shape) -> Self {
+        let epilogue = Epilogue::new(conv.activation).unwrap_or(Epilogue::Slope(1.0));
+        Self { conv, weights: &folded.weights, bias: &folded.bias, input, output, epilogue }
+    }
+}
 
 /// Where the threads of one step write, each its own elements.
 #[derive(Clone, Copy)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::step::{Kernel, Step, View};
 use crate::float::fold_layer;
-use crate::float::kernels::{Dense, Depthwise, Epilogue, Factors, MaxPool, Separable};
+use crate::float::kernels::{Convolution, Dense, Depthwise, Epilogue, Factors, MaxPool, Separable};
 use crate::graph::{Activation, Connected, Conv, Graph, Op, ShortcutWeights, Source, Weights};
 use crate::{Error, Result};
 
@@ -143,14 +143,13 @@ impl<'a> Builder<'a> {
     fn convolution(&mut self, layer: usize, conv: &Conv, input: View) {
         let (from, to) = (self.graph.input_shape(layer), self.graph.nodes[layer].shape);
         let folded = fold_layer(&self.graph.nodes[layer].op, &self.weights.layers[layer]);
-        let (weights, bias) = (&folded.weights, &folded.bias);
-        let macs = (to.plane() * weights.len()) as u64;
+        let macs = (to.plane() * folded.weights.len()) as u64;
         let epilogue = Epilogue::new(conv.activation);
-        let stored = epilogue.unwrap_or(Epilogue::Slope(1.0));
+        let whole = Convolution::new(conv, &folded, from, to);
         let mut layers = (layer, layer);
         let mut inputs = vec![input];
         let kernel = if conv.groups > 1 && conv.groups == from.c {
-            Kernel::Depthwise(Depthwise::new(conv, weights, bias, from, to, stored))
+            Kernel::Depthwise(Depthwise::new(whole))
         } else {
             if Dense::is_pointwise(conv) {
                 if epilogue.is_some()
@@ -172,7 +171,7 @@ impl<'a> Builder<'a> {
                 let len = phases.len(from.c);
                 inputs = vec![self.step(Kernel::Phases(phases, from.c), layers, inputs, len, 0)];
             }
-            Kernel::Dense(Dense::new(conv, weights, bias, from, to, stored))
+            Kernel::Dense(Dense::new(whole))
         };
         let mut output = self.step(kernel, layers, inputs, to.len(), macs);
         if epilogue.is_none() {
@@ -205,10 +204,8 @@ impl<'a> Builder<'a> {
         let numbers = |layer: usize| fold_layer(&graph.nodes[layer].op, &self.weights.layers[layer]);
         let (first, second) = (numbers(layer), numbers(next));
         let macs = (hidden.plane() * first.weights.len() + to.plane() * second.weights.len()) as u64;
-        let epilogue = |conv: &Conv| Epilogue::new(conv.activation).unwrap_or(Epilogue::Slope(1.0));
-        let dense = Dense::new(conv, &first.weights, &first.bias, from, hidden, epilogue(conv));
-        let depthwise =
-            Depthwise::new(depthwise, &second.weights, &second.bias, hidden, to, epilogue(depthwise));
+        let dense = Dense::new(Convolution::new(conv, &first, from, hidden));
+        let depthwise = Depthwise::new(Convolution::new(depthwise, &second, hidden, to));
         let kernel = Kernel::Separable(Separable::new(dense, depthwise, hidden));
         self.absorbed[next] = true;
         self.built.views[next] = Some(self.step(kernel, (layer, next), vec![input], to.len(), macs));
