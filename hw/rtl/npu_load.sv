@@ -176,7 +176,7 @@ module npu_load (
 
   assign lw_valid  = word && is_weights;
   assign lw_addr   = entry_q[npu_pkg::WeightAddrBits-1:0];
-  assign lw_data   = {sparse ? controls_q[8*place_q +: 8] : 8'd0, data};
+  assign lw_data   = {sparse ? controls_q[8*place_q +: 8] : 8'd0, data[8*npu_pkg::Rows-1:0]};
   assign lp_valid  = word && is_params;
   assign lp_addr   = entry_q[npu_pkg::ParamAddrBits-1:0];
   assign lp_data   = {data, low_q};

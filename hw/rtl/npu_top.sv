@@ -58,6 +58,9 @@ module npu_top (
   if (npu_pkg::AxiBytes != 8) begin : g_width
     $error("the data bus has 8 bytes");
   end
+  if (npu_pkg::Lanes != 16) begin : g_lanes
+    $error("a map word is two beats");
+  end
 
   // Registers and state.
   logic              start, reset, frame_start, running, done, fault, resetting, stop, clear, core_rst;

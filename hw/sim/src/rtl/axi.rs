@@ -64,6 +64,8 @@ pub(super) struct Axi {
     /// Hundredths of a beat that may move now.
     credit: u32,
     cycle: u64,
+    /// Offers of the cycle before that were not taken: AR, AW, W.
+    offered: [Option<(u64, u64)>; 3],
     beats_read: u64,
     bursts_written: u64,
 }
@@ -80,6 +82,7 @@ impl Axi {
             beat: None,
             credit: 0,
             cycle: 0,
+            offered: [None; 3],
             beats_read: 0,
             bursts_written: 0,
         }
@@ -92,7 +95,7 @@ impl Axi {
 
     /// Sets the slave's signals for the coming cycle.
     pub(super) fn drive(&mut self, memory: &mut Memory, inputs: &mut Inputs) {
-        let silent = matches!(self.fault, Some(BusFault::Silence { cycle }) if self.cycle >= cycle);
+        let silent = self.silent();
         self.credit = (self.credit + self.timing.efficiency).min(200);
         if self.beat.is_none() && !silent && self.credit >= 100 && !self.random.chance(self.timing.stalls) {
             self.beat = self.next_beat(memory);
@@ -116,6 +119,7 @@ impl Axi {
 
     /// Takes note of what moved in the cycle; `inputs` are those that `drive` set.
     pub(super) fn settle(&mut self, memory: &mut Memory, inputs: &mut Inputs, outputs: &Outputs) {
+        self.check_offers(inputs, outputs);
         let latency = u64::from(self.timing.latency);
         if inputs.m_axi_rvalid && outputs.m_axi_rready != 0 {
             self.beat = None;
@@ -141,6 +145,38 @@ impl Axi {
             inputs.m_axi_bvalid = false;
         }
         self.cycle += 1;
+    }
+
+    const fn silent(&self) -> bool {
+        matches!(self.fault, Some(BusFault::Silence { cycle }) if self.cycle >= cycle)
+    }
+
+    /// The handshake's rule: what is offered stays as it is until it is taken (AXI4, A3.2.1).
+    fn check_offers(&mut self, inputs: &Inputs, outputs: &Outputs) {
+        let offers = [
+            (outputs.m_axi_arvalid, inputs.m_axi_arready, outputs.m_axi_araddr.into(), outputs.m_axi_arlen),
+            (outputs.m_axi_awvalid, inputs.m_axi_awready, outputs.m_axi_awaddr.into(), outputs.m_axi_awlen),
+            (outputs.m_axi_wvalid, inputs.m_axi_wready, outputs.m_axi_wdata, outputs.m_axi_wlast),
+        ];
+        let silent = self.silent();
+        for (before, (valid, ready, payload, length)) in self.offered.iter_mut().zip(offers) {
+            let offer = (valid != 0).then_some((payload, u64::from(length)));
+            // A reset withdraws what a dead memory has not taken for long.
+            assert!(
+                before.is_none() || *before == offer || silent,
+                "cycle {}: an offer on the bus changed from {before:x?} to {offer:x?}",
+                self.cycle
+            );
+            *before = offer.filter(|_| !ready);
+        }
+        if outputs.m_axi_arvalid != 0 {
+            let (first, bytes) = (outputs.m_axi_araddr & 0xfff, 8 * (u32::from(outputs.m_axi_arlen) + 1));
+            assert!(first + bytes <= 0x1000, "a read burst crosses 4 KiB");
+        }
+        if outputs.m_axi_awvalid != 0 {
+            let (first, bytes) = (outputs.m_axi_awaddr & 0xfff, 8 * (u32::from(outputs.m_axi_awlen) + 1));
+            assert!(first + bytes <= 0x1000, "a write burst crosses 4 KiB");
+        }
     }
 
     /// The next beat of the oldest read burst that is due: data, response, last.

@@ -1,0 +1,216 @@
+//! The accelerator from an int8 network to frames in RTL: against the runtime, under stalls, through
+//! faults, and as a test bench of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use secateur::data::Sample;
+use secateur::eval::Detector;
+use secateur::pack::Deployed;
+use secateur::sim;
+use secateur::testing::data_dir;
+use secateur_runtime::npu::Npu;
+use secateur_runtime::npu::driver::Error;
+use secateur_runtime::npu::registers::FaultCode;
+use secateur_sim::Simulator;
+use secateur_sim::rtl::{BusFault, Rtl, Timing};
+use secateur_tests::{secateur, tiny_project};
+
+/// Runs the command in `folder`; it must succeed. Returns what it printed.
+#[track_caller]
+fn done(folder: &Path, arguments: &[&str]) -> String {
+    let output = secateur().current_dir(folder).args(arguments).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {error}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The same, but it must fail with code 1; returns its words.
+#[track_caller]
+fn refused(folder: &Path, arguments: &[&str]) -> String {
+    let output = secateur().current_dir(folder).args(arguments).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {error}");
+    let words = error.split(|c: char| c.is_whitespace() || c == '│').filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// The tiny project with `net.int8` and, for the accelerator, `net.sct`.
+fn compiled_project() -> tempfile::TempDir {
+    let project = tiny_project();
+    let quantize = ["quantize", "net.cfg", "net.weights", "--list", "list.txt", "--names", "names"];
+    done(project.path(), &[&quantize[..], &["-o", "net.int8"]].concat());
+    done(project.path(), &["compile", "net.int8", "--target", "npu-8x16", "-o", "net.sct"]);
+    project
+}
+
+#[test]
+fn a_frame_runs_in_rtl_and_in_the_emulator() {
+    let project = compiled_project();
+    let folder = project.path();
+    let picture = "pictures/0.png";
+    for extra in [&["--emulate"][..], &[], &["--stalls", "60", "--latency", "7", "--efficiency", "35"]] {
+        let text = done(folder, &[&["sim", "net.sct", picture], extra].concat());
+        assert!(text.contains(", 0 differ"), "{extra:?}: {text}");
+    }
+    let files = ["--timeline", "frame.svg", "--waves", "frame.fst", "--window", "100..200", "-v"];
+    let text = done(folder, &[&["sim", "net.sct", picture], &files[..]].concat());
+    assert!(text.contains("EXEC") && text.contains("depthwise"), "{text}");
+    let svg = std::fs::read_to_string(folder.join("frame.svg")).unwrap();
+    assert!(svg.starts_with("<svg") && svg.contains("layer 1: cycles"), "{svg}");
+    let window = std::fs::metadata(folder.join("frame.fst")).unwrap().len();
+    done(folder, &["sim", "net.sct", picture, "--waves", "frame.fst"]);
+    let whole = std::fs::metadata(folder.join("frame.fst")).unwrap().len();
+    assert!(window > 0 && whole > window, "waves of {window} and {whole} bytes");
+}
+
+#[test]
+fn what_cannot_be_simulated_is_said() {
+    let project = compiled_project();
+    let folder = project.path();
+    done(folder, &["compile", "net.int8", "--target", "host", "-o", "host.sct"]);
+    let said = refused(folder, &["sim", "host.sct", "pictures/0.png"]);
+    assert!(said.contains("no program for an accelerator"), "{said}");
+    done(folder, &["compile", "net.int8", "--target", "npu-8x8", "-o", "small.sct"]);
+    let said = refused(folder, &["sim", "small.sct", "pictures/0.png"]);
+    assert!(said.contains("other sizes"), "{said}");
+}
+
+#[test]
+fn the_test_bench_passes_and_can_fail() {
+    let project = compiled_project();
+    let folder = project.path();
+    done(folder, &["emit", "testbench", "net.sct", "pictures/1.png", "-o", "bench"]);
+    let bench = folder.join("bench");
+    let run = |command: &str| {
+        let output = Command::new(bench.join(command)).current_dir(&bench).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let text = run("run");
+    assert!(text.contains("PASS: "), "{text}");
+    // The bench and `sim` have the same memory: the same cycles.
+    let sim = done(folder, &["sim", "net.sct", "pictures/1.png"]);
+    let cycles = sim.split("frame: ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
+    assert!(text.contains(&format!("; {cycles} cycles")), "{text} {sim}");
+    let expected = bench.join("expected.hex");
+    let good = std::fs::read_to_string(&expected).unwrap();
+    let (first, rest) = good.split_once('\n').unwrap();
+    let other = if first == "00" { "01" } else { "00" };
+    std::fs::write(&expected, format!("{other}\n{rest}")).unwrap();
+    let text = run("obj/Vnpu_tb");
+    assert!(text.contains("MISMATCH layer 5, channel 0, row 0, column 0"), "{text}");
+    assert!(text.contains("FAIL: 1 bytes differ"), "{text}");
+}
+
+#[test]
+fn generated_files_are_those_of_the_tree() {
+    let folder = tempfile::tempdir().unwrap();
+    done(folder.path(), &["emit", "rtl-package", "--target", "npu-8x16", "-o", "."]);
+    for file in ["rtl/npu_pkg.sv", "doc/registers.md"] {
+        let found = std::fs::read_to_string(folder.path().join(file)).unwrap();
+        let tree = std::fs::read_to_string(secateur_tests::root().join("hw").join(file)).unwrap();
+        assert_eq!(found, tree, "{file}");
+    }
+}
+
+/// A real network's artefact for the accelerator, in a folder of its own.
+fn real(data: &Path, model: &str) -> (tempfile::TempDir, Vec<u8>) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| data.join("models").join(model).join(name).display().to_string();
+    let pictures: Vec<String> = pictures(data).iter().map(|path| path.display().to_string()).collect();
+    std::fs::write(folder.path().join("list"), pictures.join("\n")).unwrap();
+    let quantize =
+        ["quantize", &file("model.cfg"), &file("model.weights"), "--list", "list", "-o", "net.int8"];
+    done(folder.path(), &quantize);
+    done(folder.path(), &["compile", "net.int8", "--target", "npu-8x16", "-o", "net.sct"]);
+    let bytes = std::fs::read(folder.path().join("net.sct")).unwrap();
+    (folder, bytes)
+}
+
+/// Five pictures.
+fn pictures(data: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = std::fs::read_dir(data.join("coco128/images/train2017"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "jpg"))
+        .collect();
+    found.sort();
+    found.truncate(5);
+    assert_eq!(found.len(), 5);
+    found
+}
+
+/// Frames of pictures under growing random stalls, every layer against the runtime.
+#[test]
+fn real_networks_agree_with_the_runtime_in_rtl() {
+    let Some(data) = data_dir() else { return };
+    for (model, count) in [("yoloface-50k", 5), ("ir-small-v4-40x40", 5), ("yolo-fastest-1.1", 1)] {
+        let (_folder, bytes) = real(&data, model);
+        let deployed = Deployed::new(&bytes, Path::new("net.sct")).unwrap();
+        let program = sim::program(&deployed).unwrap();
+        for (n, picture) in pictures(&data).iter().enumerate().take(count) {
+            let sample = Sample::load(picture, deployed.input(), deployed.fit()).unwrap();
+            let codes = deployed.quantise(&sample.input);
+            let (memory, placement) = sim::memory(&program);
+            let timing = Timing { stalls: [0, 10, 30, 60, 85][n], seed: n as u64, ..Timing::default() };
+            let mut rtl = Rtl::new(memory, timing);
+            let frame = sim::frame(&mut rtl, &deployed, placement, &codes, |_| {}).unwrap();
+            assert_eq!(frame.mismatch, None, "{model}, {}", picture.display());
+            assert!(frame.compared > 50_000, "{model}: {} bytes", frame.compared);
+            if n == 0 {
+                let cycles = f64::from(frame.counters.cycles);
+                let error = cycles / frame.predicted as f64 - 1.0;
+                println!("{model}: {cycles} cycles, {:.2} % off the model", 100.0 * error);
+            }
+        }
+    }
+}
+
+/// Faults and resets while a real frame is under way.
+#[test]
+fn a_real_frame_survives_faults_and_resets() {
+    let Some(data) = data_dir() else { return };
+    let (_folder, bytes) = real(&data, "yoloface-50k");
+    let deployed = Deployed::new(&bytes, Path::new("net.sct")).unwrap();
+    let program = sim::program(&deployed).unwrap();
+    let sample = Sample::load(&pictures(&data)[0], deployed.input(), deployed.fit()).unwrap();
+    let codes = deployed.quantise(&sample.input);
+    let (memory, placement) = sim::memory(&program);
+    let mut rtl = Rtl::new(memory, Timing { stalls: 10, ..Timing::default() });
+    let mut rng = ChaCha8Rng::seed_from_u64(3);
+    for round in 0..24 {
+        let mut npu = Npu::new(&mut rtl, program, placement).unwrap();
+        npu.set_watchdog(30_000);
+        let cycle = rng.random_range(0..14_000);
+        let fault = match round % 4 {
+            0 => None,
+            1 => Some(BusFault::Read { beat: rng.random_range(0..4000), response: 2 }),
+            2 => Some(BusFault::Write { burst: rng.random_range(0..4), response: 3 }),
+            _ => Some(BusFault::Silence { cycle }),
+        };
+        npu.bus().inject(fault);
+        npu.write_input(&codes).unwrap();
+        npu.start().unwrap();
+        if fault.is_none() {
+            (0..cycle).for_each(|_| npu.bus().step());
+        } else {
+            let Err(Error::Fault { code, .. }) = npu.wait(Duration::from_millis(1)) else {
+                panic!("{fault:?} has no consequence")
+            };
+            let expected: &[FaultCode] = match fault {
+                Some(BusFault::Read { .. }) => &[FaultCode::BusRead, FaultCode::CommandRead],
+                Some(BusFault::Write { .. }) => &[FaultCode::BusWrite],
+                _ => &[FaultCode::Watchdog],
+            };
+            assert!(expected.contains(&code), "{fault:?}: {code}");
+        }
+        npu.reset().unwrap();
+        npu.bus().inject(None);
+        let frame = sim::frame(&mut rtl, &deployed, placement, &codes, |_| {}).unwrap();
+        assert_eq!(frame.mismatch, None, "the frame after {fault:?}, cycle {cycle}");
+        assert!(rtl.memory().strays().is_empty());
+    }
+}
