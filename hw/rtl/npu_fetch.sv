@@ -92,6 +92,8 @@ module npu_fetch (
 
   logic [26:0] unit_q;
   logic [1:0]  unit_beat_q;
+  // The command under way is END.
+  logic        end_q;
   assign unit = unit_q;
 
   always_ff @(posedge clk) begin
@@ -133,7 +135,6 @@ module npu_fetch (
     end
   end
 
-  logic end_q;
   always_ff @(posedge clk) begin
     if (rst || start) end_q <= 1'b0;
     else if (beat_ready && first) end_q <= beat[7:0] == npu_pkg::OpEnd;
