@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::repair::{self, Statistics};
+use super::repair::{self, Block, Statistics};
 use super::transform::Columns;
 use super::{Figures, Granularity, Masks, Pruned, Ranking, UnitSet, constants, cut_graph, masks, transform};
 use crate::Result;
@@ -121,16 +121,18 @@ impl Granularity for Channels<'_> {
 
     fn prune(&self, keep: &[usize]) -> Result<Pruned> {
         let masks = self.ranking.masks(self.groups, keep);
-        let weights = match self.repair {
-            Some(Repair { pictures, ridge, .. }) => {
-                repair::joint(self.graph, self.groups, self.weights, &masks, pictures, ridge)?
-            }
-            None => {
-                let mut weights = self.weights.clone();
-                masks.apply(self.graph, self.groups, &mut weights);
-                weights
-            }
-        };
+        let mut weights = self.weights.clone();
+        masks.apply(self.graph, self.groups, &mut weights);
+        if let Some(Repair { pictures, ridge, .. }) = self.repair {
+            let kept = masks.channel_flags(self.groups, self.graph);
+            let all = |layer: usize| match self.graph.nodes[layer].inputs[0] {
+                Source::Layer(from) => {
+                    vec![Block { outputs: 0..self.graph.nodes[layer].shape.c, kept: kept[from].clone() }]
+                }
+                Source::Image => Vec::new(),
+            };
+            weights = repair::joint(self.graph, self.weights, weights, &all, &kept, pictures, ridge)?;
+        }
         let cut = transform(self.graph, self.groups, &weights, &masks);
         Ok(Pruned { weights, plan: Plan::new(&cut.graph, &cut.weights)? })
     }

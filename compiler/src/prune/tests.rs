@@ -280,7 +280,8 @@ fn pruned_vectors_are_zero_and_counted() {
     for seed in 0..6 {
         let case = Case::new(seed);
         let (graph, statistics) = (&case.graph, case.statistics());
-        let repair = Repair { statistics: &statistics, pictures: &[], ridge: RIDGE };
+        let inputs = case.bench.inputs();
+        let repair = Repair { statistics: &statistics, pictures: &inputs, ridge: RIDGE };
         let vectors = Vectors::new(graph, &case.weights, 4, Criterion::Repair, Some(repair), 1);
         let analysis = case.analysis(&vectors);
         let keep = search::uniform(&analysis, 0.5);
@@ -312,8 +313,8 @@ fn vectors_that_are_repaired_lose_less() {
     let loss = |criterion: Criterion, repaired: bool| -> f64 {
         let of_case = |seed| {
             let case = Case::new(seed);
-            let statistics = case.statistics();
-            let repair = Repair { statistics: &statistics, pictures: &[], ridge: RIDGE };
+            let (statistics, inputs) = (case.statistics(), case.bench.inputs());
+            let repair = Repair { statistics: &statistics, pictures: &inputs, ridge: RIDGE };
             let vectors =
                 Vectors::new(&case.graph, &case.weights, 4, criterion, repaired.then_some(repair), 1);
             let keep = search::uniform(&case.analysis(&vectors), 0.4);

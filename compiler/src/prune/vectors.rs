@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::channels::Repair;
 use super::criteria::ascending;
+use super::repair::{self, Block};
 use super::transform::Columns;
 use super::{Criterion, Figures, Granularity, Pruned, Ranking, UnitSet};
 use crate::float::{self, Plan};
@@ -66,59 +67,60 @@ impl<'a> Vectors<'a> {
             let inputs = graph.input_shape(layer).c;
             let columns = Columns::of(graph, layer);
             let outputs = graph.nodes[layer].shape.c;
-            let salience = match (criterion, repair) {
-                (Criterion::Repair, Some(repair)) => repair.statistics.salience(graph, layer),
-                _ => None,
-            };
             let score = |unit: usize| {
                 let (block, input) = (unit / inputs, unit % inputs);
                 let members = block * rows..outputs.min((block + 1) * rows);
                 let taps = members.flat_map(|output| columns.range(output, input));
                 let values = taps.map(|at| f64::from(folded.layers[layer].weights[at]));
-                match (&salience, criterion) {
-                    (Some(salience), _) => values.map(|w| w * w).sum::<f64>() * salience[input],
-                    (None, Criterion::L2) => values.map(|w| w * w).sum::<f64>().sqrt(),
+                match criterion {
+                    Criterion::L2 => values.map(|w| w * w).sum::<f64>().sqrt(),
                     _ => values.map(f64::abs).sum(),
                 }
             };
             (0..set.units).map(score).collect()
         };
-        let mut ranking = Ranking { order: Vec::new(), costs: None };
-        if criterion == Criterion::Random {
-            ranking.order =
-                sets.iter().enumerate().map(|(stream, set)| shuffled(set, seed, stream)).collect();
-        } else {
-            let scores: Vec<Vec<f64>> = sets.iter().map(scores).collect();
-            ranking.order = scores.iter().map(|scores| ascending(scores)).collect();
-            if criterion == Criterion::Repair && repair.is_some() {
-                let sums = scores.iter().zip(&ranking.order).map(|(scores, order)| {
-                    let mut spent = 0.0;
-                    let cost = |&unit: &usize| {
-                        spent += scores[unit];
-                        spent
-                    };
-                    order.iter().map(cost).collect()
-                });
-                ranking.costs = Some(sums.collect());
+        let ranking = match (criterion, repair) {
+            (Criterion::Random, _) => Ranking {
+                order: (0..).zip(&sets).map(|(stream, set)| shuffled(set, seed, stream)).collect(),
+                costs: None,
+            },
+            (Criterion::Repair, Some(Repair { statistics, .. })) => {
+                let of_set = |set: &UnitSet| {
+                    let ranked = repair::rank_vectors(graph, weights, statistics, set.main, rows);
+                    ranked.expect("a layer that takes part reads another layer")
+                };
+                let (order, costs) = sets.iter().map(of_set).unzip();
+                Ranking { order, costs: Some(costs) }
             }
-        }
+            _ => Ranking { order: sets.iter().map(|set| ascending(&scores(set))).collect(), costs: None },
+        };
         Self { graph, weights, rows, ranking, repair, sets }
     }
 
-    /// A layer with only the vectors that stay, the others' work taken over where there is a repair.
+    /// What the outputs of a set's layer read when it keeps `keep` vectors.
+    fn blocks(&self, set: usize, keep: usize) -> Vec<Block> {
+        let layer = self.sets[set].main;
+        let (inputs, outputs) = (self.graph.input_shape(layer).c, self.graph.nodes[layer].shape.c);
+        let kept = self.ranking.flags(set, keep);
+        let block = |(block, kept): (usize, &[bool])| Block {
+            outputs: block * self.rows..outputs.min((block + 1) * self.rows),
+            kept: kept.to_vec(),
+        };
+        kept.chunks_exact(inputs).enumerate().map(block).collect()
+    }
+
+    /// A set's layer without the vectors that go, the others' work taken over where there is a repair.
     fn masked(&self, set: usize, keep: usize) -> LayerWeights {
         let layer = self.sets[set].main;
-        let kept = self.ranking.flags(set, keep);
         let mut weights = self.weights.layers[layer].clone();
         let columns = Columns::of(self.graph, layer);
-        let (inputs, outputs) = (self.graph.input_shape(layer).c, self.graph.nodes[layer].shape.c);
-        for (block, kept) in kept.chunks_exact(inputs).enumerate().filter(|(_, kept)| kept.contains(&false)) {
-            let members = block * self.rows..outputs.min((block + 1) * self.rows);
+        let blocks = self.blocks(set, keep).into_iter().filter(|block| block.kept.contains(&false));
+        for Block { outputs, kept } in blocks {
             if let Some(repair) = self.repair {
-                weights = repair.statistics.repair_some(self.graph, layer, &weights, kept, members.clone());
+                weights = repair.statistics.repair_some(self.graph, layer, &weights, &kept, outputs.clone());
             }
             for (input, _) in kept.iter().enumerate().filter(|(_, kept)| !**kept) {
-                members.clone().for_each(|output| weights.weights[columns.range(output, input)].fill(0.0));
+                outputs.clone().for_each(|output| weights.weights[columns.range(output, input)].fill(0.0));
             }
         }
         weights
@@ -130,9 +132,9 @@ impl<'a> Vectors<'a> {
     }
 }
 
-fn shuffled(set: &UnitSet, seed: u64, stream: usize) -> Vec<usize> {
+fn shuffled(set: &UnitSet, seed: u64, stream: u64) -> Vec<usize> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    rng.set_stream(stream as u64);
+    rng.set_stream(stream);
     let mut order: Vec<usize> = (0..set.units).collect();
     order.shuffle(&mut rng);
     order
@@ -163,6 +165,17 @@ impl Granularity for Vectors<'_> {
         let mut weights = self.weights.clone();
         for (set, keep) in self.pruned(keep) {
             weights.layers[self.sets[set].main] = self.masked(set, keep);
+        }
+        if let Some(Repair { pictures, ridge, .. }) = self.repair {
+            let of_layer = |layer: usize| match self.sets.iter().position(|set| set.main == layer) {
+                Some(set) => self.blocks(set, keep[set]),
+                None => vec![Block {
+                    outputs: 0..self.graph.nodes[layer].shape.c,
+                    kept: vec![true; self.graph.input_shape(layer).c],
+                }],
+            };
+            let made: Vec<Vec<bool>> = self.graph.nodes.iter().map(|node| vec![true; node.shape.c]).collect();
+            weights = repair::joint(self.graph, self.weights, weights, &of_layer, &made, pictures, ridge)?;
         }
         let plan = Plan::new(self.graph, &weights)?;
         Ok(Pruned { weights, plan })

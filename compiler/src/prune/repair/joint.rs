@@ -8,9 +8,8 @@ use super::moments::Moments;
 use super::{PICTURES_PER_SUM, refit};
 use crate::Result;
 use crate::float::{Cut, Keep, Plan, Pool, Scratch};
-use crate::graph::{ChannelGroups, Graph, Source, Weights, is_dense};
+use crate::graph::{Graph, Source, Weights, is_dense};
 use crate::progress::Progress;
-use crate::prune::Masks;
 use crate::prune::masks::zero_removed;
 
 /// Activations kept between layers: pictures beyond this many bytes do not take part.
@@ -19,24 +18,35 @@ const MAX_STATE_BYTES: usize = 1 << 30;
 /// One picture's live tensors at a layer.
 type State = Vec<(Source, Vec<f32>)>;
 
-/// Masks a network and refits every dense layer behind the first removed channel.
+/// Neighbouring outputs of a dense layer, and the input channels that they still read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    pub outputs: Range<usize>,
+    /// One flag an input channel.
+    pub kept: Vec<bool>,
+}
+
+/// Refits every dense layer of a pruned network behind the first thing removed.
 ///
-/// The result has the original shapes; removed channels are zero as after [`Masks::apply`]. Layers
-/// are refitted in order, each to the output that it has in the original network, given the inputs
-/// that it gets in the repaired one. No labels, no gradients; seeded by nothing.
+/// `masked` is the network as it was cut down, in the original shapes; the result is, too. `blocks`
+/// tells of a dense layer that reads another what its outputs still read, `made[layer]` which of
+/// its own channels stay (the others are zero as after [`Masks::apply`]). Layers are refitted in
+/// order, each to the output that it has in the original network, given the inputs that it gets in
+/// the repaired one. No labels, no gradients; seeded by nothing.
+///
+/// [`Masks::apply`]: crate::prune::Masks::apply
 pub fn joint(
     graph: &Graph,
-    groups: &ChannelGroups,
     original: &Weights,
-    masks: &Masks,
+    masked: Weights,
+    blocks: &dyn Fn(usize) -> Vec<Block>,
+    made: &[Vec<bool>],
     pictures: &[&[f32]],
     ridge: f64,
 ) -> Result<Weights> {
-    let mut weights = original.clone();
-    masks.apply(graph, groups, &mut weights);
-    let kept = masks.channel_flags(groups, graph);
-    let stages = stages(graph, &kept);
-    if stages.is_empty() {
+    let mut weights = masked;
+    let stages = stages(graph, blocks);
+    if stages.is_empty() || pictures.is_empty() {
         return Ok(weights);
     }
 
@@ -52,12 +62,13 @@ pub fn joint(
         .collect();
     let scratches = Pool::new();
     let mut at = 0;
-    for &(layer, from) in &stages {
+    for Stage { layer, from, blocks } in stages {
         let moments = advance(&mut states, [&before, &after], &scratches, at..layer, from);
-        let outputs = 0..graph.nodes[layer].shape.c;
-        let mut refitted =
-            refit(graph, layer, &original.layers[layer], &kept[from], &moments, ridge, outputs);
-        zero_removed(&graph.nodes[layer].op, &mut refitted, &kept[layer]);
+        let mut refitted = original.layers[layer].clone();
+        for Block { outputs, kept } in blocks {
+            refitted = refit(graph, layer, &refitted, &kept, &moments, ridge, outputs);
+        }
+        zero_removed(&graph.nodes[layer].op, &mut refitted, &made[layer]);
         after.set_layer(layer, &refitted)?;
         weights.layers[layer] = refitted;
         at = layer;
@@ -66,22 +77,31 @@ pub fn joint(
     Ok(weights)
 }
 
-/// Dense layers that read a removed channel or lie behind one that does, with the layer they read.
-fn stages(graph: &Graph, kept: &[Vec<bool>]) -> Vec<(usize, usize)> {
+/// A dense layer to refit.
+struct Stage {
+    layer: usize,
+    /// The layer that it reads.
+    from: usize,
+    blocks: Vec<Block>,
+}
+
+/// Dense layers that read less than before or lie behind one that does.
+fn stages(graph: &Graph, blocks: &dyn Fn(usize) -> Vec<Block>) -> Vec<Stage> {
     let mut drifts = vec![false; graph.nodes.len()];
     let mut stages = Vec::new();
     for (layer, node) in graph.nodes.iter().enumerate() {
-        let layers_read = node.inputs.iter().filter_map(|input| match *input {
+        let mut read = node.inputs.iter().filter_map(|input| match *input {
             Source::Layer(from) => Some(from),
             Source::Image => None,
         });
-        drifts[layer] = layers_read.clone().any(|from| drifts[from]);
+        drifts[layer] = read.any(|from| drifts[from]);
         if is_dense(&node.op)
             && let Source::Layer(from) = node.inputs[0]
         {
-            drifts[layer] |= kept[from].contains(&false);
+            let blocks = blocks(layer);
+            drifts[layer] |= blocks.iter().any(|block| block.kept.contains(&false));
             if drifts[layer] {
-                stages.push((layer, from));
+                stages.push(Stage { layer, from, blocks });
             }
         }
     }

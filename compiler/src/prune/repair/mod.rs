@@ -17,8 +17,8 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 pub use augment::augment;
-pub use joint::joint;
-pub use rank::rank;
+pub use joint::{Block, joint};
+pub use rank::{rank, rank_vectors};
 
 use self::moments::Moments;
 use self::solve::{Cholesky, dot};
@@ -120,18 +120,6 @@ impl Statistics {
             Some(moments) => refit(graph, layer, weights, kept, moments, self.ridge, outputs),
             None => weights.clone(),
         }
-    }
-
-    /// What a unit of squared weight on each input channel of dense `layer` is worth: the squared
-    /// error, in sum over the pixels, once the other channels have taken over what they can (Optimal
-    /// Brain Surgeon, as [`rank`]).
-    pub fn salience(&self, graph: &Graph, layer: usize) -> Option<Vec<f64>> {
-        let moments = self.of(graph, layer)?;
-        let (n, centred) = (moments.channels, uniform(&graph.nodes[layer].op));
-        let mut matrix: Vec<f64> = (0..n * n).map(|at| moments.square(at / n, at % n, centred)).collect();
-        let lambda = damping(&mut matrix, n, self.ridge);
-        let inverse = Cholesky::new(matrix, n, lambda).inverse();
-        Some((0..n).map(|channel| 1.0 / inverse[channel * n + channel]).collect())
     }
 }
 
