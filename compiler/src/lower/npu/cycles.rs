@@ -18,11 +18,13 @@ const QUEUE_DEPTHS: [usize; 3] = [16, 5, 8];
 const FIRST_FETCH: u64 = 2;
 const FIRST_FETCH_SPARSE: u64 = 4;
 /// Cycles from the last tap and its drain to the command's end.
-pub(super) const EXEC_LATENCY: u64 = 33;
+pub(super) const EXEC_LATENCY: u64 = 32;
 /// Cycles from the end of a command to taking one that waits for it.
-pub(super) const WAIT: u64 = 2;
-/// Cycles from taking a transfer to its first request.
-const TRANSFER_START: u64 = 8;
+pub(super) const WAIT: u64 = 1;
+/// Cycles from taking a LOAD to its first request.
+const LOAD_START: u64 = 8;
+/// Cycles from taking a STORE to its first data on the bus.
+const STORE_START: u64 = 48;
 /// Bytes of a burst; a burst is requested in a cycle.
 const BURST: usize = 256;
 /// Cycles in which the fetcher takes one unit of the stream, prefetched.
@@ -111,6 +113,9 @@ impl<'a> Replay<'a> {
                     _ => 1,
                 };
                 self.fetch_time = self.fetch_time.max(room) + units * FETCH_UNIT;
+                if self.bus_free > self.fetch_time {
+                    self.bus_free += units * FETCH_UNIT;
+                }
                 self.entered[self.fetched] = self.fetch_time;
                 self.fetched += 1;
                 numbers[queue] += 1;
@@ -154,7 +159,11 @@ impl<'a> Replay<'a> {
             Queue::Exec => {
                 (self.taken + 1).max(self.finished(Queue::Exec as usize, done.saturating_sub(1) as u32))
             }
-            Queue::Load => self.transfer_free[0],
+            // One is requested while another's data come.
+            Queue::Load => {
+                let last_but_one = self.finished(Queue::Load as usize, done.saturating_sub(1) as u32);
+                self.transfer_free[0].max(last_but_one + WAIT)
+            }
             Queue::Store => self.transfer_free[1],
         };
         Some(start.max(free))
@@ -178,7 +187,7 @@ impl<'a> Replay<'a> {
                 let moved = (command.bytes as u64 * 100).div_ceil(rate);
                 let channels = usize::from(transfer.count.get()).max(1);
                 let bursts = (channels * (command.bytes / channels).div_ceil(BURST)) as u64;
-                let request = start + TRANSFER_START;
+                let request = start + if command.queue == Queue::Load { LOAD_START } else { STORE_START };
                 let end = if command.queue == Queue::Load {
                     let end = (request + latency).max(self.bus_free) + moved;
                     (self.bus_free, self.transfer_free[0]) = (end, request + bursts);
@@ -290,7 +299,7 @@ impl Tiles {
     ) -> Run {
         let count = self.tiles * self.lines;
         let (k, words) = self.window;
-        let first_tap = fetch + words - words.saturating_sub(k);
+        let first_tap = fetch + words - 1 - words.saturating_sub(k);
         // End of the tile before, as if it had ended just before the first tap.
         let mut now = first_tap - 1;
         let mut free = last_tap + last_drain + 1;
