@@ -100,6 +100,40 @@ fn the_same_network_gives_the_same_bytes() {
 }
 
 #[test]
+fn an_accelerator_program_comes_beside_the_steps() {
+    let project = compiled_project();
+    let folder = project.path();
+    let compile = ["compile", "net.int8", "--target", "npu-8x16", "-v"];
+    let report = done(folder, &[&compile[..], &["-o", "npu.sct"]].concat());
+    assert!(report.contains("cycles a frame") && report.contains("lost: edges"), "{report}");
+    let manifest: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.join("npu.sct.json")).unwrap()).unwrap();
+    let cycles = manifest["accelerator"]["cycles"].as_u64().unwrap();
+    // No fewer than the multipliers need.
+    assert!(cycles >= manifest["macs"].as_u64().unwrap() / 128);
+    let listing = done(folder, &["disasm", "npu.sct"]);
+    assert!(listing.contains(&format!("{cycles} cycles expected")), "{listing}");
+    for word in ["; input tensor 0", " exec 0 ", "depthwise 3x3/1", "map [", "weights [", " end"] {
+        assert!(listing.contains(word), "no {word:?} in {listing}");
+    }
+    let commands = listing.lines().filter(|line| !line.starts_with(';')).count();
+    assert_eq!(commands as u64, manifest["accelerator"]["commands"].as_u64().unwrap());
+    // The processor runs the same file to the same detections.
+    assert_eq!(
+        done(folder, &["detect", "npu.sct", "pictures/0.png", "--out", "a"]).replace("a/", ""),
+        done(folder, &["detect", "net.sct", "pictures/0.png", "--out", "a"]).replace("a/", "")
+    );
+    let slow = done(folder, &[&compile[..], &["--layer-by-layer", "-o", "slow.sct"]].concat());
+    assert_ne!(report.lines().last(), slow.lines().last());
+    for threads in ["1", "2"] {
+        done(folder, &["--threads", threads, "compile", "net.int8", "--target", "npu-8x16", "-o", "again.sct"]);
+        let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
+        assert!(read("npu.sct") == read("again.sct"), "{threads} threads");
+    }
+    refused(folder, &["disasm", "net.sct"], "no accelerator program");
+}
+
+#[test]
 fn damaged_artefacts_are_refused() {
     let project = compiled_project();
     let folder = project.path();
