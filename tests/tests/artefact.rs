@@ -126,7 +126,10 @@ fn an_accelerator_program_comes_beside_the_steps() {
     let slow = done(folder, &[&compile[..], &["--layer-by-layer", "-o", "slow.sct"]].concat());
     assert_ne!(report.lines().last(), slow.lines().last());
     for threads in ["1", "2"] {
-        done(folder, &["--threads", threads, "compile", "net.int8", "--target", "npu-8x16", "-o", "again.sct"]);
+        done(
+            folder,
+            &["--threads", threads, "compile", "net.int8", "--target", "npu-8x16", "-o", "again.sct"],
+        );
         let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
         assert!(read("npu.sct") == read("again.sct"), "{threads} threads");
     }
