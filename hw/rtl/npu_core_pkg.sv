@@ -2,6 +2,9 @@
 
 package npu_core_pkg;
 
+  // DSP blocks that array (128), requantiser (16) and addresses (5) leave of an LFE5U-85F's 156.
+  localparam int unsigned SpareDsp = 7;
+
   // Row or column of a map, padding included.
   typedef logic signed [12:0] coordinate_t;
   // Map word number; pixels divided by lanes.

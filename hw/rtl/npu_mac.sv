@@ -16,16 +16,16 @@ module npu_mac (
 );
 
   logic signed [15:0] product_q;
-  logic signed [31:0] acc_q;
-  logic greater;
+  logic signed [31:0] acc_q, sum;
+  logic greater, replace;
   assign greater = $signed(product_q[7:0]) > $signed(acc_q[7:0]);
+  assign replace = first || maximum;
+  assign sum = acc_q + 32'(product_q);
 
   always_ff @(posedge clk) begin
     if (multiply) product_q <= operand * weight;
-    if (accumulate) begin
-      if (first || (maximum && greater)) acc_q <= 32'(product_q);
-      else if (!maximum) acc_q <= acc_q + 32'(product_q);
-    end
+    // A maximum that is not greater keeps the accumulator: one enable, one choice.
+    if (accumulate && (first || !maximum || greater)) acc_q <= replace ? 32'(product_q) : sum;
     if (done) shadow <= acc_q;
   end
 

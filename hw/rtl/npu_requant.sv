@@ -89,7 +89,9 @@ module npu_requant (
   logic [Lanes-1:0][7:0] result;
   for (genvar l = 0; l < Lanes; l++) begin : gen_lane
     logic signed [7:0] code, looked_up;
-    npu_requant_lane u_lane (
+    npu_requant_lane #(
+        .HighInDsp(l < npu_core_pkg::SpareDsp)
+    ) u_lane (
         .clk,
         .acc(row[l]),
         .bias(parameters[31:0]),

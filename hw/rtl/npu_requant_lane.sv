@@ -7,7 +7,10 @@
 // Shifts are by s − 1; the bit below the result rounds: (x + 2^(s−1)) >> s = ((x >> (s − 1)) + 1) >> 1.
 // What exceeds twelve bits before that is far outside every clamp and saturates.
 
-module npu_requant_lane (
+module npu_requant_lane #(
+    // The upper part of the product in a DSP block too.
+    parameter bit HighInDsp = 1'b0
+) (
     input  logic               clk,
     // Stage 1.
     input  logic signed [31:0] acc,
@@ -82,11 +85,15 @@ module npu_requant_lane (
       .wide   (multiply ? 18'($signed(a2_q[8:0])) : m_res),
       .product(second2)
   );
-  npu_multiply_logic #(.NarrowBits(15), .WideBits(18)) u_high (
-      .narrow (a4_q[31:17]),
-      .wide   (m4_q),
-      .product(high5)
-  );
+  if (HighInDsp) begin : gen_high
+    assign high5 = $signed(a4_q[31:17]) * m4_q;
+  end else begin : gen_high
+    npu_multiply_logic #(.NarrowBits(15), .WideBits(18)) u_high (
+        .narrow (a4_q[31:17]),
+        .wide   (m4_q),
+        .product(high5)
+    );
+  end
   npu_multiply_logic #(.NarrowBits(9), .WideBits(18)) u_main (
       .narrow (deviation12_q),
       .wide   (m_main),
@@ -108,7 +115,7 @@ module npu_requant_lane (
     a4_q <= a3_q;
     m4_q <= a3_q[31] ? m_neg : m_pos;
 
-    // One DSP for the low 17 bits, logic for the upper fifteen.
+    // A DSP block for the low 17 bits, logic or another for the upper fifteen.
     low5_q <= $signed({1'b0, a4_q[16:0]}) * m4_q;
     high5_q <= high5;
     sum6_q <= 50'(low5_q) + {high5_q, 17'b0};

@@ -1,6 +1,6 @@
 // Taps of the current kernel row: eight windows, lane masks and the selection of operands.
 //
-// Stages after the bank's data: windows (1), chunks (2), shifted bytes (3), own or broadcast (4),
+// Stages after the bank's data: windows (1), columns (2), rotated (3), own or broadcast (4),
 // masked operands (5).
 
 module npu_taps (
@@ -44,14 +44,12 @@ module npu_taps (
       held_all_q <= commands[step.fetch_side].mode != npu_pkg::ModeDense;
     end
     if (step.valid && step.start) begin
-      position_q <= 6'(held_offset_q);
       row_q <= held_row_q;
       column_q <= held_column_q;
       tap_column_q <= held_column_q;
       bank_q[1] <= held_bank_q;
       all_q[1] <= held_all_q;
     end else if (step.valid) begin
-      position_q   <= position_q + 6'(dilation);
       tap_column_q <= tap_column_q + 13'(dilation);
     end
 
@@ -67,15 +65,26 @@ module npu_taps (
     if (rst) tap_q <= '0;
   end
 
-  // Chunks of the tap: with stride 2 those of one parity, every other one.
+  // Where the next tap begins: with stride 2 in the string of its parity, of which every second word
+  // is. Columns from `place` on belong to the first word, those before it to the next.
+  logic [5:0] position;
   logic twice;
-  logic [2:0] chunk_a, chunk_b, chunk_c, shift, shift_q;
-  assign twice = commands[tap_q[1].side].stride[1];
-  assign chunk_a = twice ? {position_q[5:4], position_q[0]} : position_q[5:3];
-  assign chunk_b = chunk_a + (twice ? 3'd2 : 3'd1);
-  assign chunk_c = chunk_a + (twice ? 3'd4 : 3'd2);
-  assign shift = twice ? position_q[3:1] : position_q[2:0];
-  always_ff @(posedge clk) shift_q <= shift;
+  logic [1:0] word, next_word;
+  logic [3:0] place, place1_q, place2_q;
+  logic [31:0] sources_q;
+  assign position = step.start ? 6'(held_offset_q) : position_q + 6'(dilation);
+  assign twice = commands[step.tap_side].stride[1];
+  assign word = twice ? {position[5], position[0]} : position[5:4];
+  assign next_word = twice ? {1'b1, position[0]} : word + 2'd1;
+  assign place = twice ? position[4:1] : position[3:0];
+  always_ff @(posedge clk) begin
+    if (step.valid) begin
+      position_q <= position;
+      place1_q   <= place;
+      for (int unsigned b = 0; b < 16; b++) sources_q[2*b+:2] <= 4'(b) >= place ? word : next_word;
+    end
+    place2_q <= place1_q;
+  end
 
   function automatic logic [Rows-1:0] banks(input logic enable, input logic all,
                                             input logic [RowBits-1:0] bank);
@@ -104,11 +113,9 @@ module npu_taps (
         .data(data[r]),
         .move(move[r]),
         .pick(pick[r]),
-        .chunk_a,
-        .chunk_b,
-        .chunk_c,
+        .sources(sources_q),
         .turn(turn[r]),
-        .shift(shift_q),
+        .place(place2_q),
         .operand(turned[r])
     );
   end

@@ -1,7 +1,9 @@
 // Window of one bank: four words that the taps select from, and four that are being fetched.
 //
-// With stride 2 a word is kept as its even bytes, then its odd bytes; the taps of one kernel column
-// are then neighbours again. A tap selects three chunks of eight bytes, then shifts by single bytes.
+// A tap takes 16 bytes from any place: each byte column comes from the word where the tap begins, or
+// from the next one for columns before that place; then the columns are rotated. With stride 2 the
+// even bytes of a pair of words are kept in the first of them and the odd bytes in the second, so
+// that the pixels of a tap are neighbours, and the next word is the next but one.
 
 module npu_window (
     input  logic         clk,
@@ -12,49 +14,68 @@ module npu_window (
     input  logic [127:0] data,
     // The fetched words become the current ones.
     input  logic         move,
-    // Tap: chunks and byte shift, a stage apart.
+    // Tap: word of each column, and the rotation a stage on.
     input  logic         pick,
-    input  logic [  2:0] chunk_a,
-    input  logic [  2:0] chunk_b,
-    input  logic [  2:0] chunk_c,
+    input  logic [ 31:0] sources,
     input  logic         turn,
-    input  logic [  2:0] shift,
+    input  logic [  3:0] place,
     output logic [127:0] operand
 );
 
-  logic [127:0] stored;
-  logic [127:0] next_q[4];
-  logic [127:0] current_q[4];
-  logic [191:0] chunks_q;
-
+  logic [63:0] even, odd;
   always_comb begin
-    stored = data;
-    if (load_split) begin
-      for (int unsigned i = 0; i < 8; i++) begin
-        stored[8*i+:8] = data[16*i+:8];
-        stored[64+8*i+:8] = data[16*i+8+:8];
-      end
+    for (int unsigned i = 0; i < 8; i++) begin
+      even[8*i+:8] = data[16*i+:8];
+      odd[8*i+:8]  = data[16*i+8+:8];
     end
   end
 
-  function automatic logic [63:0] chunk(input logic [127:0] word, input logic high);
-    return high ? word[127:64] : word[63:0];
-  endfunction
+  // Halves of the words that are fetched, and of the current ones.
+  logic [63:0] fetched_q[4][2];
+  logic [127:0] current_q[4];
+  for (genvar w = 0; w < 4; w++) begin : gen_word
+    for (genvar h = 0; h < 2; h++) begin : gen_half
+      logic hit;
+      assign hit = load_split ? load_word == 2'((w & 2) + h) : load_word == 2'(w);
+      always_ff @(posedge clk) begin
+        if (load && hit)
+          fetched_q[w][h] <= !load_split ? data[64*h+:64] : w % 2 == 0 ? even : odd;
+      end
+    end
+    always_ff @(posedge clk) if (move) current_q[w] <= {fetched_q[w][1], fetched_q[w][0]};
+  end
 
+  logic [127:0] columns, columns_q, coarse, fine;
+  always_comb begin
+    for (int unsigned b = 0; b < 16; b++) begin
+      unique case (sources[2*b+:2])
+        2'd0: columns[8*b+:8] = current_q[0][8*b+:8];
+        2'd1: columns[8*b+:8] = current_q[1][8*b+:8];
+        2'd2: columns[8*b+:8] = current_q[2][8*b+:8];
+        default: columns[8*b+:8] = current_q[3][8*b+:8];
+      endcase
+    end
+  end
+
+  // Rotation by four columns, then by one.
+  always_comb begin
+    unique case (place[3:2])
+      2'd0: coarse = columns_q;
+      2'd1: coarse = {columns_q[31:0], columns_q[127:32]};
+      2'd2: coarse = {columns_q[63:0], columns_q[127:64]};
+      default: coarse = {columns_q[95:0], columns_q[127:96]};
+    endcase
+    unique case (place[1:0])
+      2'd0: fine = coarse;
+      2'd1: fine = {coarse[7:0], coarse[127:8]};
+      2'd2: fine = {coarse[15:0], coarse[127:16]};
+      default: fine = {coarse[23:0], coarse[127:24]};
+    endcase
+  end
 
   always_ff @(posedge clk) begin
-    if (load) next_q[load_word] <= stored;
-    if (move) begin
-      for (int unsigned i = 0; i < 4; i++) current_q[i] <= next_q[i];
-    end
-    if (pick) begin
-      chunks_q <= {
-        chunk(current_q[chunk_c[2:1]], chunk_c[0]),
-        chunk(current_q[chunk_b[2:1]], chunk_b[0]),
-        chunk(current_q[chunk_a[2:1]], chunk_a[0])
-      };
-    end
-    if (turn) operand <= 128'(chunks_q >> {shift, 3'b000});
+    if (pick) columns_q <= columns;
+    if (turn) operand <= fine;
   end
 
 endmodule
