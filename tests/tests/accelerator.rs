@@ -12,6 +12,8 @@ use secateur::eval::Detector;
 use secateur::pack::Deployed;
 use secateur::sim;
 use secateur::testing::data_dir;
+use secateur_runtime::artefact::format::CRC_BYTES;
+use secateur_runtime::artefact::{Model, crc32};
 use secateur_runtime::npu::Npu;
 use secateur_runtime::npu::driver::Error;
 use secateur_runtime::npu::registers::FaultCode;
@@ -77,6 +79,31 @@ fn what_cannot_be_simulated_is_said() {
     done(folder, &["compile", "net.int8", "--target", "npu-8x8", "-o", "small.sct"]);
     let said = refused(folder, &["sim", "small.sct", "pictures/0.png"]);
     assert!(said.contains("other sizes"), "{said}");
+}
+
+#[test]
+fn a_difference_is_shown_with_its_place() {
+    let project = compiled_project();
+    let folder = project.path();
+    let mut bytes = std::fs::read(folder.join("net.sct")).unwrap();
+    let weights = {
+        let program = Model::from_bytes(&bytes).unwrap().program().unwrap();
+        let start = program.bytes().as_ptr() as usize - bytes.as_ptr() as usize;
+        let maps = program.header().map_offset.get() as usize + size_of_val(program.maps());
+        start + maps.next_multiple_of(64)
+    };
+    // Other weights than the runtime has, in the first layer's first words.
+    bytes[weights..weights + 16].iter_mut().for_each(|byte| *byte ^= 0x40);
+    let body = bytes.len() - CRC_BYTES;
+    let crc = crc32(&bytes[..body]).to_le_bytes();
+    bytes[body..].copy_from_slice(&crc);
+    std::fs::write(folder.join("other.sct"), bytes).unwrap();
+    for extra in [&["--emulate"][..], &[]] {
+        let said = refused(folder, &[&["sim", "other.sct", "pictures/0.png"], extra].concat());
+        let place = "layer 0, channel 0, row 1, column 0: ";
+        assert!(said.contains(place) && said.contains("the accelerator has"), "{said}");
+        assert_eq!(said.contains("--window"), extra.is_empty(), "{said}");
+    }
 }
 
 #[test]
