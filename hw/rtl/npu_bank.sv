@@ -16,7 +16,8 @@ module npu_bank #(
     output logic [ 8*Bytes-1:0] b_rdata
 );
 
-  logic [8*Bytes-1:0] mem[Words] /*verilator public_flat_rw*/;
+  // No command reads a word in the cycle in which another writes it.
+  (* no_rw_check *) logic [8*Bytes-1:0] mem[Words] /*verilator public_flat_rw*/;
 
   always_ff @(posedge clk) begin
     if (a_en) a_rdata <= mem[a_addr];
