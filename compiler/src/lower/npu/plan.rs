@@ -22,6 +22,9 @@ const STRIPS: [usize; 24] =
 /// Beyond the fewest strips that fit, so many more are tried.
 const MORE: usize = 3;
 
+/// A longer group rarely fits in fewer strips than a shorter one: so many fewer are tried.
+const SLACK: usize = 2;
+
 /// What the planner may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
@@ -44,10 +47,12 @@ pub(crate) fn plan(
     let mut best: Vec<Option<(u64, Option<Group>)>> = vec![None; count + 1];
     best[0] = Some((0, None));
     let planner = Planner { graph, packed, accelerator, stays, limits };
+    // By first operation: fewest strips that fitted the group without its last operation.
+    let mut fewest = vec![[0; 2]; count];
     for end in 1..=count {
         for start in end.saturating_sub(limits.ops)..end {
             let Some((before, _)) = best[start] else { continue };
-            if let Some((cost, cut)) = planner.group(start..end) {
+            if let Some((cost, cut)) = planner.group(start..end, &mut fewest[start]) {
                 let total = before + cost;
                 if best[end].as_ref().is_none_or(|(least, _)| total < *least) {
                     best[end] = Some((total, Some(Group { ops: start..end, cut })));
@@ -81,8 +86,9 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    /// Least cost of a group, and how to cut it; `None` where it does not fit.
-    fn group(&self, ops: Range<usize>) -> Option<(u64, Cut)> {
+    /// Least cost of a group, and how to cut it; `None` where it does not fit. `fewest` are the places
+    /// in [`STRIPS`], unstaged and staged, about which the search begins; it leaves those of this group.
+    fn group(&self, ops: Range<usize>, fewest: &mut [usize; 2]) -> Option<(u64, Cut)> {
         let lanes = self.accelerator.lanes as usize;
         let around = self.stays.surroundings(self.graph, &ops);
         let largest = self.graph.ops[ops.clone()]
@@ -93,9 +99,11 @@ impl Planner<'_> {
             })
             .max()?;
         let mut best: Option<(u64, Cut)> = None;
-        for staged in [false, true] {
+        for (staged, fewest) in [false, true].into_iter().zip(fewest) {
             let mut fitting = 0;
-            for strips in STRIPS.into_iter().take_while(|&strips| strips <= largest) {
+            let from = fewest.saturating_sub(SLACK);
+            let strips = STRIPS.into_iter().enumerate().skip(from).take_while(|&(_, n)| n <= largest);
+            for (place, strips) in strips {
                 let cut = Cut { strips, staged };
                 if (staged && (strips == 1 || ops.len() == 1)) || fitting > MORE {
                     continue;
@@ -103,6 +111,9 @@ impl Planner<'_> {
                 let plan = strips::plan(self.graph, ops.clone(), cut, &around, lanes);
                 if self.bank_words(&ops, &plan) > self.limits.bank_words {
                     continue;
+                }
+                if fitting == 0 {
+                    *fewest = place;
                 }
                 fitting += 1;
                 let cost = self.cost(&ops, &plan.events, strips);
