@@ -14,11 +14,11 @@ use crate::target::Accelerator;
 
 /// Commands that the LOAD, EXEC and STORE queue hold.
 const QUEUE_DEPTHS: [usize; 3] = [16, 5, 8];
-/// Cycles from taking a command to its first fetch, and with a skip list.
-const FIRST_FETCH: u64 = 2;
-const FIRST_FETCH_SPARSE: u64 = 4;
+/// Cycles from taking a command to its first tap, the window's words apart, and with a skip list.
+const FIRST_TAP: u64 = 2;
+const FIRST_TAP_SPARSE: u64 = 4;
 /// Cycles from the last tap and its drain to the command's end.
-pub(super) const EXEC_LATENCY: u64 = 32;
+pub(super) const EXEC_LATENCY: u64 = 31;
 /// Cycles from the end of a command to taking one that waits for it.
 pub(super) const WAIT: u64 = 1;
 /// Cycles from taking a LOAD to its first request.
@@ -61,9 +61,8 @@ struct Replay<'a> {
     fetched: usize,
     fetch_time: u64,
     entered: Vec<u64>,
-    /// Last tap of the last EXEC command, and the drain of its last tile.
-    last_tap: u64,
-    last_drain: u64,
+    /// What the last EXEC command leaves.
+    last: Tail,
     /// Cycle in which the last EXEC command was taken.
     taken: u64,
     /// Cycle in which the next transfer of LOAD and of STORE may begin.
@@ -86,8 +85,7 @@ impl<'a> Replay<'a> {
             fetched: 0,
             fetch_time: u64::from(accelerator.memory.latency_cycles),
             entered: vec![0; commands.len()],
-            last_tap: 0,
-            last_drain: 0,
+            last: Tail::default(),
             taken: 0,
             transfer_free: [0; 2],
             bus_free: 0,
@@ -204,12 +202,11 @@ impl<'a> Replay<'a> {
                 self.taken = start;
                 let (rows, lanes) = (self.accelerator.rows, self.accelerator.lanes);
                 let tiles = Tiles::of(exec, rows);
-                let fetch = tiles.first_fetch(start, self.last_tap);
                 let cycles = command.tile_cycles.iter().copied();
-                let run = tiles.run(cycles, fetch, (self.last_tap, self.last_drain), (rows, lanes));
+                let run = tiles.run(cycles, start, self.last, (rows, lanes));
                 let mut timing = Timing {
                     start,
-                    end: run.last_tap + run.last_drain + EXEC_LATENCY,
+                    end: run.tail.tap + run.tail.drain + EXEC_LATENCY,
                     array: run.work,
                     ..Timing::default()
                 };
@@ -221,19 +218,30 @@ impl<'a> Replay<'a> {
                 let reasons = [waits[0], waits[1], waits[2], start];
                 let mut order = [0, 1, 2, 3];
                 order.sort_by_key(|&reason| reasons[reason]);
-                let mut from = self.last_tap;
+                let mut from = self.last.tap;
                 for reason in order {
                     timing.stalls[reason] = reasons[reason].saturating_sub(from);
                     from = from.max(reasons[reason]);
                 }
                 timing.stalls[3] += run.first_tap.saturating_sub(from + 1);
                 let before: u64 = timing.stalls.iter().sum();
-                timing.drain_stall = (run.last_tap - self.last_tap).saturating_sub(before + run.work);
-                (self.last_tap, self.last_drain) = (run.last_tap, run.last_drain);
+                timing.drain_stall = (run.tail.tap - self.last.tap).saturating_sub(before + run.work);
+                self.last = run.tail;
                 self.timings[at] = timing;
             }
         }
     }
+}
+
+/// What a command leaves to the one behind it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tail {
+    /// Cycle of the last tap.
+    pub tap: u64,
+    /// Drain of the last tile.
+    pub drain: u64,
+    /// Kernel size: so many last taps leave the banks to the next command's first words.
+    pub k: u64,
 }
 
 /// What the array did for a command.
@@ -241,9 +249,7 @@ impl<'a> Replay<'a> {
 pub struct Run {
     /// First cycle with a tap, had the requantiser been free.
     pub first_tap: u64,
-    pub last_tap: u64,
-    /// Drain of the last tile.
-    pub last_drain: u64,
+    pub tail: Tail,
     /// Cycles in which the array had work.
     pub work: u64,
 }
@@ -283,26 +289,22 @@ impl Tiles {
         }
     }
 
-    /// Cycle of the first fetch of a command that is taken in cycle `taken`.
-    pub(super) fn first_fetch(&self, taken: u64, last_tap: u64) -> u64 {
-        (taken + if self.sparse { FIRST_FETCH_SPARSE } else { FIRST_FETCH }).max(last_tap + 1)
-    }
-
-    /// Runs the tiles after a command whose last tap and last drain are given. `tile_cycles` are the
-    /// array cycles of a tile by output group.
+    /// Runs the tiles of a command that is taken in cycle `taken`, behind one that left `last`.
+    /// `tile_cycles` are the array cycles of a tile by output group.
     pub(super) fn run(
         &self,
         tile_cycles: impl Iterator<Item = u32>,
-        fetch: u64,
-        (last_tap, last_drain): (u64, u64),
+        taken: u64,
+        last: Tail,
         (rows, lanes): (u32, u32),
     ) -> Run {
         let count = self.tiles * self.lines;
         let (k, words) = self.window;
-        let first_tap = fetch + words - 1 - words.saturating_sub(k);
+        let start = taken + words + if self.sparse { FIRST_TAP_SPARSE } else { FIRST_TAP };
+        let first_tap = start.max(last.tap + 1 + words.saturating_sub(last.k));
         // End of the tile before, as if it had ended just before the first tap.
-        let mut now = first_tap - 1;
-        let mut free = last_tap + last_drain + 1;
+        let mut now = first_tap - 1 - words.saturating_sub(k);
+        let mut free = last.tap + last.drain;
         let (mut drain, mut work) = (0, 0);
         for (group, m) in (0u32..).zip(tile_cycles) {
             let m = u64::from(m);
@@ -331,7 +333,7 @@ impl Tiles {
             }
             free = now + drain;
         }
-        Run { first_tap, last_tap: now, last_drain: drain, work }
+        Run { first_tap, tail: Tail { tap: now, drain, k }, work }
     }
 }
 

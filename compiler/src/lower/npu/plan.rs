@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use secateur_runtime::npu::isa::ArrayMode;
 
-use super::cycles::{EXEC_LATENCY, Tiles, WAIT};
+use super::cycles::{EXEC_LATENCY, Tail, Tiles, WAIT};
 use super::import::Graph;
 use super::packed::{Packed, weight_bytes};
 use super::schedule::{Group, Role, Stays};
@@ -163,7 +163,7 @@ impl Planner<'_> {
         let rate = u64::from(accelerator.axi_bytes) * u64::from(memory.efficiency_percent);
         let bus = |bytes: usize| u64::from(memory.latency_cycles) + bytes as u64 * 100 / rate;
         let (rows, lanes) = (accelerator.rows, accelerator.lanes);
-        let (mut last_tap, mut last_drain, mut busy) = (0, 0, 0);
+        let (mut last, mut busy) = (Tail::default(), 0);
         let mut first_load = None;
         // By operation of the group: the cycle in which its last results are written.
         let mut written = vec![0; ops.len()];
@@ -199,12 +199,12 @@ impl Planner<'_> {
                     };
                     let groups = (tiles.off + tiles.channels).div_ceil(rows) as usize;
                     let cycles = (0..groups).map(|group| op.tile_cycles(group, lanes as usize) as u32);
-                    let fetch = tiles.first_fetch(ready.map_or(0, |ready| ready + WAIT), last_tap);
-                    let run = tiles.run(cycles, fetch, (last_tap, last_drain), (rows, lanes));
-                    // Each further chunk of output channels is a command that fills the window anew.
+                    let taken = ready.map_or(0, |ready| ready + WAIT);
+                    last = tiles.run(cycles, taken, last, (rows, lanes)).tail;
+                    // Each further chunk of output channels is a command, which may wait for weights.
                     let more = (self.packed.chunks[*index].len() as u64 - 1) * tiles.window.1;
-                    (last_tap, last_drain) = (run.last_tap + more, run.last_drain);
-                    written[*index - ops.start] = last_tap + last_drain + EXEC_LATENCY;
+                    last.tap += more;
+                    written[*index - ops.start] = last.tap + last.drain + EXEC_LATENCY;
                 }
             }
         }
@@ -230,9 +230,9 @@ impl Planner<'_> {
                 .flat_map(|op| &self.packed.chunks[op])
                 .map(|chunk| weight_bytes(exposed(chunk.words), false))
                 .sum();
-            last_tap += (bytes * times) as u64 * 100 / rate;
+            last.tap += (bytes * times) as u64 * 100 / rate;
         }
         // The group before hides half of what the first command waits for.
-        last_tap.max(busy) + first_load.unwrap_or(0) / 2
+        last.tap.max(busy) + first_load.unwrap_or(0) / 2
     }
 }
