@@ -76,7 +76,7 @@ fn what_cannot_be_simulated_is_said() {
     done(folder, &["compile", "net.int8", "--target", "host", "-o", "host.sct"]);
     let said = refused(folder, &["sim", "host.sct", "pictures/0.png"]);
     assert!(said.contains("no program for an accelerator"), "{said}");
-    done(folder, &["compile", "net.int8", "--target", "npu-8x8", "-o", "small.sct"]);
+    done(folder, &["compile", "net.int8", "--target", "npu-4x16", "-o", "small.sct"]);
     let said = refused(folder, &["sim", "small.sct", "pictures/0.png"]);
     assert!(said.contains("other sizes"), "{said}");
 }

@@ -77,7 +77,7 @@ fn testbench(args: &Testbench) -> Result<()> {
 fn rtl_package(args: &RtlPackage) -> Result<()> {
     let target = Target::load(&args.target)?;
     let accelerator = target.accelerator.ok_or_else(|| {
-        Error::new(format!("target {} has no accelerator", args.target)).help("choose npu-8x16, npu-8x8, …")
+        Error::new(format!("target {} has no accelerator", args.target)).help("choose npu-8x16 or npu-4x16")
     })?;
     let text = package::package(&accelerator.parameters());
     files::write_bytes(&args.output.join("rtl/npu_pkg.sv"), text.as_bytes())?;
