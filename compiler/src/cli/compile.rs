@@ -67,7 +67,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
             print!("{report}");
         }
         println!(
-            "accelerator: {} cycles a frame, multipliers {:.1} % busy, {:.2} MB over the bus",
+            "accelerator: {} cycles a frame, MACs (those with zeros too) are {:.1} % of what its multipliers can do, {:.2} MB over the bus",
             report.cycles,
             100.0 * report.utilisation(),
             report.bytes as f64 / 1e6

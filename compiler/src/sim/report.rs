@@ -133,7 +133,7 @@ pub fn print(frame: &Frame, layers: &[LayerReport], multipliers: u64) -> String 
     let cycles = u64::from(counters.cycles);
     let _ = writeln!(
         text,
-        "frame: {cycles} cycles, {} predicted ({}); {} MACs, {} of {multipliers} multipliers used",
+        "frame: {cycles} cycles, {} predicted ({}); {} MACs (those with zeros too), {} of what {multipliers} multipliers can do",
         frame.predicted,
         percent(cycles as f64 - frame.predicted as f64, frame.predicted as f64),
         macs,
