@@ -154,3 +154,21 @@ pub fn tiny_project() -> tempfile::TempDir {
     write("list.txt", list.as_bytes());
     folder
 }
+
+/// Runs the command in `folder`; it must succeed. Returns what it printed.
+#[track_caller]
+pub fn done(folder: &Path, arguments: &[&str]) -> String {
+    let output = secateur().current_dir(folder).args(arguments).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {error}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The tiny project with `net.int8` and, for `target`, `net.sct`.
+pub fn compiled_project(target: &str) -> tempfile::TempDir {
+    let project = tiny_project();
+    let quantize = ["quantize", "net.cfg", "net.weights", "--list", "list.txt", "--names", "names"];
+    done(project.path(), &[&quantize[..], &["-o", "net.int8"]].concat());
+    done(project.path(), &["compile", "net.int8", "--target", target, "-o", "net.sct"]);
+    project
+}

@@ -2,16 +2,7 @@
 
 use std::path::Path;
 
-use secateur_tests::{secateur, tiny_project};
-
-/// Runs the command in `folder`; it must succeed. Returns what it printed.
-#[track_caller]
-fn done(folder: &Path, arguments: &[&str]) -> String {
-    let output = secateur().current_dir(folder).args(arguments).output().unwrap();
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}: {error}");
-    String::from_utf8(output.stdout).unwrap()
-}
+use secateur_tests::{compiled_project, done, secateur};
 
 /// Runs the command in `folder`; it must fail with code 1, say `says` and leave nothing new behind.
 #[track_caller]
@@ -28,18 +19,9 @@ fn refused(folder: &Path, arguments: &[&str], says: &str) {
     assert_eq!(before, files(), "{arguments:?} left files");
 }
 
-/// The tiny project with `net.int8` and `net.sct`.
-fn compiled_project() -> tempfile::TempDir {
-    let project = tiny_project();
-    let quantize = ["quantize", "net.cfg", "net.weights", "--list", "list.txt", "--names", "names"];
-    done(project.path(), &[&quantize[..], &["-o", "net.int8"]].concat());
-    done(project.path(), &["compile", "net.int8", "--target", "host", "-o", "net.sct"]);
-    project
-}
-
 #[test]
 fn an_artefact_is_described_run_dumped_and_measured() {
-    let project = compiled_project();
+    let project = compiled_project("host");
     let folder = project.path();
     let manifest: serde_json::Value =
         serde_json::from_slice(&std::fs::read(folder.join("net.sct.json")).unwrap()).unwrap();
@@ -86,7 +68,7 @@ fn an_artefact_is_described_run_dumped_and_measured() {
 
 #[test]
 fn the_same_network_gives_the_same_bytes() {
-    let project = compiled_project();
+    let project = compiled_project("host");
     let folder = project.path();
     for threads in ["1", "2"] {
         done(folder, &["--threads", threads, "compile", "net.int8", "-o", "again.sct"]);
@@ -101,7 +83,7 @@ fn the_same_network_gives_the_same_bytes() {
 
 #[test]
 fn an_accelerator_program_comes_beside_the_steps() {
-    let project = compiled_project();
+    let project = compiled_project("host");
     let folder = project.path();
     let compile = ["compile", "net.int8", "--target", "npu-8x16", "-v"];
     let report = done(folder, &[&compile[..], &["-o", "npu.sct"]].concat());
@@ -138,7 +120,7 @@ fn an_accelerator_program_comes_beside_the_steps() {
 
 #[test]
 fn damaged_artefacts_are_refused() {
-    let project = compiled_project();
+    let project = compiled_project("host");
     let folder = project.path();
     let whole = std::fs::read(folder.join("net.sct")).unwrap();
     let bad = |bytes: &[u8], says: &str| {
@@ -172,7 +154,7 @@ fn damaged_artefacts_are_refused() {
 
 #[test]
 fn what_cannot_be_compiled_is_refused() {
-    let project = compiled_project();
+    let project = compiled_project("host");
     let folder = project.path();
     let whole = std::fs::read(folder.join("net.int8")).unwrap();
     refused(folder, &["compile", "net.cfg", "-o", "x.sct"], "not an int8 network");
