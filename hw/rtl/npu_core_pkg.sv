@@ -5,6 +5,8 @@ package npu_core_pkg;
   // DSP blocks that array (128), requantiser (16) and addresses (5) leave of an LFE5U-85F's 156.
   localparam int unsigned SpareDsp = 7;
 
+  localparam int unsigned LaneBits = npu_pkg::LaneBits;
+
   // Row or column of a map, padding included.
   typedef logic signed [12:0] coordinate_t;
   // Map word number; pixels divided by lanes.
@@ -61,33 +63,37 @@ package npu_core_pkg;
     logic group_last;
   } tap_t;
 
-  // A row of results on its way through the requantiser.
+  // One row of results, or two neighbours, on their way through the requantiser.
   typedef struct packed {
-    logic valid;
+    logic [npu_pkg::DrainRows-1:0] valid;  // the first whenever there is any
     logic side;
-    logic [10:0] channel;
+    logic [10:0] channel;  // of the first row
     logic half;  // second of two words
-    logic pop;  // last use of the second map's word
+    logic pop;  // last use of the second map's words
     logic last;  // last result of the command
   } slot_t;
 
   // Row mode: lanes of a tile that belong to the map.
-  function automatic logic [4:0] live_lanes(input logic [15:0] out_w, input logic [11:0] x);
+  function automatic logic [LaneBits:0] live_lanes(input logic [15:0] out_w, input logic [11:0] x);
     logic [15:0] rest;
     rest = out_w - 16'(x);
-    return rest >= 16'd16 ? 5'd16 : rest[4:0];
+    return rest >= 16'(npu_pkg::Lanes) ? (LaneBits + 1)'(npu_pkg::Lanes) : rest[LaneBits:0];
   endfunction
 
   // Row mode: place of a tile's first pixel within its map word, from the low bits of each.
-  function automatic logic [3:0] word_offset(input logic [3:0] out_w, input logic [3:0] y,
-                                             input logic [3:0] x);
+  function automatic logic [LaneBits-1:0] word_offset(input logic [LaneBits-1:0] out_w,
+                                                      input logic [LaneBits-1:0] y,
+                                                      input logic [LaneBits-1:0] x);
     return y * out_w + x;
   endfunction
 
   // Row mode: a tile's results fall into two map words.
-  function automatic logic crosses(input logic [15:0] out_w, input logic [3:0] y,
+  function automatic logic crosses(input logic [15:0] out_w, input logic [LaneBits-1:0] y,
                                    input logic [11:0] x);
-    return 6'(word_offset(out_w[3:0], y, x[3:0])) + 6'(live_lanes(out_w, x)) > 6'd16;
+    logic [LaneBits-1:0] offset;
+    offset = word_offset(out_w[LaneBits-1:0], y, x[LaneBits-1:0]);
+    return (LaneBits + 2)'(offset) + (LaneBits + 2)'(live_lanes(out_w, x))
+        > (LaneBits + 2)'(npu_pkg::Lanes);
   endfunction
 
 endpackage

@@ -103,7 +103,7 @@ module npu_csr (
     case ({s_axi_araddr[7:2], 2'b00})
       npu_pkg::RegId: value = npu_pkg::IdValue;
       npu_pkg::RegVersion: value = npu_pkg::VersionValue;
-      npu_pkg::RegShape: value = {8'd0, 8'(npu_pkg::AxiBytes), 8'(npu_pkg::Lanes), 8'(npu_pkg::Rows)};
+      npu_pkg::RegShape: value = {8'(npu_pkg::DrainRows), 8'(npu_pkg::AxiBytes), 8'(npu_pkg::Lanes), 8'(npu_pkg::Rows)};
       npu_pkg::RegBankWords: value = npu_pkg::BankWords;
       npu_pkg::RegWeightWords: value = npu_pkg::WeightWords;
       npu_pkg::RegParamEntries: value = npu_pkg::ParamEntries;

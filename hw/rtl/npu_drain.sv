@@ -1,8 +1,8 @@
-// Hands complete tiles from the array's shadow to the requantiser row by row.
+// Hands complete tiles from the array's shadow to the requantiser, one or two rows at a time.
 //
-// A row takes one cycle, two where its results fall into two map words (row mode), three for
-// average pooling, whose lanes are summed on the way. The sequencer knows these numbers and never
-// lets a tile arrive early.
+// That takes one cycle, two where the results fall into two map words (row mode). Average pooling
+// takes three cycles for every single row, whose lanes are summed on the way. The sequencer knows
+// these numbers and never lets a tile arrive early.
 
 module npu_drain (
     input  logic                                                                clk,
@@ -15,8 +15,11 @@ module npu_drain (
     output npu_core_pkg::slot_t                                                 slot,
     output npu_core_pkg::tile_t                                                 tile,
     // With the slot one stage on.
-    output logic signed         [             31:0]                             row[npu_pkg::Lanes]
+    output logic signed         [31:0] row[npu_pkg::DrainRows][npu_pkg::Lanes]
 );
+
+  localparam int unsigned RowBits = npu_pkg::RowBits;
+  localparam int unsigned DrainRows = npu_pkg::DrainRows;
 
   npu_pkg::exec_t cmd;
   logic select, advance, last;
@@ -40,7 +43,7 @@ module npu_drain (
   );
 
   logic busy_q;
-  logic [npu_pkg::RowBits:0] index_q;
+  logic [RowBits:0] index_q, next;
   logic [1:0] sub_q, sub_last;
   logic average, row_end;
 
@@ -49,14 +52,19 @@ module npu_drain (
     sub_last = 2'd0;
     if (average) sub_last = 2'd2;
     else if (cmd.flags[npu_pkg::ExecFlagRowMode]
-        && npu_core_pkg::crosses(cmd.out_w, tile.y[3:0], tile.x))
+        && npu_core_pkg::crosses(cmd.out_w, tile.y[npu_pkg::LaneBits-1:0], tile.x))
       sub_last = 2'd1;
   end
   assign row_end = busy_q && sub_q == sub_last;
-  assign advance = row_end && index_q + 4'd1 == tile.rows;
+  assign next = index_q + (average ? (RowBits + 1)'(1) : (RowBits + 1)'(DrainRows));
+  assign advance = row_end && next >= tile.rows;
 
   always_comb begin
-    slot.valid = busy_q && (!average || row_end);
+    slot.valid = '0;
+    slot.valid[0] = busy_q && (!average || row_end);
+    for (int unsigned d = 1; d < DrainRows; d++) begin
+      slot.valid[d] = busy_q && !average && index_q + (RowBits + 1)'(d) < tile.rows;
+    end
     slot.side = select;
     slot.channel = tile.channel + 11'(index_q);
     slot.half = sub_q[0] && !average;
@@ -71,34 +79,51 @@ module npu_drain (
       sub_q   <= '0;
     end else if (advance) busy_q <= 1'b0;
     else if (row_end) begin
-      index_q <= index_q + 4'd1;
+      index_q <= next;
       sub_q   <= '0;
     end else if (busy_q) sub_q <= sub_q + 2'd1;
     if (rst) busy_q <= 1'b0;
   end
 
-  logic [npu_pkg::RowBits-1:0] at;
-  assign at = tile.row_first + index_q[npu_pkg::RowBits-1:0];
+  logic [RowBits-1:0] at;
+  assign at = tile.row_first + index_q[RowBits-1:0];
+
+  logic average_q;
+  logic signed [31:0] lane_q[DrainRows][npu_pkg::Lanes];
+  always_ff @(posedge clk) average_q <= average;
+
+  for (genvar l = 0; l < npu_pkg::Lanes; l++) begin : gen_lane
+    if (DrainRows == 1) begin : gen_one
+      always_ff @(posedge clk) if (busy_q) lane_q[0][l] <= shadow[at][l];
+    end else begin : gen_two
+      // One of two neighbours is even: each half of the shadow gives one of them.
+      logic signed [31:0] even, odd;
+      assign even = shadow[{at[RowBits-1:1]+(RowBits-1)'(at[0]), 1'b0}][l];
+      assign odd  = shadow[{at[RowBits-1:1], 1'b1}][l];
+      always_ff @(posedge clk) begin
+        if (busy_q) begin
+          lane_q[0][l] <= at[0] ? odd : even;
+          lane_q[1][l] <= at[0] ? even : odd;
+        end
+      end
+    end
+  end
 
   // Average: sums of four lanes, then of all, while the row waits.
-  logic signed [31:0] quarter_q[4];
-  logic average_q;
-  logic signed [31:0] lane_q[npu_pkg::Lanes];
-
-  always_ff @(posedge clk) begin
-    average_q <= average;
-  end
-  for (genvar l = 0; l < npu_pkg::Lanes; l++) begin : gen_lane
-    always_ff @(posedge clk) if (busy_q) lane_q[l] <= shadow[at][l];
-  end
-  for (genvar i = 0; i < 4; i++) begin : gen_quarter
-    always_ff @(posedge clk)
-      if (average) quarter_q[i] <= (lane_q[4*i] + lane_q[4*i+1]) + (lane_q[4*i+2] + lane_q[4*i+3]);
+  localparam int unsigned Quarters = npu_pkg::Lanes / 4;
+  logic signed [31:0] quarter_q[Quarters], total;
+  for (genvar i = 0; i < Quarters; i++) begin : gen_quarter
+    always_ff @(posedge clk) begin
+      if (average)
+        quarter_q[i] <= (lane_q[0][4*i] + lane_q[0][4*i+1]) + (lane_q[0][4*i+2] + lane_q[0][4*i+3]);
+    end
   end
 
   always_comb begin
+    total = quarter_q[0] + quarter_q[1];
+    if (Quarters == 4) total = total + (quarter_q[Quarters-2] + quarter_q[Quarters-1]);
     row = lane_q;
-    if (average_q) row[0] = (quarter_q[0] + quarter_q[1]) + (quarter_q[2] + quarter_q[3]);
+    if (average_q) row[0][0] = total;
   end
 
 endmodule

@@ -91,7 +91,7 @@ module npu_exec (
   );
 
   logic [5:0] second_level;
-  logic [3:0] second_take;
+  logic [npu_pkg::RowBits:0] second_take;
   npu_core_pkg::step_t step, data_step;
 
   npu_sequencer u_sequencer (
@@ -113,7 +113,7 @@ module npu_exec (
 
   logic [npu_pkg::Rows-1:0] op_en;
   logic [npu_pkg::BankAddrBits-1:0] op_addr;
-  logic [127:0] op_data[npu_pkg::Rows], operand[npu_pkg::Rows];
+  logic [8*npu_pkg::Lanes-1:0] op_data[npu_pkg::Rows], operand[npu_pkg::Rows];
   logic [npu_pkg::LaneBits-1:0] data_offset;
 
   npu_operand_address u_operand_address (
@@ -173,7 +173,7 @@ module npu_exec (
 
   npu_core_pkg::slot_t slot;
   npu_core_pkg::tile_t drain_tile;
-  logic signed [31:0] row[npu_pkg::Lanes];
+  logic signed [31:0] row[npu_pkg::DrainRows][npu_pkg::Lanes];
 
   npu_drain u_drain (
       .clk,
@@ -187,11 +187,13 @@ module npu_exec (
       .row
   );
 
-  logic wr_valid, rs_request, rs_grant, rs_answer, second_pop;
-  logic [npu_pkg::RowBits-1:0] wr_bank, rs_bank;
-  logic [npu_pkg::BankAddrBits-1:0] wr_addr, rs_addr;
-  logic [127:0] wr_data, rs_data, second;
-  logic [15:0] wr_be;
+  localparam int unsigned DrainRows = npu_pkg::DrainRows;
+  logic rs_grant, rs_answer, second_pop;
+  logic [DrainRows-1:0] wr_valid, rs_request;
+  logic [DrainRows-1:0][npu_pkg::RowBits-1:0] wr_bank, rs_bank;
+  logic [DrainRows-1:0][npu_pkg::BankAddrBits-1:0] wr_addr, rs_addr;
+  logic [DrainRows-1:0][8*npu_pkg::Lanes-1:0] wr_data, rs_data, second;
+  logic [npu_pkg::Lanes-1:0] wr_be;
 
   npu_requant u_requant (
       .clk,

@@ -8,6 +8,7 @@ package npu_pkg;
   localparam int unsigned WeightWords = 6144;
   localparam int unsigned ParamEntries = 1024;
   localparam int unsigned AxiBytes = 8;
+  localparam int unsigned DrainRows = 1;
   localparam int unsigned UnitBytes = 32;
   localparam int unsigned TransferBits = 256;
   localparam int unsigned ExecBits = 768;

@@ -1,4 +1,5 @@
-// Reads the second map ahead of the drain, a word for every row of every tile, into a queue.
+// Reads the second map ahead of the drain, a word for every row of every tile, into a queue; the words
+// of rows that drain together come and go together.
 
 module npu_residual (
     input  logic                                              clk,
@@ -6,21 +7,25 @@ module npu_residual (
     input  npu_pkg::exec_t commands[2],
     input  logic           [                             1:0] accepted,
     // Bank read, answered two cycles after the grant.
-    output logic                                              request,
-    output logic           [            npu_pkg::RowBits-1:0] bank,
-    output logic           [       npu_pkg::BankAddrBits-1:0] addr,
+    output logic [npu_pkg::DrainRows-1:0] request,
+    output logic [npu_pkg::DrainRows-1:0][npu_pkg::RowBits-1:0] bank,
+    output logic [npu_pkg::DrainRows-1:0][npu_pkg::BankAddrBits-1:0] addr,
     input  logic                                              grant,
     input  logic                                              answer,
-    input  logic           [                           127:0] data,
+    input  logic [npu_pkg::DrainRows-1:0][8*npu_pkg::Lanes-1:0] data,
     // Words that the sequencer has not promised to a tile yet.
     output logic           [                             5:0] level,
-    input  logic           [                             3:0] take,
-    // The oldest word.
-    output logic           [                           127:0] head,
+    input  logic           [              npu_pkg::RowBits:0] take,
+    // The oldest words.
+    output logic [npu_pkg::DrainRows-1:0][8*npu_pkg::Lanes-1:0] head,
     input  logic                                              pop
 );
 
+  localparam int unsigned DrainRows = npu_pkg::DrainRows;
+  localparam int unsigned RowBits = npu_pkg::RowBits;
+  // From a word's request to its last use pass about 24 cycles.
   localparam int unsigned Depth = 32;
+  localparam int unsigned DepthBits = $clog2(Depth);
 
   npu_pkg::exec_t cmd;
   npu_core_pkg::tile_t tile;
@@ -43,23 +48,22 @@ module npu_residual (
       .last()
   );
 
-  logic [npu_pkg::RowBits:0] index_q;
+  logic [RowBits:0] index_q, next;
   logic [5:0] credit_q;
-  logic [2:0] flow_q;
+  logic [2:0][DrainRows-1:0] flow_q;
+  logic [DrainRows-1:0] wanted;
   logic enable, issue, row_last;
-  npu_core_pkg::channel_t channel;
   npu_core_pkg::word_t word;
 
-  // Stages behind the walker stand still while the bank is taken.
-  assign enable = !request || grant;
+  // Stages behind the walker stand still while a bank is taken.
+  assign enable = request == '0 || grant;
   assign issue = walking && credit_q != '0 && enable;
-  assign row_last = index_q + 4'd1 == tile.rows;
+  assign next = index_q + (RowBits + 1)'(DrainRows);
+  assign row_last = next >= tile.rows;
   assign advance = issue && row_last;
 
   always_comb begin
-    channel = cmd.res_origin[12:0] + 13'(tile.channel) + 13'(index_q);
     word = 20'(cmd.word_first) + 20'(tile.number);
-    if (cmd.residual[3:2] == npu_pkg::SpreadPixel) channel = cmd.res_origin[12:0];
     if (cmd.residual[3:2] == npu_pkg::SpreadChannel) word = '0;
   end
 
@@ -73,32 +77,38 @@ module npu_residual (
     end
   end
 
-  npu_locate u_locate (
-      .clk,
-      .enable,
-      .places,
-      .side(select),
-      .channel,
-      .word,
-      .bank,
-      .addr
-  );
+  for (genvar d = 0; d < DrainRows; d++) begin : gen_row
+    npu_core_pkg::channel_t channel;
+    assign wanted[d] = index_q + (RowBits + 1)'(d) < tile.rows;
+    assign channel = cmd.residual[3:2] == npu_pkg::SpreadPixel ? cmd.res_origin[12:0]
+        : cmd.res_origin[12:0] + 13'(tile.channel) + 13'(index_q) + 13'(d);
+    npu_locate u_locate (
+        .clk,
+        .enable,
+        .places,
+        .side(select),
+        .channel,
+        .word,
+        .bank(bank[d]),
+        .addr(addr[d])
+    );
+  end
 
-  logic [127:0] fifo[Depth];
-  logic [4:0] head_q, tail_q;
+  logic [DrainRows-1:0][8*npu_pkg::Lanes-1:0] fifo[Depth];
+  logic [DepthBits-1:0] head_q, tail_q;
   assign request = flow_q[2];
   assign head = fifo[head_q];
 
   always_ff @(posedge clk) begin
-    if (enable) flow_q <= {flow_q[1:0], issue};
-    if (issue) index_q <= row_last ? '0 : index_q + 4'd1;
+    if (enable) flow_q <= {flow_q[1:0], issue ? wanted : '0};
+    if (issue) index_q <= row_last ? '0 : next;
     credit_q <= credit_q - 6'(issue) + 6'(pop);
     level <= level + 6'(answer) - 6'(take);
     if (answer) begin
       fifo[tail_q] <= data;
-      tail_q <= tail_q + 5'd1;
+      tail_q <= tail_q + DepthBits'(1);
     end
-    if (pop) head_q <= head_q + 5'd1;
+    if (pop) head_q <= head_q + DepthBits'(1);
     if (rst) begin
       flow_q <= '0;
       index_q <= '0;
@@ -108,6 +118,5 @@ module npu_residual (
       tail_q <= '0;
     end
   end
-
 
 endmodule

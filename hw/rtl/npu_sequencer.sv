@@ -15,9 +15,9 @@ module npu_sequencer (
     input  logic                  [6:0] list_skip,
     input  logic                        list_last,
     output logic                        list_pop,
-    // Words of the second map that wait, not promised to a tile yet.
+    // Words of the second map that wait, not promised to a tile yet; of two rows where two drain.
     input  logic                  [5:0] second_level,
-    output logic                  [3:0] second_take,
+    output logic                  [npu_pkg::RowBits:0] second_take,
     output npu_core_pkg::step_t         step,
     // Weight vectors skipped in this cycle.
     output logic                 [10:0] skipped,
@@ -79,11 +79,15 @@ module npu_sequencer (
     logic first;
     logic last;
     logic group_last;
-    logic [4:0] slots;  // cycles of the tile's drain
-    logic [3:0] second;  // words of the second map that the tile takes
+    logic [npu_pkg::RowBits+1:0] slots;  // cycles of the tile's drain
+    logic [npu_pkg::RowBits:0] second;  // words of the second map that the tile takes
     logic [10:0] skipped;
   } row_t;
   row_t fetched, row_q;
+
+  // Rows of the tile that leave the array together count once.
+  logic [npu_pkg::RowBits:0] turns;
+  assign turns = npu_pkg::DrainRows == 1 ? tile.rows : (tile.rows >> 1) + (npu_pkg::RowBits + 1)'(tile.rows[0]);
 
   always_comb begin
     fetched.valid = 1'b1;
@@ -93,11 +97,11 @@ module npu_sequencer (
     fetched.first = channel_first_q && ky_q == '0 && (!average || tile.group_first);
     fetched.last = channel_last && ky_last && (!average || group_last);
     fetched.group_last = group_last;
-    fetched.slots = {1'b0, tile.rows};
+    fetched.slots = {1'b0, turns};
     if (average) fetched.slots = {1'b0, tile.rows} + {tile.rows, 1'b0};
-    else if (row_mode && npu_core_pkg::crosses(cmd.out_w, tile.y[3:0], tile.x))
-      fetched.slots = {tile.rows, 1'b0};
-    fetched.second = cmd.residual[1:0] == npu_pkg::ResNone ? '0 : tile.rows;
+    else if (row_mode && npu_core_pkg::crosses(cmd.out_w, tile.y[npu_pkg::LaneBits-1:0], tile.x))
+      fetched.slots = {turns, 1'b0};
+    fetched.second = cmd.residual[1:0] == npu_pkg::ResNone ? '0 : turns;
     fetched.skipped = sparse && channel_last ? cmd.in_channels[10:0] - visited_q - 11'd1 : '0;
   end
 

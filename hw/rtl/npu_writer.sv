@@ -8,24 +8,28 @@ module npu_writer (
     input  npu_core_pkg::slot_t                              slot,
     input  npu_core_pkg::tile_t                              tile,
     // Stage 16.
-    input  logic                                             late,
-    input  logic                [                     127:0] result,
-    // Stage 17.
-    output logic                                             wr_valid,
-    output logic                [      npu_pkg::RowBits-1:0] wr_bank,
-    output logic                [ npu_pkg::BankAddrBits-1:0] wr_addr,
-    output logic                [                     127:0] wr_data,
-    output logic                [                      15:0] wr_be
+    input  logic [npu_pkg::DrainRows-1:0] late,
+    input  logic [npu_pkg::DrainRows-1:0][8*npu_pkg::Lanes-1:0] result,
+    // Stage 17; rows that drain together fill the same bytes.
+    output logic [npu_pkg::DrainRows-1:0] wr_valid,
+    output logic [npu_pkg::DrainRows-1:0][npu_pkg::RowBits-1:0] wr_bank,
+    output logic [npu_pkg::DrainRows-1:0][npu_pkg::BankAddrBits-1:0] wr_addr,
+    output logic [npu_pkg::DrainRows-1:0][8*npu_pkg::Lanes-1:0] wr_data,
+    output logic [npu_pkg::Lanes-1:0] wr_be
 );
+
+  localparam int unsigned Lanes = npu_pkg::Lanes;
+  localparam int unsigned LaneBits = npu_pkg::LaneBits;
+  localparam int unsigned DrainRows = npu_pkg::DrainRows;
 
   // Lanes of the tile within the word.
   typedef struct packed {
     logic half;
-    logic [3:0] offset;
-    logic [4:0] live;
+    logic [LaneBits-1:0] offset;
+    logic [LaneBits:0] live;
   } lanes_t;
 
-  npu_core_pkg::channel_t channel_q[1:2];
+  npu_core_pkg::channel_t channel_q[1:2];  // of the first row
   logic signed [23:0] product_q;
   npu_core_pkg::word_t row_word_q;
   logic [2:1] side_q;
@@ -41,7 +45,7 @@ module npu_writer (
     channel_q[2] <= channel_q[1];
     product_q <= 24'(tile.y) * 24'(commands[slot.side].out_w[10:0]);
     x_q <= tile.x;
-    row_word_q <= 20'((product_q + 24'(x_q)) >>> npu_pkg::LaneBits);
+    row_word_q <= 20'((product_q + 24'(x_q)) >>> LaneBits);
     side_q <= {side_q[1], slot.side};
     flat_q[1] <= 20'(commands[slot.side].word_first) + 20'(tile.number);
     flat_q[2] <= flat_q[1];
@@ -49,9 +53,10 @@ module npu_writer (
     lanes_q[5:2] <= lanes_q[4:1];
     lanes_q[1].half <= slot.half;
     lanes_q[1].offset <= row_mode ? npu_core_pkg::word_offset(
-        commands[slot.side].out_w[3:0], tile.y[3:0], tile.x[3:0])
+        commands[slot.side].out_w[LaneBits-1:0], tile.y[LaneBits-1:0], tile.x[LaneBits-1:0])
         : '0;
-    lanes_q[1].live <= row_mode ? npu_core_pkg::live_lanes(commands[slot.side].out_w, tile.x) : 5'd16;
+    lanes_q[1].live <= row_mode ? npu_core_pkg::live_lanes(commands[slot.side].out_w, tile.x)
+        : (LaneBits + 1)'(Lanes);
   end
 
   npu_core_pkg::word_t word;
@@ -68,23 +73,25 @@ module npu_writer (
     end
   end
 
-  logic [npu_pkg::RowBits-1:0] bank, late_bank;
-  logic [npu_pkg::BankAddrBits-1:0] addr, late_addr;
-  npu_locate u_locate (
-      .clk,
-      .enable(1'b1),
-      .places,
-      .side(side_q[2]),
-      .channel(channel_q[2]),
-      .word,
-      .bank,
-      .addr
-  );
+  logic [DrainRows-1:0][npu_pkg::RowBits-1:0] bank, late_bank;
+  logic [DrainRows-1:0][npu_pkg::BankAddrBits-1:0] addr, late_addr;
+  for (genvar d = 0; d < DrainRows; d++) begin : gen_locate
+    npu_locate u_locate (
+        .clk,
+        .enable(1'b1),
+        .places,
+        .side(side_q[2]),
+        .channel(channel_q[2] + 13'(d)),
+        .word,
+        .bank(bank[d]),
+        .addr(addr[d])
+    );
+  end
 
   // The place waits from stage 5 to stage 16 for the results.
   lanes_t lanes;
   npu_delay #(
-      .Width ($bits(lanes_t) + npu_pkg::RowBits + npu_pkg::BankAddrBits),
+      .Width ($bits(lanes_t) + DrainRows * (npu_pkg::RowBits + npu_pkg::BankAddrBits)),
       .Cycles(11)
   ) u_delay (
       .clk,
@@ -93,15 +100,19 @@ module npu_writer (
       .out({lanes, late_bank, late_addr})
   );
 
-  // Byte b of the word takes lane b − offset, of the second word lane b + 16 − offset.
-  logic [127:0] rotated;
-  logic [15:0] enable;
-  assign rotated = 128'({result, result} >> {4'(5'd16 - {1'b0, lanes.offset}), 3'b000});
+  // Byte b of the word takes lane b − offset, of the second word lane b + Lanes − offset.
+  logic [DrainRows-1:0][8*Lanes-1:0] rotated;
+  logic [Lanes-1:0] enable;
   always_comb begin
-    for (int unsigned b = 0; b < 16; b++) begin
+    for (int unsigned d = 0; d < DrainRows; d++) begin
+      rotated[d] = (8 * Lanes)'({result[d], result[d]} >> {LaneBits'(Lanes) - lanes.offset, 3'b000});
+    end
+    for (int unsigned b = 0; b < Lanes; b++) begin
       enable[b] = lanes.half
-          ? b[4:0] < {1'b0, lanes.offset} && 5'(b) + 5'd16 - {1'b0, lanes.offset} < lanes.live
-          : b[4:0] >= {1'b0, lanes.offset} && 5'(b) - {1'b0, lanes.offset} < lanes.live;
+          ? b[LaneBits:0] < {1'b0, lanes.offset}
+              && (LaneBits + 1)'(b) + (LaneBits + 1)'(Lanes) - {1'b0, lanes.offset} < lanes.live
+          : b[LaneBits:0] >= {1'b0, lanes.offset}
+              && (LaneBits + 1)'(b) - {1'b0, lanes.offset} < lanes.live;
     end
   end
 
@@ -111,7 +122,7 @@ module npu_writer (
     wr_addr <= late_addr;
     wr_data <= rotated;
     wr_be <= enable;
-    if (rst) wr_valid <= 1'b0;
+    if (rst) wr_valid <= '0;
   end
 
 endmodule

@@ -1,9 +1,15 @@
 //! Lists the RTL's sources; with features `rtl` and `unit` also translates them with Verilator and
-//! compiles the result.
+//! compiles the result, for the sizes of the target that `NPU_TARGET` names (npu-8x16 without it).
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
+
+use secateur_runtime::npu::isa::Parameters;
+
+#[path = "src/package/text.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the library shows it, and its manual")]
+mod text;
 
 #[cfg(any(feature = "rtl", feature = "unit"))]
 mod rtl {
@@ -11,7 +17,7 @@ mod rtl {
     use std::process::Command;
     use std::{env, fs};
 
-    use super::{files, modules};
+    use super::{PACKAGE, files, modules, variable};
 
     /// A module that is translated by itself.
     pub(crate) struct Model {
@@ -27,21 +33,24 @@ mod rtl {
     impl Model {
         /// Runs Verilator and compiles what it wrote together with the shim.
         pub(crate) fn build(&self) -> Result<(), String> {
-            let folder = PathBuf::from(env::var("CARGO_MANIFEST_DIR").map_err(|e| e.to_string())?);
+            let folder = variable("CARGO_MANIFEST_DIR")?;
             let sources = folder.join("../rtl");
             let shim = folder.join("src/rtl").join(self.shim);
-            let out = PathBuf::from(env::var("OUT_DIR").map_err(|e| e.to_string())?).join(self.top);
+            let generated = variable("OUT_DIR")?;
+            let out = generated.join(self.top);
             println!("cargo::rerun-if-changed={}", sources.display());
             println!("cargo::rerun-if-changed={}", shim.display());
             // Old outputs would be compiled along.
             if out.exists() {
                 fs::remove_dir_all(&out).map_err(|e| format!("{}: {e}", out.display()))?;
             }
-            self.verilate(&sources, &out)?;
+            self.verilate(&sources, &generated, &out)?;
             self.compile(&shim, &out)
         }
 
-        fn verilate(&self, sources: &Path, out: &Path) -> Result<(), String> {
+        /// `generated` holds the package of the sizes.
+        fn verilate(&self, sources: &Path, generated: &Path, out: &Path) -> Result<(), String> {
+            let own = |path: PathBuf| if path.ends_with(PACKAGE) { generated.join(PACKAGE) } else { path };
             let output = Command::new("verilator")
                 .args(["--cc", "--top-module", self.top, "-O3", "--x-assign", "fast"])
                 .args(["--x-initial", "fast", "--noassert", "--output-split", "20000", "-Wno-fatal"])
@@ -49,7 +58,7 @@ mod rtl {
                 .args(coverage().then_some("--coverage-line"))
                 .arg("--Mdir")
                 .arg(out)
-                .args(modules(sources)?)
+                .args(modules(sources)?.into_iter().map(own))
                 .output()
                 .map_err(|e| format!("cannot run verilator ({e}); install it: apt-get install verilator"))?;
             if output.status.success() {
@@ -118,12 +127,55 @@ mod rtl {
     }
 }
 
+/// The file of the sizes.
+const PACKAGE: &str = "npu_pkg.sv";
+
+/// A path that cargo tells.
+fn variable(name: &str) -> Result<PathBuf, String> {
+    env::var_os(name).map(PathBuf::from).ok_or(format!("{name} is not set"))
+}
+
+/// Sizes of the target that `NPU_TARGET` names.
+fn parameters() -> Result<Parameters, String> {
+    println!("cargo::rerun-if-env-changed=NPU_TARGET");
+    let target = env::var("NPU_TARGET").unwrap_or_else(|_| "npu-8x16".to_owned());
+    let path = variable("CARGO_MANIFEST_DIR")?.join(format!("../../configs/targets/{target}.toml"));
+    println!("cargo::rerun-if-changed={}", path.display());
+    let fail = |what: String| format!("NPU_TARGET={target}: {}: {what}", path.display());
+    let text = fs::read_to_string(&path).map_err(|e| fail(e.to_string()))?;
+    let file: toml::Table = text.parse().map_err(|e: toml::de::Error| fail(e.to_string()))?;
+    let value = |key: &str| {
+        let found = file.get("accelerator").and_then(|table| table.get(key)).and_then(toml::Value::as_integer);
+        found.and_then(|value| u32::try_from(value).ok()).ok_or_else(|| fail(format!("no {key}")))
+    };
+    Ok(Parameters {
+        rows: value("rows")?,
+        lanes: value("lanes")?,
+        bank_words: value("bank_words")?,
+        weight_words: value("weight_words")?,
+        param_entries: value("param_entries")?,
+        axi_bytes: value("axi_bytes")?,
+        drain_rows: value("drain_rows")?,
+    })
+}
+
+/// Writes the package for the RTL, and the same sizes as `lib.rs` includes them.
+fn write_sizes() -> Result<(), String> {
+    let parameters = parameters()?;
+    let folder = variable("OUT_DIR")?;
+    let constant = format!("secateur_runtime::npu::isa::{parameters:?}");
+    for (name, text) in [(PACKAGE, text::package(&parameters)), ("parameters.rs", constant)] {
+        fs::write(folder.join(name), text).map_err(|e| format!("{name}: {e}"))?;
+    }
+    Ok(())
+}
+
 /// The RTL's files, packages before the modules that use them.
 fn modules(sources: &Path) -> Result<Vec<PathBuf>, String> {
     let mut modules = files(sources, "sv")?;
     modules.sort_by_key(|path| !path.to_string_lossy().ends_with("_pkg.sv"));
     // npu_pkg before packages that use it.
-    modules.sort_by_key(|path| !path.ends_with("npu_pkg.sv"));
+    modules.sort_by_key(|path| !path.ends_with(PACKAGE));
     Ok(modules)
 }
 
@@ -140,7 +192,7 @@ fn files(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, String> {
 
 /// Writes the list of sources that `package.rs` includes.
 fn list_sources() -> Result<(), String> {
-    let folder = PathBuf::from(env::var("CARGO_MANIFEST_DIR").map_err(|e| e.to_string())?).join("../rtl");
+    let folder = variable("CARGO_MANIFEST_DIR")?.join("../rtl");
     println!("cargo::rerun-if-changed={}", folder.display());
     let mut text = String::from("&[\n");
     for path in modules(&folder)? {
@@ -148,13 +200,14 @@ fn list_sources() -> Result<(), String> {
         let _ = writeln!(text, "    ({name:?}, include_str!({:?})),", path.display().to_string());
     }
     text.push_str("]\n");
-    let out = PathBuf::from(env::var("OUT_DIR").map_err(|e| e.to_string())?).join("sources.rs");
+    let out = variable("OUT_DIR")?.join("sources.rs");
     fs::write(&out, text).map_err(|e| format!("{}: {e}", out.display()))
 }
 
 fn main() {
-    if let Err(message) = list_sources() {
+    if let Err(message) = list_sources().and_then(|()| write_sizes()) {
         println!("cargo::error={message}");
+        return;
     }
     #[cfg(feature = "rtl")]
     report(rtl::Model { top: "npu_top", shim: "shim.cpp", waves: true, opt_level: 2 });

@@ -61,7 +61,7 @@ fn records_are_documented() {
     compare!(TextRef: offset bytes);
     compare!(ProvenanceRecord: cfg_sha256 weights_sha256 recipe_sha256 network tool target);
     compare!(ProgramHeader: magic version rows lanes bank_words weight_words param_entries axi_bytes work_bytes
-        stream_offset stream_bytes map_offset map_count watchdog cycles reserved);
+        stream_offset stream_bytes map_offset map_count watchdog cycles drain_rows);
     compare!(MapRecord: tensor address pitch channels h w role reserved);
     compare!(CommandRecord: tensor channel layer start end);
     assert_eq!(table("Requant").1, size_of::<Requant>());

@@ -142,7 +142,8 @@ fn watch<S: Simulator>(
 
 #[cfg(feature = "sim")]
 fn rtl(args: &Args, global: &Global, deployed: &Deployed<'_>, codes: &[i8]) -> Result<Frame> {
-    use secateur_sim::rtl::{PARAMETERS, Rtl, Timing};
+    use secateur_sim::PARAMETERS;
+    use secateur_sim::rtl::{Rtl, Timing};
 
     let program = sim::program(deployed)?;
     if program.parameters() != PARAMETERS {
@@ -150,7 +151,7 @@ fn rtl(args: &Args, global: &Global, deployed: &Deployed<'_>, codes: &[i8]) -> R
             .file(&args.artefact)
             .found(program.parameters().to_string())
             .allowed(PARAMETERS.to_string())
-            .help("compile for npu-8x16, or use --emulate"));
+            .help("build secateur with NPU_TARGET set to the artefact's target, or use --emulate"));
     }
     let (memory, placement) = sim::memory(&program);
     let timing =

@@ -80,7 +80,7 @@ pub(super) fn sections(plan: &Plan) -> Result<Sections> {
         map_count: number("maps", maps.len())?,
         watchdog: number("watchdog", (8 * longest).max(WATCHDOG) as usize)?,
         cycles: number("cycles", plan.cycles as usize)?,
-        reserved: U32::ZERO,
+        drain_rows: U32::new(p.drain_rows),
     };
     let mut program = header.as_bytes().to_vec();
     program.extend_from_slice(maps.as_bytes());

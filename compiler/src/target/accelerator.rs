@@ -21,6 +21,9 @@ pub struct Accelerator {
     pub param_entries: u32,
     /// Bytes of a beat of the bus: 8.
     pub axi_bytes: u32,
+    /// Rows of a tile that are requantised together: 1 or 2.
+    #[serde(default = "one")]
+    pub drain_rows: u32,
     pub memory: Memory,
 }
 
@@ -34,11 +37,15 @@ pub struct Memory {
     pub efficiency_percent: u32,
 }
 
+fn one() -> u32 {
+    1
+}
+
 impl Accelerator {
     /// The parameters that the encodings carry.
     pub fn parameters(&self) -> Parameters {
-        let Self { rows, lanes, bank_words, weight_words, param_entries, axi_bytes, .. } = *self;
-        Parameters { rows, lanes, bank_words, weight_words, param_entries, axi_bytes }
+        let Self { rows, lanes, bank_words, weight_words, param_entries, axi_bytes, drain_rows, .. } = *self;
+        Parameters { rows, lanes, bank_words, weight_words, param_entries, axi_bytes, drain_rows }
     }
 
     pub(super) fn check(&self) -> Result<()> {
@@ -48,6 +55,7 @@ impl Accelerator {
             ("rows", self.rows, power(self.rows, 2, 8), "2, 4 or 8"),
             ("lanes", self.lanes, self.lanes == 16, "16: what the RTL has"),
             ("axi_bytes", self.axi_bytes, self.axi_bytes == 8, "8: what the RTL has"),
+            ("drain_rows", self.drain_rows, matches!(self.drain_rows, 1 | 2), "1 or 2"),
             ("bank_words", self.bank_words, (64..=1 << 15).contains(&self.bank_words), "64 to 32768"),
             ("weight_words", self.weight_words, (256..=1 << 15).contains(&self.weight_words), "256 to 32768"),
             (

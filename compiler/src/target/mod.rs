@@ -16,6 +16,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("host", include_str!("../../../configs/targets/host.toml")),
     ("npu-4x16", include_str!("../../../configs/targets/npu-4x16.toml")),
     ("npu-8x16", include_str!("../../../configs/targets/npu-8x16.toml")),
+    ("npu-8x16-d2", include_str!("../../../configs/targets/npu-8x16-d2.toml")),
 ];
 
 /// A target file is a page of text.

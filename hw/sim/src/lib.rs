@@ -13,5 +13,10 @@ mod simulator;
 #[cfg(feature = "unit")]
 pub mod unit;
 
+/// Sizes of the accelerator that the Verilated models were built for: `NPU_TARGET` names another
+/// target than npu-8x16 when the crate is built.
+pub const PARAMETERS: secateur_runtime::npu::isa::Parameters =
+    include!(concat!(env!("OUT_DIR"), "/parameters.rs"));
+
 pub use memory::Memory;
 pub use simulator::{Event, Simulator};

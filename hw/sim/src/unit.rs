@@ -104,7 +104,7 @@ impl Core {
         // SAFETY: the constructor has no conditions; it throws rather than return null.
         let handle = NonNull::new(unsafe { npu_core_new() }).expect("a model");
         let mut core =
-            Self { handle, parameters: Parameters::NPU_8X16, inputs: Inputs::default(), cycles: 0 };
+            Self { handle, parameters: crate::PARAMETERS, inputs: Inputs::default(), cycles: 0 };
         core.inputs.rst = 1;
         core.cycle();
         core.cycle();

@@ -16,7 +16,8 @@ use secateur_runtime::npu::{Placement, Program};
 use secateur_sim::Simulator;
 use secateur_sim::emulator::Emulator;
 use secateur_sim::memory::NoMemory;
-use secateur_sim::rtl::{BusFault, PARAMETERS, Rtl, Timing};
+use secateur_sim::PARAMETERS;
+use secateur_sim::rtl::{BusFault, Rtl, Timing};
 
 const WORK: u32 = 16 * 1024;
 /// No frame of these tests is longer, with any fault: the watchdog's 20,000 cycles and some.

@@ -318,6 +318,7 @@ pub fn identify<B: Bus>(bus: &mut B) -> Result<Parameters, Error<B::Error>> {
         rows: shape & 0xff,
         lanes: shape >> 8 & 0xff,
         axi_bytes: shape >> 16 & 0xff,
+        drain_rows: shape >> 24,
         bank_words: read(registers::BANK_WORDS)?,
         weight_words: read(registers::WEIGHT_WORDS)?,
         param_entries: read(registers::PARAM_ENTRIES)?,

@@ -30,20 +30,30 @@ pub struct Parameters {
     pub param_entries: u32,
     /// Bytes of an AXI data beat.
     pub axi_bytes: u32,
+    /// Rows of a tile that are requantised together.
+    pub drain_rows: u32,
 }
 
 impl core::fmt::Display for Parameters {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let Self { rows, lanes, bank_words, weight_words, param_entries, axi_bytes } = self;
+        let Self { rows, lanes, bank_words, weight_words, param_entries, axi_bytes, drain_rows } = self;
         write!(f, "{rows} rows, {lanes} lanes, {bank_words} bank words, {weight_words} weight words, ")?;
-        write!(f, "{param_entries} parameter entries, {axi_bytes} bytes a beat")
+        write!(f, "{param_entries} parameter entries, {axi_bytes} bytes a beat, ")?;
+        write!(f, "{drain_rows} rows drained at once")
     }
 }
 
 impl Parameters {
     /// Target `npu-8x16`.
-    pub const NPU_8X16: Self =
-        Self { rows: 8, lanes: 16, bank_words: 1024, weight_words: 6144, param_entries: 1024, axi_bytes: 8 };
+    pub const NPU_8X16: Self = Self {
+        rows: 8,
+        lanes: 16,
+        bank_words: 1024,
+        weight_words: 6144,
+        param_entries: 1024,
+        axi_bytes: 8,
+        drain_rows: 1,
+    };
 }
 
 /// Place of one field in a command.

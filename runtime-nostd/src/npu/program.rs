@@ -43,7 +43,8 @@ pub struct ProgramHeader {
     pub watchdog: U32,
     /// Cycles of a frame as the compiler's model predicts them.
     pub cycles: U32,
-    pub reserved: U32,
+    /// The last of the [`Parameters`].
+    pub drain_rows: U32,
 }
 
 /// Bits of [`MapRecord::role`].
@@ -151,6 +152,7 @@ impl<'a> Program<'a> {
             weight_words: header.weight_words.get(),
             param_entries: header.param_entries.get(),
             axi_bytes: header.axi_bytes.get(),
+            drain_rows: header.drain_rows.get(),
         }
     }
 

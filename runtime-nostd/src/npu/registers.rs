@@ -40,7 +40,7 @@ macro_rules! registers {
 registers! {
     ID @ 0x00 ReadOnly "0x53435450 (`SCTP`): tells that this is the accelerator",
     VERSION @ 0x04 ReadOnly "Version of commands and registers: major in bits 31:16, minor in 15:0",
-    SHAPE @ 0x08 ReadOnly "Rows in bits 7:0, lanes in 15:8, AXI bytes in 23:16",
+    SHAPE @ 0x08 ReadOnly "Rows in bits 7:0, lanes in 15:8, AXI bytes in 23:16, rows drained at once in 31:24",
     BANK_WORDS @ 0x0c ReadOnly "Map words of each bank",
     WEIGHT_WORDS @ 0x10 ReadOnly "Weight words",
     PARAM_ENTRIES @ 0x14 ReadOnly "Parameter entries",

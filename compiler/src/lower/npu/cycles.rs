@@ -1,8 +1,8 @@
 //! The cycle model: queues replayed in order, with the times that the RTL takes.
 //!
 //! EXEC follows `hw/doc/cycles.md`: the array works on a tile for `m` cycles and hands it to the
-//! requantiser, which takes a cycle a map word that it writes (`d`); a tile waits until the one before
-//! it is drained. Transfers share one bus of the memory's efficiency; a LOAD's data come a latency
+//! requantiser, which takes a cycle a map word that it writes, or two words of neighbouring rows (`d`);
+//! a tile waits until the one before it is drained. Transfers share one bus of the memory's efficiency; a LOAD's data come a latency
 //! after its request, a STORE is finished a latency after its data. Requests run ahead of the data, so
 //! that latencies of successive transfers overlap.
 
@@ -200,10 +200,9 @@ impl<'a> Replay<'a> {
             Body::End(_) => self.timings[at] = Timing { start, end: start + 1, ..Timing::default() },
             Body::Exec(exec) => {
                 self.taken = start;
-                let (rows, lanes) = (self.accelerator.rows, self.accelerator.lanes);
-                let tiles = Tiles::of(exec, rows);
+                let tiles = Tiles::of(exec, self.accelerator.rows);
                 let cycles = command.tile_cycles.iter().copied();
-                let run = tiles.run(cycles, start, self.last, (rows, lanes));
+                let run = tiles.run(cycles, start, self.last, self.accelerator);
                 let mut timing = Timing {
                     start,
                     end: run.tail.tap + run.tail.drain + EXEC_LATENCY,
@@ -296,8 +295,9 @@ impl Tiles {
         tile_cycles: impl Iterator<Item = u32>,
         taken: u64,
         last: Tail,
-        (rows, lanes): (u32, u32),
+        accelerator: &Accelerator,
     ) -> Run {
+        let &Accelerator { rows, lanes, drain_rows, .. } = accelerator;
         let count = self.tiles * self.lines;
         let (k, words) = self.window;
         let start = taken + words + if self.sparse { FIRST_TAP_SPARSE } else { FIRST_TAP };
@@ -310,6 +310,7 @@ impl Tiles {
             let m = u64::from(m);
             let first = (group * rows).max(self.off) - self.off;
             let active = u64::from(((group + 1) * rows - self.off).min(self.channels) - first);
+            let turns = active.div_ceil(drain_rows.into());
             work += m * count;
             match self.row_mode {
                 _ if self.average => {
@@ -318,14 +319,14 @@ impl Tiles {
                 }
                 None => {
                     // All tiles alike: the first meets the drain before it, the others their own.
-                    now = (now + m).max(free) + (count - 1) * m.max(active);
-                    drain = active;
+                    now = (now + m).max(free) + (count - 1) * m.max(turns);
+                    drain = turns;
                 }
                 Some((width, y_first)) => {
                     for line in y_first..y_first + self.lines {
                         for tile in 0..self.tiles {
                             now = (now + m).max(free);
-                            drain = active * map_words(line, tile, width, u64::from(lanes));
+                            drain = turns * map_words(line, tile, width, u64::from(lanes));
                             free = now + drain;
                         }
                     }

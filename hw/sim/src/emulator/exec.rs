@@ -79,8 +79,14 @@ pub fn exec(chip: &mut OnChip, command: &Exec) -> Result<ExecStats, Illegal> {
                 run.stats.first = pending;
             }
             run.stats.array += std::mem::take(&mut pending).max(std::mem::take(&mut run.stats.drain));
-            for (channel, acc) in channels.clone().zip(&mut acc[row..]) {
-                run.drain(acc, &pixels, channel)?;
+            let together = run.chip.parameters.drain_rows as usize;
+            for (index, (channel, acc)) in channels.clone().zip(&mut acc[row..]).enumerate() {
+                let words = run.drain(acc, &pixels, channel)?;
+                run.stats.drain += match command.mode {
+                    ArrayMode::Average => AVERAGE_CYCLES,
+                    _ if index % together == 0 => words,
+                    _ => 0,
+                };
             }
         }
         weights = next;
@@ -215,8 +221,8 @@ impl Run<'_> {
         (self.c.k * self.c.k.max(self.c.window_words)) as u64
     }
 
-    /// One row of accumulators to bytes of output channel `channel`.
-    fn drain(&mut self, acc: &mut [i32; LANES], pixels: &Pixels, channel: usize) -> Result<(), Illegal> {
+    /// One row of accumulators to bytes of output channel `channel`; the words that they touch.
+    fn drain(&mut self, acc: &mut [i32; LANES], pixels: &Pixels, channel: usize) -> Result<u64, Illegal> {
         let c = self.c;
         if c.mode == ArrayMode::Average {
             acc[0] = acc.iter().copied().fold(0, i32::wrapping_add);
@@ -245,8 +251,7 @@ impl Run<'_> {
         }
         let words = self.write(channel, pixels, bytes)?;
         self.stats.written += words;
-        self.stats.drain += if c.mode == ArrayMode::Average { AVERAGE_CYCLES } else { words };
-        Ok(())
+        Ok(words)
     }
 
     /// The second map's values for the lanes; zeros where there is none.

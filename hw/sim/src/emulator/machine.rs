@@ -236,7 +236,7 @@ impl Bus for Emulator {
         Ok(match offset {
             registers::ID => registers::ID_VALUE,
             registers::VERSION => registers::VERSION_VALUE,
-            registers::SHAPE => p.rows | p.lanes << 8 | p.axi_bytes << 16,
+            registers::SHAPE => p.rows | p.lanes << 8 | p.axi_bytes << 16 | p.drain_rows << 24,
             registers::BANK_WORDS => p.bank_words,
             registers::WEIGHT_WORDS => p.weight_words,
             registers::PARAM_ENTRIES => p.param_entries,

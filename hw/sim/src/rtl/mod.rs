@@ -10,13 +10,13 @@ use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
-use secateur_runtime::npu::isa::Parameters;
 use secateur_runtime::npu::registers;
 use secateur_runtime::npu::stream::Queue;
 use secateur_runtime::npu::{Bus, Counters};
 
 pub use axi::{BusFault, Timing};
 
+use crate::PARAMETERS;
 use crate::memory::{Memory, NoMemory};
 use crate::simulator::{Event, Simulator};
 use axi::Axi;
@@ -26,8 +26,6 @@ use model::{Inputs, Model, Outputs};
 pub const CLOCK_HZ: u64 = 100_000_000;
 /// Cycles that a control access may take; the core answers in two.
 const ACCESS_LIMIT: u32 = 64;
-/// Sizes of the core that was built.
-pub const PARAMETERS: Parameters = Parameters::NPU_8X16;
 
 const QUEUES: [Queue; 3] = [Queue::Load, Queue::Exec, Queue::Store];
 

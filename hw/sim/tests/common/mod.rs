@@ -11,7 +11,7 @@ use secateur_sim::Memory;
 use secateur_sim::memory::Access;
 use zerocopy::{FromZeros, Immutable, IntoBytes};
 
-pub(crate) const PARAMETERS: Parameters = Parameters::NPU_8X16;
+pub(crate) const PARAMETERS: Parameters = secateur_sim::PARAMETERS;
 
 /// A memory with room for both regions of a program, the second filled with random bytes.
 pub(crate) fn memory(program_bytes: usize, work_bytes: usize, seed: u64) -> (Memory, Placement) {
@@ -58,6 +58,7 @@ impl Assembler {
         header.weight_words.set(PARAMETERS.weight_words);
         header.param_entries.set(PARAMETERS.param_entries);
         header.axi_bytes.set(PARAMETERS.axi_bytes);
+        header.drain_rows.set(PARAMETERS.drain_rows);
         header.work_bytes.set(work_bytes);
         header.watchdog.set(20_000);
         Self { header, stream: Vec::new(), data: Vec::new() }
