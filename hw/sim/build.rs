@@ -145,7 +145,8 @@ fn parameters() -> Result<Parameters, String> {
     let text = fs::read_to_string(&path).map_err(|e| fail(e.to_string()))?;
     let file: toml::Table = text.parse().map_err(|e: toml::de::Error| fail(e.to_string()))?;
     let value = |key: &str| {
-        let found = file.get("accelerator").and_then(|table| table.get(key)).and_then(toml::Value::as_integer);
+        let found =
+            file.get("accelerator").and_then(|table| table.get(key)).and_then(toml::Value::as_integer);
         found.and_then(|value| u32::try_from(value).ok()).ok_or_else(|| fail(format!("no {key}")))
     };
     Ok(Parameters {
@@ -205,19 +206,14 @@ fn list_sources() -> Result<(), String> {
 }
 
 fn main() {
-    if let Err(message) = list_sources().and_then(|()| write_sizes()) {
-        println!("cargo::error={message}");
-        return;
-    }
+    let built = list_sources().and_then(|()| write_sizes());
     #[cfg(feature = "rtl")]
-    report(rtl::Model { top: "npu_top", shim: "shim.cpp", waves: true, opt_level: 2 });
+    let built = built
+        .and_then(|()| rtl::Model { top: "npu_top", shim: "shim.cpp", waves: true, opt_level: 2 }.build());
     #[cfg(feature = "unit")]
-    report(rtl::Model { top: "npu_exec", shim: "core.cpp", waves: false, opt_level: 1 });
-}
-
-#[cfg(any(feature = "rtl", feature = "unit"))]
-fn report(model: rtl::Model) {
-    if let Err(message) = model.build() {
+    let built = built
+        .and_then(|()| rtl::Model { top: "npu_exec", shim: "core.cpp", waves: false, opt_level: 1 }.build());
+    if let Err(message) = built {
         println!("cargo::error={message}");
     }
 }

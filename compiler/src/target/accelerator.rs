@@ -85,3 +85,29 @@ impl Accelerator {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Target;
+
+    #[test]
+    fn sizes_that_the_rtl_has_not_are_refused() {
+        let file = include_str!("../../../configs/targets/npu-8x16.toml");
+        let cases = [
+            ("rows = 8", "rows = 6"),
+            ("lanes = 16", "lanes = 32"),
+            ("axi_bytes = 8", "axi_bytes = 6"),
+            ("drain_rows = 1", "drain_rows = 3"),
+            ("bank_words = 1024", "bank_words = 8"),
+        ];
+        for (from, to) in cases {
+            assert!(file.contains(from), "{from}");
+            let error =
+                Target::parse("t.toml".as_ref(), &file.replace(&format!("\n{from}"), &format!("\n{to}")));
+            let message = format!("{:?}", error.unwrap_err());
+            assert!(message.contains(to), "{to} gave {message}");
+        }
+        let without = Target::parse("t.toml".as_ref(), &file.replace("drain_rows = 1", "")).unwrap();
+        assert_eq!(without.accelerator.unwrap().drain_rows, 1);
+    }
+}

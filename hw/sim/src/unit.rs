@@ -103,8 +103,7 @@ impl Core {
     pub fn new() -> Self {
         // SAFETY: the constructor has no conditions; it throws rather than return null.
         let handle = NonNull::new(unsafe { npu_core_new() }).expect("a model");
-        let mut core =
-            Self { handle, parameters: crate::PARAMETERS, inputs: Inputs::default(), cycles: 0 };
+        let mut core = Self { handle, parameters: crate::PARAMETERS, inputs: Inputs::default(), cycles: 0 };
         core.inputs.rst = 1;
         core.cycle();
         core.cycle();

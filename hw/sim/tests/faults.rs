@@ -13,10 +13,10 @@ use secateur_runtime::npu::driver::{Error, Npu};
 use secateur_runtime::npu::isa::{Opcode, Transfer};
 use secateur_runtime::npu::registers::FaultCode;
 use secateur_runtime::npu::{Placement, Program};
+use secateur_sim::PARAMETERS;
 use secateur_sim::Simulator;
 use secateur_sim::emulator::Emulator;
 use secateur_sim::memory::NoMemory;
-use secateur_sim::PARAMETERS;
 use secateur_sim::rtl::{BusFault, Rtl, Timing};
 
 const WORK: u32 = 16 * 1024;

@@ -10,9 +10,9 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use secateur_runtime::npu::Program;
 use secateur_runtime::npu::driver::Npu;
-use secateur_sim::{PARAMETERS, Simulator};
 use secateur_sim::emulator::Emulator;
 use secateur_sim::rtl::{Rtl, Timing};
+use secateur_sim::{PARAMETERS, Simulator};
 
 const WORK: u32 = 32 * 1024;
 const LIMIT: Duration = Duration::from_millis(5);

@@ -55,7 +55,8 @@ pub fn package(parameters: &Parameters) -> String {
 }
 
 fn sizes(text: &mut String, parameters: &Parameters) {
-    let Parameters { rows, lanes, bank_words, weight_words, param_entries, axi_bytes, drain_rows } = *parameters;
+    let Parameters { rows, lanes, bank_words, weight_words, param_entries, axi_bytes, drain_rows } =
+        *parameters;
     let values = [
         ("Rows", rows),
         ("Lanes", lanes),
