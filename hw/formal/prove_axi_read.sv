@@ -1,0 +1,204 @@
+// npu_axi_read: the bus rules, and that every request is read completely, in order, for its client.
+//
+// A model keeps what is left of each client's request and the bursts under way. Each burst on the bus must
+// be the next part of the request that is served; each beat must reach the client whose burst it belongs
+// to. The memory answers in order and with the number of beats asked for.
+module prove_axi_read #(
+  parameter int unsigned MaxBurst = 32,
+  parameter int unsigned MaxOutstanding = 4
+) (
+  input logic             clk,
+  input logic             rst,
+  input logic             stop,
+  input logic [1:0]       req_valid,
+  input logic [1:0][31:0] req_address,
+  input logic [1:0][15:0] req_beats,
+  input logic [1:0]       data_ready,
+  input logic             m_axi_arready,
+  input logic             m_axi_rvalid,
+  input logic [63:0]      m_axi_rdata,
+  input logic [1:0]       m_axi_rresp,
+  input logic             m_axi_rlast
+);
+  logic [1:0]  req_ready, data_valid;
+  logic [63:0] data;
+  logic        error, error_client, idle, moved, m_axi_arvalid, m_axi_rready;
+  logic [31:0] error_address, m_axi_araddr;
+  logic [7:0]  m_axi_arlen;
+
+  npu_axi_read #(.MaxBurst(MaxBurst), .MaxOutstanding(MaxOutstanding)) u_read (.*);
+
+  logic begun_q = 1'b0;
+  logic shown, taken, beat;
+  assign taken = m_axi_arvalid && m_axi_arready;
+  assign beat  = m_axi_rvalid && m_axi_rready;
+
+  // What is left of the requests. A burst shows on the bus a cycle after it was cut off, so requests
+  // count a cycle late too.
+  logic [1:0]       accept_q, active_q;
+  logic [1:0][31:0] accept_address_q, address_q;
+  logic [1:0][15:0] accept_beats_q, left_q;
+  logic [1:0]       active;
+  logic [1:0][31:0] address;
+  logic [1:0][15:0] left;
+  logic             client;
+  logic [9:0]       beats;
+  assign client = !active_q[0];
+  assign beats  = 10'(m_axi_arlen) + 10'd1;
+
+  // The bus in the last cycle.
+  logic        valid_q, ready_q, stop_q, rst_q, room_q;
+  logic [31:0] araddr_q;
+  logic [7:0]  arlen_q;
+  assign shown = m_axi_arvalid && (!valid_q || ready_q);
+
+  // Bursts whose beats have not all come: shown, and of those taken by the memory.
+  localparam int unsigned Bits = $clog2(MaxOutstanding);
+  logic [Bits:0] open_q, asked_q;
+  logic [MaxOutstanding:0]       owner_q;
+  logic [MaxOutstanding:0][31:0] start_q;
+  logic [MaxOutstanding:0][7:0]  length_q;
+  logic [7:0]                    beat_q;
+
+  // A burst that shows in this cycle counts at once.
+  logic [Bits:0] open;
+  assign open = open_q + (Bits + 1)'(shown);
+  logic        owner;
+  logic [31:0] start;
+  logic [7:0]  length;
+  assign owner  = open_q == '0 ? client : owner_q[0];
+  assign start  = open_q == '0 ? m_axi_araddr : start_q[0];
+  assign length = open_q == '0 ? m_axi_arlen : length_q[0];
+
+  // The requests with what this cycle shows; an accepted one counts from the next on.
+  always_comb begin
+    active  = active_q;
+    address = address_q;
+    left    = left_q;
+    for (int c = 0; c < 2; c++) begin
+      if (shown && client == c[0]) begin
+        address[c] = address_q[c] + {19'b0, beats, 3'b0};
+        left[c]    = left_q[c] - 16'(beats);
+        if (left_q[c] == 16'(beats)) active[c] = 1'b0;
+      end
+      if (accept_q[c]) begin
+        active[c]  = 1'b1;
+        address[c] = accept_address_q[c];
+        left[c]    = accept_beats_q[c];
+      end
+    end
+    if (stop_q) active = '0;
+  end
+
+  always_ff @(posedge clk) begin
+    begun_q  <= 1'b1;
+    valid_q  <= m_axi_arvalid;
+    ready_q  <= m_axi_arready;
+    araddr_q <= m_axi_araddr;
+    arlen_q  <= m_axi_arlen;
+    stop_q   <= stop;
+    rst_q    <= rst;
+    room_q   <= open < (Bits + 1)'(MaxOutstanding);
+    accept_q <= stop ? 2'b00 : req_valid & req_ready;
+    accept_address_q <= req_address;
+    accept_beats_q   <= req_beats;
+    active_q  <= active;
+    address_q <= address;
+    left_q    <= left;
+
+    if (beat && m_axi_rlast) begin
+      for (int i = 0; i < MaxOutstanding; i++) begin
+        owner_q[i]  <= owner_q[i+1];
+        start_q[i]  <= start_q[i+1];
+        length_q[i] <= length_q[i+1];
+      end
+    end
+    if (shown) begin
+      owner_q[open_q - (Bits + 1)'(beat && m_axi_rlast)]  <= client;
+      start_q[open_q - (Bits + 1)'(beat && m_axi_rlast)]  <= m_axi_araddr;
+      length_q[open_q - (Bits + 1)'(beat && m_axi_rlast)] <= m_axi_arlen;
+    end
+    if (beat) beat_q <= m_axi_rlast ? '0 : beat_q + 1'b1;
+    open_q  <= open - (Bits + 1)'(beat && m_axi_rlast);
+    asked_q <= asked_q + (Bits + 1)'(taken) - (Bits + 1)'(beat && m_axi_rlast);
+    if (rst) begin
+      valid_q  <= 1'b0;
+      accept_q <= '0;
+      active_q <= '0;
+      open_q   <= '0;
+      asked_q  <= '0;
+      beat_q   <= '0;
+    end
+  end
+
+  always_comb begin
+    if (!begun_q) assume (rst);
+    // Clients ask for something that lies below 4 GiB, in whole beats.
+    for (int c = 0; c < 2; c++) begin
+      if (req_valid[c]) begin
+        assume (req_beats[c] != '0 && req_address[c][2:0] == '0);
+        assume (33'(req_address[c]) + {14'b0, req_beats[c], 3'b0} <= 33'h1_0000_0000);
+      end
+    end
+    // Memory: only beats that were asked for, the last one marked. A stop ends with a reset.
+    if (asked_q == '0) assume (!m_axi_rvalid);
+    if (m_axi_rvalid) assume (m_axi_rlast == (beat_q == length));
+    if (stop_q && !rst_q) assume (stop);
+
+    if (begun_q) begin
+      // A burst stays on offer, unchanged, until it is taken.
+      if (valid_q && !ready_q) assert (m_axi_arvalid && m_axi_araddr == araddr_q && m_axi_arlen == arlen_q);
+      if (m_axi_arvalid) assert (13'(m_axi_araddr[11:0]) + {beats, 3'b0} <= 13'd4096);
+      // Each is the next part of the request that is served, and no longer than it.
+      if (shown) begin
+        assert (active_q != '0 && !stop_q);
+        assert (m_axi_araddr == address_q[client] && 16'(beats) <= left_q[client]);
+        assert (32'(beats) <= MaxBurst);
+      end
+      assert (open_q <= (Bits + 1)'(MaxOutstanding));
+      // Beats go to whom they belong, unless a stop drops them; none is refused then.
+      assert (data_valid == (m_axi_rvalid && !stop ? 2'b01 << owner : 2'b00));
+      if (data_valid != '0) assert (data == m_axi_rdata);
+      if (m_axi_rvalid) assert (m_axi_rready == (stop || data_ready[owner]));
+      assert (error == (beat && m_axi_rresp[1] && !stop));
+      if (error) assert (error_client == owner && error_address == start + {21'b0, beat_q, 3'b0});
+      assert (moved == beat);
+      // Idle tells that nothing is left.
+      assert (idle == (open == '0 && !m_axi_arvalid && active == '0));
+      // A request that finds room on the bus moves on in every cycle.
+      if ((!valid_q || ready_q) && active_q != '0 && room_q && !stop_q)
+        assert (shown);
+    end
+  end
+
+  // How the block's registers and the model's belong together: what the induction needs.
+  localparam int unsigned Slots = MaxOutstanding;
+  always_comb begin
+    if (begun_q) begin
+      assert (u_read.active_q == active && (active_q != '0 || !shown));
+      for (int c = 0; c < 2; c++) begin
+        if (active[c]) begin
+          assert (u_read.address_q[c] == address[c] && u_read.left_q[c] == left[c]);
+          assert (left[c] != '0 && address[c][2:0] == '0);
+        end
+      end
+      assert (u_read.u_outstanding.count == open);
+      for (int unsigned i = 0; i < Slots; i++) begin
+        if ((Bits + 1)'(i) < open_q)
+          assert (u_read.u_outstanding.mem[u_read.u_outstanding.read_q[Bits-1:0] + Bits'(i)] == {owner_q[i], start_q[i]});
+      end
+      if (shown) assert (u_read.u_outstanding.mem[u_read.u_outstanding.write_q[Bits-1:0] - 1'b1] == {client, m_axi_araddr});
+      assert (asked_q == open - (Bits + 1)'(m_axi_arvalid) && asked_q <= open);
+      assert (u_read.beats_q == beat_q && beat_q <= length);
+      if (open == '0) assert (beat_q == '0 && !m_axi_arvalid);
+    end
+  end
+
+  always_comb begin
+    if (begun_q) begin
+      cover (open_q == (Bits + 1)'(MaxOutstanding) && owner_q[0] != owner_q[1]);
+      cover (shown && m_axi_araddr[11:0] == '0 && left_q[client] == 16'd3);
+      cover (stop && idle && !rst && !rst_q && valid_q == 1'b0 && beat_q == '0 && stop_q);
+    end
+  end
+endmodule

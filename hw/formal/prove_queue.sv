@@ -1,0 +1,114 @@
+// npu_queue: commands come out whole, in order, unchanged, and wait for what they name.
+//
+// Any one beat may be marked when it is pushed; `ahead` counts the beats before it. What stands at the
+// queue's head must hold the marked beat at that place.
+module prove_queue #(
+  parameter int unsigned Beats = 4,
+  parameter int unsigned Depth = 4
+) (
+  input logic             clk,
+  input logic             rst,
+  input logic             push_valid,
+  input logic [63:0]      push_data,
+  input logic [2:0][15:0] finished,
+  input logic             pop,
+  input logic             mark
+);
+  localparam int unsigned Bits = $clog2(Depth + Beats) + 1;
+  localparam int unsigned PlaceBits = $clog2(Depth);
+  localparam int unsigned Transfer = npu_pkg::TransferBits / 64;
+  localparam int unsigned Exec = npu_pkg::ExecBits / 64;
+
+  logic                push_ready, empty, head_valid;
+  logic [64*Beats-1:0] head;
+  logic [2:0]          head_waits;
+
+  npu_queue #(.Beats(Beats), .Depth(Depth)) u_queue (.*);
+
+  logic begun_q = 1'b0;
+  logic push;
+  assign push = push_valid && push_ready;
+
+  function automatic logic [Bits-1:0] length(input logic [7:0] opcode);
+    return Beats >= Exec && opcode == npu_pkg::OpExec ? Bits'(Exec) : Bits'(Transfer);
+  endfunction
+
+  // Beats inside; those ahead of the marked one.
+  logic [Bits-1:0] level_q, ahead_q;
+  logic            marked_q, valid_q, pop_q;
+  logic [63:0]     data_q;
+  logic [64*Beats-1:0] head_q;
+  logic [Bits-1:0] taken;
+  assign taken = pop ? length(head[7:0]) : '0;
+
+  always_ff @(posedge clk) begin
+    begun_q <= 1'b1;
+    valid_q <= head_valid;
+    head_q  <= head;
+    pop_q   <= pop;
+    level_q <= level_q + Bits'(push) - taken;
+    if (marked_q) begin
+      ahead_q <= ahead_q - taken;
+      if (ahead_q < taken) marked_q <= 1'b0;
+    end else if (mark && push) begin
+      marked_q <= 1'b1;
+      data_q   <= push_data;
+      ahead_q  <= level_q - taken;
+    end
+    if (rst) begin
+      valid_q  <= 1'b0;
+      level_q  <= '0;
+      marked_q <= 1'b0;
+    end
+  end
+
+  always_comb begin
+    if (!begun_q) assume (rst);
+    if (!head_valid) assume (!pop);
+  end
+
+  // Beats of the head that are there: what the induction needs.
+  logic [Bits-1:0] filled;
+  assign filled = Bits'(u_queue.filled_q);
+
+  always_comb begin
+    if (begun_q) begin
+      assert (empty == (level_q == '0));
+      assert (push_ready || level_q >= Bits'(Depth));
+      // Whole commands only; a command stays until it is taken.
+      if (head_valid) assert (level_q >= length(head[7:0]));
+      if (valid_q && !pop_q) assert (head_valid && head == head_q);
+      if (marked_q) assert (ahead_q < level_q);
+      if (marked_q && head_valid && ahead_q < length(head[7:0])) assert (head[64*ahead_q +: 64] == data_q);
+      // Waits: the difference counts modulo 2^16.
+      for (int i = 0; i < 3; i++)
+        assert (head_waits[i] == (head[16+16*i +: 16] != '0
+            && 16'(head[16+16*i +: 16] - finished[i] - 16'd1) < 16'h8000));
+
+      assert (Bits'(u_queue.u_beats.count) == level_q - filled && filled <= level_q);
+      if (filled != '0) assert (Bits'(u_queue.length_q) == length(head[7:0]) && filled <= length(head[7:0]));
+      if (marked_q) begin
+        if (ahead_q < filled) assert (head[64*ahead_q +: 64] == data_q);
+        else assert (u_queue.u_beats.mem[u_queue.u_beats.read_q[PlaceBits-1:0] + PlaceBits'(ahead_q - filled)] == data_q);
+      end
+    end
+  end
+
+  // A command that is there shows: its beats move up one a cycle.
+  logic            moving_q;
+  logic [Bits-1:0] filled_q;
+  always_ff @(posedge clk) begin
+    moving_q <= !rst && !head_valid && level_q > filled;
+    filled_q <= filled;
+  end
+  always_comb begin
+    if (begun_q && moving_q) assert (filled == filled_q + 1'b1);
+  end
+
+  always_comb begin
+    if (begun_q) begin
+      cover (pop && marked_q && ahead_q == Bits'(Transfer - 1) && level_q > Bits'(Transfer));
+      cover (head_valid && head_waits == 3'b101);
+    end
+  end
+endmodule
