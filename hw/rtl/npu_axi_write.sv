@@ -1,7 +1,7 @@
 // AXI4 write master: buffers words, splits requests into bursts that respect 4 KiB boundaries, and
 // issues a burst once all its data are there, so that none is ever left half written.
 module npu_axi_write #(
-  // Words of 16 bytes that are buffered.
+  // Map words that are buffered.
   parameter int unsigned Room = 32,
   parameter int unsigned MaxBurst = 32,
   parameter int unsigned MaxOutstanding = 8
@@ -17,7 +17,7 @@ module npu_axi_write #(
   input  logic         req_last,
   // Words; the sender keeps count of the room.
   input  logic         word_valid,
-  input  logic [127:0] word,
+  input  logic [8*npu_pkg::Lanes-1:0] word,
   output logic         word_left,
   // The last byte of a command has been written.
   output logic         done,
@@ -44,20 +44,21 @@ module npu_axi_write #(
   localparam int unsigned BurstBits = $clog2(MaxBurst) + 1;
   localparam int unsigned CountBits = $clog2(Room) + 1;
 
-  // Words, handed on in halves.
+  // Words of one beat, or of two that are handed on in turn.
+  localparam bit Halves = npu_pkg::Lanes == 16;
   logic                 stored_valid, beat, odd_q;
-  logic [127:0]         stored;
+  logic [8*npu_pkg::Lanes-1:0] stored;
   logic [CountBits-1:0] stored_count;
   logic [CountBits:0]   beats_stored;
 
-  npu_fifo #(.Width(128), .Depth(Room)) u_words (
+  npu_fifo #(.Width(8 * npu_pkg::Lanes), .Depth(Room)) u_words (
     .clk, .rst,
     .push_valid(word_valid), .push_ready(), .push_data(word),
-    .pop_valid(stored_valid), .pop_ready(beat && odd_q), .pop_data(stored),
+    .pop_valid(stored_valid), .pop_ready(word_left), .pop_data(stored),
     .count(stored_count)
   );
-  assign word_left    = beat && odd_q;
-  assign beats_stored = {stored_count, 1'b0} - (CountBits + 1)'(odd_q);
+  assign word_left    = beat && (odd_q || !Halves);
+  assign beats_stored = Halves ? {stored_count, 1'b0} - (CountBits + 1)'(odd_q) : {1'b0, stored_count};
 
   // The request, and the burst that is next.
   logic                 active_q, last_q, issue, last_burst, room;
@@ -117,11 +118,11 @@ module npu_axi_write #(
     end else begin
       if (issue) w_left_q <= burst;
       else if (beat) w_left_q <= w_left_q - 1'b1;
-      if (beat) odd_q <= !odd_q;
+      if (beat) odd_q <= Halves && !odd_q;
     end
   end
   assign m_axi_wvalid = w_left_q != '0 && stored_valid;
-  assign m_axi_wdata  = odd_q ? stored[127:64] : stored[63:0];
+  assign m_axi_wdata  = odd_q ? stored[8*npu_pkg::Lanes-1-:64] : stored[63:0];
   assign m_axi_wstrb  = '1;
   assign m_axi_wlast  = w_left_q == BurstBits'(1);
   assign beat         = m_axi_wvalid && m_axi_wready;

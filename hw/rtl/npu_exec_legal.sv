@@ -44,7 +44,7 @@ module npu_exec_legal (
     sizes = size(cmd.in_h) && size(cmd.in_w) && size(cmd.out_channels)
         && (cmd.mode != npu_pkg::ModeDense || size(cmd.in_channels));
     tiles = cmd.tiles != '0 && cmd.rows != '0 && cmd.y_first <= 16'd2047 && cmd.rows <= 16'd2047
-        && (row_mode ? size(cmd.out_w) && cmd.x_first < cmd.out_w && cmd.tiles <= 16'd128
+        && (row_mode ? size(cmd.out_w) && cmd.x_first < cmd.out_w && cmd.tiles <= 16'(2048 / Lanes)
             : cmd.rows == 16'd1 && cmd.x_first < cmd.in_w);
     places = place(cmd.in_base, cmd.in_plane, cmd.in_pos_first)
         && place(cmd.out_base, cmd.out_plane, cmd.out_pos_first)

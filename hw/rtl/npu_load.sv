@@ -99,19 +99,21 @@ module npu_load (
   logic        control_q;
   logic [63:0] low_q, controls_q;
   logic [15:0] entry_q, left_q;
-  logic [127:0] map_q;
+  logic [8*npu_pkg::Lanes-1:0] map_q;
   logic [npu_pkg::RowBits-1:0] map_bank_q, walk_bank;
   logic [AddrBits-1:0] map_addr_q, walk_addr;
-  logic        walk_last, setup, accept, pair, map_room, word, last_word;
+  logic        walk_last, setup, accept, two, complete, map_room, word, last_word;
 
   assign setup    = job_valid && !running_q && !finished_q;
   assign map_room = !map_valid_q || ld_ready;
-  // Beats that complete an entry of 16 bytes.
-  assign pair       = (is_map || is_params) && odd_q;
-  assign data_ready = running_q && !(is_map && odd_q && !map_room);
+  // Entries of 16 bytes come in two beats.
+  assign two        = is_params || (is_map && npu_pkg::Lanes == 16)
+    || (is_weights && npu_pkg::Rows == 16 && !control_q);
+  assign complete   = odd_q || !two;
+  assign data_ready = running_q && !(is_map && complete && !map_room);
   assign accept     = data_valid && data_ready;
   // A beat that completes an entry of its memory.
-  assign word       = accept && (is_map || is_params ? pair : !(is_weights && control_q));
+  assign word       = accept && complete && !(is_weights && control_q);
   assign last_word  = is_map ? walk_last : left_q == 16'd1;
   assign job_done   = finished_q && (!map_valid_q || (ld_ready && map_last_q));
 
@@ -145,7 +147,7 @@ module npu_load (
       entry_q   <= job.cmd.base;
       left_q    <= job.cmd.opcode == npu_pkg::OpLoadTable ? 16'd32 : job.cmd.words;
     end else if (accept) begin
-      odd_q <= !odd_q;
+      odd_q <= two && !odd_q;
       if (is_weights && control_q) begin
         control_q  <= 1'b0;
         controls_q <= data;
@@ -161,7 +163,7 @@ module npu_load (
     end
     if (accept) low_q <= data;
     if (word && is_map) begin
-      map_q      <= {data, low_q};
+      map_q      <= (8 * npu_pkg::Lanes)'(npu_pkg::Lanes == 16 ? {data, low_q} : 128'(data));
       map_bank_q <= walk_bank;
       map_addr_q <= walk_addr;
       map_last_q <= walk_last;
@@ -176,7 +178,8 @@ module npu_load (
 
   assign lw_valid  = word && is_weights;
   assign lw_addr   = entry_q[npu_pkg::WeightAddrBits-1:0];
-  assign lw_data   = {sparse ? controls_q[8*place_q +: 8] : 8'd0, data[8*npu_pkg::Rows-1:0]};
+  assign lw_data   = {sparse ? controls_q[8*place_q +: 8] : 8'd0,
+    (8 * npu_pkg::Rows)'(npu_pkg::Rows == 16 ? {data, low_q} : 128'(data))};
   assign lp_valid  = word && is_params;
   assign lp_addr   = entry_q[npu_pkg::ParamAddrBits-1:0];
   assign lp_data   = {data, low_q};

@@ -27,7 +27,7 @@ module npu_operand_address (
   end
 
   npu_core_pkg::word_t word;
-  assign word = address_q[23:npu_pkg::LaneBits] + 20'(step_q[2].word);
+  assign word = 20'(address_q >>> npu_pkg::LaneBits) + 20'(step_q[2].word);
 
   npu_core_pkg::place_t places[2];
   always_comb begin

@@ -13,7 +13,7 @@ module npu_prepare (
   output logic                   done,
   output logic                   illegal,
   output logic                   outside,
-  // Beats from the first to the last byte.
+  // Beats of 8 bytes from the first to the last byte.
   output logic [15:0]            span_beats,
   // Channels follow each other without gaps.
   output logic                   contiguous,
@@ -89,7 +89,7 @@ module npu_prepare (
   always_comb begin
     unique case (cmd.opcode)
       npu_pkg::OpLoadWeights: begin
-        bytes = 49'(cmd.words) << 3;
+        bytes = 49'(cmd.words) << (npu_pkg::Rows == 16 ? 4 : 3);
         if (cmd.flags[npu_pkg::TransferFlagSparse]) bytes += 49'({blocks, 3'b0});
       end
       npu_pkg::OpLoadParams: bytes = 49'(cmd.words) << 4;

@@ -1,4 +1,4 @@
-// Splits a transfer into runs of neighbouring bytes: one a channel, or one for all.
+// Splits a transfer into runs of neighbouring bytes: one a channel, or one for all. Beats have 8 bytes.
 module npu_segments (
   input  logic               clk,
   input  logic               rst,
@@ -37,7 +37,7 @@ module npu_segments (
       address_q <= region_base + cmd.address;
       pitch_q   <= cmd.pitch;
       left_q    <= contiguous ? 16'd1 : cmd.count;
-      beats_q   <= contiguous ? span_beats : 16'(cmd.words * 32'(npu_pkg::Lanes / npu_pkg::AxiBytes));
+      beats_q   <= contiguous ? span_beats : 16'(cmd.words * 32'(npu_pkg::Lanes / 8));
     end else if (active_q && ready) begin
       address_q <= address_q + pitch_q;
       left_q    <= left_q - 1'b1;

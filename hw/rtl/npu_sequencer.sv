@@ -170,7 +170,7 @@ module npu_sequencer (
     step.row <= scaled(tile.y, cmd.pad_y, upsample, cmd.stride[1]) + 13'(ky_offset_q);
     step.column <= scaled(tile.x, cmd.pad_x, upsample, cmd.stride[1]);
     step.channel <= dense ? cmd.in_origin[12:0] + 13'(input_channel)
-        : {cmd.in_origin[12:npu_pkg::RowBits] + 10'(tile.group), npu_pkg::RowBits'(0)};
+        : {cmd.in_origin[12:npu_pkg::RowBits] + (13 - npu_pkg::RowBits)'(tile.group), npu_pkg::RowBits'(0)};
     step.tap <= tap;
     step.tap_side <= row_q.side;
     step.fresh <= row_q.fresh && tap_q == '0;

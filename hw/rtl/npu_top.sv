@@ -58,8 +58,11 @@ module npu_top (
   if (npu_pkg::AxiBytes != 8) begin : g_width
     $error("the data bus has 8 bytes");
   end
-  if (npu_pkg::Lanes != 16) begin : g_lanes
-    $error("a map word is two beats");
+  if (npu_pkg::Lanes != 8 && npu_pkg::Lanes != 16) begin : g_lanes
+    $error("a map word is one or two beats");
+  end
+  if (npu_pkg::Rows != 4 && npu_pkg::Rows != 8 && npu_pkg::Rows != 16) begin : g_rows
+    $error("a weight word has 4, 8 or 16 bytes");
   end
 
   // Registers and state.
@@ -106,7 +109,7 @@ module npu_top (
   logic [31:0]  write_req_address, write_error_address;
   logic [15:0]  write_req_beats;
   logic         st_rvalid, write_error, write_idle, write_moved, write_acknowledged;
-  logic [127:0] st_rdata;
+  logic [8*npu_pkg::Lanes-1:0] st_rdata;
 
   npu_axi_write #(.Room(StoreRoom)) u_axi_write (
     .clk, .rst(core_rst), .stop,
