@@ -17,7 +17,7 @@ mod rtl {
     use std::process::Command;
     use std::{env, fs};
 
-    use super::{PACKAGE, files, modules, variable};
+    use super::{PACKAGE, Parameters, files, modules, variable};
 
     /// A module that is translated by itself.
     pub(crate) struct Model {
@@ -32,7 +32,7 @@ mod rtl {
 
     impl Model {
         /// Runs Verilator and compiles what it wrote together with the shim.
-        pub(crate) fn build(&self) -> Result<(), String> {
+        pub(crate) fn build(&self, sizes: &Parameters) -> Result<(), String> {
             let folder = variable("CARGO_MANIFEST_DIR")?;
             let sources = folder.join("../rtl");
             let shim = folder.join("src/rtl").join(self.shim);
@@ -45,7 +45,7 @@ mod rtl {
                 fs::remove_dir_all(&out).map_err(|e| format!("{}: {e}", out.display()))?;
             }
             self.verilate(&sources, &generated, &out)?;
-            self.compile(&shim, &out)
+            self.compile(sizes, &shim, &out)
         }
 
         /// `generated` holds the package of the sizes.
@@ -67,10 +67,11 @@ mod rtl {
             Err(format!("verilator: {}", String::from_utf8_lossy(&output.stderr)))
         }
 
-        fn compile(&self, shim: &Path, out: &Path) -> Result<(), String> {
+        fn compile(&self, sizes: &Parameters, shim: &Path, out: &Path) -> Result<(), String> {
             let include = verilator_root()?.join("include");
             let waves = if self.waves { "1" } else { "0" };
             let measured = if coverage() { "1" } else { "0" };
+            let (rows, lanes) = (sizes.rows.to_string(), sizes.lanes.to_string());
             let library = |part: &str, opt_level: u32, files: Vec<PathBuf>| {
                 cc::Build::new()
                     .cpp(true)
@@ -86,6 +87,8 @@ mod rtl {
                     .define("VM_TRACE_FST", waves)
                     .define("VM_COVERAGE", measured)
                     .define("VM_SC", "0")
+                    .define("NPU_ROWS", rows.as_str())
+                    .define("NPU_LANES", lanes.as_str())
                     .files(files)
                     .try_compile(&format!("{}_{part}", self.top))
                     .map_err(|e| e.to_string())
@@ -161,14 +164,14 @@ fn parameters() -> Result<Parameters, String> {
 }
 
 /// Writes the package for the RTL, and the same sizes as `lib.rs` includes them.
-fn write_sizes() -> Result<(), String> {
+fn write_sizes() -> Result<Parameters, String> {
     let parameters = parameters()?;
     let folder = variable("OUT_DIR")?;
     let constant = format!("secateur_runtime::npu::isa::{parameters:?}");
     for (name, text) in [(PACKAGE, text::package(&parameters)), ("parameters.rs", constant)] {
         fs::write(folder.join(name), text).map_err(|e| format!("{name}: {e}"))?;
     }
-    Ok(())
+    Ok(parameters)
 }
 
 /// The RTL's files, packages before the modules that use them.
@@ -208,11 +211,15 @@ fn list_sources() -> Result<(), String> {
 fn main() {
     let built = list_sources().and_then(|()| write_sizes());
     #[cfg(feature = "rtl")]
-    let built = built
-        .and_then(|()| rtl::Model { top: "npu_top", shim: "shim.cpp", waves: true, opt_level: 2 }.build());
+    let built = built.and_then(|sizes| {
+        let model = rtl::Model { top: "npu_top", shim: "shim.cpp", waves: true, opt_level: 2 };
+        model.build(&sizes).map(|()| sizes)
+    });
     #[cfg(feature = "unit")]
-    let built = built
-        .and_then(|()| rtl::Model { top: "npu_exec", shim: "core.cpp", waves: false, opt_level: 1 }.build());
+    let built = built.and_then(|sizes| {
+        let model = rtl::Model { top: "npu_exec", shim: "core.cpp", waves: false, opt_level: 1 };
+        model.build(&sizes).map(|()| sizes)
+    });
     if let Err(message) = built {
         println!("cargo::error={message}");
     }

@@ -10,7 +10,7 @@ mod timeline;
 
 use std::time::Duration;
 
-use secateur_runtime::npu::isa::{Opcode, Transfer};
+use secateur_runtime::npu::isa::{Opcode, Parameters, Transfer};
 use secateur_runtime::npu::program::CommandRecord;
 use secateur_runtime::npu::stream::{Command, Commands, Queue};
 use secateur_runtime::npu::{Counters, Npu, Placement, Program};
@@ -118,7 +118,7 @@ pub fn frame<S: Simulator>(
             start: event.start,
             end: event.end,
             predicted: (record.start.get().into(), record.end.get().into()),
-            bytes: bytes(&command),
+            bytes: bytes(&program.parameters(), &command),
             counters: Counters::default(),
         };
         if let Command::Exec(exec) = command {
@@ -203,8 +203,8 @@ impl<'a> Planned<'a> {
 }
 
 /// Bytes that a command moves over the bus.
-fn bytes(command: &Command<'_>) -> u64 {
-    let of = |opcode: Opcode, transfer: &Transfer| transfer_bytes(opcode, transfer);
+fn bytes(parameters: &Parameters, command: &Command<'_>) -> u64 {
+    let of = |opcode: Opcode, transfer: &Transfer| transfer_bytes(parameters, opcode, transfer);
     match command {
         Command::Load(opcode, transfer) => of(*opcode, transfer),
         Command::Store(transfer) => of(Opcode::StoreMap, transfer),

@@ -9,9 +9,9 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Accelerator {
-    /// Output channels in parallel, and map banks: 2, 4 or 8.
+    /// Output channels in parallel, and map banks: 4, 8 or 16.
     pub rows: u32,
-    /// Pixels in parallel: 16.
+    /// Pixels in parallel: 8 or 16.
     pub lanes: u32,
     /// Map words of each bank.
     pub bank_words: u32,
@@ -49,11 +49,9 @@ impl Accelerator {
     }
 
     pub(super) fn check(&self) -> Result<()> {
-        let power =
-            |value: u32, least: u32, most: u32| value.is_power_of_two() && (least..=most).contains(&value);
         let checks = [
-            ("rows", self.rows, power(self.rows, 2, 8), "2, 4 or 8"),
-            ("lanes", self.lanes, self.lanes == 16, "16: what the RTL has"),
+            ("rows", self.rows, matches!(self.rows, 4 | 8 | 16), "4, 8 or 16"),
+            ("lanes", self.lanes, matches!(self.lanes, 8 | 16), "8 or 16"),
             ("axi_bytes", self.axi_bytes, self.axi_bytes == 8, "8: what the RTL has"),
             ("drain_rows", self.drain_rows, matches!(self.drain_rows, 1 | 2), "1 or 2"),
             ("bank_words", self.bank_words, (64..=1 << 15).contains(&self.bank_words), "64 to 32768"),

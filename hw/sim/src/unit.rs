@@ -6,7 +6,7 @@ use std::ptr::NonNull;
 use secateur_runtime::npu::isa::{Exec, Parameters};
 use zerocopy::IntoBytes;
 
-use crate::emulator::{LANES, OnChip};
+use crate::emulator::{MOST_LANES, OnChip};
 
 /// Pins that the test drives, in the order of `CoreInputs` in core.cpp.
 #[derive(Debug, Clone, Copy)]
@@ -14,7 +14,7 @@ use crate::emulator::{LANES, OnChip};
 pub struct Inputs {
     pub cmd: [u8; 96],
     pub ld_data: [u8; 16],
-    pub lw_data: [u8; 9],
+    pub lw_data: [u8; 20],
     pub lp_data: [u8; 16],
     pub lt_data: [u8; 8],
     pub rst: u8,
@@ -40,7 +40,7 @@ impl Default for Inputs {
         Self {
             cmd: [0; 96],
             ld_data: [0; 16],
-            lw_data: [0; 9],
+            lw_data: [0; 20],
             lp_data: [0; 16],
             lt_data: [0; 8],
             rst: 0,
@@ -128,18 +128,22 @@ impl Core {
         }
     }
 
-    /// A word of a bank, past the ports.
-    pub fn word(&mut self, bank: usize, address: usize) -> &mut [u8; LANES] {
+    /// A word of a bank, past the ports: a byte a lane.
+    pub fn word(&mut self, bank: usize, address: usize) -> &mut [u8] {
         assert!(bank < self.parameters.rows as usize && address < self.parameters.bank_words as usize);
-        // SAFETY: bank and address exist, a word has LANES bytes, and `self` is borrowed as long.
-        unsafe { &mut *npu_core_word(self.handle.as_ptr(), bank as u32, address as u32).cast() }
+        // SAFETY: bank and address exist, a word has as many bytes, and `self` is borrowed as long.
+        unsafe {
+            let word = npu_core_word(self.handle.as_ptr(), bank as u32, address as u32);
+            std::slice::from_raw_parts_mut(word, self.parameters.lanes as usize)
+        }
     }
 
     /// Writes all memories: banks past the ports, the others through those of LOAD.
     pub fn load(&mut self, chip: &OnChip) {
         for (bank, words) in chip.banks.iter().enumerate() {
             for (address, word) in words.iter().enumerate() {
-                *self.word(bank, address) = *word;
+                let to = self.word(bank, address);
+                to.copy_from_slice(&word[..to.len()]);
             }
         }
         let longest = chip.weights.len().max(chip.channels.len()).max(64);
@@ -148,8 +152,9 @@ impl Core {
             self.inputs.lw_valid = weight.is_some().into();
             if let Some((weights, control)) = weight {
                 self.inputs.lw_addr = at as u16;
-                self.inputs.lw_data[..8].copy_from_slice(weights.as_bytes());
-                self.inputs.lw_data[8] = *control;
+                let rows = self.parameters.rows as usize;
+                self.inputs.lw_data[..rows].copy_from_slice(&weights.as_bytes()[..rows]);
+                self.inputs.lw_data[rows] = *control;
             }
             let channel = chip.channels.get(at);
             self.inputs.lp_valid = channel.is_some().into();
@@ -169,11 +174,17 @@ impl Core {
         self.inputs.lw_valid = 0;
     }
 
-    /// Copies the banks, past the ports.
-    pub fn banks(&mut self) -> Vec<Vec<[u8; LANES]>> {
+    /// Copies the banks, past the ports, in the emulator's form.
+    pub fn banks(&mut self) -> Vec<Vec<[u8; MOST_LANES]>> {
         let Parameters { rows, bank_words, .. } = self.parameters;
-        let bank = |core: &mut Self, bank| (0..bank_words as usize).map(|at| *core.word(bank, at)).collect();
-        (0..rows as usize).map(|index| bank(self, index)).collect()
+        let mut banks = vec![vec![[0; MOST_LANES]; bank_words as usize]; rows as usize];
+        for (bank, words) in banks.iter_mut().enumerate() {
+            for (address, word) in words.iter_mut().enumerate() {
+                let from = self.word(bank, address);
+                word[..from.len()].copy_from_slice(from);
+            }
+        }
+        banks
     }
 }
 

@@ -12,6 +12,7 @@ use secateur_runtime::npu::registers::FaultCode;
 use secateur_sim::emulator::Emulator;
 use secateur_sim::{Simulator, memory::NoMemory};
 
+const PARAMETERS: Parameters = Parameters::NPU_8X16;
 const WORK: usize = 8192;
 const LIMIT: Duration = Duration::from_millis(1);
 
@@ -20,7 +21,7 @@ fn run(program: &[u8], seed: u64) -> Result<(Vec<u8>, Vec<u8>), Error<NoMemory>>
     let (memory, placement) = memory(program.len(), WORK, 7);
     let (mut before, mut after) = (vec![0; WORK], vec![0; WORK]);
     memory.read(placement.work, &mut before).unwrap();
-    let mut emulator = Emulator::new(common::PARAMETERS, memory);
+    let mut emulator = Emulator::new(PARAMETERS, memory);
     emulator.shuffle(seed);
     let mut npu = Npu::new(&mut emulator, Program::new(program).unwrap(), placement)?;
     let result = npu.start().and_then(|()| npu.wait(LIMIT));
@@ -40,7 +41,7 @@ fn fault(program: &[u8]) -> (FaultCode, u32) {
 #[test]
 fn maps_go_through_the_banks() {
     for seed in 0..20 {
-        let mut program = Assembler::new(WORK as u32);
+        let mut program = Assembler::new(&PARAMETERS, WORK as u32);
         let load = Transfer { base: 5.into(), ..map(Opcode::LoadMap, 0, 3, 6, 21) };
         program.push(&load);
         // Words 1 and 2 of channels 4 to 20, at another pitch.
@@ -68,7 +69,7 @@ fn maps_go_through_the_banks() {
 
 #[test]
 fn rings_wrap() {
-    let mut program = Assembler::new(WORK as u32);
+    let mut program = Assembler::new(&PARAMETERS, WORK as u32);
     let ring = |transfer: Transfer| Transfer {
         plane: 5.into(),
         w_first: 30.into(),
@@ -91,7 +92,7 @@ fn rings_wrap() {
 
 #[test]
 fn weights_parameters_and_tables_reach_their_memories() {
-    let mut program = Assembler::new(64);
+    let mut program = Assembler::new(&PARAMETERS, 64);
     let entry = |opcode: Opcode, offset: usize, base: u16, words: u16| Transfer {
         opcode: opcode.code(),
         address: (Assembler::data_offset(6 * 32) + offset as u32).into(),
@@ -110,7 +111,7 @@ fn weights_parameters_and_tables_reach_their_memories() {
     let data = program.data.clone();
     let bytes = program.end(5, 0, 0);
     let (memory, placement) = memory(bytes.len(), 64, 1);
-    let mut emulator = Emulator::new(common::PARAMETERS, memory);
+    let mut emulator = Emulator::new(PARAMETERS, memory);
     let mut npu = Npu::new(&mut emulator, Program::new(&bytes).unwrap(), placement).unwrap();
     npu.start().and_then(|()| npu.wait(LIMIT)).unwrap();
     assert_eq!(
@@ -118,7 +119,9 @@ fn weights_parameters_and_tables_reach_their_memories() {
         bytes.len() - data.len() - 64 + 32 + 104 + 32 + 512
     );
     let chip = emulator.chip();
-    let word = |at: usize| -> [i8; 8] { std::array::from_fn(|i| data[at + i].cast_signed()) };
+    let word = |at: usize| -> [i8; 16] {
+        std::array::from_fn(|row| if row < 8 { data[at + row].cast_signed() } else { 0 })
+    };
     assert_eq!(chip.weights[6142], (word(0), 0));
     assert_eq!(chip.weights[1], (word(24), 0));
     assert_eq!(chip.weights[107], (word(32 + 64), data[32 + 7]));
@@ -131,7 +134,7 @@ fn weights_parameters_and_tables_reach_their_memories() {
 #[test]
 fn unsound_commands_are_named() {
     let one = |transfer: Transfer| {
-        let mut program = Assembler::new(WORK as u32);
+        let mut program = Assembler::new(&PARAMETERS, WORK as u32);
         program.push(&map(Opcode::LoadMap, 0, 1, 0, 1));
         program.push(&transfer);
         program.end(2, 0, 0)
@@ -162,7 +165,7 @@ fn unsound_commands_are_named() {
     for transfer in strays {
         assert_eq!(fault(&one(transfer)), (FaultCode::OutOfRegion, 1), "{transfer:?}");
     }
-    let mut program = Assembler::new(WORK as u32);
+    let mut program = Assembler::new(&PARAMETERS, WORK as u32);
     let store = Transfer { flags: 0, ..map(Opcode::StoreMap, 0, 1, 0, 1) };
     program.push(&store);
     assert_eq!(fault(&program.end(0, 0, 1)), (FaultCode::OutOfRegion, 0), "region 0 is read only");
@@ -170,23 +173,23 @@ fn unsound_commands_are_named() {
 
 #[test]
 fn unsound_streams_are_named() {
-    let mut program = Assembler::new(WORK as u32);
+    let mut program = Assembler::new(&PARAMETERS, WORK as u32);
     program.push(&map(Opcode::LoadMap, 0, 1, 0, 1));
     assert_eq!(fault(&program.finish()), (FaultCode::IllegalCommand, 1 << 31 | 1), "no END");
     program.push(&Transfer { opcode: 0x77, ..Default::default() });
     assert_eq!(fault(&program.end(1, 0, 0)), (FaultCode::IllegalCommand, 1 << 31 | 1), "opcode");
-    let mut program = Assembler::new(WORK as u32);
+    let mut program = Assembler::new(&PARAMETERS, WORK as u32);
     program.push(&Transfer { wait_store: 1.into(), ..map(Opcode::LoadMap, 0, 1, 0, 1) });
     assert_eq!(fault(&program.end(1, 0, 0)).0, FaultCode::Watchdog, "waits for ever");
 }
 
 #[test]
 fn a_program_for_other_sizes_is_refused() {
-    let bytes = Assembler::new(64).end(0, 0, 0);
+    let bytes = Assembler::new(&PARAMETERS, 64).end(0, 0, 0);
     let (memory, placement) = memory(bytes.len(), 64, 1);
-    let parameters = Parameters { bank_words: 512, ..common::PARAMETERS };
+    let parameters = Parameters { bank_words: 512, ..PARAMETERS };
     let emulator = Emulator::new(parameters, memory);
     let refused = Npu::new(emulator, Program::new(&bytes).unwrap(), placement).err();
-    let expected = Error::Parameters { accelerator: parameters, program: common::PARAMETERS };
+    let expected = Error::Parameters { accelerator: parameters, program: PARAMETERS };
     assert_eq!(refused, Some(expected));
 }

@@ -209,7 +209,7 @@ fn unsound_commands_have_the_emulators_names() {
     ];
     let mut bench = Bench::new(Timing::default());
     for transfer in unsound {
-        let mut program = Assembler::new(WORK);
+        let mut program = Assembler::new(&PARAMETERS, WORK);
         program.push(&map(Opcode::LoadMap, 0, 1, 0, 1)).push(&transfer);
         let program = program.end(0, 0, 0);
         let (memory, place) = memory(program.len(), WORK as usize, 5);

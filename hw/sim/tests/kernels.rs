@@ -9,7 +9,7 @@ use secateur_runtime::kernels::{self, Conv, Depthwise, Epilogue, Requant, Shortc
 use secateur_runtime::npu::isa::{
     ArrayMode, Exec, Opcode, Parameters, ResidualMode, ResidualSpread, exec_flags,
 };
-use secateur_sim::emulator::{LANES, OnChip, exec};
+use secateur_sim::emulator::{OnChip, exec};
 use zerocopy::FromZeros;
 use zerocopy::little_endian::{I32, U16};
 
@@ -58,6 +58,7 @@ impl Map {
     }
 }
 
+const LANES: usize = Parameters::NPU_8X16.lanes as usize;
 const IN: usize = 0;
 const SECOND: usize = 300;
 const OUT: usize = 600;
@@ -132,7 +133,7 @@ fn convolution() {
         parameters(&mut chip, &bias, &requant);
         for (at, (word, _)) in chip.weights.iter_mut().enumerate().take(3 * 11 * k * k) {
             let (group, channel, tap) = (at / (11 * k * k), at / (k * k) % 11, at % (k * k));
-            for (row, weight) in word.iter_mut().enumerate().filter(|(row, _)| group * 8 + row < 19) {
+            for (row, weight) in word[..8].iter_mut().enumerate().filter(|(row, _)| group * 8 + row < 19) {
                 *weight = weights[((group * 8 + row) * k * k + tap) * 11 + channel];
             }
         }

@@ -53,7 +53,7 @@ fn assert_same(program: &[u8], timing: Timing, seed: u64) {
 
 #[test]
 fn an_empty_frame_ends() {
-    assert_same(&Assembler::new(WORK).end(0, 0, 0), Timing::default(), 1);
+    assert_same(&Assembler::new(&PARAMETERS, WORK).end(0, 0, 0), Timing::default(), 1);
 }
 
 #[test]

@@ -77,7 +77,7 @@ fn load(program: &Program<'_>, parameters: &Parameters, opcode: Opcode, transfer
             let words = u64::from(words);
             let control =
                 if transfer.flags & transfer_flags::SPARSE != 0 { words.div_ceil(BLOCK) } else { 0 };
-            (entries(parameters.weight_words), 8 * (words + control))
+            (entries(parameters.weight_words), u64::from(parameters.weight_bytes()) * words + BLOCK * control)
         }
         Opcode::LoadParams => (entries(parameters.param_entries), 16 * u64::from(words)),
         _ => (true, 256),

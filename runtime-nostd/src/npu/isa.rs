@@ -44,6 +44,15 @@ impl core::fmt::Display for Parameters {
 }
 
 impl Parameters {
+    /// Most [`Self::rows`] and [`Self::lanes`] of any accelerator.
+    pub const MOST_ROWS: usize = 16;
+    pub const MOST_LANES: usize = 16;
+
+    /// Bytes of a weight word in memory: a byte a row, at least 8.
+    pub const fn weight_bytes(&self) -> u32 {
+        if self.rows > 8 { self.rows } else { 8 }
+    }
+
     /// Target `npu-8x16`.
     pub const NPU_8X16: Self = Self {
         rows: 8,
@@ -237,7 +246,7 @@ layout! {
     ///
     /// Maps: `count` channels, each `words` map words from map word `word`, from DRAM
     /// `address + c · pitch`. Weights, parameters: `words` entries from `base`, wrapping at the
-    /// memory's end; DRAM bytes are consecutive (8 a weight word, 16 a parameter entry).
+    /// memory's end; DRAM bytes are consecutive (8 a weight word, 16 with 16 rows; 16 a parameter entry).
     Transfer as "transfer" {
         /// `Opcode`
         opcode: u8,

@@ -96,11 +96,14 @@ impl Window {
     }
 }
 
+/// One weight a row of the array, and zeros behind.
+pub(crate) type WeightWord = [i8; Parameters::MOST_ROWS];
+
 /// Weights of one group of output channels, in the order in which the array reads them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct WeightGroup {
     /// One weight a row; rows beyond the output channels are 0.
-    pub words: Vec<[i8; 8]>,
+    pub words: Vec<WeightWord>,
     /// `last << 7 | skip`, beside every word of a sparse operation.
     pub control: Vec<u8>,
 }

@@ -66,7 +66,7 @@ pub(crate) fn pack(ops: &[Op], parameters: &Parameters) -> Packed {
             let channel = |group: usize| (group * rows).saturating_sub(phase).min(op.output.channels);
             let range = channel(first)..channel(end);
             let (weights_at, params_at) = (weights.len(), channels.len());
-            push_weights(&mut weights, op, first..end);
+            push_weights(&mut weights, op, first..end, parameters.weight_bytes() as usize);
             channels.extend_from_slice(op.channels[range.clone()].as_bytes());
             chunks.push(Chunk { channels: range, groups: first..end, words: total, weights_at, params_at });
             first = end;
@@ -94,12 +94,13 @@ pub(crate) fn pack(ops: &[Op], parameters: &Parameters) -> Packed {
     packed
 }
 
-/// Appends the words of some groups as the accelerator reads them.
-fn push_weights(data: &mut Vec<u8>, op: &Op, groups: Range<usize>) {
+/// Appends the words of some groups as the accelerator reads them, `word_bytes` each.
+fn push_weights(data: &mut Vec<u8>, op: &Op, groups: Range<usize>, word_bytes: usize) {
     let groups = op.weights.get(groups).unwrap_or(&[]);
-    let words: Vec<[i8; 8]> = groups.iter().flat_map(|group| group.words.iter().copied()).collect();
+    let words: Vec<&[u8]> =
+        groups.iter().flat_map(|group| &group.words).map(|word| &word.as_bytes()[..word_bytes]).collect();
     if !op.sparse {
-        data.extend_from_slice(words.as_bytes());
+        data.extend(words.concat());
         return;
     }
     let control: Vec<u8> = groups.iter().flat_map(|group| group.control.iter().copied()).collect();
@@ -107,13 +108,13 @@ fn push_weights(data: &mut Vec<u8>, op: &Op, groups: Range<usize>) {
         let mut block = [0; BLOCK];
         block[..control.len()].copy_from_slice(control);
         data.extend_from_slice(&block);
-        data.extend_from_slice(words.as_bytes());
+        data.extend(words.concat());
     }
 }
 
 /// Bytes that `words` weight words take in memory.
-pub(crate) fn weight_bytes(words: usize, sparse: bool) -> usize {
-    8 * (words + if sparse { words.div_ceil(BLOCK) } else { 0 })
+pub(crate) fn weight_bytes(parameters: &Parameters, words: usize, sparse: bool) -> usize {
+    parameters.weight_bytes() as usize * words + if sparse { BLOCK * words.div_ceil(BLOCK) } else { 0 }
 }
 
 /// Whether an operation's weights fit the weight memory group by group.

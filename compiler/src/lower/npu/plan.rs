@@ -218,7 +218,8 @@ impl Planner<'_> {
             .clone()
             .map(|op| {
                 let sparse = self.graph.ops[op].sparse;
-                bus(weight_bytes(words(op), sparse) + 16 * self.graph.ops[op].output.channels)
+                bus(weight_bytes(&accelerator.parameters(), words(op), sparse)
+                    + 16 * self.graph.ops[op].output.channels)
             })
             .sum();
         busy += constants * times as u64;
@@ -228,7 +229,7 @@ impl Planner<'_> {
             let bytes: usize = ops
                 .clone()
                 .flat_map(|op| &self.packed.chunks[op])
-                .map(|chunk| weight_bytes(exposed(chunk.words), false))
+                .map(|chunk| weight_bytes(&accelerator.parameters(), exposed(chunk.words), false))
                 .sum();
             last.tap += (bytes * times) as u64 * 100 / rate;
         }

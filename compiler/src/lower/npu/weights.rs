@@ -5,7 +5,7 @@
 //! outputs) are zero, an operation is stored sparse: zero vectors are left out, and every word tells
 //! by a control byte how far on the next one's input channel is.
 
-use super::op::WeightGroup;
+use super::op::{WeightGroup, WeightWord};
 
 /// Largest distance of a control byte.
 const LARGEST_SKIP: usize = 127;
@@ -39,7 +39,7 @@ pub(crate) fn dense(
         }
     };
     let vector = |first: usize, tap: usize, input: usize| {
-        let mut word = [0; 8];
+        let mut word = WeightWord::default();
         let count = rows.min(outputs - first);
         for (row, slot) in word.iter_mut().enumerate().take(count) {
             *slot = weight(first + row, tap, input);
@@ -49,18 +49,18 @@ pub(crate) fn dense(
     let mut plain = Vec::new();
     let mut sparse = Vec::new();
     for first in (0..outputs).step_by(rows) {
-        let channels: Vec<Vec<[i8; 8]>> =
+        let channels: Vec<Vec<WeightWord>> =
             (0..inputs).map(|input| (0..taps).map(|tap| vector(first, tap, input)).collect()).collect();
         sparse.push(skip_zeros(&channels, taps));
         plain.push(WeightGroup { words: channels.concat(), control: Vec::new() });
     }
     let count = |groups: &[WeightGroup]| groups.iter().map(|group| group.words.len()).sum::<usize>();
-    // A control byte costs an eighth more of memory: one vector in eight has to go.
+    // A control byte costs up to an eighth more of memory: one vector in eight has to go.
     if count(&sparse) * 9 <= count(&plain) * 8 { (sparse, true) } else { (plain, false) }
 }
 
 /// Leaves out channels without weights; a group always has one.
-fn skip_zeros(channels: &[Vec<[i8; 8]>], taps: usize) -> WeightGroup {
+fn skip_zeros(channels: &[Vec<WeightWord>], taps: usize) -> WeightGroup {
     let mut group = WeightGroup::default();
     let mut at = 0;
     let mut last_start = 0;
@@ -70,7 +70,7 @@ fn skip_zeros(channels: &[Vec<[i8; 8]>], taps: usize) -> WeightGroup {
         group.words.extend_from_slice(&channels[input]);
         *at = input;
     };
-    let has_weights = |words: &[[i8; 8]]| words.iter().any(|word| word.iter().any(|&w| w != 0));
+    let has_weights = |words: &[WeightWord]| words.iter().any(|word| word.iter().any(|&w| w != 0));
     for (input, _) in channels.iter().enumerate().filter(|(_, words)| has_weights(words)) {
         // Where the distance is too large, channels of zeros stand between.
         while input - at > LARGEST_SKIP {
@@ -79,7 +79,7 @@ fn skip_zeros(channels: &[Vec<[i8; 8]>], taps: usize) -> WeightGroup {
         push(input, &mut at);
     }
     if group.words.is_empty() {
-        group.words = vec![[0; 8]; taps];
+        group.words = vec![WeightWord::default(); taps];
         group.control = vec![0; taps];
     }
     group.control[last_start..].iter_mut().for_each(|control| *control |= LAST);
@@ -96,7 +96,7 @@ pub(crate) fn depthwise(
 ) -> Vec<WeightGroup> {
     let groups = (phase + channels).div_ceil(rows);
     let word = |group: usize, tap: usize| {
-        let mut word = [0; 8];
+        let mut word = WeightWord::default();
         for (row, slot) in word.iter_mut().enumerate().take(rows) {
             if let Some(channel) = (group * rows + row).checked_sub(phase).filter(|&c| c < channels) {
                 *slot = weights[channel * taps + tap];
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     /// Reads a group as the array does: `(input channel, its words)`.
-    fn channels_of(group: &WeightGroup, taps: usize) -> Vec<(usize, Vec<[i8; 8]>)> {
+    fn channels_of(group: &WeightGroup, taps: usize) -> Vec<(usize, Vec<WeightWord>)> {
         let mut at = 0;
         let mut found = Vec::new();
         for (words, control) in group.words.chunks(taps).zip(group.control.chunks(taps)) {
@@ -145,7 +145,7 @@ mod tests {
             channels_of(&groups[0], 1).into_iter().map(|(input, words)| (input, words[0][7])).collect();
         // 140 is further than a skip reaches from 3; so is 299 from 140.
         assert_eq!(full, [(2, 71), (3, 72), (130, 0), (140, 73), (267, 0), (299, 74)]);
-        assert_eq!(channels_of(&groups[1], 1), [(0, vec![[0; 8]])]);
+        assert_eq!(channels_of(&groups[1], 1), [(0, vec![WeightWord::default()])]);
     }
 
     #[test]

@@ -3,8 +3,6 @@
 use secateur_runtime::kernels::Requant;
 use secateur_runtime::npu::isa::{ArrayMode, Exec, Parameters, ResidualMode, ResidualSpread, exec_flags};
 
-use super::LANES;
-
 /// A command that the accelerator refuses: a field out of range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Illegal(pub &'static str);
@@ -80,6 +78,8 @@ pub(super) struct Sum {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Checked {
     pub(super) mode: ArrayMode,
+    /// Pixels in parallel.
+    pub(super) lanes: i32,
     pub(super) row_mode: bool,
     pub(super) sparse: bool,
     pub(super) upsample: bool,
@@ -130,8 +130,9 @@ impl Checked {
         require(matches!(c.stride, 1 | 2), "stride not 1 or 2")?;
         require((1..=4).contains(&c.window_words), "window_words not in 1..=4")?;
         let [k, stride, dilation] = [c.k, c.stride, c.dilation].map(i32::from);
-        let reach = (k - 1) * dilation + (LANES as i32 - 1) * (stride + 1);
-        require(reach < 4 * LANES as i32, "the taps reach beyond four map words")?;
+        let lanes = p.lanes as i32;
+        let reach = (k - 1) * dilation + (lanes - 1) * (stride + 1);
+        require(reach < 4 * lanes, "the taps reach beyond four map words")?;
         require(row_mode || (stride == 1 && !upsample), "stride and upsampling need row mode")?;
         require(!upsample || (stride == 1 && k == 1), "upsampling with a stride or a kernel")?;
         require(!sparse || mode == ArrayMode::Dense, "sparse words without dense mode")?;
@@ -161,7 +162,6 @@ impl Checked {
             mode != ArrayMode::Dense || (1..=2047).contains(&in_channels),
             "input channels not 1 to 2047",
         )?;
-        let lanes = LANES as i32;
         if row_mode {
             require(map.contains(&out_w), "output map not 1 to 2047 columns")?;
             require(y_first + rows <= 2047 && x_first + lanes * (tiles - 1) < out_w, "tiles beyond the map")?;
@@ -199,6 +199,7 @@ impl Checked {
 
         Ok(Self {
             mode,
+            lanes,
             row_mode,
             sparse,
             upsample,

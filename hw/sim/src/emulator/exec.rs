@@ -4,7 +4,7 @@ use secateur_runtime::kernels::{Requant, requantise, saturate};
 use secateur_runtime::npu::isa::{ArrayMode, Exec, ResidualMode, ResidualSpread};
 
 use super::command::{Checked, Illegal, require};
-use super::{LANES, OnChip};
+use super::{MOST_LANES, OnChip};
 
 /// What a command did, for counters and the cycle model's check.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -27,14 +27,14 @@ pub struct ExecStats {
 const AVERAGE_CYCLES: u64 = 3;
 
 /// Accumulators of one tile, a row of lanes an output channel.
-type Tile = Vec<[i32; LANES]>;
+type Tile = Vec<[i32; MOST_LANES]>;
 
 /// First pixel of a tile, and each lane's place before stride and padding.
 struct Pixels {
     /// Input address of lane 0 at tap (0, 0), in pixels from the map's start.
     first: i32,
     /// Input row and column of each lane at tap (0, 0).
-    at: [(i32, i32); LANES],
+    at: [(i32, i32); MOST_LANES],
     /// Lanes that belong to the map of row mode.
     live: usize,
     /// Output pixel of lane 0.
@@ -59,7 +59,7 @@ pub fn exec(chip: &mut OnChip, command: &Exec) -> Result<ExecStats, Illegal> {
         // Row of the group's first channel.
         let row = if group == 0 { off } else { 0 };
         let mut next = weights;
-        let mut acc: Tile = vec![[0; LANES]; rows];
+        let mut acc: Tile = vec![[0; MOST_LANES]; rows];
         // Average pooling drains its last tile only.
         let mut pending = 0;
         for tile in 0..command.tiles * command.rows {
@@ -103,7 +103,7 @@ struct Run<'a> {
 impl Run<'_> {
     fn pixels(&self, tile: i32) -> Pixels {
         let c = &self.c;
-        let lanes = LANES as i32;
+        let lanes = c.lanes;
         if !c.row_mode {
             let word = c.word_first + tile;
             let at = std::array::from_fn(|lane| {
@@ -111,7 +111,7 @@ impl Run<'_> {
                 (f / c.in_w - c.pad_y, f % c.in_w - c.pad_x)
             });
             let f = if c.mode == ArrayMode::Average { c.word_first } else { word } * lanes;
-            return Pixels { first: word * lanes - c.pad_y * c.in_w - c.pad_x, at, live: LANES, f };
+            return Pixels { first: word * lanes - c.pad_y * c.in_w - c.pad_x, at, live: lanes as usize, f };
         }
         let (y, x) = (c.y_first + tile / c.tiles, c.x_first + tile % c.tiles * lanes);
         let scaled = |v: i32| if c.upsample { v >> 1 } else { v * c.stride };
@@ -122,12 +122,18 @@ impl Run<'_> {
     }
 
     /// What the lanes read from bank-channel `channel` at tap `(ky, kx)`.
-    fn operand(&self, channel: usize, pixels: &Pixels, ky: i32, kx: i32) -> Result<[i32; LANES], Illegal> {
+    fn operand(
+        &self,
+        channel: usize,
+        pixels: &Pixels,
+        ky: i32,
+        kx: i32,
+    ) -> Result<[i32; MOST_LANES], Illegal> {
         let c = &self.c;
         let (dy, dx) = (ky * c.dilation, kx * c.dilation);
         let start = pixels.first + dy * c.in_w;
-        let window = start.div_euclid(LANES as i32);
-        let mut operand = [i32::from(c.z_in); LANES];
+        let window = start.div_euclid(c.lanes);
+        let mut operand = [i32::from(c.z_in); MOST_LANES];
         for (lane, value) in operand.iter_mut().enumerate().take(pixels.live) {
             let (row, column) = (pixels.at[lane].0 + dy, pixels.at[lane].1 + dx);
             if !(0..c.in_h).contains(&row) || !(0..c.in_w).contains(&column) {
@@ -135,11 +141,11 @@ impl Run<'_> {
             }
             let lane = if c.upsample { lane as i32 >> 1 } else { lane as i32 * c.stride };
             let address = start + dx + lane;
-            let word = address.div_euclid(LANES as i32);
+            let word = address.div_euclid(c.lanes);
             require(word < window + c.window_words, "the taps reach beyond window_words")?;
             let (bank, at) =
                 c.input.locate(channel, word).ok_or(Illegal("an input word outside its ring"))?;
-            *value = i32::from(self.chip.banks[bank][at][address as usize % LANES] as i8);
+            *value = i32::from(self.chip.banks[bank][at][(address % c.lanes) as usize] as i8);
         }
         Ok(operand)
     }
@@ -149,7 +155,7 @@ impl Run<'_> {
         let c = self.c;
         let memory = self.chip.weights.len();
         let (mut next, mut channel, mut visited) = (weights % memory, 0, 0);
-        acc.fill([0; LANES]);
+        acc.fill([0; MOST_LANES]);
         loop {
             let control = self.chip.weights[next].1;
             let skip = usize::from(control & 0x7f);
@@ -193,7 +199,7 @@ impl Run<'_> {
         let memory = self.chip.weights.len();
         let start = if c.mode == ArrayMode::Maximum { i32::from(i8::MIN) } else { 0 };
         if restart {
-            acc.fill([start; LANES]);
+            acc.fill([start; MOST_LANES]);
         }
         // The group's channels in the banks: the origin's own part of a group is counted by `off`.
         let first = c.input.origin / acc.len() * acc.len() + first;
@@ -222,7 +228,12 @@ impl Run<'_> {
     }
 
     /// One row of accumulators to bytes of output channel `channel`; the words that they touch.
-    fn drain(&mut self, acc: &mut [i32; LANES], pixels: &Pixels, channel: usize) -> Result<u64, Illegal> {
+    fn drain(
+        &mut self,
+        acc: &mut [i32; MOST_LANES],
+        pixels: &Pixels,
+        channel: usize,
+    ) -> Result<u64, Illegal> {
         let c = self.c;
         if c.mode == ArrayMode::Average {
             acc[0] = acc.iter().copied().fold(0, i32::wrapping_add);
@@ -230,9 +241,9 @@ impl Run<'_> {
         let parameters = self.chip.channels[(c.param_base + channel) % self.chip.channels.len()];
         let requant = Requant::new(parameters.m_pos.get(), parameters.m_neg.get(), parameters.shift);
         require(requant.is_valid(), "parameters of a channel")?;
-        let second = self.second(channel, pixels.f.div_euclid(LANES as i32))?;
-        let mut bytes = [0u8; LANES];
-        for lane in 0..LANES {
+        let second = self.second(channel, pixels.f.div_euclid(c.lanes))?;
+        let mut bytes = [0u8; MOST_LANES];
+        for lane in 0..c.lanes as usize {
             let mut a = acc[lane].wrapping_add(parameters.bias.get());
             let deviation = i32::from(second[lane]) - i32::from(c.z_res);
             if c.residual == ResidualMode::Multiply {
@@ -255,8 +266,8 @@ impl Run<'_> {
     }
 
     /// The second map's values for the lanes; zeros where there is none.
-    fn second(&self, channel: usize, word: i32) -> Result<[i8; LANES], Illegal> {
-        let Some(place) = self.c.second else { return Ok([0; LANES]) };
+    fn second(&self, channel: usize, word: i32) -> Result<[i8; MOST_LANES], Illegal> {
+        let Some(place) = self.c.second else { return Ok([0; MOST_LANES]) };
         let (channel, word) = match self.c.spread {
             ResidualSpread::Map => (channel, word),
             ResidualSpread::Channel => (channel, 0),
@@ -266,20 +277,20 @@ impl Run<'_> {
         let (bank, at) = located.ok_or(Illegal("a word of the second map outside its ring"))?;
         let bytes = self.chip.banks[bank][at];
         Ok(match self.c.spread {
-            ResidualSpread::Channel => [bytes[0] as i8; LANES],
+            ResidualSpread::Channel => [bytes[0] as i8; MOST_LANES],
             _ => bytes.map(|byte| byte as i8),
         })
     }
 
     /// Writes the live lanes from pixel `f` on; returns how many words that touched.
-    fn write(&mut self, channel: usize, pixels: &Pixels, bytes: [u8; LANES]) -> Result<u64, Illegal> {
+    fn write(&mut self, channel: usize, pixels: &Pixels, bytes: [u8; MOST_LANES]) -> Result<u64, Illegal> {
         let c = self.c;
         let (first, last) = (pixels.f, pixels.f + pixels.live as i32 - 1);
         for (f, byte) in (first..).zip(&bytes[..pixels.live]) {
-            let located = c.output.locate(c.output.origin + channel, f.div_euclid(LANES as i32));
+            let located = c.output.locate(c.output.origin + channel, f.div_euclid(c.lanes));
             let (bank, at) = located.ok_or(Illegal("an output word outside its ring"))?;
-            self.chip.banks[bank][at][f as usize % LANES] = *byte;
+            self.chip.banks[bank][at][(f % c.lanes) as usize] = *byte;
         }
-        Ok((last / LANES as i32 - first / LANES as i32 + 1) as u64)
+        Ok((last / c.lanes - first / c.lanes + 1) as u64)
     }
 }

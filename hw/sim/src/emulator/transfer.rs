@@ -4,7 +4,7 @@ use secateur_runtime::npu::isa::{Channel, Opcode, Parameters, Transfer, transfer
 use secateur_runtime::npu::registers::FaultCode;
 use zerocopy::FromBytes;
 
-use super::{LANES, OnChip};
+use super::{MOST_ROWS, OnChip};
 use crate::memory::Memory;
 
 /// A memory region as its registers state it.
@@ -40,11 +40,11 @@ pub fn transfer(
         return Err(stray());
     }
     let region = regions[usize::from(work)];
-    if last_byte(opcode, command) > u64::from(region.bytes) {
+    if last_byte(&chip.parameters, opcode, command) > u64::from(region.bytes) {
         return Err(stray());
     }
     let address = region.base.wrapping_add(command.address.get());
-    let words = usize::from(command.words.get());
+    let (words, lanes) = (usize::from(command.words.get()), chip.parameters.lanes);
     let base = usize::from(command.base.get());
     let read_error = |e: crate::memory::NoMemory| (FaultCode::BusRead, Some(e.address));
     match opcode {
@@ -52,7 +52,7 @@ pub fn transfer(
             for (from, places) in channels(&chip.parameters, command, address) {
                 for (word, (bank, place)) in (0..).zip(places) {
                     memory
-                        .device_read(from + word * LANES as u32, &mut chip.banks[bank][place])
+                        .device_read(from + word * lanes, &mut chip.banks[bank][place][..lanes as usize])
                         .map_err(read_error)?;
                 }
             }
@@ -61,13 +61,17 @@ pub fn transfer(
             for (to, places) in channels(&chip.parameters, command, address) {
                 for (word, (bank, place)) in (0..).zip(places) {
                     memory
-                        .device_write(to + word * LANES as u32, &chip.banks[bank][place])
+                        .device_write(to + word * lanes, &chip.banks[bank][place][..lanes as usize])
                         .map_err(|e| (FaultCode::BusWrite, Some(e.address)))?;
                 }
             }
         }
         _ => {
-            let mut bytes = vec![0; last_byte(opcode, command) as usize - command.address.get() as usize];
+            let mut bytes = vec![
+                0;
+                last_byte(&chip.parameters, opcode, command) as usize
+                    - command.address.get() as usize
+            ];
             memory.device_read(address, &mut bytes).map_err(read_error)?;
             match opcode {
                 Opcode::LoadParams => {
@@ -86,23 +90,23 @@ pub fn transfer(
                 _ => {
                     let sparse = command.flags & transfer_flags::SPARSE != 0;
                     let entries = chip.weights.len();
-                    for (i, word) in weight_words(&bytes, words, sparse).enumerate() {
+                    for (i, word) in weight_words(&chip.parameters, &bytes, words, sparse).enumerate() {
                         chip.weights[(base + i) % entries] = word;
                     }
                 }
             }
         }
     }
-    Ok(transfer_bytes(opcode, command))
+    Ok(transfer_bytes(&chip.parameters, opcode, command))
 }
 
 /// Bytes that a legal transfer moves over the bus.
-pub fn transfer_bytes(opcode: Opcode, command: &Transfer) -> u64 {
+pub fn transfer_bytes(parameters: &Parameters, opcode: Opcode, command: &Transfer) -> u64 {
     match opcode {
         Opcode::LoadMap | Opcode::StoreMap => {
-            u64::from(command.words.get()) * u64::from(command.count.get()) * LANES as u64
+            u64::from(command.words.get()) * u64::from(command.count.get()) * u64::from(parameters.lanes)
         }
-        _ => last_byte(opcode, command) - u64::from(command.address.get()),
+        _ => last_byte(parameters, opcode, command) - u64::from(command.address.get()),
     }
 }
 
@@ -130,17 +134,18 @@ fn is_legal(parameters: &Parameters, opcode: Opcode, command: &Transfer) -> bool
 }
 
 /// Offset behind the last byte of the transfer within its region.
-fn last_byte(opcode: Opcode, command: &Transfer) -> u64 {
+fn last_byte(parameters: &Parameters, opcode: Opcode, command: &Transfer) -> u64 {
+    let word = u64::from(parameters.weight_bytes());
     let words = u64::from(command.words.get());
     let sparse = command.flags & transfer_flags::SPARSE != 0;
     let bytes = match opcode {
-        Opcode::LoadWeights if sparse => 8 * words + 8 * words.div_ceil(BLOCK as u64),
-        Opcode::LoadWeights => 8 * words,
+        Opcode::LoadWeights if sparse => word * words + 8 * words.div_ceil(BLOCK as u64),
+        Opcode::LoadWeights => word * words,
         Opcode::LoadParams => 16 * words,
         Opcode::LoadTable => 256,
         _ => {
             let last = u64::from(command.count.get()).saturating_sub(1) * u64::from(command.pitch.get());
-            last + words * LANES as u64
+            last + words * u64::from(parameters.lanes)
         }
     };
     u64::from(command.address.get()) + bytes
@@ -168,14 +173,22 @@ fn channels(
 }
 
 /// Weight words with their control bytes; a dense word has none.
-fn weight_words(bytes: &[u8], words: usize, sparse: bool) -> impl Iterator<Item = ([i8; 8], u8)> {
+fn weight_words(
+    parameters: &Parameters,
+    bytes: &[u8],
+    words: usize,
+    sparse: bool,
+) -> impl Iterator<Item = ([i8; MOST_ROWS], u8)> {
+    let (rows, word_bytes) = (parameters.rows as usize, parameters.weight_bytes() as usize);
     (0..words).map(move |i| {
         let (at, control) = if sparse {
-            let block = i / BLOCK * 8 * (BLOCK + 1);
-            (block + 8 * (i % BLOCK + 1), bytes[block + i % BLOCK])
+            let block = i / BLOCK * BLOCK * (1 + word_bytes);
+            (block + BLOCK + i % BLOCK * word_bytes, bytes[block + i % BLOCK])
         } else {
-            (8 * i, 0)
+            (i * word_bytes, 0)
         };
-        (std::array::from_fn(|row| bytes[at + row].cast_signed()), control)
+        let mut word = [0; MOST_ROWS];
+        word.iter_mut().zip(&bytes[at..at + rows]).for_each(|(weight, &byte)| *weight = byte.cast_signed());
+        (word, control)
     })
 }

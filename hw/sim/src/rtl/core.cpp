@@ -15,10 +15,13 @@
 
 extern "C" {
 
+// Ports of 64 bits or less are numbers, wider ones arrays of words: either way bytes in order. NPU_ROWS is
+// the array's height.
+//
 // The same fields, in the same order, as `Inputs` and `Outputs` in unit.rs.
 struct CoreInputs {
   uint8_t cmd[96];
-  uint8_t ld_data[16], lw_data[9], lp_data[16], lt_data[8];
+  uint8_t ld_data[16], lw_data[20], lp_data[16], lt_data[8];
   uint8_t rst, cmd_valid;
   uint8_t ld_valid, ld_bank, st_valid, st_bank;
   uint8_t lw_valid, lp_valid, lt_valid, lt_select, lt_addr;
@@ -64,13 +67,13 @@ void npu_core_cycle(Core *core, const CoreInputs *in, CoreOutputs *out) {
   top.ld_bank = in->ld_bank;
   top.ld_addr = in->ld_addr;
   top.ld_be = in->ld_be;
-  std::memcpy(top.ld_data.data(), in->ld_data, sizeof in->ld_data);
+  std::memcpy(&top.ld_data, in->ld_data, sizeof top.ld_data);
   top.st_valid = in->st_valid;
   top.st_bank = in->st_bank;
   top.st_addr = in->st_addr;
   top.lw_valid = in->lw_valid;
   top.lw_addr = in->lw_addr;
-  std::memcpy(top.lw_data.data(), in->lw_data, sizeof in->lw_data);
+  std::memcpy(&top.lw_data, in->lw_data, sizeof top.lw_data);
   top.lp_valid = in->lp_valid;
   top.lp_addr = in->lp_addr;
   std::memcpy(top.lp_data.data(), in->lp_data, sizeof in->lp_data);
@@ -80,7 +83,7 @@ void npu_core_cycle(Core *core, const CoreInputs *in, CoreOutputs *out) {
   std::memcpy(&top.lt_data, in->lt_data, sizeof in->lt_data);
   top.clk = 0;
   top.eval();
-  std::memcpy(out->st_rdata, top.st_rdata.data(), sizeof out->st_rdata);
+  std::memcpy(out->st_rdata, &top.st_rdata, sizeof top.st_rdata);
   out->skipped = top.skipped;
   out->cmd_ready = top.cmd_ready;
   out->done = top.done;
@@ -96,22 +99,34 @@ void npu_core_cycle(Core *core, const CoreInputs *in, CoreOutputs *out) {
   top.eval();
 }
 
-// A map word (16 bytes) in a bank.
+// A map word (a byte a lane) in a bank.
 uint8_t *npu_core_word(Core *core, uint32_t bank, uint32_t address) {
   auto &root = *core->top->rootp;
 #define BANK(i) \
   case i: \
     return reinterpret_cast<uint8_t *>( \
-        root.npu_exec__DOT__u_ports__DOT__gen_bank__BRA__##i##__KET____DOT__u_bank__DOT__mem[address].data())
+        &root.npu_exec__DOT__u_ports__DOT__gen_bank__BRA__##i##__KET____DOT__u_bank__DOT__mem[address])
   switch (bank) {
     BANK(0);
     BANK(1);
     BANK(2);
     BANK(3);
+#if NPU_ROWS > 4
     BANK(4);
     BANK(5);
     BANK(6);
     BANK(7);
+#endif
+#if NPU_ROWS > 8
+    BANK(8);
+    BANK(9);
+    BANK(10);
+    BANK(11);
+    BANK(12);
+    BANK(13);
+    BANK(14);
+    BANK(15);
+#endif
   }
 #undef BANK
   return nullptr;

@@ -129,10 +129,10 @@ impl Model {
         }
     }
 
-    /// A map word; the caller keeps to the accelerator's sizes.
+    /// A map word, zeros behind its lanes; the caller keeps to the accelerator's sizes.
     pub(super) fn bank_word(&self, bank: u32, address: u32) -> [u8; 16] {
         let mut bytes = [0; 16];
-        // SAFETY: the handle is ours; 16 bytes are written; `Rtl` has checked bank and address.
+        // SAFETY: the handle is ours; at most 16 bytes are written; `Rtl` has checked bank and address.
         unsafe { npu_bank_word(self.0.as_ptr(), bank, address, bytes.as_mut_ptr()) };
         bytes
     }

@@ -130,23 +130,37 @@ void npu_counters(const Model *model, uint32_t *counters) {
   for (int i = 0; i < 13; i++) counters[i] = values[i];
 }
 
-// Copies a map word (16 bytes) out of a bank.
+// Copies a map word (NPU_LANES bytes) out of a bank of NPU_ROWS.
 void npu_bank_word(const Model *model, uint32_t bank, uint32_t address, uint8_t *bytes) {
   const auto &root = *model->top->rootp;
+  const void *word = nullptr;
 #define BANK(i) \
   case i: \
-    std::memcpy(bytes, root.npu_top__DOT__u_exec__DOT__u_ports__DOT__gen_bank__BRA__##i##__KET____DOT__u_bank__DOT__mem[address].data(), 16); \
+    word = &root.npu_top__DOT__u_exec__DOT__u_ports__DOT__gen_bank__BRA__##i##__KET____DOT__u_bank__DOT__mem[address]; \
     break
   switch (bank) {
     BANK(0);
     BANK(1);
     BANK(2);
     BANK(3);
+#if NPU_ROWS > 4
     BANK(4);
     BANK(5);
     BANK(6);
     BANK(7);
+#endif
+#if NPU_ROWS > 8
+    BANK(8);
+    BANK(9);
+    BANK(10);
+    BANK(11);
+    BANK(12);
+    BANK(13);
+    BANK(14);
+    BANK(15);
+#endif
   }
 #undef BANK
+  std::memcpy(bytes, word, NPU_LANES);
 }
 }

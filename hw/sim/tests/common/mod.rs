@@ -7,11 +7,9 @@ use secateur_runtime::npu::Placement;
 use secateur_runtime::npu::isa::{Control, Opcode, Parameters, Transfer, UNIT, transfer_flags};
 use secateur_runtime::npu::program::{self, ProgramHeader};
 use secateur_runtime::npu::registers::VERSION_VALUE;
-use secateur_sim::Memory;
 use secateur_sim::memory::Access;
+use secateur_sim::{Memory, PARAMETERS};
 use zerocopy::{FromZeros, Immutable, IntoBytes};
-
-pub(crate) const PARAMETERS: Parameters = secateur_sim::PARAMETERS;
 
 /// A memory with room for both regions of a program, the second filled with random bytes.
 pub(crate) fn memory(program_bytes: usize, work_bytes: usize, seed: u64) -> (Memory, Placement) {
@@ -48,17 +46,18 @@ pub(crate) struct Assembler {
 }
 
 impl Assembler {
-    pub(crate) fn new(work_bytes: u32) -> Self {
+    /// For an accelerator of these sizes.
+    pub(crate) fn new(parameters: &Parameters, work_bytes: u32) -> Self {
         let mut header = ProgramHeader::new_zeroed();
         header.magic = program::MAGIC;
         header.version.set(VERSION_VALUE);
-        header.rows.set(PARAMETERS.rows);
-        header.lanes.set(PARAMETERS.lanes);
-        header.bank_words.set(PARAMETERS.bank_words);
-        header.weight_words.set(PARAMETERS.weight_words);
-        header.param_entries.set(PARAMETERS.param_entries);
-        header.axi_bytes.set(PARAMETERS.axi_bytes);
-        header.drain_rows.set(PARAMETERS.drain_rows);
+        header.rows.set(parameters.rows);
+        header.lanes.set(parameters.lanes);
+        header.bank_words.set(parameters.bank_words);
+        header.weight_words.set(parameters.weight_words);
+        header.param_entries.set(parameters.param_entries);
+        header.axi_bytes.set(parameters.axi_bytes);
+        header.drain_rows.set(parameters.drain_rows);
         header.work_bytes.set(work_bytes);
         header.watchdog.set(20_000);
         Self { header, stream: Vec::new(), data: Vec::new() }
@@ -99,7 +98,7 @@ impl Assembler {
 /// Rounds of random loads, then stores of what they brought, between random places of banks and
 /// memory (`work` bytes, filled by the caller); each round waits for the one before.
 pub(crate) fn random_transfers(rng: &mut ChaCha8Rng, work: u32) -> Vec<u8> {
-    let mut program = Assembler::new(work);
+    let mut program = Assembler::new(&PARAMETERS, work);
     let (mut loads, mut stores) = (0u16, 0u16);
     for _ in 0..rng.random_range(1..4) {
         let (earlier_loads, earlier_stores) = (loads, stores);
@@ -123,7 +122,7 @@ fn random_map(rng: &mut ChaCha8Rng, work: u32) -> Transfer {
     let (words, count, origin) =
         (rng.random_range(1..12u16), rng.random_range(1..20u16), rng.random_range(0..20u16));
     let plane = words + rng.random_range(0..5);
-    let groups = (origin + count - 1) / 8 + 1;
+    let groups = (origin + count - 1) / PARAMETERS.rows as u16 + 1;
     let first = rng.random_range(-20..20i16);
     let skipped = rng.random_range(0..=plane - words);
     let pitch = u32::from(words) * 16 + 16 * rng.random_range(0..3);
@@ -132,7 +131,7 @@ fn random_map(rng: &mut ChaCha8Rng, work: u32) -> Transfer {
         flags: transfer_flags::REGION_WORK,
         address: (rng.random_range(0..=(work - bytes) / 8) * 8).into(),
         pitch: pitch.into(),
-        base: rng.random_range(0..=1024 - groups * plane).into(),
+        base: rng.random_range(0..=PARAMETERS.bank_words as u16 - groups * plane).into(),
         plane: plane.into(),
         w_first: first.into(),
         pos_first: rng.random_range(0..plane).into(),

@@ -3,7 +3,8 @@
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use secateur_runtime::npu::isa::Exec;
-use secateur_sim::emulator::{LANES, OnChip};
+use secateur_sim::PARAMETERS;
+use secateur_sim::emulator::{MOST_LANES, OnChip};
 use secateur_sim::unit::{Core, Outputs};
 
 use crate::generate::SPARE;
@@ -60,13 +61,13 @@ pub(crate) struct Traffic {
     rng: ChaCha8Rng,
     percent: u32,
     /// `[bank][word of SPARE[0]]`: what STORE must find.
-    kept: Vec<Vec<[u8; LANES]>>,
+    kept: Vec<Vec<[u8; MOST_LANES]>>,
     /// Answers that are due.
-    due: std::collections::VecDeque<[u8; LANES]>,
+    due: std::collections::VecDeque<[u8; MOST_LANES]>,
     /// Writes that the core has taken.
-    written: Vec<(usize, usize, [u8; LANES], u16)>,
-    write: Option<(usize, usize, [u8; LANES], u16)>,
-    read: Option<[u8; LANES]>,
+    written: Vec<(usize, usize, [u8; MOST_LANES], u16)>,
+    write: Option<(usize, usize, [u8; MOST_LANES], u16)>,
+    read: Option<[u8; MOST_LANES]>,
 }
 
 impl Traffic {
@@ -93,7 +94,8 @@ impl Traffic {
         // A request stays until it is taken.
         if self.write.is_none() && self.rng.random_bool(wish) {
             let at = self.rng.random_range(SPARE[1].clone());
-            self.write = Some((self.rng.random_range(0..8), at, self.rng.random(), self.rng.random()));
+            let bank = self.rng.random_range(0..PARAMETERS.rows as usize);
+            self.write = Some((bank, at, self.rng.random(), self.rng.random()));
         }
         core.inputs.ld_valid = self.write.is_some().into();
         if let Some((bank, at, data, enable)) = self.write {
@@ -103,7 +105,8 @@ impl Traffic {
             core.inputs.ld_be = enable;
         }
         if self.read.is_none() && self.rng.random_bool(wish) {
-            let (bank, at) = (self.rng.random_range(0..8), self.rng.random_range(SPARE[0].clone()));
+            let bank = self.rng.random_range(0..PARAMETERS.rows as usize);
+            let at = self.rng.random_range(SPARE[0].clone());
             core.inputs.st_bank = bank as u8;
             core.inputs.st_addr = at as u16;
             self.read = Some(self.kept[bank][at]);
@@ -134,7 +137,7 @@ impl Traffic {
     pub(crate) fn apply(&self, chip: &mut OnChip) {
         assert!(self.due.is_empty(), "STORE waits for answers");
         for (bank, at, data, enable) in &self.written {
-            for lane in (0..LANES).filter(|lane| enable >> lane & 1 != 0) {
+            for lane in (0..PARAMETERS.lanes as usize).filter(|lane| enable >> lane & 1 != 0) {
                 chip.banks[*bank][*at][lane] = data[lane];
             }
         }

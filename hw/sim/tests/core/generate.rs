@@ -6,15 +6,18 @@ use rand::{Rng, RngExt};
 use secateur_runtime::npu::isa::{
     ArrayMode, Channel, Exec, Opcode, ResidualMode, ResidualSpread, exec_flags,
 };
+use secateur_sim::PARAMETERS;
 use secateur_sim::emulator::OnChip;
 use zerocopy::FromZeros;
 
-const LANES: usize = 16;
+const LANES: usize = PARAMETERS.lanes as usize;
+const ROWS: usize = PARAMETERS.rows as usize;
+const BANK_WORDS: usize = PARAMETERS.bank_words as usize;
 
 /// Bank words that commands read, that they write, and that they leave alone.
-const INPUTS: Range<usize> = 16..512;
-const OUTPUTS: Range<usize> = 512..1008;
-pub(crate) const SPARE: [Range<usize>; 2] = [0..16, 1008..1024];
+const INPUTS: Range<usize> = 16..BANK_WORDS / 2;
+const OUTPUTS: Range<usize> = BANK_WORDS / 2..BANK_WORDS - 16;
+pub(crate) const SPARE: [Range<usize>; 2] = [0..16, BANK_WORDS - 16..BANK_WORDS];
 
 /// What a test leaves to chance.
 #[derive(Debug, Clone, Copy)]
@@ -37,7 +40,7 @@ fn place(rng: &mut impl Rng, words: usize, channels: usize, region: Range<usize>
     loop {
         let plane = words + rng.random_range(0..3);
         let origin = rng.random_range(0..20);
-        let end = ((origin + channels - 1) / 8 + 1) * plane;
+        let end = ((origin + channels - 1) / ROWS + 1) * plane;
         if end <= room {
             let base = region.start + rng.random_range(0..=room - end);
             let w_first = -rng.random_range(0..=(plane - words) as i16);
@@ -49,9 +52,9 @@ fn place(rng: &mut impl Rng, words: usize, channels: usize, region: Range<usize>
 
 /// Fills all memories with random bytes, channels with plausible parameters.
 pub(crate) fn memories(rng: &mut impl Rng, chip: &mut OnChip) {
-    chip.banks.iter_mut().flatten().for_each(|word| rng.fill(word));
+    chip.banks.iter_mut().flatten().for_each(|word| rng.fill(&mut word[..LANES]));
     for (weights, control) in &mut chip.weights {
-        rng.fill(weights);
+        rng.fill(&mut weights[..ROWS]);
         *control = rng.random();
     }
     for channel in &mut chip.channels {
@@ -90,9 +93,10 @@ pub(crate) fn command(rng: &mut impl Rng, chip: &mut OnChip, choice: &Choice) ->
         c.k = choice.kernels[rng.random_range(0..choice.kernels.len())];
         c.stride = if row_mode && !choice.upsample { rng.random_range(1..=2) } else { 1 };
         c.dilation = rng.random_range(1..=2);
-        let reach = (u32::from(c.k) - 1) * u32::from(c.dilation) + 15 * (1 + u32::from(c.stride));
-        if reach < 64 {
-            c.window_words = (reach / 16 + 1) as u8;
+        let reach =
+            (u32::from(c.k) - 1) * u32::from(c.dilation) + (LANES as u32 - 1) * (1 + u32::from(c.stride));
+        if reach < 4 * LANES as u32 {
+            c.window_words = (reach / LANES as u32 + 1) as u8;
             break;
         }
     }
@@ -103,7 +107,12 @@ pub(crate) fn command(rng: &mut impl Rng, chip: &mut OnChip, choice: &Choice) ->
         (k, _) => rng.random_range(-2..=k.min(9) as i8),
     };
     (c.pad_y, c.pad_x) = (pad(rng, h), pad(rng, w));
-    if c.k == 1 && c.stride == 1 && c.pad_x == 0 && i32::from(c.pad_y) * w as i32 % 16 == 0 && !row_mode {
+    if c.k == 1
+        && c.stride == 1
+        && c.pad_x == 0
+        && i32::from(c.pad_y) * w as i32 % LANES as i32 == 0
+        && !row_mode
+    {
         c.window_words = 1;
     }
     [c.z_in, c.z_out, c.z_res, c.z_main, c.z_add] = rng.random();
@@ -211,7 +220,7 @@ fn sparse(rng: &mut impl Rng, c: &Exec, chip: &mut OnChip) {
     let memory = chip.weights.len();
     let mut at = usize::from(c.weight_base.get());
     let density = rng.random_range(0.05..1.0);
-    for _ in 0..c.out_channels.get().div_ceil(8) {
+    for _ in 0..usize::from(c.out_channels.get()).div_ceil(ROWS) {
         let mut kept: Vec<usize> =
             (0..usize::from(c.in_channels.get())).filter(|_| rng.random_bool(density)).collect();
         if kept.is_empty() {
@@ -260,9 +269,9 @@ pub(crate) fn rescale(rng: &mut impl Rng, param_base: u16, channels: u16, words:
     (c.opcode, c.mode) = (Opcode::Exec.code(), ArrayMode::Pass.code());
     (c.k, c.stride, c.dilation, c.window_words) = (1, 1, 1, 1);
     (c.lo, c.hi, c.z_out) = (-128, 127, rng.random());
-    (c.in_base, c.out_base) = (0.into(), 512.into());
+    (c.in_base, c.out_base) = (0.into(), (BANK_WORDS as u16 / 2).into());
     (c.in_plane, c.out_plane) = (words.into(), words.into());
-    (c.in_h, c.in_w) = (words.into(), 16.into());
+    (c.in_h, c.in_w) = (words.into(), (LANES as u16).into());
     (c.in_channels, c.out_channels) = (channels.into(), channels.into());
     (c.tiles, c.rows) = (words.into(), 1.into());
     c.lane_step_y.set(1);
@@ -306,12 +315,12 @@ pub(crate) const BREAKS: &[fn(&mut Exec)] = &[
     |c| (c.flags, c.out_w) = (exec_flags::ROW_MODE, 0.into()),
     |c| (c.flags, c.x_first) = (exec_flags::ROW_MODE, c.out_w),
     |c| (c.flags, c.x_first) = (0, c.in_w),
-    |c| c.in_base.set(1024),
-    |c| c.in_plane.set(1025),
+    |c| c.in_base.set(BANK_WORDS as u16),
+    |c| c.in_plane.set(BANK_WORDS as u16 + 1),
     |c| c.in_pos_first = c.in_plane,
-    |c| c.out_base.set(1024),
+    |c| c.out_base.set(BANK_WORDS as u16),
     |c| c.out_pos_first = c.out_plane,
     |c| (c.residual, c.mode, c.res_plane) = (1, ArrayMode::Depthwise.code(), 0.into()),
-    |c| c.weight_base.set(6144),
-    |c| c.param_base.set(1024),
+    |c| c.weight_base.set(PARAMETERS.weight_words as u16),
+    |c| c.param_base.set(PARAMETERS.param_entries as u16),
 ];

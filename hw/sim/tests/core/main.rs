@@ -168,7 +168,8 @@ fn requantisations() {
     let mut rng = ChaCha8Rng::seed_from_u64(17);
     let mut core = Core::new();
     let wanted = if std::env::var_os("LONG").is_some() { 10_000_000 } else { 1_000_000 };
-    let (channels, words) = (64, 16);
+    // As many channels of as many words as half of the banks holds.
+    let (channels, words) = (8 * PARAMETERS.rows as u16, PARAMETERS.bank_words as u16 / 16);
     let mut results = 0;
     while results < wanted {
         let mut chip = OnChip::new(PARAMETERS);
@@ -180,7 +181,7 @@ fn requantisations() {
         run(&mut core, &commands, &mut Traffic::none());
         for (command, _) in &commands {
             exec(&mut chip, command).unwrap_or_else(|e| panic!("{e}: {command:#?}"));
-            results += usize::from(channels) * usize::from(words) * 16;
+            results += usize::from(channels) * usize::from(words) * PARAMETERS.lanes as usize;
         }
         assert_banks(&chip, &mut core, &commands.last());
     }
