@@ -22,6 +22,10 @@ fn packed(net: &QNet, target: &str, options: Options) -> Result<Compiled> {
     compile_with(net, &Target::load(target).unwrap(), options, |_, _, _| {})
 }
 
+/// Targets with their rows.
+const SIZES: [(&str, usize); 5] =
+    [("npu-8x16", 8), ("npu-4x8", 4), ("npu-4x16", 4), ("npu-8x8", 8), ("npu-16x16", 16)];
+
 /// Pixels that a command writes.
 fn pixels(exec: &Exec, lanes: usize, map: usize) -> std::ops::Range<usize> {
     let get = |field: zerocopy::little_endian::U16| usize::from(field.get());
@@ -150,18 +154,18 @@ fn assert_complete(what: &str, net: &QNet, seen: &[Vec<bool>], fused: bool) {
     }
 }
 
-/// Zeroes half of the vectors of one input channel and eight outputs.
-fn prune_vectors(net: &mut QNet, seed: u64) {
+/// Zeroes half of the vectors of one input channel and `rows` outputs.
+fn prune_vectors(net: &mut QNet, rows: usize, seed: u64) {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     for node in &mut net.nodes {
         let outputs = node.output.shape.c;
         let QOp::Conv(conv) = &mut node.op else { continue };
         let inputs = conv.weights.len() / (outputs * conv.size * conv.size);
-        for group in 0..outputs.div_ceil(8) {
+        for group in 0..outputs.div_ceil(rows) {
             for input in (0..inputs).filter(|_| random.random_bool(0.5)).collect::<Vec<_>>() {
                 let taps = conv.size * conv.size;
-                let rows = group * 8 * taps..((group + 1) * 8).min(outputs) * taps;
-                rows.for_each(|row| conv.weights[row * inputs + input] = 0);
+                let cleared = group * rows * taps..((group + 1) * rows).min(outputs) * taps;
+                cleared.for_each(|row| conv.weights[row * inputs + input] = 0);
             }
         }
     }
@@ -172,10 +176,10 @@ fn random_networks_run_exactly_on_the_emulator() {
     let (cases, mut ran) = (crate::testing::cases(400), 0);
     for seed in 0..cases {
         let mut net = random::network(seed, 2 + seed as usize % 9);
+        let (target, rows) = SIZES[seed as usize % SIZES.len()];
         if seed % 4 == 0 {
-            prune_vectors(&mut net, seed);
+            prune_vectors(&mut net, rows, seed);
         }
-        let target = if seed % 5 == 0 { "npu-4x16" } else { "npu-8x16" };
         let fused = seed % 3 > 0;
         let options = Options { fuse: fused, group: [1, 4, 16][seed as usize % 3] };
         let compiled = match packed(&net, target, options) {
@@ -210,6 +214,13 @@ fn real_networks_run_exactly_on_the_emulator() {
             }
             let seen = assert_exact(&name, &net, &compiled.artefact, &input, 1);
             assert_complete(&name, &net, &seen, options.fuse);
+        }
+        for (target, _) in SIZES {
+            let compiled =
+                packed(&net, target, Options::default()).unwrap_or_else(|e| panic!("{name}: {e:?}"));
+            let what = format!("{name}, {target}");
+            let seen = assert_exact(&what, &net, &compiled.artefact, &input, 1);
+            assert_complete(&what, &net, &seen, true);
         }
     }
 }
