@@ -96,6 +96,46 @@ fn a_recipe_makes_an_artefact_and_unchanged_steps_are_reused() {
 }
 
 #[test]
+fn a_recipe_makes_a_sparse_network_for_the_accelerator() {
+    let vectors = "rate = 0.3\ngranularity = \"vector:8\"\ncriterion = \"l1\"";
+    let target = "\n[compile]\ntarget = \"npu-8x16\"\n";
+    let project = project(&(RECIPE.replace("rate = 0.2", vectors) + target));
+    let path = project.path();
+    assert_eq!(build(path, &[]).0, STEPS);
+    let manifest = std::fs::read_to_string(path.join("out/model.sct.json")).unwrap();
+    assert!(manifest.contains("cycles"), "{manifest}");
+
+    // Masks as files: whatever training did to them, the vectors that go are zero again.
+    let masked = std::fs::read(path.join("out/weights.prune")).unwrap();
+    assert_eq!(std::fs::read(path.join("out/pruned.weights")).unwrap(), masked);
+    let zeros = |bytes: &[u8]| bytes[20..].chunks(4).filter(|word| word.iter().all(|&b| b == 0)).count();
+    let whole = std::fs::read(path.join("net.weights")).unwrap();
+    assert!(zeros(&masked) > zeros(&whole) + 50, "{} zeros", zeros(&masked));
+    let transform = |cfg: &str, masks: &str| {
+        let words = ["transform", cfg, "net.weights", "--masks", masks];
+        let output = ["--out-cfg", "again.cfg", "--out-weights", "again.weights"];
+        secateur().current_dir(path).args(words).args(output).assert()
+    };
+    transform("net.cfg", "out/masks.json").success().stdout(contains("vectors kept"));
+    let again = std::fs::read(path.join("again.weights")).unwrap();
+    assert_eq!(zeros(&again), zeros(&masked));
+    assert_eq!(std::fs::read(path.join("again.cfg")).unwrap(), std::fs::read(path.join("net.cfg")).unwrap());
+
+    let text = std::fs::read_to_string(path.join("out/masks.json")).unwrap();
+    for (wrong, says) in [
+        (text.replace("\"inputs\":8", "\"inputs\":9"), "another network"),
+        (text.replace("\"layer\":2,", "\"layer\":1,"), "another network"),
+        (text.replace("\"rows\":8", "\"rows\":0"), "of this version"),
+        (text.replace("\"kept\":[[", "\"kept\":[[99,"), "are wrong"),
+        (text[..text.len() / 2].to_owned(), "not a mask file"),
+    ] {
+        assert_ne!(wrong, text);
+        std::fs::write(path.join("wrong.json"), wrong).unwrap();
+        transform("net.cfg", "wrong.json").code(1).stderr(contains(says));
+    }
+}
+
+#[test]
 fn results_do_not_depend_on_threads_or_place() {
     let (one, two) = (project(RECIPE), project(RECIPE));
     build(one.path(), &["--threads", "1"]);

@@ -125,6 +125,7 @@ impl<'a> Plan<'a> {
             words.extend([text("--layer-threshold"), text(format!("{layer}={threshold}"))]);
         }
         words.extend(option("--criterion", prune.criterion.as_deref()));
+        words.extend(option("--granularity", prune.granularity));
         words.extend(option("--ignore", (!prune.ignore.is_empty()).then(|| joined(&prune.ignore))));
         words.extend(option("--kernel-batch", prune.kernel_batch));
         words.extend((prune.repair == Some(false)).then(|| text("--no-repair")));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
+use secateur::prune::Grain;
 use secateur::quant::RangeRule;
 use secateur::{Error, Result, files};
 use serde::Deserialize;
@@ -36,6 +37,7 @@ pub(crate) struct Recipe {
 pub(crate) struct Prune {
     pub(crate) metric: Option<String>,
     pub(crate) criterion: Option<String>,
+    pub(crate) granularity: Option<Grain>,
     /// Relative loss of accuracy that each layer, pruned alone, may cost.
     pub(crate) threshold: Option<f64>,
     /// Share of the MACs to cut.
@@ -99,6 +101,7 @@ struct RawData {
 struct RawPrune {
     metric: Option<Metric>,
     criterion: Option<String>,
+    granularity: Option<Spanned<String>>,
     threshold: Option<Spanned<f64>>,
     rate: Option<Spanned<f64>>,
     budget: Option<Spanned<f64>>,
@@ -231,6 +234,11 @@ impl Reader<'_> {
             }
             other => other.map(Spanned::into_inner),
         };
+        let granularity = raw.granularity.as_ref().map(|text| {
+            text.get_ref().parse().map_err(|allowed: String| {
+                self.at(text.span(), "unknown granularity").found(text.get_ref()).allowed(allowed)
+            })
+        });
         let share = |value: &Option<Spanned<f64>>| value.as_ref().map(|value| self.share(value)).transpose();
         let mut layers = BTreeMap::new();
         for (key, threshold) in &raw.layers {
@@ -244,6 +252,7 @@ impl Reader<'_> {
         Ok(Prune {
             metric: raw.metric.map(Metric::flag),
             criterion: raw.criterion,
+            granularity: granularity.transpose()?,
             threshold: share(&raw.threshold)?,
             rate: share(&raw.rate)?,
             budget: share(&raw.budget)?,
@@ -385,6 +394,7 @@ layers = { 12 = 0.5 }
             ("12 = 0.5", "twelve = 0.5", 14, "Darknet's numbers"),
             ("threshold = 0.01", "threshold = 0.01\nmetric = \"mAP\"", 14, "unknown variant"),
             ("threshold = 0.01", "threshold = 0.01\nkernel_batch = 0", 14, "positive"),
+            ("threshold = 0.01", "threshold = 0.01\ngranularity = \"vector:0\"", 14, "unknown granularity"),
             ("[prune]", "[quantize]\nranges = \"narrow\"\n[prune]", 13, "unknown rule"),
             ("\"out\"", "\"${NO_SUCH_VARIABLE}/x\"", 1, "NO_SUCH_VARIABLE"),
             ("\"out\"", "\"${HOME\"", 1, "without"),

@@ -1,11 +1,12 @@
-//! `transform`: the real cut.
+//! `transform`: what the masks say, made real.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use secateur::Result;
 use secateur::frontend::darknet;
+use secateur::frontend::darknet::Network;
 use secateur::graph::ChannelGroups;
-use secateur::prune::{self, MainFile, Masks};
+use secateur::prune::{self, MainFile, Masks, VectorMasks};
 
 use super::Global;
 
@@ -14,7 +15,8 @@ use super::Global;
   secateur transform model.cfg pruning/weights.prune --masks pruning/masks.json
   secateur transform main.cfg pruning/weights.prune        (the closed pruner's main file)
 
-The cut network computes what the masked one does. Darknet loads both files unmodified.")]
+The cut network computes what the masked one does. Darknet loads both files unmodified. Masks of
+vectors take no channel away: shapes stay, and the weights that go are zero (again, after training).")]
 pub(crate) struct Args {
     /// The network's .cfg, or a main file with a [pruning] section.
     cfg: PathBuf,
@@ -37,9 +39,30 @@ pub(crate) fn run(args: Args, _global: &Global) -> Result<()> {
         false => args.cfg,
     };
     let network = darknet::load(&cfg, Some(&args.weights))?;
+    let beside = |name: String| args.weights.with_file_name(name);
+    let stem = cfg.file_stem().unwrap_or_default().to_string_lossy();
+    let out_cfg = args.out_cfg.unwrap_or_else(|| beside(format!("{stem}-transform.cfg")));
+    let out_weights = args.out_weights.unwrap_or_else(|| beside("weights.transform".to_owned()));
+    match &args.masks {
+        Some(path) if VectorMasks::is_one(path)? => {
+            let masks = VectorMasks::load(&network.graph, path)?;
+            let mut weights = network.weights()?.clone();
+            masks.apply(&network.graph, &mut weights);
+            darknet::write_network(&network.cfg, &network.graph, &weights, &out_cfg, &out_weights)?;
+            let (kept, all) = masks.kept();
+            println!("{kept} of {all} vectors kept; the shapes stay");
+        }
+        masks => cut(&network, masks.as_deref(), &out_cfg, &out_weights)?,
+    }
+    println!("{}\n{}", out_cfg.display(), out_weights.display());
+    Ok(())
+}
+
+/// Writes the network without the channels that `masks` remove.
+fn cut(network: &Network, masks: Option<&Path>, out_cfg: &Path, out_weights: &Path) -> Result<()> {
     let weights = network.weights()?;
     let groups = ChannelGroups::new(&network.graph);
-    let masks = match &args.masks {
+    let masks = match masks {
         Some(path) => Masks::load(&groups, path)?,
         None => Masks::detect(&network.graph, &groups, weights),
     };
@@ -50,13 +73,7 @@ pub(crate) fn run(args: Args, _global: &Global) -> Result<()> {
             groups.groups[group].main()
         );
     }
-
-    let beside = |name: String| args.weights.with_file_name(name);
-    let stem = cfg.file_stem().unwrap_or_default().to_string_lossy();
-    let out_cfg = args.out_cfg.unwrap_or_else(|| beside(format!("{stem}-transform.cfg")));
-    let out_weights = args.out_weights.unwrap_or_else(|| beside("weights.transform".to_owned()));
-    darknet::write_network(&network.cfg, &cut.graph, &cut.weights, &out_cfg, &out_weights)?;
+    darknet::write_network(&network.cfg, &cut.graph, &cut.weights, out_cfg, out_weights)?;
     println!("{}", prune::Summary::of_graphs(&network.graph, &cut.graph));
-    println!("{}\n{}", out_cfg.display(), out_weights.display());
     Ok(())
 }

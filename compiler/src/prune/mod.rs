@@ -18,6 +18,7 @@ pub mod summary;
 #[cfg(test)]
 mod tests;
 pub mod transform;
+pub mod vector_masks;
 mod vectors;
 
 pub use bench::{Accuracy, Answer, Bench, Metric};
@@ -32,4 +33,5 @@ pub use sensitivity::Analysis;
 pub use store::{Setting, Store};
 pub use summary::{Figures, Summary};
 pub use transform::{Cut, cut_graph, transform};
+pub use vector_masks::VectorMasks;
 pub use vectors::Vectors;

@@ -8,16 +8,16 @@ use std::path::Path;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use serde::Serialize;
 
 use super::channels::Repair;
 use super::criteria::ascending;
 use super::repair::{self, Block};
 use super::transform::Columns;
+use super::vector_masks::{VectorMasks, takes_part};
 use super::{Criterion, Figures, Granularity, Pruned, Ranking, UnitSet};
+use crate::Result;
 use crate::float::{self, Plan};
-use crate::graph::{Graph, LayerWeights, Op, Source, Weights, stat};
-use crate::{Result, files};
+use crate::graph::{Graph, LayerWeights, Weights, stat};
 
 /// The vectors of a network's dense layers in the order of a criterion. Unit `block · inputs + input`
 /// of a layer's set is the weights of output channels `block · rows ..` on one input channel.
@@ -43,17 +43,8 @@ impl<'a> Vectors<'a> {
         repair: Option<Repair<'a>>,
         seed: u64,
     ) -> Self {
-        let takes_part = |layer: &usize| {
-            let node = &graph.nodes[*layer];
-            let dense = match &node.op {
-                Op::Conv(conv) => conv.groups == 1,
-                Op::Connected(_) => true,
-                _ => false,
-            };
-            dense && node.inputs[0] != Source::Image
-        };
         let sets: Vec<UnitSet> = (0..graph.nodes.len())
-            .filter(takes_part)
+            .filter(|&layer| takes_part(graph, layer))
             .map(|layer| UnitSet {
                 main: layer,
                 slaves: Vec::new(),
@@ -207,37 +198,10 @@ impl Granularity for Vectors<'_> {
     }
 
     fn save_masks(&self, keep: &[usize], path: &Path) -> Result<()> {
-        let layers = self.sets.iter().enumerate().map(|(set, details)| {
-            let kept = self.ranking.flags(set, keep[set]);
-            let inputs = self.graph.input_shape(details.main).c;
-            let of_block = |kept: &[bool]| (0..inputs).filter(|&input| kept[input]).collect();
-            MaskLayer { layer: details.main, inputs, kept: kept.chunks_exact(inputs).map(of_block).collect() }
-        });
-        let file = MaskFile {
-            format: "secateur vector masks",
-            version: 1,
-            rows: self.rows,
-            layers: layers.collect(),
-        };
-        files::write_atomic(path, |w| {
-            serde_json::to_writer(&mut *w, &file)?;
-            writeln!(w)
-        })
+        let mut masks = VectorMasks::new(self.rows);
+        for (set, &UnitSet { main, .. }) in self.sets.iter().enumerate() {
+            masks.set(main, self.graph.input_shape(main).c, &self.ranking.flags(set, keep[set]));
+        }
+        masks.save(path)
     }
-}
-
-#[derive(Serialize)]
-struct MaskFile {
-    format: &'static str,
-    version: u32,
-    rows: usize,
-    layers: Vec<MaskLayer>,
-}
-
-#[derive(Serialize)]
-struct MaskLayer {
-    layer: usize,
-    inputs: usize,
-    /// Input channels that stay, for each block of output channels.
-    kept: Vec<Vec<usize>>,
 }
