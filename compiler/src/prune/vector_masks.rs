@@ -54,7 +54,11 @@ impl VectorMasks {
     /// Sets which vectors of `layer` stay: `kept[block · inputs + input]`.
     pub fn set(&mut self, layer: usize, inputs: usize, kept: &[bool]) {
         let of_block = |kept: &[bool]| (0..inputs).filter(|&input| kept[input]).collect();
-        self.layers.push(LayerMask { layer, inputs, kept: kept.chunks_exact(inputs).map(of_block).collect() });
+        self.layers.push(LayerMask {
+            layer,
+            inputs,
+            kept: kept.chunks_exact(inputs).map(of_block).collect(),
+        });
     }
 
     /// Number of vectors that stay, and of all.
