@@ -14,16 +14,20 @@ module npu_array (
     output logic signed        [ 31:0] shadow[npu_pkg::Rows][npu_pkg::Lanes]
 );
 
-  logic accumulate_q, first_q, last_q, maximum_q;
+  // For every row a register of its own: each of them drives a thousand adder inputs.
+  (* keep *) logic [npu_pkg::Rows-1:0] add_q, take_q, take_greater_q;
+  logic maximum, last_q;
+  assign maximum = commands[tap.side].mode == npu_pkg::ModeMaximum;
 
   always_ff @(posedge clk) begin
-    accumulate_q <= tap.valid;
-    first_q <= tap.first;
+    add_q <= {npu_pkg::Rows{!tap.first && !maximum}};
+    take_q <= {npu_pkg::Rows{tap.valid && (tap.first || !maximum)}};
+    take_greater_q <= {npu_pkg::Rows{tap.valid && maximum}};
     last_q <= tap.valid && tap.last;
-    maximum_q <= commands[tap.side].mode == npu_pkg::ModeMaximum;
     done <= last_q;
     if (rst) begin
-      accumulate_q <= 1'b0;
+      take_q <= '0;
+      take_greater_q <= '0;
       last_q <= 1'b0;
       done <= 1'b0;
     end
@@ -31,14 +35,16 @@ module npu_array (
 
   for (genvar r = 0; r < npu_pkg::Rows; r++) begin : gen_row
     for (genvar l = 0; l < npu_pkg::Lanes; l++) begin : gen_lane
-      npu_mac u_mac (
+      npu_mac #(
+          .Logic(r * npu_pkg::Lanes + l < npu_core_pkg::LogicMacs)
+      ) u_mac (
           .clk,
           .operand(operand[r][8*l+:8]),
           .weight(weight[r]),
           .multiply(tap.valid),
-          .accumulate(accumulate_q),
-          .first(first_q),
-          .maximum(maximum_q),
+          .take(take_q[r]),
+          .take_greater(take_greater_q[r]),
+          .add(add_q[r]),
           .done,
           .shadow(shadow[r][l])
       );

@@ -2,8 +2,11 @@
 
 package npu_core_pkg;
 
-  // DSP blocks that array (128), requantiser (16) and addresses (5) leave of an LFE5U-85F's 156.
-  localparam int unsigned SpareDsp = 7;
+  // Products that an LFE5U-85F's 156 DSP blocks do not hold beside the requantiser's two a lane and
+  // five of addresses: an array's small product costs the least logic.
+  localparam int unsigned WantedDsp =
+      (npu_pkg::Rows + 2 * npu_pkg::DrainRows) * npu_pkg::Lanes + 5;
+  localparam int unsigned LogicMacs = WantedDsp > 156 ? WantedDsp - 156 : 0;
 
   localparam int unsigned LaneBits = npu_pkg::LaneBits;
 
@@ -80,11 +83,19 @@ package npu_core_pkg;
     return rest >= 16'(npu_pkg::Lanes) ? (LaneBits + 1)'(npu_pkg::Lanes) : rest[LaneBits:0];
   endfunction
 
+  // Product of four bits each, as shifts and sums: not worth a DSP block.
+  function automatic logic [7:0] small_product(input logic [3:0] a, input logic [3:0] b);
+    logic [5:0] low, high;
+    low  = (a[0] ? {2'b0, b} : '0) + (a[1] ? {1'b0, b, 1'b0} : '0);
+    high = (a[2] ? {2'b0, b} : '0) + (a[3] ? {1'b0, b, 1'b0} : '0);
+    return {2'b0, low} + {high, 2'b0};
+  endfunction
+
   // Row mode: place of a tile's first pixel within its map word, from the low bits of each.
   function automatic logic [LaneBits-1:0] word_offset(input logic [LaneBits-1:0] out_w,
                                                       input logic [LaneBits-1:0] y,
                                                       input logic [LaneBits-1:0] x);
-    return y * out_w + x;
+    return LaneBits'(small_product(4'(y), 4'(out_w))) + x;
   endfunction
 
   // Row mode: a tile's results fall into two map words.

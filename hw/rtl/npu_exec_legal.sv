@@ -26,8 +26,8 @@ module npu_exec_legal (
   assign average = cmd.mode == npu_pkg::ModeAverage;
   assign single = average || cmd.mode == npu_pkg::ModePass;
   assign second = cmd.residual[1:0] != npu_pkg::ResNone;
-  assign reach = (cmd.k - 8'd1) * 8'(cmd.dilation[3:0])
-      + 8'(Lanes - 1) * (8'(cmd.stride[1:0]) + 8'd1);
+  assign reach = npu_core_pkg::small_product(cmd.k[3:0] - 4'd1, cmd.dilation[3:0])
+      + 8'(cmd.stride[1:0] == 2'd1 ? 2 * (Lanes - 1) : 3 * (Lanes - 1));
 
   always_comb begin
     modes = cmd.flags < 8'd32 && cmd.mode <= npu_pkg::ModePass && cmd.residual < 8'd16

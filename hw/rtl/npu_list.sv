@@ -43,7 +43,7 @@ module npu_list (
 
   // Words of one input channel, of which the first one's control byte counts.
   logic [7:0] taps;
-  assign taps = 8'(cmd.k[3:0]) * 8'(cmd.k[3:0]);
+  assign taps = npu_core_pkg::small_product(cmd.k[3:0], cmd.k[3:0]);
 
   function automatic logic [AddrBits-1:0] after(input logic [AddrBits-1:0] from,
                                                 input logic [7:0] distance);

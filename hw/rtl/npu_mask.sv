@@ -1,7 +1,8 @@
-// Which lanes read outside the input map, in three stages.
+// Which lanes read outside the input map, in two stages and the logic of a third.
 //
 // Flat tiles run over the ends of rows: lane l stands l mod W columns and l / W rows after lane 0,
-// and one more row on where that reaches the width. W < 16 only needs a narrow table for that.
+// and one more row on where that reaches the width. W < 16 only needs a narrow table for that. All
+// borders are put as numbers of lanes first, so that each lane compares its place with five bits.
 
 module npu_mask (
     input  logic                                               clk,
@@ -16,55 +17,87 @@ module npu_mask (
 
   localparam int unsigned Lanes = npu_pkg::Lanes;
 
+  typedef logic signed [14:0] distance_t;
+
   logic flat, narrow;
-  assign flat  = !commands[select].flags[npu_pkg::ExecFlagRowMode];
-  assign narrow = commands[select].in_w < 16'(Lanes);
+  distance_t width, height, at_column, at_row;
+  assign flat = !commands[select].flags[npu_pkg::ExecFlagRowMode];
+  assign narrow = flat && commands[select].in_w < 16'(Lanes);
+  assign width = 15'({1'b0, commands[select].in_w[11:0]});
+  assign height = 15'({1'b0, commands[select].in_h[11:0]});
+  assign at_column = 15'(tap_column);
+  assign at_row = 15'(row);
 
-  // Columns from lane 0 to the end of its row.
-  logic signed [13:0] rest;
-  assign rest = 14'($signed({1'b0, commands[select].in_w[11:0]})) - 14'(column)
-      - 14'($signed(commands[select].pad_x));
+  // First stage: columns to the map's begin, end and, a row further, end again; to the row's end
+  // without the tap; rows to the map's begin and end, and the same one row further on.
+  distance_t begin1_q, end1_q, far1_q, wrap1_q;
+  distance_t top1_q, bottom1_q, top_next1_q, bottom_next1_q;
+  logic flat1_q, twice1_q, half1_q;
+  logic [3:0] across1_q[Lanes], down1_q[Lanes];
 
-  // First stage: column without and row with the row's end, and whether it is passed.
-  logic [4:0] offset[Lanes];
-  logic [3:0] down[Lanes];
-  npu_core_pkg::coordinate_t column1_q[Lanes], row1_q[Lanes];
-  logic [Lanes-1:0] wrap1_q;
-  always_comb begin
+  always_ff @(posedge clk) begin
+    begin1_q <= -at_column;
+    end1_q <= width - at_column;
+    far1_q <= {width[13:0], 1'b0} - at_column;
+    wrap1_q <= width - 15'(column) - 15'($signed(commands[select].pad_x));
+    top1_q <= -at_row;
+    top_next1_q <= ~at_row;
+    bottom1_q <= height - at_row;
+    bottom_next1_q <= height + ~at_row;
+    flat1_q <= flat;
+    twice1_q <= !flat && commands[select].stride[1];
+    half1_q <= !flat && commands[select].flags[npu_pkg::ExecFlagUpsample];
     for (int unsigned l = 0; l < Lanes; l++) begin
-      offset[l] = 5'(l);
-      down[l]   = '0;
-      if (!flat) begin
-        if (commands[select].flags[npu_pkg::ExecFlagUpsample]) offset[l] = 5'(l / 2);
-        else if (commands[select].stride[1]) offset[l] = 5'(2 * l);
-      end else if (narrow) begin
-        for (int unsigned w = 1; w < Lanes; w++) begin
-          if (commands[select].in_w[3:0] == 4'(w)) begin
-            offset[l] = 5'(l % w);
-            down[l]   = 4'(l / w);
-          end
+      across1_q[l] <= 4'(l);
+      down1_q[l]   <= '0;
+      for (int unsigned w = 1; w < Lanes; w++) begin
+        if (narrow && commands[select].in_w[3:0] == 4'(w)) begin
+          across1_q[l] <= 4'(l % w);
+          down1_q[l]   <= 4'(l / w);
         end
       end
     end
   end
 
-  logic select1_q, select2_q;
-  npu_core_pkg::coordinate_t column2_q[Lanes], row2_q[Lanes];
+  // A distance as a number of lanes from 0 to 16: half as many with stride 2, twice as many with
+  // upsampling.
+  function automatic logic [4:0] lanes(input distance_t distance, input logic twice, input logic half);
+    distance_t scaled;
+    scaled = twice ? (distance + 15'sd1) >>> 1 : half ? distance <<< 1 : distance;
+    if (scaled < 0) return '0;
+    return scaled > 15'sd16 ? 5'd16 : scaled[4:0];
+  endfunction
 
+  function automatic logic reaches(input logic [3:0] place, input logic [4:0] border);
+    return !border[4] && place >= border[3:0];
+  endfunction
+
+  logic [4:0] first, past, far, wrap, top, bottom, top_next, bottom_next;
+  assign first = lanes(begin1_q, twice1_q, half1_q);
+  assign past = lanes(end1_q, twice1_q, half1_q);
+  assign far = lanes(far1_q, 1'b0, 1'b0);
+  assign wrap = lanes(wrap1_q, 1'b0, 1'b0);
+  assign top = lanes(top1_q, 1'b0, 1'b0);
+  assign bottom = lanes(bottom1_q, 1'b0, 1'b0);
+  assign top_next = lanes(top_next1_q, 1'b0, 1'b0);
+  assign bottom_next = lanes(bottom_next1_q, 1'b0, 1'b0);
+
+  logic [Lanes-1:0] first2_q, past2_q, far2_q, wrap2_q, rows2_q, rows_next2_q;
   always_ff @(posedge clk) begin
-    select1_q <= select;
-    select2_q <= select1_q;
     for (int unsigned l = 0; l < Lanes; l++) begin
-      column1_q[l] <= tap_column + 13'(offset[l]);
-      row1_q[l] <= row + 13'(down[l]);
-      wrap1_q[l] <= flat && rest <= 14'(offset[l]);
+      first2_q[l] <= reaches(across1_q[l], first);
+      past2_q[l] <= reaches(across1_q[l], past);
+      far2_q[l] <= reaches(across1_q[l], far);
+      wrap2_q[l] <= flat1_q && reaches(across1_q[l], wrap);
+      rows2_q[l] <= reaches(down1_q[l], top) && !reaches(down1_q[l], bottom);
+      rows_next2_q[l] <= reaches(down1_q[l], top_next) && !reaches(down1_q[l], bottom_next);
+    end
+  end
 
-      column2_q[l] <= wrap1_q[l] ? column1_q[l] - commands[select1_q].in_w[12:0] : column1_q[l];
-      row2_q[l] <= row1_q[l] + 13'(wrap1_q[l]);
-
-      // Unsigned: what is negative is beyond every map.
-      outside[l] <= unsigned'(column2_q[l]) >= commands[select2_q].in_w[12:0]
-          || unsigned'(row2_q[l]) >= commands[select2_q].in_h[12:0];
+  always_comb begin
+    for (int unsigned l = 0; l < Lanes; l++) begin
+      outside[l] = wrap2_q[l] ? !(past2_q[l] && !far2_q[l] && rows_next2_q[l])
+          : !(first2_q[l] && !past2_q[l] && rows2_q[l]);
     end
   end
 

@@ -1,7 +1,10 @@
 // Signed product in logic, for the small products that would cost a DSP block each.
+//
+// Bits of the narrow operand are taken in pairs, whose two terms are one gated sum; the pairs are
+// added up in a tree. Every level only adds where both of its operands have bits.
 
 module npu_multiply_logic #(
-    parameter int unsigned NarrowBits = 9,  // at most 16
+    parameter int unsigned NarrowBits = 9,  // 8 or 9
     parameter int unsigned WideBits   = 18
 ) (
     input  logic signed [         NarrowBits-1:0] narrow,
@@ -9,22 +12,46 @@ module npu_multiply_logic #(
     output logic signed [NarrowBits+WideBits-1:0] product
 );
 
-  localparam int unsigned Bits = NarrowBits + WideBits;
+  localparam int unsigned PairBits = WideBits + 2;
 
-  // A term a bit, added up in a tree; the sign bit's term is taken off at the end. Each level is
-  // kept, since carry chains are smaller here than the compressors that synthesis would make of it.
-  logic signed [Bits-1:0] terms[16];
-  (* keep *) logic signed [Bits-1:0] pairs[8], fours[4], eights[2];
-  always_comb begin
-    for (int unsigned i = 0; i < 16; i++) begin
-      terms[i] = '0;
-      if (i < NarrowBits - 1 && narrow[i%NarrowBits]) terms[i] = Bits'(wide) <<< i;
-    end
-    for (int unsigned i = 0; i < 8; i++) pairs[i] = terms[2*i] + terms[2*i+1];
-    for (int unsigned i = 0; i < 4; i++) fours[i] = pairs[2*i] + pairs[2*i+1];
-    for (int unsigned i = 0; i < 2; i++) eights[i] = fours[2*i] + fours[2*i+1];
-    product = eights[0] + eights[1]
-        - (narrow[NarrowBits-1] ? Bits'(wide) <<< (NarrowBits - 1) : '0);
+  // The last bit of eight is the sign, whose term is taken off.
+  logic signed [PairBits-1:0] pairs[4];
+  for (genvar i = 0; i < 4; i++) begin : gen_pair
+    npu_gated_sum #(
+        .Bits(PairBits),
+        .Subtract(2 * i + 2 == NarrowBits)
+    ) u_pair (
+        .gate_a(narrow[2*i+1]),
+        .a({wide[WideBits-1], wide, 1'b0}),
+        .gate_b(narrow[2*i]),
+        .b({{2{wide[WideBits-1]}}, wide}),
+        .sum(pairs[i])
+    );
+  end
+
+  // Each level is kept, since carry chains are smaller here than the compressors that synthesis would
+  // make of a sum of many terms.
+  (* keep *) logic signed [PairBits-1:0] low, high;
+  (* keep *) logic signed [PairBits+1:0] upper;
+  assign low   = pairs[1] + (pairs[0] >>> 2);
+  assign high  = pairs[3] + (pairs[2] >>> 2);
+  assign upper = $signed({high, pairs[2][1:0]}) + (PairBits + 2)'($signed(low[PairBits-1:2]));
+
+  if (NarrowBits == 8) begin : gen_eight
+    assign product = {upper, low[1:0], pairs[0][1:0]};
+  end else begin : gen_nine
+    logic [WideBits:0] top;
+    npu_gated_sum #(
+        .Bits(WideBits + 1),
+        .Subtract(1'b1)
+    ) u_sign (
+        .gate_a(narrow[8]),
+        .a({wide[WideBits-1], wide}),
+        .gate_b(1'b1),
+        .b((WideBits + 1)'($signed(upper[PairBits+1:4]))),
+        .sum(top)
+    );
+    assign product = {top, upper[3:0], low[1:0], pairs[0][1:0]};
   end
 
 endmodule

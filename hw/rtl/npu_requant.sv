@@ -93,9 +93,7 @@ module npu_requant (
 
     for (genvar l = 0; l < Lanes; l++) begin : gen_lane
       logic signed [7:0] code, looked_up;
-      npu_requant_lane #(
-          .HighInDsp(Lanes * d + l < npu_core_pkg::SpareDsp)
-      ) u_lane (
+      npu_requant_lane u_lane (
           .clk,
           .acc(row[d][l]),
           .bias(parameters[31:0]),

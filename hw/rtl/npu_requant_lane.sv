@@ -7,10 +7,7 @@
 // Shifts are by s − 1; the bit below the result rounds: (x + 2^(s−1)) >> s = ((x >> (s − 1)) + 1) >> 1.
 // What exceeds twelve bits before that is far outside every clamp and saturates.
 
-module npu_requant_lane #(
-    // The upper part of the product in a DSP block too.
-    parameter bit HighInDsp = 1'b0
-) (
+module npu_requant_lane (
     input  logic               clk,
     // Stage 1.
     input  logic signed [31:0] acc,
@@ -69,7 +66,7 @@ module npu_requant_lane #(
   logic signed [26:0] second2;
   logic signed [17:0] m4_q;
   logic signed [35:0] low5_q;
-  logic signed [32:0] high5, high5_q;
+  logic signed [32:0] high5_q;
   logic signed [49:0] sum6_q, coarse;
   logic signed [18:0] part7_q, fine;
   logic over7_q, sign7_q;
@@ -85,15 +82,21 @@ module npu_requant_lane #(
       .wide   (multiply ? 18'($signed(a2_q[8:0])) : m_res),
       .product(second2)
   );
-  if (HighInDsp) begin : gen_high
-    assign high5 = $signed(a4_q[31:17]) * m4_q;
-  end else begin : gen_high
-    npu_multiply_logic #(.NarrowBits(15), .WideBits(18)) u_high (
-        .narrow (a4_q[31:17]),
-        .wide   (m4_q),
-        .product(high5)
-    );
-  end
+  // A DSP block for the low 17 bits, another for the upper fifteen.
+  npu_multiply #(.ABits(18), .BBits(18)) u_low (
+      .clk,
+      .enable(1'b1),
+      .a({1'b0, a4_q[16:0]}),
+      .b(m4_q),
+      .product_q(low5_q)
+  );
+  npu_multiply #(.ABits(15), .BBits(18)) u_high (
+      .clk,
+      .enable(1'b1),
+      .a(a4_q[31:17]),
+      .b(m4_q),
+      .product_q(high5_q)
+  );
   npu_multiply_logic #(.NarrowBits(9), .WideBits(18)) u_main (
       .narrow (deviation12_q),
       .wide   (m_main),
@@ -115,9 +118,6 @@ module npu_requant_lane #(
     a4_q <= a3_q;
     m4_q <= a3_q[31] ? m_neg : m_pos;
 
-    // A DSP block for the low 17 bits, logic or another for the upper fifteen.
-    low5_q <= $signed({1'b0, a4_q[16:0]}) * m4_q;
-    high5_q <= high5;
     sum6_q <= 50'(low5_q) + {high5_q, 17'b0};
 
     part7_q <= coarse[18:0];

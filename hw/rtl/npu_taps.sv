@@ -29,8 +29,8 @@ module npu_taps (
   npu_core_pkg::tap_t [5:1] tap_q;
   npu_core_pkg::coordinate_t row_q, column_q, tap_column_q;
   logic [5:0] position_q;
-  logic [3:1][RowBits-1:0] bank_q;
-  logic [4:1] all_q;
+  logic [2:1][RowBits-1:0] bank_q;
+  logic [3:1] all_q;
 
   logic [4:0] dilation;
   assign dilation = {1'b0, commands[step.tap_side].dilation[3:0]};
@@ -60,28 +60,35 @@ module npu_taps (
     tap_q[1].last <= step.last;
     tap_q[1].group_last <= step.group_last;
     tap_q[5:2] <= tap_q[4:1];
-    bank_q[3:2] <= bank_q[2:1];
-    all_q[4:2] <= all_q[3:1];
+    bank_q[2] <= bank_q[1];
+    all_q[3:2] <= all_q[2:1];
     if (rst) tap_q <= '0;
   end
 
-  // Where the next tap begins: with stride 2 in the string of its parity, of which every second word
-  // is. Columns from `place` on belong to the first word, those before it to the next.
+  // Where the next tap begins: with stride 2 in the string of its parity, of which the words of a pair
+  // hold a half each, and the odd string's halves have changed places. Columns of a string from its
+  // first on belong to the first word (or pair), those before it to the next.
   logic [5:0] position;
-  logic twice;
-  logic [1:0] word, next_word;
-  logic [3:0] place, place1_q, place2_q;
-  logic [31:0] sources_q;
+  logic twice, swapped;
+  logic [3:0] first, place1_q, place2_q;
+  logic [31:0] sources, sources_q;
   assign position = step.start ? 6'(held_offset_q) : position_q + 6'(dilation);
   assign twice = commands[step.tap_side].stride[1];
-  assign word = twice ? {position[5], position[0]} : position[5:4];
-  assign next_word = twice ? {1'b1, position[0]} : word + 2'd1;
-  assign place = twice ? position[4:1] : position[3:0];
+  assign swapped = twice && position[0];
+  assign first = twice ? position[4:1] : position[3:0];
+  always_comb begin
+    for (int unsigned b = 0; b < 16; b++) begin
+      logic [3:0] column;
+      column = 4'(b) ^ {swapped, 3'b0};
+      if (twice) sources[2*b+:2] = {position[5] || column < first, column[3]};
+      else sources[2*b+:2] = position[5:4] + 2'(column < first);
+    end
+  end
   always_ff @(posedge clk) begin
     if (step.valid) begin
       position_q <= position;
-      place1_q   <= place;
-      for (int unsigned b = 0; b < 16; b++) sources_q[2*b+:2] <= 4'(b) >= place ? word : next_word;
+      place1_q   <= first ^ {swapped, 3'b0};
+      sources_q  <= sources;
     end
     place2_q <= place1_q;
   end
@@ -107,6 +114,7 @@ module npu_taps (
   for (genvar r = 0; r < Rows; r++) begin : gen_window
     npu_window u_window (
         .clk,
+        .rst,
         .load(load[r]),
         .load_word(step.word),
         .load_split(split),
@@ -115,6 +123,7 @@ module npu_taps (
         .pick(pick[r]),
         .sources(sources_q),
         .turn(turn[r]),
+        .clear(tap_q[2].valid),
         .place(place2_q),
         .operand(turned[r])
     );
@@ -131,34 +140,42 @@ module npu_taps (
       .outside
   );
 
-  // Upsampling: every pixel twice.
-  logic [127:0] spread[Rows];
-  logic [127:0] broadcast_q;
-  logic [127:0] own_q[Rows];
-  for (genvar r = 0; r < Rows; r++) begin : gen_own
-    always_comb begin
-      spread[r] = turned[r];
-      if (commands[tap_q[3].side].flags[npu_pkg::ExecFlagUpsample]) begin
-        for (int unsigned i = 0; i < 8; i++) spread[r][16*i+:16] = {2{turned[r][8*i+:8]}};
+  // Four sources of an operand, of which all but one are zero: the bank's own bytes, the same with
+  // every byte twice (upsampling), another bank's bytes for all rows, and the border. What lies
+  // outside takes no part in a maximum, as the least value.
+  logic upsample, dense;
+  logic [7:0] border;
+  logic [127:0] any, shared_q, border_q;
+  assign upsample = commands[tap_q[3].side].flags[npu_pkg::ExecFlagUpsample];
+  assign dense = !all_q[3];
+  assign border = commands[tap_q[3].side].mode == npu_pkg::ModeMaximum ? 8'h80
+      : commands[tap_q[3].side].z_in;
+  always_comb begin
+    any = '0;
+    for (int unsigned r = 0; r < Rows; r++) any |= turned[r];
+  end
+  for (genvar l = 0; l < npu_pkg::Lanes; l++) begin : gen_shared
+    always_ff @(posedge clk) begin
+      if (tap_q[3].valid) begin
+        if (outside[l] || !dense) shared_q[8*l+:8] <= '0;
+        else shared_q[8*l+:8] <= upsample ? any[8*(l/2)+:8] : any[8*l+:8];
+        border_q[8*l+:8] <= outside[l] ? border : '0;
       end
     end
-    always_ff @(posedge clk) if (tap_q[3].valid && all_q[3]) own_q[r] <= spread[r];
   end
-  always_ff @(posedge clk) if (tap_q[3].valid && !all_q[3]) broadcast_q <= spread[bank_q[3]];
-
-  // Maximum: what lies outside takes no part, as the least value.
-  logic [7:0] border;
-  logic [127:0] masked, borders;
-  assign border = commands[tap_q[4].side].mode == npu_pkg::ModeMaximum ? 8'h80
-      : commands[tap_q[4].side].z_in;
-  always_comb begin
-    for (int unsigned l = 0; l < npu_pkg::Lanes; l++) masked[8*l+:8] = {8{outside[l]}};
-  end
-  assign borders = masked & {npu_pkg::Lanes{border}};
   for (genvar r = 0; r < Rows; r++) begin : gen_operand
-    always_ff @(posedge clk) begin
-      if (tap_q[4].valid) operand[r] <= borders | (~masked & (all_q[4] ? own_q[r] : broadcast_q));
+    logic [127:0] own_q, twin_q;
+    for (genvar l = 0; l < npu_pkg::Lanes; l++) begin : gen_lane
+      always_ff @(posedge clk) begin
+        if (tap_q[3].valid) begin
+          if (outside[l] || dense || upsample) own_q[8*l+:8] <= '0;
+          else own_q[8*l+:8] <= turned[r][8*l+:8];
+          if (outside[l] || dense || !upsample) twin_q[8*l+:8] <= '0;
+          else twin_q[8*l+:8] <= turned[r][8*(l/2)+:8];
+        end
+      end
     end
+    always_ff @(posedge clk) if (tap_q[4].valid) operand[r] <= own_q | twin_q | shared_q | border_q;
   end
 
   assign weight_tap = tap_q[3];

@@ -1,12 +1,13 @@
 // Window of one bank: four words that the taps select from, and four that are being fetched.
 //
 // A tap takes 16 bytes from any place: each byte column comes from the word where the tap begins, or
-// from the next one for columns before that place; then the columns are rotated. With stride 2 the
-// even bytes of a pair of words are kept in the first of them and the odd bytes in the second, so
-// that the pixels of a tap are neighbours, and the next word is the next but one.
+// from the next one for columns before that place; then the columns are rotated. With stride 2 a tap
+// takes all even or all odd bytes of two words: of the first of a pair of words the even bytes are
+// kept in the lower columns and the odd bytes in the upper ones, of the second the other way round.
 
 module npu_window (
     input  logic         clk,
+    input  logic         rst,
     // Bank data.
     input  logic         load,
     input  logic [  1:0] load_word,
@@ -14,68 +15,45 @@ module npu_window (
     input  logic [127:0] data,
     // The fetched words become the current ones.
     input  logic         move,
-    // Tap: word of each column, and the rotation a stage on.
+    // Tap: word of each column, and the rotation a stage on; zero where another bank's tap is taken.
     input  logic         pick,
     input  logic [ 31:0] sources,
     input  logic         turn,
+    input  logic         clear,
     input  logic [  3:0] place,
     output logic [127:0] operand
 );
 
-  logic [63:0] even, odd;
-  always_comb begin
-    for (int unsigned i = 0; i < 8; i++) begin
-      even[8*i+:8] = data[16*i+:8];
-      odd[8*i+:8]  = data[16*i+8+:8];
+  // Half of the memory is fetched, the other half is current.
+  logic fetched_q, fetched;
+  assign fetched = fetched_q ^ move;
+  always_ff @(posedge clk) fetched_q <= !rst && fetched;
+
+  logic [127:0] stored, columns, columns_q;
+  logic [127:0] by_eight, by_four, by_two, by_one;
+  for (genvar b = 0; b < 16; b++) begin : gen_column
+    localparam int unsigned Even = (2 * b) % 16 + b / 8;
+    localparam int unsigned Odd = (2 * b + 1) % 16 - b / 8;
+    always_comb begin
+      stored[8*b+:8] = data[8*b+:8];
+      if (load_split) stored[8*b+:8] = load_word[0] ? data[8*Odd+:8] : data[8*Even+:8];
     end
+
+    // Distributed RAM: a column has an address of its own to read.
+    (* ram_style = "distributed" *) logic [7:0] mem[8];
+    always_ff @(posedge clk) if (load) mem[{fetched, load_word}] <= stored[8*b+:8];
+    assign columns[8*b+:8] = mem[{!fetched_q, sources[2*b+:2]}];
   end
 
-  // Halves of the words that are fetched, and of the current ones.
-  logic [63:0] fetched_q[4][2];
-  logic [127:0] current_q[4];
-  for (genvar w = 0; w < 4; w++) begin : gen_word
-    for (genvar h = 0; h < 2; h++) begin : gen_half
-      logic hit;
-      assign hit = load_split ? load_word == 2'((w & 2) + h) : load_word == 2'(w);
-      always_ff @(posedge clk) begin
-        if (load && hit)
-          fetched_q[w][h] <= !load_split ? data[64*h+:64] : w % 2 == 0 ? even : odd;
-      end
-    end
-    always_ff @(posedge clk) if (move) current_q[w] <= {fetched_q[w][1], fetched_q[w][0]};
-  end
-
-  logic [127:0] columns, columns_q, coarse, fine;
-  always_comb begin
-    for (int unsigned b = 0; b < 16; b++) begin
-      unique case (sources[2*b+:2])
-        2'd0: columns[8*b+:8] = current_q[0][8*b+:8];
-        2'd1: columns[8*b+:8] = current_q[1][8*b+:8];
-        2'd2: columns[8*b+:8] = current_q[2][8*b+:8];
-        default: columns[8*b+:8] = current_q[3][8*b+:8];
-      endcase
-    end
-  end
-
-  // Rotation by four columns, then by one.
-  always_comb begin
-    unique case (place[3:2])
-      2'd0: coarse = columns_q;
-      2'd1: coarse = {columns_q[31:0], columns_q[127:32]};
-      2'd2: coarse = {columns_q[63:0], columns_q[127:64]};
-      default: coarse = {columns_q[95:0], columns_q[127:96]};
-    endcase
-    unique case (place[1:0])
-      2'd0: fine = coarse;
-      2'd1: fine = {coarse[7:0], coarse[127:8]};
-      2'd2: fine = {coarse[15:0], coarse[127:16]};
-      default: fine = {coarse[23:0], coarse[127:24]};
-    endcase
-  end
+  assign by_eight = place[3] ? {columns_q[63:0], columns_q[127:64]} : columns_q;
+  assign by_four = place[2] ? {by_eight[31:0], by_eight[127:32]} : by_eight;
+  assign by_two = place[1] ? {by_four[15:0], by_four[127:16]} : by_four;
+  assign by_one = place[0] ? {by_two[7:0], by_two[127:8]} : by_two;
 
   always_ff @(posedge clk) begin
     if (pick) columns_q <= columns;
-    if (turn) operand <= fine;
+    if (turn) operand <= by_one;
+    else if (clear) operand <= '0;
   end
 
 endmodule

@@ -15,8 +15,8 @@ from pyosys import libyosys as ys
 
 # Mapped together with the block that holds them: small, or shaped by their surroundings.
 INNER = {
-    "npu_delay", "npu_exec_legal", "npu_fifo", "npu_locate", "npu_multiply_logic", "npu_prepare",
-    "npu_ram", "npu_segments", "npu_tiles", "npu_walk",
+    "npu_delay", "npu_exec_legal", "npu_fifo", "npu_gated_sum", "npu_locate", "npu_multiply",
+    "npu_multiply_logic", "npu_prepare", "npu_ram", "npu_segments", "npu_tiles", "npu_walk",
 }
 # Above every number that the front end gives to a name.
 FRESH = 100_000_000
@@ -29,7 +29,7 @@ DEVICES = {
         "dsp": {"MULT18X18D": 1},
         "ram": {"DP16KD": 1},
         "has": {"lut": 83640, "ff": 83640, "dsp": 156, "ram": 208},
-        "define": "NPU_ECP5",
+        "options": "-D NPU_ECP5 --empty-blackboxes hw/syn/ecp5.sv",
     },
     "xc7z020": {
         "synth": "synth_xilinx -family xc7 -top {top}",
@@ -40,7 +40,7 @@ DEVICES = {
         # In halves of 18 kbit.
         "ram": {"RAMB36E1": 2, "RAMB18E1": 1},
         "has": {"lut": 53200, "ff": 106400, "dsp": 220, "ram": 280},
-        "define": "NPU_XC7",
+        "options": "",
     },
 }
 COLUMNS = ("lut", "ff", "dsp", "ram")
@@ -50,7 +50,7 @@ def unique(text):
     """Merges modules of an RTLIL text that are equal but for their names; the front end writes one
     for every instance. Returns the text with each kind once, named after its source module."""
     modules = {}
-    for match in re.finditer(r"^module (\S+)\n(.*?)^end\n", text, re.M | re.S):
+    for match in re.finditer(r"^module (\\npu_\S+)\n(.*?)^end\n", text, re.M | re.S):
         body = re.sub(r"^\s*attribute \\(src|hdlname|scopename|\S*loc\S*) .*\n", "", match[2], flags=re.M)
         modules[match[1]] = body
     kinds, renamed, used, bases = {}, {}, {}, {}
@@ -152,7 +152,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         design = ys.Design()
-        design.run_pass(f"read_slang --keep-hierarchy -D {library['define']} --top {args.top} " + " ".join(args.sources))
+        options = f"--keep-hierarchy --top {args.top} {library['options']}"
+        design.run_pass(f"read_slang {options} " + " ".join(args.sources))
         design.run_pass(f"write_rtlil {folder}/all.il")
         design = ys.Design()
         (folder / "unique.il").write_text(unique((folder / "all.il").read_text()))
