@@ -93,8 +93,21 @@ module npu_drain (
   always_ff @(posedge clk) average_q <= average;
 
   for (genvar l = 0; l < npu_pkg::Lanes; l++) begin : gen_lane
+    logic [31:0] column[npu_pkg::Rows];
+    for (genvar r = 0; r < npu_pkg::Rows; r++) begin : gen_row
+      assign column[r] = shadow[r][l];
+    end
     if (DrainRows == 1) begin : gen_one
-      always_ff @(posedge clk) if (busy_q) lane_q[0][l] <= shadow[at][l];
+      logic [31:0] chosen;
+      npu_select #(
+          .Words(npu_pkg::Rows),
+          .Width(32)
+      ) u_select (
+          .index(at),
+          .words(column),
+          .out  (chosen)
+      );
+      always_ff @(posedge clk) if (busy_q) lane_q[0][l] <= chosen;
     end else begin : gen_two
       // One of two neighbours is even: each half of the shadow gives one of them.
       logic signed [31:0] even, odd;

@@ -106,17 +106,35 @@ module npu_ports (
   logic rs_flight_q, st_flight_q;
   logic [DrainRows-1:0][RowBits-1:0] rs_bank_q;
   logic [RowBits-1:0] st_bank_q;
+  logic [DrainRows-1:0][8*npu_pkg::Lanes-1:0] rs_word;
+  logic [8*npu_pkg::Lanes-1:0] st_word;
+  for (genvar d = 0; d < DrainRows; d++) begin : gen_second
+    npu_select #(
+        .Words(Rows),
+        .Width(8 * npu_pkg::Lanes)
+    ) u_select (
+        .index(rs_bank_q[d]),
+        .words(b_data),
+        .out  (rs_word[d])
+    );
+  end
+  npu_select #(
+      .Words(Rows),
+      .Width(8 * npu_pkg::Lanes)
+  ) u_select (
+      .index(st_bank_q),
+      .words(b_data),
+      .out  (st_word)
+  );
   always_ff @(posedge clk) begin
     rs_flight_q <= rs_grant;
     rs_bank_q <= rs_bank;
     rs_answer <= rs_flight_q;
-    for (int unsigned d = 0; d < DrainRows; d++) begin
-      if (rs_flight_q) rs_data[d] <= b_data[rs_bank_q[d]];
-    end
+    if (rs_flight_q) rs_data <= rs_word;
     st_flight_q <= st_valid && st_ready;
     st_bank_q <= st_bank;
     st_rvalid <= st_flight_q;
-    if (st_flight_q) st_rdata <= b_data[st_bank_q];
+    if (st_flight_q) st_rdata <= st_word;
     if (rst) begin
       rs_flight_q <= 1'b0;
       rs_answer <= 1'b0;

@@ -38,9 +38,16 @@ module npu_requant (
     if (rst) slot_q <= '0;
   end
 
-  // Shift of the sum, less one: beyond 31 every sum rounds to zero, as it does with 31.
+  // Shift of the sum, less one: beyond 31 every sum rounds to zero, as it does with 31. The mask has
+  // the bits that stay above the ninth.
   logic [7:0] shift_add;
-  assign shift_add = commands[slot_q[14].side].shift_add - 8'd1;
+  logic [4:0] shift_add_q;
+  logic [17:0] mask_add_q;
+  assign shift_add = commands[slot_q[13].side].shift_add - 8'd1;
+  always_ff @(posedge clk) begin
+    shift_add_q <= shift_add > 8'd31 ? 5'd31 : shift_add[4:0];
+    for (int unsigned i = 0; i < 18; i++) mask_add_q[i] <= shift_add <= 8'(i);
+  end
 
   assign second_pop = slot_q[1].valid[0] && slot_q[1].pop;
 
@@ -73,10 +80,16 @@ module npu_requant (
 
     logic [3:2][17:0] m_pos_q, m_neg_q;
     logic [7:2][5:0] shift_q;  // less one
+    logic [5:0] shift_high_q;
+    logic [4:0] mask_high_q;
+    logic [6:0] mask_low_q;
     always_ff @(posedge clk) begin
       m_pos_q <= {m_pos_q[2], parameters[49:32]};
       m_neg_q <= {m_neg_q[2], parameters[67:50]};
       shift_q <= {shift_q[6:2], parameters[73:68] - 6'd1};
+      for (int unsigned i = 0; i < 6; i++) shift_high_q[i] <= shift_q[5][5:3] == 3'(i);
+      for (int unsigned i = 0; i < 5; i++) mask_high_q[i] <= shift_q[5][5:3] <= 3'(i);
+      for (int unsigned i = 0; i < 7; i++) mask_low_q[i] <= shift_q[6][2:0] <= 3'(i);
     end
 
     // The second map's products wait for the requantised value.
@@ -105,8 +118,10 @@ module npu_requant (
           .m_pos(m_pos_q[3]),
           .m_neg(m_neg_q[3]),
           .second_early(second_early[l]),
-          .shift_high(shift_q[6][5:3]),
+          .shift_high(shift_high_q),
+          .mask_high(mask_high_q),
           .shift_low(shift_q[7][2:0]),
+          .mask_low(mask_low_q),
           .z_out(commands[slot_q[8].side].z_out),
           .lo(commands[slot_q[8].side].lo),
           .hi(commands[slot_q[8].side].hi),
@@ -116,7 +131,8 @@ module npu_requant (
           .z_main(commands[slot_q[11].side].z_main),
           .m_main(commands[slot_q[12].side].m_main[17:0]),
           .second_late(second_late[l]),
-          .shift_add(shift_add > 8'd31 ? 5'd31 : shift_add[4:0]),
+          .shift_add(shift_add_q),
+          .mask_add(mask_add_q),
           .z_add(commands[slot_q[15].side].z_add),
           .lo_add(commands[slot_q[15].side].lo_add),
           .hi_add(commands[slot_q[15].side].hi_add),

@@ -5,7 +5,7 @@
 //   sum: q = clamp((((q − z_main) · m_main + (second − z_res) · m_res + 2^(s'−1)) >> s') + z_add)
 //
 // Shifts are by s − 1; the bit below the result rounds: (x + 2^(s−1)) >> s = ((x >> (s − 1)) + 1) >> 1.
-// What exceeds twelve bits before that is far outside every clamp and saturates.
+// What exceeds ten bits before that is outside every clamp and saturates.
 
 module npu_requant_lane (
     input  logic               clk,
@@ -21,9 +21,12 @@ module npu_requant_lane (
     input  logic signed [17:0] m_pos,
     input  logic signed [17:0] m_neg,
     output logic signed [26:0] second_early,
-    // Stages 6 and 7: shift by a multiple of eight, and the rest.
-    input  logic        [ 2:0] shift_high,
+    // Stages 6 and 7: shift by a multiple of eight (one bit of six), and the rest. Masks tell what has
+    // to be sign: bits 16 to 48 in groups of eight, then bits 9 to 15.
+    input  logic        [ 5:0] shift_high,
+    input  logic        [ 4:0] mask_high,
     input  logic        [ 2:0] shift_low,
+    input  logic        [ 6:0] mask_low,
     // Stage 8.
     input  logic signed [ 7:0] z_out,
     input  logic signed [ 7:0] lo,
@@ -36,7 +39,9 @@ module npu_requant_lane (
     input  logic signed [ 7:0] z_main,
     input  logic signed [17:0] m_main,
     input  logic signed [26:0] second_late,
+    // Shift of the sum, and which of the bits 9 to 26 have to be sign.
     input  logic        [ 4:0] shift_add,
+    input  logic        [17:0] mask_add,
     input  logic signed [ 7:0] z_add,
     input  logic signed [ 7:0] lo_add,
     input  logic signed [ 7:0] hi_add,
@@ -45,20 +50,10 @@ module npu_requant_lane (
     output logic        [ 7:0] result
 );
 
-  // Rounds, adds the zero point and clamps.
-  function automatic logic signed [7:0] finish(
-      input logic signed [11:0] y, input logic signed [7:0] zero, input logic signed [7:0] low,
-      input logic signed [7:0] high);
-    logic signed [11:0] value, least;
-    value = 12'((13'(y) + 13'($signed({zero, 1'b1}))) >>> 1);
-    least = value < 12'(low) ? 12'(low) : value;
-    return least > 12'(high) ? high : least[7:0];
-  endfunction
-
-  // Twelve bits of a wider number whose upper bits must all be its sign.
-  function automatic logic signed [11:0] saturate(input logic sign, input logic fits,
-                                                  input logic [11:0] bits);
-    return fits ? bits : {sign, {11{!sign}}};
+  // Ten bits of a wider number whose upper bits must all be its sign.
+  function automatic logic signed [9:0] saturate(input logic sign, input logic fits,
+                                                 input logic [9:0] bits);
+    return fits ? bits : {sign, {9{!sign}}};
   endfunction
 
   logic signed [31:0] a2_q, a3_q, a4_q;
@@ -67,15 +62,17 @@ module npu_requant_lane (
   logic signed [17:0] m4_q;
   logic signed [35:0] low5_q;
   logic signed [32:0] high5_q;
-  logic signed [49:0] sum6_q, coarse;
-  logic signed [18:0] part7_q, fine;
+  logic signed [49:0] sum6_q;
+  logic [16:0] coarse;
+  logic signed [16:0] part7_q;
+  logic [9:0] fine, shifted;
   logic over7_q, sign7_q;
-  logic signed [11:0] y8_q;
-  logic signed [7:0] q9_q, q10_q, q11_q, q12_q, q13_q, q14_q, q15_q;
+  logic signed [9:0] y8_q;
+  logic signed [7:0] q9, sum15, q9_q, q10_q, q11_q, q12_q, q13_q, q14_q, q15_q;
   logic signed [8:0] deviation12_q;
   logic signed [26:0] main12, main13_q;
-  logic signed [27:0] sum14_q, shifted;
-  logic signed [11:0] y15_q;
+  logic signed [27:0] sum14_q;
+  logic signed [9:0] y15_q;
 
   npu_multiply_logic #(.NarrowBits(9), .WideBits(18)) u_second (
       .narrow (deviation2_q),
@@ -103,10 +100,33 @@ module npu_requant_lane (
       .product(main12)
   );
 
+  npu_clamp u_clamp (
+      .y(y8_q),
+      .zero(z_out),
+      .low(lo),
+      .high(hi),
+      .code(q9)
+  );
+  npu_clamp u_clamp_sum (
+      .y(y15_q),
+      .zero(z_add),
+      .low(lo_add),
+      .high(hi_add),
+      .code(sum15)
+  );
+
   assign code = q9_q;
-  assign coarse = sum6_q >>> {shift_high, 3'b0};
-  assign fine = part7_q >>> shift_low;
-  assign shifted = sum14_q >>> shift_add;
+  // One shift by a multiple of eight, as a sum of gated words.
+  logic [56:0] extended;
+  logic [4:0] mixed;
+  assign extended = {{7{sum6_q[49]}}, sum6_q};
+  always_comb begin
+    coarse = '0;
+    for (int unsigned i = 0; i < 6; i++) coarse |= extended[8*i+:17] & {17{shift_high[i]}};
+    for (int unsigned i = 0; i < 5; i++) mixed[i] = extended[8*i+16+:8] != {8{sum6_q[49]}};
+  end
+  assign fine = 10'(part7_q >>> shift_low);
+  assign shifted = 10'(sum14_q >>> shift_add);
 
   always_ff @(posedge clk) begin
     a2_q <= acc + bias;
@@ -120,11 +140,11 @@ module npu_requant_lane (
 
     sum6_q <= 50'(low5_q) + {high5_q, 17'b0};
 
-    part7_q <= coarse[18:0];
-    over7_q <= coarse[49:18] != {32{sum6_q[49]}};
+    part7_q <= coarse;
+    over7_q <= (mixed & mask_high) != '0;
     sign7_q <= sum6_q[49];
-    y8_q <= saturate(sign7_q, !over7_q && fine[18:11] == {8{sign7_q}}, fine[11:0]);
-    q9_q <= finish(y8_q, z_out, lo, hi);
+    y8_q <= saturate(sign7_q, !over7_q && ((part7_q[15:9] ^ {7{sign7_q}}) & mask_low) == '0, fine);
+    q9_q <= q9;
 
     q10_q <= q9_q;
     q11_q <= use_table ? looked_up : q10_q;
@@ -135,9 +155,9 @@ module npu_requant_lane (
     q13_q <= q12_q;
     sum14_q <= 28'(main13_q) + 28'(second_late);
     q14_q <= q13_q;
-    y15_q <= saturate(sum14_q[27], shifted[27:11] == {17{sum14_q[27]}}, shifted[11:0]);
+    y15_q <= saturate(sum14_q[27], ((sum14_q[26:9] ^ {18{sum14_q[27]}}) & mask_add) == '0, shifted);
     q15_q <= q14_q;
-    result <= add ? finish(y15_q, z_add, lo_add, hi_add) : q15_q;
+    result <= add ? sum15 : q15_q;
   end
 
 endmodule
