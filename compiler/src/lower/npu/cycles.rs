@@ -2,11 +2,12 @@
 //!
 //! EXEC follows `hw/doc/cycles.md`: the array works on a tile for `m` cycles and hands it to the
 //! requantiser, which takes a cycle a map word that it writes, or two words of neighbouring rows (`d`);
-//! a tile waits until the one before it is drained. Transfers share one bus of the memory's efficiency; a LOAD's data come a latency
-//! after its request, a STORE is finished a latency after its data. Requests run ahead of the data, so
-//! that latencies of successive transfers overlap.
+//! a tile waits until the one before it is drained. Transfers and the command stream share one bus of
+//! the memory's efficiency; a LOAD's data come a latency after its request, a STORE is finished a
+//! latency after its data. Requests run ahead of the data, so that latencies of successive transfers
+//! overlap.
 
-use secateur_runtime::npu::isa::{ArrayMode, Exec, exec_flags};
+use secateur_runtime::npu::isa::{ArrayMode, Exec, ResidualMode, Transfer, exec_flags};
 use secateur_runtime::npu::stream::Queue;
 
 use super::emit::{Body, Command};
@@ -24,11 +25,19 @@ pub(super) const WAIT: u64 = 1;
 /// Cycles from taking a LOAD to its first request.
 const LOAD_START: u64 = 8;
 /// Cycles from taking a STORE to its first data on the bus.
-const STORE_START: u64 = 48;
+const STORE_START: u64 = 19;
 /// Bytes of a burst; a burst is requested in a cycle.
 const BURST: usize = 256;
-/// Cycles in which the fetcher takes one unit of the stream, prefetched.
-const FETCH_UNIT: u64 = 6;
+/// Bytes that the fetcher hands on in a cycle.
+const FETCH_BEAT: u64 = 8;
+/// Beats that the fetcher's buffer holds, and those of a request (`npu_fetch`).
+const FETCH_BUFFER: u64 = 64;
+const FETCH_CHUNK: u64 = 16;
+/// Cycles from the frame's start to the fetcher's first request.
+const FETCH_START: u64 = 3;
+/// Cycles from taking a command to the last tap of its first tile, where the second map's words are
+/// waited for, its rows apart.
+const SECOND_MAP: u64 = 7;
 
 /// When a command ran, and why not earlier.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -59,7 +68,7 @@ struct Replay<'a> {
     done: [usize; 3],
     /// Commands that the fetcher has put into queues, with the time of the last.
     fetched: usize,
-    fetch_time: u64,
+    fetcher: Fetcher,
     entered: Vec<u64>,
     /// What the last EXEC command leaves.
     last: Tail,
@@ -83,7 +92,7 @@ impl<'a> Replay<'a> {
             queues,
             done: [0; 3],
             fetched: 0,
-            fetch_time: u64::from(accelerator.memory.latency_cycles),
+            fetcher: Fetcher::default(),
             entered: vec![0; commands.len()],
             last: Tail::default(),
             taken: 0,
@@ -95,37 +104,30 @@ impl<'a> Replay<'a> {
     fn run(mut self) -> (Vec<Timing>, u64) {
         let mut numbers = [0usize; 3];
         loop {
-            // The fetcher goes on as long as the next command's queue has room.
-            while let Some(command) = self.commands.get(self.fetched) {
-                let queue = command.queue as usize;
-                let number = numbers[queue];
-                let room = match number.checked_sub(QUEUE_DEPTHS[queue]) {
-                    None => 0,
-                    Some(before) if before < self.done[queue] => {
-                        self.timings[self.queues[queue][before]].start
-                    }
-                    Some(_) => break,
-                };
-                let units = match command.body {
-                    Body::Exec(_) => 3,
-                    _ => 1,
-                };
-                self.fetch_time = self.fetch_time.max(room) + units * FETCH_UNIT;
-                if self.bus_free > self.fetch_time {
-                    self.bus_free += units * FETCH_UNIT;
-                }
-                self.entered[self.fetched] = self.fetch_time;
-                self.fetched += 1;
-                numbers[queue] += 1;
-            }
+            let fetch = self.room(&numbers).map(|room| self.fetcher.parsed.max(room));
             let next = [Queue::Load, Queue::Store, Queue::Exec]
                 .into_iter()
                 .filter_map(|queue| self.ready(queue).map(|start| (start, queue)))
                 .min_by_key(|&(start, _)| start);
-            let Some((start, queue)) = next else { break };
-            let at = self.queues[queue as usize][self.done[queue as usize]];
-            self.execute(at, start);
-            self.done[queue as usize] += 1;
+            match (fetch, next) {
+                (Some(time), next) if next.is_none_or(|(start, _)| time <= start) => {
+                    let command = &self.commands[self.fetched];
+                    let bytes = match command.body {
+                        Body::Exec(_) => size_of::<Exec>(),
+                        _ => size_of::<Transfer>(),
+                    };
+                    self.fetcher.take(bytes as u64 / FETCH_BEAT, time, self.accelerator, &mut self.bus_free);
+                    self.entered[self.fetched] = self.fetcher.parsed;
+                    self.fetched += 1;
+                    numbers[command.queue as usize] += 1;
+                }
+                (_, Some((start, queue))) => {
+                    let at = self.queues[queue as usize][self.done[queue as usize]];
+                    self.execute(at, start);
+                    self.done[queue as usize] += 1;
+                }
+                (_, None) => break,
+            }
         }
         debug_assert_eq!(
             self.done.iter().sum::<usize>(),
@@ -134,6 +136,16 @@ impl<'a> Replay<'a> {
         );
         let end = self.timings.iter().map(|timing| timing.end).max().unwrap_or(0);
         (self.timings, end)
+    }
+
+    /// When the queue of the next command of the stream has room for it; `None` where that is not
+    /// known yet, or the stream is over. `numbers` are the commands put into each queue so far.
+    fn room(&self, numbers: &[usize; 3]) -> Option<u64> {
+        let queue = self.commands.get(self.fetched)?.queue as usize;
+        match numbers[queue].checked_sub(QUEUE_DEPTHS[queue]) {
+            None => Some(0),
+            Some(before) => (before < self.done[queue]).then(|| self.timings[self.queues[queue][before]].start),
+        }
     }
 
     /// The cycle in which the head of a queue may start; `None` where it waits for what has not run.
@@ -232,6 +244,40 @@ impl<'a> Replay<'a> {
     }
 }
 
+/// The stream's reader: chunks are requested as far ahead as its buffer has room, and share the bus.
+#[derive(Debug, Clone, Default)]
+struct Fetcher {
+    /// Cycle in which the last beat was handed on.
+    parsed: u64,
+    /// Beats that were handed on.
+    beats: u64,
+    /// By chunk: cycle in which its data begin.
+    chunks: Vec<u64>,
+}
+
+impl Fetcher {
+    /// Hands on the `beats` of a command, the first not before `time`.
+    fn take(&mut self, beats: u64, time: u64, accelerator: &Accelerator, bus_free: &mut u64) {
+        let memory = &accelerator.memory;
+        // Hundredths of a cycle a beat of the stream.
+        let beat = FETCH_BEAT * 100 * 100 / (u64::from(accelerator.axi_bytes) * u64::from(memory.efficiency_percent));
+        self.parsed = self.parsed.max(time);
+        for number in self.beats..self.beats + beats {
+            // A chunk is requested as soon as the buffer has room for all of it.
+            while self.chunks.len() as u64 * FETCH_CHUNK < number + FETCH_BUFFER - FETCH_CHUNK + 1 {
+                let request = FETCH_START.max(self.parsed);
+                let start = (request + u64::from(memory.latency_cycles)).max(*bus_free);
+                *bus_free = start + FETCH_CHUNK * beat / 100;
+                self.chunks.push(start);
+            }
+            let (chunk, within) = (number / FETCH_CHUNK, number % FETCH_CHUNK);
+            let arrived = self.chunks[chunk as usize] + (within + 1) * beat / 100;
+            self.parsed = (self.parsed + 1).max(arrived);
+        }
+        self.beats += beats;
+    }
+}
+
 /// What a command leaves to the one behind it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tail {
@@ -270,6 +316,8 @@ pub struct Tiles {
     /// Kernel size and words of the window.
     pub window: (u64, u64),
     pub sparse: bool,
+    /// Has a second map.
+    pub second: bool,
 }
 
 impl Tiles {
@@ -285,6 +333,7 @@ impl Tiles {
             channels: exec.out_channels.get().into(),
             window: (exec.k.into(), exec.window_words.into()),
             sparse: exec.flags & exec_flags::SPARSE != 0,
+            second: exec.residual & 3 != ResidualMode::None.code(),
         }
     }
 
@@ -305,6 +354,10 @@ impl Tiles {
         // End of the tile before, as if it had ended just before the first tap.
         let mut now = first_tap - 1 - words.saturating_sub(k);
         let mut free = last.tap + last.drain;
+        if self.second {
+            let active = self.channels.min(rows - self.off);
+            free = free.max(taken + SECOND_MAP + u64::from(active.div_ceil(drain_rows)));
+        }
         let (mut drain, mut work) = (0, 0);
         for (group, m) in (0u32..).zip(tile_cycles) {
             let m = u64::from(m);

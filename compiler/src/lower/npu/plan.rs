@@ -196,6 +196,7 @@ impl Planner<'_> {
                         channels: op.output.channels as u32,
                         window: (op.window.size as u64, op.window.words(lanes as usize, op.row_mode) as u64),
                         sparse: op.sparse,
+                        second: op.residual.is_some(),
                     };
                     let groups = (tiles.off + tiles.channels).div_ceil(rows) as usize;
                     let cycles = (0..groups).map(|group| op.tile_cycles(group, lanes as usize) as u32);

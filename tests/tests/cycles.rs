@@ -1,0 +1,70 @@
+//! The compiler's cycle model against the RTL, on random layers.
+
+use std::path::Path;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use secateur::eval::Detector;
+use secateur::graph::{Activation, Graph, Weights};
+use secateur::pack::{self, Deployed};
+use secateur::quant::net::Provenance;
+use secateur::quant::{self, Options};
+use secateur::sim;
+use secateur::target::Target;
+use secateur::testing::{RandomOptions, random_network};
+use secateur_sim::rtl::{Rtl, Timing};
+
+/// What the compiler promises of a frame, and of a layer.
+const NETWORK: f64 = 0.01;
+const LAYER: f64 = 0.03;
+/// Cycles by which a layer that waits for the bus may miss that: chunks of the command stream and
+/// transfers that are asked for in nearly the same cycle may come in another order. The next layer
+/// makes up for it.
+const BUS: u64 = 96;
+
+/// An int8 artefact of a random network; `None` where the accelerator lacks one of its operators.
+fn artefact(seed: u64, graph: &Graph, weights: &Weights) -> Option<Vec<u8>> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let picture: Vec<f32> = (0..graph.input.len()).map(|_| rng.random_range(0.0..1.0)).collect();
+    let options = Options::default();
+    let net =
+        quant::quantise(graph, weights, &[picture], &options, Vec::new(), Provenance::default()).ok()?.net;
+    let target = Target::load("npu-8x16").unwrap();
+    let compiled = pack::compile_with(&net, &target, Default::default(), |_, _, _| {});
+    compiled.ok().map(|compiled| compiled.artefact)
+}
+
+#[test]
+fn the_cycle_model_holds_on_random_layers() {
+    let options = RandomOptions {
+        layers: 8,
+        side: 64,
+        channels: 64,
+        activations: vec![Activation::Linear, Activation::Leaky, Activation::Relu, Activation::Mish],
+        ..RandomOptions::default()
+    };
+    let (mut layers, mut within, mut seed) = (0, 0, 0);
+    while layers < 200 {
+        seed += 1;
+        let (_, graph, weights) = random_network(seed, &options);
+        let Some(bytes) = artefact(seed, &graph, &weights) else { continue };
+        let deployed = Deployed::new(&bytes, Path::new("net.sct")).unwrap();
+        let program = sim::program(&deployed).unwrap();
+        let (memory, placement) = sim::memory(&program);
+        let mut rtl = Rtl::new(memory, Timing::default());
+        let codes = vec![0; deployed.input().len()];
+        let frame = sim::frame(&mut rtl, &deployed, placement, &codes, |_| {}).unwrap();
+        assert_eq!(frame.mismatch, None, "seed {seed}");
+        let cycles = f64::from(frame.counters.cycles);
+        let error = cycles / frame.predicted as f64 - 1.0;
+        assert!(error.abs() <= NETWORK, "seed {seed}: {cycles} cycles, {} predicted", frame.predicted);
+        for layer in sim::layers(&frame, &deployed).iter().filter(|layer| layer.predicted > 0) {
+            let error = layer.measured.abs_diff(layer.predicted);
+            let allowed = (LAYER * layer.predicted as f64) as u64;
+            assert!(error <= allowed + BUS, "seed {seed}: {layer:?}");
+            within += u64::from(error <= allowed);
+            layers += 1;
+        }
+    }
+    assert!(within * 100 >= layers * 97, "{within} of {layers} layers within 3 %");
+}
