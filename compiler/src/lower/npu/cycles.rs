@@ -144,7 +144,9 @@ impl<'a> Replay<'a> {
         let queue = self.commands.get(self.fetched)?.queue as usize;
         match numbers[queue].checked_sub(QUEUE_DEPTHS[queue]) {
             None => Some(0),
-            Some(before) => (before < self.done[queue]).then(|| self.timings[self.queues[queue][before]].start),
+            Some(before) => {
+                (before < self.done[queue]).then(|| self.timings[self.queues[queue][before]].start)
+            }
         }
     }
 
@@ -260,7 +262,8 @@ impl Fetcher {
     fn take(&mut self, beats: u64, time: u64, accelerator: &Accelerator, bus_free: &mut u64) {
         let memory = &accelerator.memory;
         // Hundredths of a cycle a beat of the stream.
-        let beat = FETCH_BEAT * 100 * 100 / (u64::from(accelerator.axi_bytes) * u64::from(memory.efficiency_percent));
+        let beat = FETCH_BEAT * 100 * 100
+            / (u64::from(accelerator.axi_bytes) * u64::from(memory.efficiency_percent));
         self.parsed = self.parsed.max(time);
         for number in self.beats..self.beats + beats {
             // A chunk is requested as soon as the buffer has room for all of it.
