@@ -2,6 +2,8 @@
 //
 // The list of a group is read once for every tile. Its length shows at its last word only: during
 // the first tile the word behind it is read on speculation and dropped if the list starts again.
+// A list without an end is cut off where it has as many words as the map has channels, so whatever
+// lies in the memory, a command ends.
 
 module npu_list (
     input  logic                                        clk,
@@ -52,7 +54,7 @@ module npu_list (
     return AddrBits'(sum >= Words ? sum - Words : sum);
   endfunction
 
-  logic fresh_q, flight_q, flight_known_q, known_q;
+  logic fresh_q, flight_q, flight_known_q, flight_end_q, known_q;
   logic [AddrBits-1:0] next_q, slice_q, from;
   logic [10:0] index_q, length_q, flight_index_q;
   logic [7:0] fifo[Depth];
@@ -62,9 +64,10 @@ module npu_list (
   // `fresh_q` stands between commands: the first address is the command's.
   assign from = fresh_q ? cmd.weight_base[AddrBits-1:0] : next_q;
 
-  logic found, room, issue, issue_last, repeated;
-  // The word that just came ends a list of unknown length.
-  assign found = flight_q && !flight_known_q && control[7];
+  logic found, room, issue, issue_last, repeated, ends;
+  // The word that just came is a list's last; it ends a list of unknown length.
+  assign ends = flight_end_q || (!flight_known_q && control[7]);
+  assign found = flight_q && !flight_known_q && ends;
   assign repeated = found && !group_last;
   assign room = level_q + 4'(flight_q) < 4'(Depth);
   assign issue = walking && room && !(found && (repeated || command_last));
@@ -76,7 +79,10 @@ module npu_list (
   always_ff @(posedge clk) begin
     flight_q <= issue;
     flight_known_q <= known_q;
-    flight_index_q <= index_q;
+    // A word issued while a list ends is the first of the next one.
+    flight_index_q <= found ? '0 : index_q;
+    flight_end_q <= known_q ? issue_last
+        : (found ? 11'd0 : index_q) + 11'd1 == cmd.in_channels[10:0];
 
     if (issue) begin
       fresh_q <= 1'b0;
@@ -107,7 +113,7 @@ module npu_list (
     end
 
     if (flight_q) begin
-      fifo[tail_q] <= control;
+      fifo[tail_q] <= {ends, control[6:0]};
       tail_q <= tail_q + 3'd1;
     end
     if (pop) head_q <= head_q + 3'd1;

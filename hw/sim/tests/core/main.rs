@@ -213,6 +213,31 @@ fn illegal_commands() {
     assert_banks(&chip, &mut core, &"after illegal commands");
 }
 
+/// A sparse command whose weights have no end of a list anywhere: it ends all the same, and the next
+/// command is right.
+#[test]
+fn lists_without_an_end() {
+    let mut rng = ChaCha8Rng::seed_from_u64(20);
+    let mut core = Core::new();
+    let choice = Choice { kernels: &[1, 2], sparse: true, ..PLAIN };
+    for _ in 0..20 {
+        let mut chip = OnChip::new(PARAMETERS);
+        generate::memories(&mut rng, &mut chip);
+        let broken = generate::command(&mut rng, &mut chip, &choice);
+        let whole = chip.weights.clone();
+        for (_, control) in chip.weights.iter_mut() {
+            *control &= 0x7f;
+        }
+        core.load(&chip);
+        run(&mut core, &[(broken, false)], &mut Traffic::none());
+        chip.weights = whole;
+        core.load(&chip);
+        run(&mut core, &[(broken, false)], &mut Traffic::none());
+        exec(&mut chip, &broken).unwrap_or_else(|e| panic!("{e}: {broken:#?}"));
+        assert_banks(&chip, &mut core, &broken);
+    }
+}
+
 /// Reset in the middle of a command: the core is idle at once, and the next command is right.
 #[test]
 fn resets() {
