@@ -1,0 +1,180 @@
+// npu_fetch: each beat of the stream goes to its command's queue, in order, none lost, none twice, none
+// beyond the stream; what is no command, or breaks off, is told; the stream ends in END or in a fault.
+//
+// The stream is anything. One of its beats is marked as it arrives and must leave at its place.
+module prove_fetch (
+  input logic        clk,
+  input logic        rst,
+  input logic        start,
+  input logic        stop,
+  input logic [31:0] stream_address,
+  input logic [26:0] stream_units,
+  input logic        req_ready,
+  input logic        data_valid,
+  input logic [63:0] data,
+  input logic [2:0]  push_ready,
+  input logic        mark
+);
+  import npu_pkg::*;
+  localparam int unsigned Depth = 64;
+
+  logic        req_valid, exhausted, illegal;
+  logic [31:0] req_address;
+  logic [15:0] req_beats;
+  logic [2:0]  push_valid;
+  logic [63:0] push_data;
+  logic [26:0] unit;
+
+  npu_fetch u_fetch (.*);
+
+  logic begun_q = 1'b0;
+  logic request, push;
+  assign request = req_valid && req_ready;
+  assign push    = (push_valid & push_ready) != '0;
+
+  // The stream: where the next request begins, beats not yet requested, on their way, in the buffer,
+  // handed on, of the command under way.
+  logic        live_q, ended_q;
+  logic [31:0] next_q;
+  logic [28:0] total_q, requested_q, pushed_q;
+  logic [6:0]  way_q, stored_q;
+  logic [3:0]  rest_q;
+  logic [1:0]  queue_q;
+  logic        end_q;
+
+  function automatic logic [1:0] queue_of(input logic [7:0] opcode);
+    case (opcode)
+      OpLoadMap, OpLoadWeights, OpLoadParams, OpLoadTable: return 2'd0;
+      OpExec, OpEnd: return 2'd1;
+      OpStoreMap: return 2'd2;
+      default: return 2'd3;
+    endcase
+  endfunction
+  function automatic logic [3:0] beats_of(input logic [7:0] opcode);
+    return opcode == OpExec ? 4'd12 : 4'd4;
+  endfunction
+
+  // The marked beat: how many stored ones are ahead of it.
+  logic        marked_q;
+  logic [6:0]  ahead_q;
+  logic [63:0] data_q;
+  logic        held_q;
+  logic [31:0] held_address_q;
+  logic [15:0] held_beats_q;
+
+  logic [1:0] queue;
+  assign queue = rest_q == '0 ? queue_of(push_data[7:0]) : queue_q;
+
+  always_ff @(posedge clk) begin
+    begun_q        <= 1'b1;
+    held_q         <= req_valid && !req_ready;
+    held_address_q <= req_address;
+    held_beats_q   <= req_beats;
+    if (request) begin
+      next_q      <= next_q + {13'b0, req_beats, 3'b0};
+      requested_q <= requested_q + 29'(req_beats);
+    end
+    way_q    <= way_q + (request ? req_beats[6:0] : 7'd0) - 7'(data_valid);
+    stored_q <= stored_q + 7'(data_valid) - 7'(push);
+    if (push) begin
+      pushed_q <= pushed_q + 1'b1;
+      if (rest_q == '0) begin
+        rest_q  <= beats_of(push_data[7:0]) - 1'b1;
+        queue_q <= queue;
+        end_q   <= push_data[7:0] == OpEnd;
+      end else begin
+        rest_q <= rest_q - 1'b1;
+        if (rest_q == 4'd1 && end_q) ended_q <= 1'b1;
+      end
+    end
+    if (marked_q && push) begin
+      ahead_q <= ahead_q - 1'b1;
+      if (ahead_q == '0) marked_q <= 1'b0;
+    end
+    if (!marked_q && mark && data_valid) begin
+      marked_q <= 1'b1;
+      data_q   <= data;
+      ahead_q  <= stored_q - 7'(push);
+    end
+    if (start) begin
+      live_q      <= 1'b1;
+      ended_q     <= 1'b0;
+      next_q      <= stream_address;
+      total_q     <= {stream_units, 2'b0};
+      requested_q <= '0;
+      pushed_q    <= '0;
+    end
+    if (rst || start) begin
+      way_q    <= '0;
+      stored_q <= '0;
+      rest_q   <= '0;
+      end_q    <= 1'b0;
+      marked_q <= 1'b0;
+      held_q   <= 1'b0;
+    end
+    if (rst) begin
+      live_q  <= 1'b0;
+      ended_q <= 1'b0;
+    end
+  end
+
+  always_comb begin
+    if (!begun_q) assume (rst);
+    // A frame begins after a reset or the end of the last one, with nothing on its way.
+    if (start) assume (!live_q || (ended_q && way_q == '0));
+    if (way_q == '0) assume (!data_valid);
+
+    if (begun_q) begin
+      // Requests follow each other from the stream's address on, never beyond its end, and there is
+      // room for what they bring. One that waits is withdrawn only by END.
+      if (held_q && !stop) assert ((req_valid && req_address == held_address_q && req_beats == held_beats_q) || end_q || ended_q);
+      if (req_valid) begin
+        assert (live_q && !stop && req_address == next_q && req_beats != '0);
+        assert (30'(requested_q) + 30'(req_beats) <= 30'(total_q));
+      end
+      assert (8'(way_q) + 8'(stored_q) <= 8'(Depth));
+      // One queue at a time, the command's own.
+      assert ($onehot0(push_valid));
+      if (push_valid != '0) begin
+        assert (live_q && !stop && !ended_q && stored_q != '0 && queue != 2'd3);
+        assert (push_valid == 3'b001 << queue);
+        assert (pushed_q < total_q);
+        if (rest_q == '0) assert (29'(beats_of(push_data[7:0])) <= total_q - pushed_q);
+      end
+      if (marked_q && ahead_q == '0 && push_valid != '0) assert (push_data == data_q);
+      if (marked_q) assert (ahead_q < stored_q);
+      // What is stored goes on, unless it is no command: then that is told.
+      if (live_q && !ended_q && !stop && stored_q != '0) assert (push_valid != '0 || illegal);
+      assert (!(illegal && push_valid != '0));
+      if (illegal) assert (rest_q == '0 && stored_q != '0 && (queue == 2'd3 || 29'(beats_of(push_data[7:0])) > total_q - pushed_q));
+      // A stream that is used up without END is told; nothing is when there was one.
+      if (live_q) assert (exhausted == (!ended_q && rest_q == '0 && pushed_q == total_q));
+      if (ended_q) assert (!exhausted && !illegal && push_valid == '0);
+      assert (unit == pushed_q[28:2] || !live_q);
+
+      // How the block's registers and the model's belong together: what the induction needs.
+      assert (u_fetch.active_q == (live_q && !ended_q));
+      assert (u_fetch.taken_q == 7'(way_q + stored_q) || !u_fetch.active_q);
+      assert (u_fetch.u_ahead.count == stored_q);
+      assert (u_fetch.left_q == rest_q);
+      if (rest_q != '0) assert (u_fetch.queue_q == queue_q && queue_q != 2'd3 && live_q);
+      if (rest_q != '0) assert (u_fetch.end_q == end_q && 29'(rest_q) <= total_q - pushed_q && !ended_q);
+      if (live_q) begin
+        assert (u_fetch.to_parse_q == total_q - pushed_q && pushed_q <= requested_q && requested_q <= total_q);
+        assert (requested_q == pushed_q + 29'(way_q) + 29'(stored_q));
+        assert (u_fetch.to_request_q == total_q - requested_q || u_fetch.to_request_q == '0);
+        if (u_fetch.active_q && u_fetch.to_request_q != '0) assert (u_fetch.address_q == next_q && !(rest_q != '0 && end_q));
+        assert (u_fetch.unit_beat_q == pushed_q[1:0] && u_fetch.unit_q == pushed_q[28:2]);
+      end else assert (way_q == '0 && stored_q == '0);
+      if (marked_q) assert (u_fetch.u_ahead.mem[u_fetch.u_ahead.read_q[5:0] + ahead_q[5:0]] == data_q);
+    end
+  end
+
+  always_comb begin
+    if (begun_q) begin
+      cover (ended_q && pushed_q == 29'd8);
+      cover (illegal && pushed_q == 29'd4);
+      cover (exhausted && total_q == 29'd4 && pushed_q != '0);
+    end
+  end
+endmodule
