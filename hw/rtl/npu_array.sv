@@ -11,7 +11,7 @@ module npu_array (
     input  logic               [127:0] operand[npu_pkg::Rows],
     input  logic               [npu_pkg::Rows-1:0][7:0] weight,
     output logic                      done,
-    output logic signed        [ 31:0] shadow[npu_pkg::Rows][npu_pkg::Lanes]
+    output logic signed [npu_core_pkg::AccBits-1:0] shadow[npu_pkg::Rows][npu_pkg::Lanes]
 );
 
   // For every row a register of its own: each of them drives a thousand adder inputs.

@@ -10,6 +10,10 @@ package npu_core_pkg;
 
   localparam int unsigned LaneBits = npu_pkg::LaneBits;
 
+  // Bits of an accumulator: a sum of at most as many products of 2^14 as there are weight words, and
+  // its sign. An average's sums, a lane's share of the largest map, need as many.
+  localparam int unsigned AccBits = 15 + npu_pkg::WeightAddrBits;
+
   // Row or column of a map, padding included.
   typedef logic signed [12:0] coordinate_t;
   // Map word number; pixels divided by lanes.

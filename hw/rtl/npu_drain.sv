@@ -10,7 +10,7 @@ module npu_drain (
     input  npu_pkg::exec_t commands[2],
     input  logic                [              1:0]                             accepted,
     input  logic                                                                done,
-    input  logic signed         [31:0] shadow[npu_pkg::Rows][npu_pkg::Lanes],
+    input  logic signed [npu_core_pkg::AccBits-1:0] shadow[npu_pkg::Rows][npu_pkg::Lanes],
     // A stage ahead of `row`: the tile, for addresses and parameters.
     output npu_core_pkg::slot_t                                                 slot,
     output npu_core_pkg::tile_t                                                 tile,
@@ -20,6 +20,7 @@ module npu_drain (
 
   localparam int unsigned RowBits = npu_pkg::RowBits;
   localparam int unsigned DrainRows = npu_pkg::DrainRows;
+  localparam int unsigned AccBits = npu_core_pkg::AccBits;
 
   npu_pkg::exec_t cmd;
   logic select, advance, last;
@@ -93,30 +94,30 @@ module npu_drain (
   always_ff @(posedge clk) average_q <= average;
 
   for (genvar l = 0; l < npu_pkg::Lanes; l++) begin : gen_lane
-    logic [31:0] column[npu_pkg::Rows];
+    logic [AccBits-1:0] column[npu_pkg::Rows];
     for (genvar r = 0; r < npu_pkg::Rows; r++) begin : gen_row
       assign column[r] = shadow[r][l];
     end
     if (DrainRows == 1) begin : gen_one
-      logic [31:0] chosen;
+      logic [AccBits-1:0] chosen;
       npu_select #(
           .Words(npu_pkg::Rows),
-          .Width(32)
+          .Width(AccBits)
       ) u_select (
           .index(at),
           .words(column),
           .out  (chosen)
       );
-      always_ff @(posedge clk) if (busy_q) lane_q[0][l] <= chosen;
+      always_ff @(posedge clk) if (busy_q) lane_q[0][l] <= 32'($signed(chosen));
     end else begin : gen_two
       // One of two neighbours is even: each half of the shadow gives one of them.
-      logic signed [31:0] even, odd;
+      logic signed [AccBits-1:0] even, odd;
       assign even = shadow[{at[RowBits-1:1]+(RowBits-1)'(at[0]), 1'b0}][l];
       assign odd  = shadow[{at[RowBits-1:1], 1'b1}][l];
       always_ff @(posedge clk) begin
         if (busy_q) begin
-          lane_q[0][l] <= at[0] ? odd : even;
-          lane_q[1][l] <= at[0] ? even : odd;
+          lane_q[0][l] <= at[0] ? 32'(odd) : 32'(even);
+          lane_q[1][l] <= at[0] ? 32'(even) : 32'(odd);
         end
       end
     end

@@ -157,7 +157,7 @@ module npu_exec (
   );
 
   logic tile_done;
-  logic signed [31:0] shadow[npu_pkg::Rows][npu_pkg::Lanes];
+  logic signed [npu_core_pkg::AccBits-1:0] shadow[npu_pkg::Rows][npu_pkg::Lanes];
   assign busy_mac = operand_tap.valid;
 
   npu_array u_array (

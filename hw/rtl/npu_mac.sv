@@ -16,12 +16,14 @@ module npu_mac #(
     input  logic               add,
     // One more.
     input  logic               done,
-    output logic signed [31:0] shadow
+    output logic signed [npu_core_pkg::AccBits-1:0] shadow
 );
 
   logic signed [15:0] product_q;
-  logic signed [31:0] acc_q;
-  logic [31:0] sum;
+  localparam int unsigned AccBits = npu_core_pkg::AccBits;
+
+  logic signed [AccBits-1:0] acc_q;
+  logic [AccBits-1:0] sum;
   logic greater;
 
   npu_multiply #(
@@ -52,10 +54,10 @@ module npu_mac #(
   assign greater = difference[8];
 
   npu_gated_sum #(
-      .Bits(32)
+      .Bits(AccBits)
   ) u_sum (
       .gate_a(1'b1),
-      .a(32'(product_q)),
+      .a(AccBits'(product_q)),
       .gate_b(add),
       .b(acc_q),
       .sum

@@ -19,10 +19,11 @@ module npu_mask (
 
   typedef logic signed [14:0] distance_t;
 
-  logic flat, narrow;
+  logic flat;
+  (* keep *) logic [3:0] narrow_width;  // 0: not narrow
   distance_t width, height, at_column, at_row;
   assign flat = !commands[select].flags[npu_pkg::ExecFlagRowMode];
-  assign narrow = flat && commands[select].in_w < 16'(Lanes);
+  assign narrow_width = flat && commands[select].in_w < 16'(Lanes) ? commands[select].in_w[3:0] : '0;
   assign width = 15'({1'b0, commands[select].in_w[11:0]});
   assign height = 15'({1'b0, commands[select].in_h[11:0]});
   assign at_column = 15'(tap_column);
@@ -51,7 +52,7 @@ module npu_mask (
       across1_q[l] <= 4'(l);
       down1_q[l]   <= '0;
       for (int unsigned w = 1; w < Lanes; w++) begin
-        if (narrow && commands[select].in_w[3:0] == 4'(w)) begin
+        if (narrow_width == 4'(w)) begin
           across1_q[l] <= 4'(l % w);
           down1_q[l]   <= 4'(l / w);
         end

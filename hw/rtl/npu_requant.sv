@@ -96,7 +96,8 @@ module npu_requant (
     logic [Lanes-1:0][26:0] second_early, second_late;
     npu_delay #(
         .Width (27 * Lanes),
-        .Cycles(10)
+        .Cycles(10),
+        .Block (1'b1)
     ) u_delay (
         .clk,
         .rst,

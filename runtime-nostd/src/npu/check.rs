@@ -9,7 +9,7 @@ use zerocopy::FromBytes;
 
 use super::isa::{
     ArrayMode, Channel, Exec, Opcode, Parameters, ResidualMode, ResidualSpread, Transfer, WINDOW_WORDS,
-    transfer_flags,
+    exec_flags, transfer_flags,
 };
 use super::program::Program;
 use super::stream::{Command, Commands, Queue};
@@ -145,6 +145,9 @@ fn exec(parameters: &Parameters, exec: &Exec) -> bool {
         [exec.res_base, exec.res_plane, exec.res_pos_first, exec.res_origin].map(|field| field.get());
     let second_channels = if spread == ResidualSpread::Pixel { 1 } else { outputs };
     let sum = Requant::new(exec.m_main.get(), exec.m_res.get(), exec.shift_add);
+    // A group's weights lie in their memory together, which also bounds the accumulators.
+    let kernel = u32::from(exec.k) * u32::from(exec.k);
+    let sparse = exec.flags & exec_flags::SPARSE != 0;
     (1..=15).contains(&exec.k)
         && (1..=15).contains(&exec.dilation)
         && (1..=2).contains(&exec.stride)
@@ -153,6 +156,7 @@ fn exec(parameters: &Parameters, exec: &Exec) -> bool {
         && exec.lo <= exec.hi
         && outputs > 0
         && inputs > 0
+        && (mode != ArrayMode::Dense || sparse || inputs.saturating_mul(kernel) <= parameters.weight_words)
         && exec.tiles.get() > 0
         && exec.rows.get() > 0
         && u32::from(exec.weight_base.get()) < parameters.weight_words

@@ -166,6 +166,8 @@ impl Run<'_> {
             };
             require(channel < c.in_channels, "a sparse word beyond the input channels")?;
             require(!c.sparse || visited == 0 || skip > 0, "two sparse words of one channel")?;
+            let slice = (visited + 1) * (c.k * c.k) as usize;
+            require(slice <= memory, "more weights than their memory holds")?;
             for tap in 0..c.k * c.k {
                 let operand = self.operand(c.input.origin + channel, pixels, tap / c.k, tap % c.k)?;
                 for (acc, weight) in acc.iter_mut().zip(self.chip.weights[next].0) {
