@@ -8,7 +8,7 @@ module npu_array (
     input  logic                      rst,
     input  npu_pkg::exec_t            commands[2],
     input  npu_core_pkg::tap_t        tap,
-    input  logic               [127:0] operand[npu_pkg::Rows],
+    input  logic               [8*npu_pkg::Lanes-1:0] operand[npu_pkg::Rows],
     input  logic               [npu_pkg::Rows-1:0][7:0] weight,
     output logic                      done,
     output logic signed [npu_core_pkg::AccBits-1:0] shadow[npu_pkg::Rows][npu_pkg::Lanes]

@@ -14,6 +14,11 @@ package npu_core_pkg;
   // its sign. An average's sums, a lane's share of the largest map, need as many.
   localparam int unsigned AccBits = 15 + npu_pkg::WeightAddrBits;
 
+  // Entries of the second map's queue. A tile waits for all of its own; from an entry's request to its
+  // use pass some 24 cycles.
+  localparam int unsigned SecondDepth = npu_pkg::Rows / npu_pkg::DrainRows > 8 ? 64 : 32;
+  typedef logic [$clog2(SecondDepth):0] second_count_t;
+
   // Row or column of a map, padding included.
   typedef logic signed [12:0] coordinate_t;
   // Map word number; pixels divided by lanes.

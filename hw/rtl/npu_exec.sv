@@ -90,7 +90,7 @@ module npu_exec (
       .pop(list_pop)
   );
 
-  logic [5:0] second_level;
+  npu_core_pkg::second_count_t second_level;
   logic [npu_pkg::RowBits:0] second_take;
   npu_core_pkg::step_t step, data_step;
 

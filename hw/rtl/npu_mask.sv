@@ -1,8 +1,8 @@
 // Which lanes read outside the input map, in two stages and the logic of a third.
 //
 // Flat tiles run over the ends of rows: lane l stands l mod W columns and l / W rows after lane 0,
-// and one more row on where that reaches the width. W < 16 only needs a narrow table for that. All
-// borders are put as numbers of lanes first, so that each lane compares its place with five bits.
+// and one more row on where that reaches the width; a narrow table tells that where W < Lanes. All
+// borders are put as numbers of lanes first, so that each lane compares its place with few bits.
 
 module npu_mask (
     input  logic                                               clk,
@@ -16,6 +16,7 @@ module npu_mask (
 );
 
   localparam int unsigned Lanes = npu_pkg::Lanes;
+  localparam int unsigned LaneBits = npu_pkg::LaneBits;
 
   typedef logic signed [14:0] distance_t;
 
@@ -34,7 +35,7 @@ module npu_mask (
   distance_t begin1_q, end1_q, far1_q, wrap1_q;
   distance_t top1_q, bottom1_q, top_next1_q, bottom_next1_q;
   logic flat1_q, twice1_q, half1_q;
-  logic [3:0] across1_q[Lanes], down1_q[Lanes];
+  logic [LaneBits-1:0] across1_q[Lanes], down1_q[Lanes];
 
   always_ff @(posedge clk) begin
     begin1_q <= -at_column;
@@ -49,31 +50,32 @@ module npu_mask (
     twice1_q <= !flat && commands[select].stride[1];
     half1_q <= !flat && commands[select].flags[npu_pkg::ExecFlagUpsample];
     for (int unsigned l = 0; l < Lanes; l++) begin
-      across1_q[l] <= 4'(l);
+      across1_q[l] <= LaneBits'(l);
       down1_q[l]   <= '0;
       for (int unsigned w = 1; w < Lanes; w++) begin
-        if (narrow_width == 4'(w)) begin
-          across1_q[l] <= 4'(l % w);
-          down1_q[l]   <= 4'(l / w);
+        if (narrow_width == LaneBits'(w)) begin
+          across1_q[l] <= LaneBits'(l % w);
+          down1_q[l]   <= LaneBits'(l / w);
         end
       end
     end
   end
 
-  // A distance as a number of lanes from 0 to 16: half as many with stride 2, twice as many with
+  // A distance as a number of lanes from 0 to all: half as many with stride 2, twice as many with
   // upsampling.
-  function automatic logic [4:0] lanes(input distance_t distance, input logic twice, input logic half);
+  function automatic logic [LaneBits:0] lanes(input distance_t distance, input logic twice,
+                                              input logic half);
     distance_t scaled;
     scaled = twice ? (distance + 15'sd1) >>> 1 : half ? distance <<< 1 : distance;
     if (scaled < 0) return '0;
-    return scaled > 15'sd16 ? 5'd16 : scaled[4:0];
+    return scaled > distance_t'(Lanes) ? (LaneBits + 1)'(Lanes) : scaled[LaneBits:0];
   endfunction
 
-  function automatic logic reaches(input logic [3:0] place, input logic [4:0] border);
-    return !border[4] && place >= border[3:0];
+  function automatic logic reaches(input logic [LaneBits-1:0] place, input logic [LaneBits:0] border);
+    return !border[LaneBits] && place >= border[LaneBits-1:0];
   endfunction
 
-  logic [4:0] first, past, far, wrap, top, bottom, top_next, bottom_next;
+  logic [LaneBits:0] first, past, far, wrap, top, bottom, top_next, bottom_next;
   assign first = lanes(begin1_q, twice1_q, half1_q);
   assign past = lanes(end1_q, twice1_q, half1_q);
   assign far = lanes(far1_q, 1'b0, 1'b0);

@@ -14,7 +14,7 @@ module npu_residual (
     input  logic                                              answer,
     input  logic [npu_pkg::DrainRows-1:0][8*npu_pkg::Lanes-1:0] data,
     // Words that the sequencer has not promised to a tile yet.
-    output logic           [                             5:0] level,
+    output npu_core_pkg::second_count_t                       level,
     input  logic           [              npu_pkg::RowBits:0] take,
     // The oldest words.
     output logic [npu_pkg::DrainRows-1:0][8*npu_pkg::Lanes-1:0] head,
@@ -23,9 +23,9 @@ module npu_residual (
 
   localparam int unsigned DrainRows = npu_pkg::DrainRows;
   localparam int unsigned RowBits = npu_pkg::RowBits;
-  // From a word's request to its last use pass about 24 cycles.
-  localparam int unsigned Depth = 32;
+  localparam int unsigned Depth = npu_core_pkg::SecondDepth;
   localparam int unsigned DepthBits = $clog2(Depth);
+  localparam int unsigned CountBits = DepthBits + 1;
 
   npu_pkg::exec_t cmd;
   npu_core_pkg::tile_t tile;
@@ -49,7 +49,7 @@ module npu_residual (
   );
 
   logic [RowBits:0] index_q, next;
-  logic [5:0] credit_q;
+  logic [CountBits-1:0] credit_q;
   logic [2:0][DrainRows-1:0] flow_q;
   logic [DrainRows-1:0] wanted;
   logic enable, issue, row_last;
@@ -102,8 +102,8 @@ module npu_residual (
   always_ff @(posedge clk) begin
     if (enable) flow_q <= {flow_q[1:0], issue ? wanted : '0};
     if (issue) index_q <= row_last ? '0 : next;
-    credit_q <= credit_q - 6'(issue) + 6'(pop);
-    level <= level + 6'(answer) - 6'(take);
+    credit_q <= credit_q - CountBits'(issue) + CountBits'(pop);
+    level <= level + CountBits'(answer) - CountBits'(take);
     if (answer) begin
       fifo[tail_q] <= data;
       tail_q <= tail_q + DepthBits'(1);
@@ -112,7 +112,7 @@ module npu_residual (
     if (rst) begin
       flow_q <= '0;
       index_q <= '0;
-      credit_q <= 6'(Depth);
+      credit_q <= CountBits'(Depth);
       level <= '0;
       head_q <= '0;
       tail_q <= '0;

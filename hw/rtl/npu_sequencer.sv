@@ -16,7 +16,7 @@ module npu_sequencer (
     input  logic                        list_last,
     output logic                        list_pop,
     // Words of the second map that wait, not promised to a tile yet; of two rows where two drain.
-    input  logic                  [5:0] second_level,
+    input  npu_core_pkg::second_count_t second_level,
     output logic                  [npu_pkg::RowBits:0] second_take,
     output npu_core_pkg::step_t         step,
     // Weight vectors skipped in this cycle.
@@ -119,7 +119,7 @@ module npu_sequencer (
   assign tap_end = !row_q.valid || tap_q + 4'd1 >= row_q.k;
   assign tile_end = tap && row_q.last && tap_q + 4'd1 == row_q.k;
   assign wait_drain = tile_end && backlog_q != '0;
-  assign wait_second = tile_end && second_level < 6'(row_q.second);
+  assign wait_second = tile_end && second_level < npu_core_pkg::second_count_t'(row_q.second);
   assign hold = wait_drain || wait_second;
   assign go = (fetching || row_q.valid) && !hold;
   assign period_end = fetch_end && tap_end;

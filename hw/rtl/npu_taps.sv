@@ -9,18 +9,20 @@ module npu_taps (
     input  npu_pkg::exec_t commands[2],
     input  npu_core_pkg::step_t                                  step,
     input  logic                [npu_pkg::LaneBits-1:0]          offset,
-    input  logic                [127:0] data[npu_pkg::Rows],
+    input  logic                [8*npu_pkg::Lanes-1:0] data[npu_pkg::Rows],
     // Two stages ahead of the operands, for the weight memory.
     output npu_core_pkg::tap_t                                   weight_tap,
     output npu_core_pkg::tap_t                                   operand_tap,
-    output logic                [127:0] operand[npu_pkg::Rows]
+    output logic                [8*npu_pkg::Lanes-1:0] operand[npu_pkg::Rows]
 );
 
   localparam int unsigned Rows = npu_pkg::Rows;
   localparam int unsigned RowBits = npu_pkg::RowBits;
+  localparam int unsigned Lanes = npu_pkg::Lanes;
+  localparam int unsigned LaneBits = npu_pkg::LaneBits;
 
   // Stage 0: the row being fetched waits one period for its taps.
-  logic [npu_pkg::LaneBits-1:0] held_offset_q;
+  logic [LaneBits-1:0] held_offset_q;
   npu_core_pkg::coordinate_t held_row_q, held_column_q;
   logic [RowBits-1:0] held_bank_q;
   logic held_all_q;
@@ -28,7 +30,7 @@ module npu_taps (
   // Stage 1: the row whose taps are selected.
   npu_core_pkg::tap_t [5:1] tap_q;
   npu_core_pkg::coordinate_t row_q, column_q, tap_column_q;
-  logic [5:0] position_q;
+  logic [LaneBits+1:0] position_q;
   logic [2:1][RowBits-1:0] bank_q;
   logic [3:1] all_q;
 
@@ -68,26 +70,28 @@ module npu_taps (
   // Where the next tap begins: with stride 2 in the string of its parity, of which the words of a pair
   // hold a half each, and the odd string's halves have changed places. Columns of a string from its
   // first on belong to the first word (or pair), those before it to the next.
-  logic [5:0] position;
+  logic [LaneBits+1:0] position;
   logic twice, swapped;
-  logic [3:0] first, place1_q, place2_q;
-  logic [31:0] sources, sources_q;
-  assign position = step.start ? 6'(held_offset_q) : position_q + 6'(dilation);
+  logic [LaneBits-1:0] first, place1_q, place2_q, other_half;
+  logic [2*Lanes-1:0] sources, sources_q;
+  assign position = step.start ? (LaneBits + 2)'(held_offset_q)
+      : position_q + (LaneBits + 2)'(dilation);
   assign twice = commands[step.tap_side].stride[1];
   assign swapped = twice && position[0];
-  assign first = twice ? position[4:1] : position[3:0];
+  assign other_half = {swapped, (LaneBits - 1)'(0)};
+  assign first = twice ? position[LaneBits:1] : position[LaneBits-1:0];
   always_comb begin
-    for (int unsigned b = 0; b < 16; b++) begin
-      logic [3:0] column;
-      column = 4'(b) ^ {swapped, 3'b0};
-      if (twice) sources[2*b+:2] = {position[5] || column < first, column[3]};
-      else sources[2*b+:2] = position[5:4] + 2'(column < first);
+    for (int unsigned b = 0; b < Lanes; b++) begin
+      logic [LaneBits-1:0] column;
+      column = LaneBits'(b) ^ other_half;
+      if (twice) sources[2*b+:2] = {position[LaneBits+1] || column < first, column[LaneBits-1]};
+      else sources[2*b+:2] = position[LaneBits+1:LaneBits] + 2'(column < first);
     end
   end
   always_ff @(posedge clk) begin
     if (step.valid) begin
       position_q <= position;
-      place1_q   <= first ^ {swapped, 3'b0};
+      place1_q   <= first ^ other_half;
       sources_q  <= sources;
     end
     place2_q <= place1_q;
@@ -110,7 +114,7 @@ module npu_taps (
   assign turn = banks(tap_q[2].valid, all_q[2], bank_q[2]);
   assign split = commands[step.fetch_side].stride[1];
 
-  logic [127:0] turned[Rows];
+  logic [8*Lanes-1:0] turned[Rows];
   for (genvar r = 0; r < Rows; r++) begin : gen_window
     npu_window u_window (
         .clk,
@@ -129,7 +133,7 @@ module npu_taps (
     );
   end
 
-  logic [npu_pkg::Lanes-1:0] outside;
+  logic [Lanes-1:0] outside;
   npu_mask u_mask (
       .clk,
       .commands,
@@ -145,7 +149,7 @@ module npu_taps (
   // outside takes no part in a maximum, as the least value.
   logic upsample, dense;
   logic [7:0] border;
-  logic [127:0] any, shared_q, border_q;
+  logic [8*Lanes-1:0] any, shared_q, border_q;
   assign upsample = commands[tap_q[3].side].flags[npu_pkg::ExecFlagUpsample];
   assign dense = !all_q[3];
   assign border = commands[tap_q[3].side].mode == npu_pkg::ModeMaximum ? 8'h80
@@ -154,7 +158,7 @@ module npu_taps (
     any = '0;
     for (int unsigned r = 0; r < Rows; r++) any |= turned[r];
   end
-  for (genvar l = 0; l < npu_pkg::Lanes; l++) begin : gen_shared
+  for (genvar l = 0; l < Lanes; l++) begin : gen_shared
     always_ff @(posedge clk) begin
       if (tap_q[3].valid) begin
         if (outside[l] || !dense) shared_q[8*l+:8] <= '0;
@@ -164,8 +168,8 @@ module npu_taps (
     end
   end
   for (genvar r = 0; r < Rows; r++) begin : gen_operand
-    logic [127:0] own_q, twin_q;
-    for (genvar l = 0; l < npu_pkg::Lanes; l++) begin : gen_lane
+    logic [8*Lanes-1:0] own_q, twin_q;
+    for (genvar l = 0; l < Lanes; l++) begin : gen_lane
       always_ff @(posedge clk) begin
         if (tap_q[3].valid) begin
           if (outside[l] || dense || upsample) own_q[8*l+:8] <= '0;

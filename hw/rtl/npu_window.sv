@@ -1,6 +1,6 @@
 // Window of one bank: four words that the taps select from, and four that are being fetched.
 //
-// A tap takes 16 bytes from any place: each byte column comes from the word where the tap begins, or
+// A tap takes as many bytes as there are lanes from any place: each byte column comes from the word where the tap begins, or
 // from the next one for columns before that place; then the columns are rotated. With stride 2 a tap
 // takes all even or all odd bytes of two words: of the first of a pair of words the even bytes are
 // kept in the lower columns and the odd bytes in the upper ones, of the second the other way round.
@@ -12,28 +12,31 @@ module npu_window (
     input  logic         load,
     input  logic [  1:0] load_word,
     input  logic         load_split,
-    input  logic [127:0] data,
+    input  logic [8*npu_pkg::Lanes-1:0] data,
     // The fetched words become the current ones.
     input  logic         move,
     // Tap: word of each column, and the rotation a stage on; zero where another bank's tap is taken.
     input  logic         pick,
-    input  logic [ 31:0] sources,
+    input  logic [2*npu_pkg::Lanes-1:0] sources,
     input  logic         turn,
     input  logic         clear,
-    input  logic [  3:0] place,
-    output logic [127:0] operand
+    input  logic [npu_pkg::LaneBits-1:0] place,
+    output logic [8*npu_pkg::Lanes-1:0] operand
 );
+
+  localparam int unsigned Lanes = npu_pkg::Lanes;
+  localparam int unsigned LaneBits = npu_pkg::LaneBits;
 
   // Half of the memory is fetched, the other half is current.
   logic fetched_q, fetched;
   assign fetched = fetched_q ^ move;
   always_ff @(posedge clk) fetched_q <= !rst && fetched;
 
-  logic [127:0] stored, columns, columns_q;
-  logic [127:0] by_eight, by_four, by_two, by_one;
-  for (genvar b = 0; b < 16; b++) begin : gen_column
-    localparam int unsigned Even = (2 * b) % 16 + b / 8;
-    localparam int unsigned Odd = (2 * b + 1) % 16 - b / 8;
+  logic [8*Lanes-1:0] stored, columns, columns_q;
+  logic [8*Lanes-1:0] by_eight, by_four, by_two, by_one;
+  for (genvar b = 0; b < Lanes; b++) begin : gen_column
+    localparam int unsigned Even = (2 * b) % Lanes + b / (Lanes / 2);
+    localparam int unsigned Odd = (2 * b + 1) % Lanes - b / (Lanes / 2);
     always_comb begin
       stored[8*b+:8] = data[8*b+:8];
       if (load_split) stored[8*b+:8] = load_word[0] ? data[8*Odd+:8] : data[8*Even+:8];
@@ -45,10 +48,11 @@ module npu_window (
     assign columns[8*b+:8] = mem[{!fetched_q, sources[2*b+:2]}];
   end
 
-  assign by_eight = place[3] ? {columns_q[63:0], columns_q[127:64]} : columns_q;
-  assign by_four = place[2] ? {by_eight[31:0], by_eight[127:32]} : by_eight;
-  assign by_two = place[1] ? {by_four[15:0], by_four[127:16]} : by_four;
-  assign by_one = place[0] ? {by_two[7:0], by_two[127:8]} : by_two;
+  assign by_eight = Lanes == 16 && place[LaneBits-1]
+      ? {columns_q[4*Lanes-1:0], columns_q[8*Lanes-1:4*Lanes]} : columns_q;
+  assign by_four = place[2] ? {by_eight[31:0], by_eight[8*Lanes-1:32]} : by_eight;
+  assign by_two = place[1] ? {by_four[15:0], by_four[8*Lanes-1:16]} : by_four;
+  assign by_one = place[0] ? {by_two[7:0], by_two[8*Lanes-1:8]} : by_two;
 
   always_ff @(posedge clk) begin
     if (pick) columns_q <= columns;

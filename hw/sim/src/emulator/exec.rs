@@ -238,7 +238,7 @@ impl Run<'_> {
     ) -> Result<u64, Illegal> {
         let c = self.c;
         if c.mode == ArrayMode::Average {
-            acc[0] = acc.iter().copied().fold(0, i32::wrapping_add);
+            acc[0] = acc[..c.lanes as usize].iter().copied().fold(0, i32::wrapping_add);
         }
         let parameters = self.chip.channels[(c.param_base + channel) % self.chip.channels.len()];
         let requant = Requant::new(parameters.m_pos.get(), parameters.m_neg.get(), parameters.shift);

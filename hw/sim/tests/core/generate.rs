@@ -13,6 +13,9 @@ use zerocopy::FromZeros;
 const LANES: usize = PARAMETERS.lanes as usize;
 const ROWS: usize = PARAMETERS.rows as usize;
 const BANK_WORDS: usize = PARAMETERS.bank_words as usize;
+/// What the banks have room for at every size: two groups and a half, two words and some pixels.
+const MOST_CHANNELS: usize = 2 * ROWS + 4;
+const MOST_COLUMNS: usize = 2 * LANES + 2;
 
 /// Bank words that commands read, that they write, and that they leave alone.
 const INPUTS: Range<usize> = 16..BANK_WORDS / 2;
@@ -39,7 +42,7 @@ fn place(rng: &mut impl Rng, words: usize, channels: usize, region: Range<usize>
     let room = region.len();
     loop {
         let plane = words + rng.random_range(0..3);
-        let origin = rng.random_range(0..20);
+        let origin = rng.random_range(0..MOST_CHANNELS);
         let end = ((origin + channels - 1) / ROWS + 1) * plane;
         if end <= room {
             let base = region.start + rng.random_range(0..=room - end);
@@ -86,9 +89,9 @@ pub(crate) fn command(rng: &mut impl Rng, chip: &mut OnChip, choice: &Choice) ->
     c.opcode = Opcode::Exec.code();
     c.mode = choice.mode.code();
     let row_mode = choice.upsample || (!average && choice.row_mode.unwrap_or_else(|| rng.random()));
-    let (w, h): (usize, usize) = (rng.random_range(1..=34), rng.random_range(1..=18));
+    let (w, h): (usize, usize) = (rng.random_range(1..=MOST_COLUMNS), rng.random_range(1..=18));
     let words = (w * h).div_ceil(LANES);
-    let (inputs, outputs) = (rng.random_range(1..=20), rng.random_range(1..=20));
+    let (inputs, outputs) = (rng.random_range(1..=MOST_CHANNELS), rng.random_range(1..=MOST_CHANNELS));
     loop {
         c.k = choice.kernels[rng.random_range(0..choice.kernels.len())];
         c.stride = if row_mode && !choice.upsample { rng.random_range(1..=2) } else { 1 };
@@ -144,7 +147,7 @@ pub(crate) fn command(rng: &mut impl Rng, chip: &mut OnChip, choice: &Choice) ->
         c.flags |= exec_flags::ROW_MODE;
         let (out_w, out_h): (usize, usize) = match choice.upsample {
             true => (2 * w, 2 * h),
-            false => (rng.random_range(1..=34), rng.random_range(1..=12)),
+            false => (rng.random_range(1..=MOST_COLUMNS), rng.random_range(1..=12)),
         };
         out_words = (out_w * out_h).div_ceil(LANES);
         c.out_w.set(out_w as u16);

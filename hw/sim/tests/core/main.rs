@@ -168,16 +168,16 @@ fn requantisations() {
     let mut rng = ChaCha8Rng::seed_from_u64(17);
     let mut core = Core::new();
     let wanted = if std::env::var_os("LONG").is_some() { 10_000_000 } else { 1_000_000 };
-    // As many channels of as many words as half of the banks holds.
-    let (channels, words) = (8 * PARAMETERS.rows as u16, PARAMETERS.bank_words as u16 / 16);
+    let (channels, words) = (64, 16);
     let mut results = 0;
     while results < wanted {
         let mut chip = OnChip::new(PARAMETERS);
         generate::memories(&mut rng, &mut chip);
         generate::extremes(&mut rng, &mut chip);
         core.load(&chip);
-        let commands: Vec<_> =
-            (0..16).map(|n| (generate::rescale(&mut rng, n * channels, channels, words), false)).collect();
+        let commands: Vec<_> = (0..PARAMETERS.param_entries as u16 / channels)
+            .map(|n| (generate::rescale(&mut rng, n * channels, channels, words), false))
+            .collect();
         run(&mut core, &commands, &mut Traffic::none());
         for (command, _) in &commands {
             exec(&mut chip, command).unwrap_or_else(|e| panic!("{e}: {command:#?}"));
