@@ -114,6 +114,19 @@ fn the_test_bench_passes_and_can_fail() {
     assert!(text.contains("FAIL: 1 bytes differ"), "{text}");
 }
 
+/// Benches bring the RTL in the sizes of their artefact.
+#[test]
+fn test_benches_of_other_sizes_pass() {
+    for target in ["npu-4x8", "npu-8x8", "npu-16x16"] {
+        let project = compiled_project(target);
+        let folder = project.path();
+        done(folder, &["emit", "testbench", "net.sct", "pictures/1.png", "-o", "bench"]);
+        let output = Command::new(folder.join("bench/run")).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.contains("PASS: "), "{target}: {text}");
+    }
+}
+
 #[test]
 fn generated_files_are_those_of_the_tree() {
     let folder = tempfile::tempdir().unwrap();
