@@ -112,8 +112,8 @@ module npu_drain (
     end else begin : gen_two
       // One of two neighbours is even: each half of the shadow gives one of them.
       logic signed [AccBits-1:0] even, odd;
-      assign even = shadow[{at[RowBits-1:1]+(RowBits-1)'(at[0]), 1'b0}][l];
-      assign odd  = shadow[{at[RowBits-1:1], 1'b1}][l];
+      assign even = column[{at[RowBits-1:1]+(RowBits-1)'(at[0]), 1'b0}];
+      assign odd  = column[{at[RowBits-1:1], 1'b1}];
       always_ff @(posedge clk) begin
         if (busy_q) begin
           lane_q[0][l] <= at[0] ? 32'(odd) : 32'(even);

@@ -21,10 +21,11 @@ module npu_mask (
   typedef logic signed [14:0] distance_t;
 
   logic flat;
-  (* keep *) logic [3:0] narrow_width;  // 0: not narrow
+  (* keep *) logic [LaneBits-1:0] narrow_width;  // 0: not narrow
   distance_t width, height, at_column, at_row;
   assign flat = !commands[select].flags[npu_pkg::ExecFlagRowMode];
-  assign narrow_width = flat && commands[select].in_w < 16'(Lanes) ? commands[select].in_w[3:0] : '0;
+  assign narrow_width = flat && commands[select].in_w < 16'(Lanes) ? commands[select].in_w[LaneBits-1:0]
+      : '0;
   assign width = 15'({1'b0, commands[select].in_w[11:0]});
   assign height = 15'({1'b0, commands[select].in_h[11:0]});
   assign at_column = 15'(tap_column);
