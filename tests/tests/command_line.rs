@@ -6,13 +6,14 @@ use predicates::prelude::*;
 use predicates::str::contains;
 use secateur_tests::secateur;
 
-const VERBS: [&str; 14] = [
+const VERBS: [&str; 15] = [
     "info",
     "stat",
     "map",
     "detect",
     "dump",
     "ana",
+    "permute",
     "prune",
     "transform",
     "quantize",

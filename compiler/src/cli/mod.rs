@@ -16,6 +16,7 @@ mod info;
 mod map;
 mod models;
 mod overview;
+mod permute;
 mod pictures;
 mod prune;
 mod pruning;
@@ -82,6 +83,8 @@ enum Command {
     Dump(dump::Args),
     /// Measure how sensitive each channel group is to pruning.
     Ana(ana::Args),
+    /// Reorder channels so that weights of little use meet in the accelerator's vectors.
+    Permute(permute::Args),
     /// Choose the channels to remove, within an accuracy budget.
     Prune(prune::Args),
     /// Cut the removed channels out of cfg and weights.
@@ -129,6 +132,7 @@ impl Command {
             Command::Detect(args) => detect::run(args, global),
             Command::Dump(args) => dump::run(args, global),
             Command::Ana(args) => ana::run(args, global),
+            Command::Permute(args) => permute::run(args, global),
             Command::Prune(args) => prune::run(args, global),
             Command::Transform(args) => transform::run(args, global),
             Command::Quantize(args) => quantize::run(args, global),

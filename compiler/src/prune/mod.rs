@@ -8,6 +8,7 @@ mod granularity;
 mod looks;
 pub mod main_file;
 pub mod masks;
+pub mod permute;
 #[cfg(test)]
 pub(crate) mod property;
 pub mod repair;
@@ -28,6 +29,7 @@ pub use granularity::{Grain, Granularity, Pruned, UnitSet};
 pub use looks::Looks;
 pub use main_file::MainFile;
 pub use masks::Masks;
+pub use permute::Order;
 pub use search::Allocation;
 pub use sensitivity::Analysis;
 pub use store::{Setting, Store};
