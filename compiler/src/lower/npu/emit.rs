@@ -387,7 +387,7 @@ impl Emitter<'_> {
                 if missing {
                     piece.append(
                         &mut weights,
-                        |piece| packed::weight_bytes(&self.parameters, piece.entries, piece.sparse),
+                        |piece| packed::weight_bytes(self.parameters, piece.entries, piece.sparse),
                         words,
                     );
                 }
@@ -402,11 +402,11 @@ impl Emitter<'_> {
             let flags = if piece.sparse { transfer_flags::SPARSE } else { 0 };
             for first in (0..piece.entries).step_by(LOAD_WORDS) {
                 let count = LOAD_WORDS.min(piece.entries - first);
-                let at = piece.at + packed::weight_bytes(&self.parameters, first, piece.sparse);
+                let at = piece.at + packed::weight_bytes(self.parameters, first, piece.sparse);
                 let place = (
                     (piece.base + first) % words,
                     count,
-                    packed::weight_bytes(&self.parameters, count, piece.sparse),
+                    packed::weight_bytes(self.parameters, count, piece.sparse),
                 );
                 self.load(piece.layer, Opcode::LoadWeights, flags, at, place)?;
             }
