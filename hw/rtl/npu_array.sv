@@ -11,12 +11,13 @@ module npu_array (
     input  logic               [8*npu_pkg::Lanes-1:0] operand[npu_pkg::Rows],
     input  logic               [npu_pkg::Rows-1:0][7:0] weight,
     output logic                      done,
+    output logic                      done_halves,
     output logic signed [npu_core_pkg::AccBits-1:0] shadow[npu_pkg::Rows][npu_pkg::Lanes]
 );
 
   // For every row a register of its own: each of them drives a thousand adder inputs.
   (* keep *) logic [npu_pkg::Rows-1:0] add_q, take_q, take_greater_q;
-  logic maximum, last_q;
+  logic maximum, last_q, halves_q;
   assign maximum = commands[tap.side].mode == npu_pkg::ModeMaximum;
 
   always_ff @(posedge clk) begin
@@ -25,6 +26,8 @@ module npu_array (
     take_greater_q <= {npu_pkg::Rows{tap.valid && maximum}};
     last_q <= tap.valid && tap.last;
     done <= last_q;
+    halves_q <= tap.halves;
+    done_halves <= halves_q;
     if (rst) begin
       take_q <= '0;
       take_greater_q <= '0;

@@ -62,6 +62,7 @@ package npu_core_pkg;
     logic fresh;  // first tap of a command
     logic first;  // first tap of a tile: accumulators start anew
     logic last;  // last tap of a tile
+    logic halves;  // of a tile whose results fall into two map words
     logic group_last;  // of the last tile of a group
   } step_t;
 
@@ -72,6 +73,7 @@ package npu_core_pkg;
     logic fresh;
     logic first;
     logic last;
+    logic halves;
     logic group_last;
   } tap_t;
 

@@ -10,6 +10,8 @@ module npu_drain (
     input  npu_pkg::exec_t commands[2],
     input  logic                [              1:0]                             accepted,
     input  logic                                                                done,
+    // With `done`: the tile's results fall into two map words.
+    input  logic                                                                halves,
     input  logic signed [npu_core_pkg::AccBits-1:0] shadow[npu_pkg::Rows][npu_pkg::Lanes],
     // A stage ahead of `row`: the tile, for addresses and parameters.
     output npu_core_pkg::slot_t                                                 slot,
@@ -43,7 +45,7 @@ module npu_drain (
       .last
   );
 
-  logic busy_q;
+  logic busy_q, halves_q;
   logic [RowBits:0] index_q, next;
   logic [1:0] sub_q, sub_last;
   logic average, row_end;
@@ -52,9 +54,7 @@ module npu_drain (
   always_comb begin
     sub_last = 2'd0;
     if (average) sub_last = 2'd2;
-    else if (cmd.flags[npu_pkg::ExecFlagRowMode]
-        && npu_core_pkg::crosses(cmd.out_w, tile.y[npu_pkg::LaneBits-1:0], tile.x))
-      sub_last = 2'd1;
+    else if (halves_q) sub_last = 2'd1;
   end
   assign row_end = busy_q && sub_q == sub_last;
   assign next = index_q + (average ? (RowBits + 1)'(1) : (RowBits + 1)'(DrainRows));
@@ -75,6 +75,7 @@ module npu_drain (
 
   always_ff @(posedge clk) begin
     if (done) begin
+      halves_q <= halves;
       busy_q  <= 1'b1;
       index_q <= '0;
       sub_q   <= '0;
@@ -123,9 +124,9 @@ module npu_drain (
     end
   end
 
-  // Average: sums of four lanes, then of all, while the row waits.
+  // Average: sums of four lanes, of half the lanes, of all, while the row waits.
   localparam int unsigned Quarters = npu_pkg::Lanes / 4;
-  logic signed [31:0] quarter_q[Quarters], total;
+  logic signed [31:0] quarter_q[Quarters], half_q[2];
   for (genvar i = 0; i < Quarters; i++) begin : gen_quarter
     always_ff @(posedge clk) begin
       if (average)
@@ -133,11 +134,17 @@ module npu_drain (
     end
   end
 
+  for (genvar i = 0; i < 2; i++) begin : gen_half
+    if (Quarters == 4) begin : gen_two
+      always_ff @(posedge clk) half_q[i] <= quarter_q[2*i] + quarter_q[2*i+1];
+    end else begin : gen_one
+      always_ff @(posedge clk) half_q[i] <= quarter_q[i];
+    end
+  end
+
   always_comb begin
-    total = quarter_q[0] + quarter_q[1];
-    if (Quarters == 4) total = total + (quarter_q[Quarters-2] + quarter_q[Quarters-1]);
     row = lane_q;
-    if (average_q) row[0][0] = total;
+    if (average_q) row[0][0] = half_q[0] + half_q[1];
   end
 
 endmodule

@@ -156,7 +156,7 @@ module npu_exec (
       .weight
   );
 
-  logic tile_done;
+  logic tile_done, tile_halves;
   logic signed [npu_core_pkg::AccBits-1:0] shadow[npu_pkg::Rows][npu_pkg::Lanes];
   assign busy_mac = operand_tap.valid;
 
@@ -168,6 +168,7 @@ module npu_exec (
       .operand,
       .weight,
       .done(tile_done),
+      .done_halves(tile_halves),
       .shadow
   );
 
@@ -181,6 +182,7 @@ module npu_exec (
       .commands(commands_q),
       .accepted(accepted_q),
       .done(tile_done),
+      .halves(tile_halves),
       .shadow,
       .slot,
       .tile(drain_tile),

@@ -41,7 +41,19 @@ module npu_prepare (
   state_e      state_q;
   logic [15:0] factor_span_q, factor_first_q, factor_end_q;
   logic [47:0] pitch_q, span_q;
-  logic [31:0] plane_q, first_q, end_q;
+  logic [31:0] plane_q, end_q;
+  logic [npu_pkg::BankAddrBits-1:0] first_q;
+
+  // Beside it, in two steps, what the command alone says, so that judging is one comparison deep:
+  // bytes of a channel (or of all, without channels), then those that the region has left for the
+  // channels before the last; words and rows of the ring.
+  logic [20:0]        size, size_q;
+  logic signed [33:0] room_q, limit_q;
+  logic signed [16:0] first_word_q;
+  logic [17:0]        words_end_q;
+  logic [16:0]        ring_q;
+  logic signed [17:0] bank_room_q;
+  logic [31:0]        pitch_needed_q;
 
   always_ff @(posedge clk) begin
     if (rst || taken) begin
@@ -57,17 +69,25 @@ module npu_prepare (
           span_q         <= '0;
           first_q        <= '0;
           end_q          <= '0;
+          size_q         <= size;
+          room_q         <= 34'({1'b0, region_bytes}) - 34'({1'b0, cmd.address});
+          first_word_q   <= 17'(cmd.word) - 17'(cmd.w_first);
+          bank_room_q    <= 18'(npu_pkg::BankWords) - 18'({1'b0, cmd.base});
+          pitch_needed_q <= 32'(cmd.words) << npu_pkg::LaneBits;
           if (valid) state_q <= Multiply;
         end
         Multiply: begin
           if (factor_span_q[0]) span_q <= span_q + pitch_q;
-          if (factor_first_q[0]) first_q <= first_q + plane_q;
+          if (factor_first_q[0]) first_q <= first_q + plane_q[npu_pkg::BankAddrBits-1:0];
           if (factor_end_q[0]) end_q <= end_q + plane_q;
           factor_span_q  <= factor_span_q >> 1;
           factor_first_q <= factor_first_q >> 1;
           factor_end_q   <= factor_end_q >> 1;
           pitch_q        <= pitch_q << 1;
           plane_q        <= plane_q << 1;
+          limit_q        <= room_q - 34'({1'b0, size_q});
+          words_end_q    <= 18'(first_word_q[15:0]) + 18'(cmd.words);
+          ring_q         <= 17'(cmd.pos_first) + {1'b0, first_word_q[15:0]};
           if ((factor_span_q | factor_first_q | factor_end_q) <= 16'd1) state_q <= Judge;
         end
         Judge: state_q <= Done;
@@ -80,32 +100,23 @@ module npu_prepare (
   logic [13:0] blocks;
   assign blocks = 14'((17'(cmd.words) + 17'd7) >> 3);
 
-  logic [48:0] bytes, last;
-  logic signed [16:0] first_word;
-  logic [17:0] words_end;
-  logic [32:0] bank_end;
-  logic        legal_map, legal_weights, legal_params, legal;
+  logic legal_map, legal_weights, legal_params, legal;
 
   always_comb begin
     unique case (cmd.opcode)
       npu_pkg::OpLoadWeights: begin
-        bytes = 49'(cmd.words) << (npu_pkg::Rows == 16 ? 4 : 3);
-        if (cmd.flags[npu_pkg::TransferFlagSparse]) bytes += 49'({blocks, 3'b0});
+        size = 21'(cmd.words) << (npu_pkg::Rows == 16 ? 4 : 3);
+        if (cmd.flags[npu_pkg::TransferFlagSparse]) size += 21'({blocks, 3'b0});
       end
-      npu_pkg::OpLoadParams: bytes = 49'(cmd.words) << 4;
-      npu_pkg::OpLoadTable: bytes = 49'd256;
-      default: bytes = 49'(span_q) + (49'(cmd.words) * npu_pkg::Lanes);
+      npu_pkg::OpLoadParams: size = 21'(cmd.words) << 4;
+      npu_pkg::OpLoadTable: size = 21'd256;
+      default: size = 21'(cmd.words) << npu_pkg::LaneBits;
     endcase
   end
 
-  assign last       = bytes + 49'(cmd.address);
-  assign first_word = 17'(cmd.word) - 17'(cmd.w_first);
-  assign words_end  = 18'(first_word[15:0]) + 18'(cmd.words);
-  assign bank_end   = 33'(end_q) + 33'(cmd.base);
-
   assign legal_map = cmd.pitch[3:0] == '0 && cmd.count != '0 && cmd.words != '0
-    && cmd.pos_first < cmd.plane && !first_word[16] && words_end <= 18'(cmd.plane)
-    && bank_end <= 33'(npu_pkg::BankWords);
+    && cmd.pos_first < cmd.plane && !first_word_q[16] && words_end_q <= 18'(cmd.plane)
+    && $signed({1'b0, end_q}) <= 33'(bank_room_q);
   assign legal_weights = 32'(cmd.base) < npu_pkg::WeightWords && cmd.words != '0
     && 32'(cmd.words) <= npu_pkg::WeightWords;
   assign legal_params = 32'(cmd.base) < npu_pkg::ParamEntries && cmd.words != '0
@@ -121,18 +132,15 @@ module npu_prepare (
     legal = legal && cmd.address[2:0] == '0;
   end
 
-  logic [16:0] ring_raw;
-  assign ring_raw = 17'(cmd.pos_first) + {1'b0, first_word[15:0]};
-
   always_ff @(posedge clk) begin
     if (state_q == Judge) begin
       illegal       <= !legal;
-      outside       <= last > 49'(region_bytes);
-      span_beats    <= bytes[18:3];
-      contiguous    <= !is_map || cmd.count == 16'd1 || cmd.pitch == (32'(cmd.words) * npu_pkg::Lanes);
-      plane_address <= npu_pkg::BankAddrBits'(first_q + 32'(cmd.base));
+      outside       <= $signed({1'b0, span_q}) > 49'(limit_q);
+      span_beats    <= 16'((19'(span_q) + 19'(size_q)) >> 3);
+      contiguous    <= !is_map || cmd.count == 16'd1 || cmd.pitch == pitch_needed_q;
+      plane_address <= first_q + npu_pkg::BankAddrBits'(cmd.base);
       ring          <= npu_pkg::BankAddrBits'(
-          ring_raw >= 17'(cmd.plane) ? ring_raw - 17'(cmd.plane) : ring_raw);
+          ring_q >= 17'(cmd.plane) ? ring_q - 17'(cmd.plane) : ring_q);
     end
   end
 

@@ -79,6 +79,7 @@ module npu_sequencer (
     logic first;
     logic last;
     logic group_last;
+    logic halves;  // results fall into two map words
     logic [npu_pkg::RowBits+1:0] slots;  // cycles of the tile's drain
     logic [npu_pkg::RowBits:0] second;  // words of the second map that the tile takes
     logic [10:0] skipped;
@@ -97,10 +98,11 @@ module npu_sequencer (
     fetched.first = channel_first_q && ky_q == '0 && (!average || tile.group_first);
     fetched.last = channel_last && ky_last && (!average || group_last);
     fetched.group_last = group_last;
+    fetched.halves = row_mode && npu_core_pkg::crosses(
+        cmd.out_w, tile.y[npu_pkg::LaneBits-1:0], tile.x);
     fetched.slots = {1'b0, turns};
     if (average) fetched.slots = {1'b0, tile.rows} + {tile.rows, 1'b0};
-    else if (row_mode && npu_core_pkg::crosses(cmd.out_w, tile.y[npu_pkg::LaneBits-1:0], tile.x))
-      fetched.slots = {turns, 1'b0};
+    else if (fetched.halves) fetched.slots = {turns, 1'b0};
     fetched.second = cmd.residual[1:0] == npu_pkg::ResNone ? '0 : turns;
     fetched.skipped = sparse && channel_last ? cmd.in_channels[10:0] - visited_q - 11'd1 : '0;
   end
@@ -176,6 +178,7 @@ module npu_sequencer (
     step.fresh <= row_q.fresh && tap_q == '0;
     step.first <= row_q.first && tap_q == '0;
     step.last <= tile_end;
+    step.halves <= row_q.halves;
     step.group_last <= row_q.group_last;
 
     skipped <= go && tap ? row_q.skipped : '0;

@@ -60,6 +60,7 @@ module npu_taps (
     tap_q[1].fresh <= step.fresh;
     tap_q[1].first <= step.first;
     tap_q[1].last <= step.last;
+    tap_q[1].halves <= step.halves;
     tap_q[1].group_last <= step.group_last;
     tap_q[5:2] <= tap_q[4:1];
     bank_q[2] <= bank_q[1];
