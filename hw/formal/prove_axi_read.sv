@@ -185,9 +185,11 @@ module prove_axi_read #(
       assert (u_read.u_outstanding.count == open);
       for (int unsigned i = 0; i < Slots; i++) begin
         if ((Bits + 1)'(i) < open_q)
-          assert (u_read.u_outstanding.mem[u_read.u_outstanding.read_q[Bits-1:0] + Bits'(i)] == {owner_q[i], start_q[i]});
+          assert (u_read.u_outstanding.mem[u_read.u_outstanding.read_q[Bits-1:0] + Bits'(i)]
+            == {owner_q[i], start_q[i]});
       end
-      if (shown) assert (u_read.u_outstanding.mem[u_read.u_outstanding.write_q[Bits-1:0] - 1'b1] == {client, m_axi_araddr});
+      if (shown)
+        assert (u_read.u_outstanding.mem[u_read.u_outstanding.write_q[Bits-1:0] - 1'b1] == {client, m_axi_araddr});
       assert (asked_q == open - (Bits + 1)'(m_axi_arvalid) && asked_q <= open);
       assert (u_read.beats_q == beat_q && beat_q <= length);
       if (open == '0) assert (beat_q == '0 && !m_axi_arvalid);

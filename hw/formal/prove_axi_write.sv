@@ -210,7 +210,8 @@ module prove_axi_write #(
       assert (u_write.u_outstanding.count == open);
       for (int unsigned i = 0; i < MaxOutstanding; i++) begin
         if ((Bits + 1)'(i) < open_q)
-          assert (u_write.u_outstanding.mem[u_write.u_outstanding.read_q[Bits-1:0] + Bits'(i)] == {ends_q[i], start_q[i]});
+          assert (u_write.u_outstanding.mem[u_write.u_outstanding.read_q[Bits-1:0] + Bits'(i)]
+            == {ends_q[i], start_q[i]});
       end
       if (shown)
         assert (u_write.u_outstanding.mem[u_write.u_outstanding.write_q[Bits-1:0] - 1'b1]

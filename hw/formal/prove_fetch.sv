@@ -127,7 +127,8 @@ module prove_fetch (
     if (begun_q) begin
       // Requests follow each other from the stream's address on, never beyond its end, and there is
       // room for what they bring. One that waits is withdrawn only by END.
-      if (held_q && !stop) assert ((req_valid && req_address == held_address_q && req_beats == held_beats_q) || end_q || ended_q);
+      if (held_q && !stop && !end_q && !ended_q)
+        assert (req_valid && req_address == held_address_q && req_beats == held_beats_q);
       if (req_valid) begin
         assert (live_q && !stop && req_address == next_q && req_beats != '0);
         assert (30'(requested_q) + 30'(req_beats) <= 30'(total_q));
@@ -146,7 +147,9 @@ module prove_fetch (
       // What is stored goes on, unless it is no command: then that is told.
       if (live_q && !ended_q && !stop && stored_q != '0) assert (push_valid != '0 || illegal);
       assert (!(illegal && push_valid != '0));
-      if (illegal) assert (rest_q == '0 && stored_q != '0 && (queue == 2'd3 || 29'(beats_of(push_data[7:0])) > total_q - pushed_q));
+      if (illegal)
+        assert (rest_q == '0 && stored_q != '0
+            && (queue == 2'd3 || 29'(beats_of(push_data[7:0])) > total_q - pushed_q));
       // A stream that is used up without END is told; nothing is when there was one.
       if (live_q) assert (exhausted == (!ended_q && rest_q == '0 && pushed_q == total_q));
       if (ended_q) assert (!exhausted && !illegal && push_valid == '0);
@@ -163,7 +166,8 @@ module prove_fetch (
         assert (u_fetch.to_parse_q == total_q - pushed_q && pushed_q <= requested_q && requested_q <= total_q);
         assert (requested_q == pushed_q + 29'(way_q) + 29'(stored_q));
         assert (u_fetch.to_request_q == total_q - requested_q || u_fetch.to_request_q == '0);
-        if (u_fetch.active_q && u_fetch.to_request_q != '0) assert (u_fetch.address_q == next_q && !(rest_q != '0 && end_q));
+        if (u_fetch.active_q && u_fetch.to_request_q != '0)
+          assert (u_fetch.address_q == next_q && !(rest_q != '0 && end_q));
         assert (u_fetch.unit_beat_q == pushed_q[1:0] && u_fetch.unit_q == pushed_q[28:2]);
       end else assert (way_q == '0 && stored_q == '0);
       if (marked_q) assert (u_fetch.u_ahead.mem[u_fetch.u_ahead.read_q[5:0] + ahead_q[5:0]] == data_q);

@@ -89,7 +89,9 @@ module prove_queue #(
       if (filled != '0) assert (Bits'(u_queue.length_q) == length(head[7:0]) && filled <= length(head[7:0]));
       if (marked_q) begin
         if (ahead_q < filled) assert (head[64*ahead_q +: 64] == data_q);
-        else assert (u_queue.u_beats.mem[u_queue.u_beats.read_q[PlaceBits-1:0] + PlaceBits'(ahead_q - filled)] == data_q);
+        else
+          assert (u_queue.u_beats.mem[u_queue.u_beats.read_q[PlaceBits-1:0] + PlaceBits'(ahead_q - filled)]
+              == data_q);
       end
     end
   end
