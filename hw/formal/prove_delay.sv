@@ -1,7 +1,8 @@
 // npu_delay: what goes in comes out `Cycles` later, once that many cycles have passed since reset.
 module prove_delay #(
   parameter int unsigned Width = 1,
-  parameter int unsigned Cycles = 10
+  parameter int unsigned Cycles = 10,
+  parameter bit Block = 1'b0
 ) (
   input logic             clk,
   input logic             rst,
@@ -10,7 +11,7 @@ module prove_delay #(
   localparam int unsigned AddrBits = $clog2(Cycles);
 
   logic [Width-1:0] out;
-  npu_delay #(.Width(Width), .Cycles(Cycles)) u_delay (.*);
+  npu_delay #(.Width(Width), .Cycles(Cycles), .Block(Block)) u_delay (.*);
 
   // The last inputs, newest first; cycles since reset.
   logic                         begun_q = 1'b0;
@@ -28,12 +29,23 @@ module prove_delay #(
     if (!begun_q) assume (rst);
     if (begun_q) begin
       if (32'(age_q) == Cycles) assert (out == past_q[Cycles-1]);
-      // What the induction needs: the memory holds the inputs since reset.
-      for (int unsigned i = 0; i < Cycles - 1; i++) begin
-        if (32'(age_q) > i) assert (u_delay.mem[u_delay.place_q - AddrBits'(i + 1)] == past_q[i]);
-      end
       assert (32'(age_q) <= Cycles);
       cover (32'(age_q) == Cycles && past_q == {1'b1, {(Cycles - 1){1'b0}}});
+    end
+  end
+
+  // What the induction needs: the memory holds the inputs since reset.
+  for (genvar i = 0; i < Cycles - 1; i++) begin : gen_held
+    logic [Width-1:0] held;
+    logic [AddrBits-1:0] place;
+    assign place = u_delay.place_q - AddrBits'(i + 1);
+    if (Block) begin : gen_block
+      assign held = u_delay.gen_block.mem[place];
+    end else begin : gen_distributed
+      assign held = u_delay.gen_distributed.mem[place];
+    end
+    always_comb begin
+      if (begun_q && 32'(age_q) > i) assert (held == past_q[i]);
     end
   end
 endmodule
