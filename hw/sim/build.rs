@@ -55,7 +55,7 @@ mod rtl {
                 .args(["--cc", "--top-module", self.top, "-O3", "--x-assign", "fast"])
                 .args(["--x-initial", "fast", "--noassert", "--output-split", "20000", "-Wno-fatal"])
                 .args(self.waves.then_some("--trace-fst"))
-                .args(coverage().then_some(["--coverage-line", "--coverage-toggle"]).into_iter().flatten())
+                .args(coverage().then_some("--coverage-line"))
                 .arg("--Mdir")
                 .arg(out)
                 .args(modules(sources)?.into_iter().map(own))
@@ -116,7 +116,7 @@ mod rtl {
         }
     }
 
-    /// With `NPU_COVERAGE` set a model writes its coverage to files that begin with that name when it ends.
+    /// With `NPU_COVERAGE` set a model writes line coverage to the file of that name when it ends.
     fn coverage() -> bool {
         println!("cargo::rerun-if-env-changed=NPU_COVERAGE");
         env::var_os("NPU_COVERAGE").is_some()
