@@ -43,7 +43,7 @@ module npu_axi_read #(
   // The burst that is next.
   logic                 client, issue, last_burst;
   logic [9:0]           to_boundary;
-  logic [BurstBits-1:0] burst;
+  logic [BurstBits-1:0] longest, burst;
   logic                 ar_valid_q, room;
   logic [31:0]          ar_address_q;
   logic [7:0]           ar_len_q;
@@ -51,9 +51,10 @@ module npu_axi_read #(
   assign client      = !active_q[0];
   assign to_boundary = 10'd512 - 10'(address_q[client][11:3]);
   always_comb begin
-    burst = BurstBits'(MaxBurst);
-    if (left_q[client] < 16'(MaxBurst)) burst = left_q[client][BurstBits-1:0];
-    if (to_boundary < 10'(burst)) burst = to_boundary[BurstBits-1:0];
+    longest = BurstBits'(MaxBurst);
+    if (left_q[client] < 16'(MaxBurst)) longest = left_q[client][BurstBits-1:0];
+    burst = longest;
+    if (to_boundary < 10'(longest)) burst = to_boundary[BurstBits-1:0];
   end
   assign issue      = active_q != '0 && (!ar_valid_q || m_axi_arready) && room && !stop;
   assign last_burst = left_q[client] == 16'(burst);

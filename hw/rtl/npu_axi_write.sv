@@ -65,13 +65,14 @@ module npu_axi_write #(
   logic [31:0]          address_q;
   logic [15:0]          left_q;
   logic [9:0]           to_boundary;
-  logic [BurstBits-1:0] burst, w_left_q;
+  logic [BurstBits-1:0] longest, burst, w_left_q;
 
   assign to_boundary = 10'd512 - 10'(address_q[11:3]);
   always_comb begin
-    burst = BurstBits'(MaxBurst);
-    if (left_q < 16'(MaxBurst)) burst = left_q[BurstBits-1:0];
-    if (to_boundary < 10'(burst)) burst = to_boundary[BurstBits-1:0];
+    longest = BurstBits'(MaxBurst);
+    if (left_q < 16'(MaxBurst)) longest = left_q[BurstBits-1:0];
+    burst = longest;
+    if (to_boundary < 10'(longest)) burst = to_boundary[BurstBits-1:0];
   end
   assign last_burst = left_q == 16'(burst);
   assign issue = active_q && beats_stored >= (CountBits + 1)'(burst) && w_left_q == '0

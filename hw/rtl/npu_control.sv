@@ -121,7 +121,7 @@ module npu_control #(
           fault_code <= npu_pkg::FaultNone;
           fault_info <= '0;
         end
-        default: state_q <= Idle;
+        default: state_q <= Idle;  // not covered: no state has these codes
       endcase
       if (reset && !resetting) state_q <= Draining;
     end

@@ -68,8 +68,7 @@ module npu_mask (
                                               input logic half);
     distance_t scaled;
     scaled = twice ? (distance + 15'sd1) >>> 1 : half ? distance <<< 1 : distance;
-    if (scaled < 0) return '0;
-    return scaled > distance_t'(Lanes) ? (LaneBits + 1)'(Lanes) : scaled[LaneBits:0];
+    return scaled < 0 ? '0 : scaled > distance_t'(Lanes) ? (LaneBits + 1)'(Lanes) : scaled[LaneBits:0];
   endfunction
 
   function automatic logic reaches(input logic [LaneBits-1:0] place, input logic [LaneBits:0] border);

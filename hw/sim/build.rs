@@ -56,6 +56,7 @@ mod rtl {
                 .args(["--x-initial", "fast", "--noassert", "--output-split", "20000", "-Wno-fatal"])
                 .args(self.waves.then_some("--trace-fst"))
                 .args(coverage().then_some("--coverage-line"))
+                .args(toggles().then_some("--coverage-toggle"))
                 .arg("--Mdir")
                 .arg(out)
                 .args(modules(sources)?.into_iter().map(own))
@@ -107,7 +108,9 @@ mod rtl {
                 runtime.push("verilated_fst_c.cpp");
             }
             let runtime = runtime.into_iter().map(|name| include.join(name));
-            library("hot", self.opt_level, hot.into_iter().chain([shim.to_owned()]).collect())?;
+            // Counting costs more than optimising gains.
+            let opt_level = if coverage() { 1 } else { self.opt_level };
+            library("hot", opt_level, hot.into_iter().chain([shim.to_owned()]).collect())?;
             library("cold", 0, cold.into_iter().chain(runtime).collect())?;
             if self.waves {
                 println!("cargo::rustc-link-lib=z");
@@ -116,10 +119,16 @@ mod rtl {
         }
     }
 
-    /// With `NPU_COVERAGE` set a model writes line coverage to the file of that name when it ends.
+    /// With `NPU_COVERAGE` set a model writes its coverage to a file whose name begins so when it ends.
     fn coverage() -> bool {
         println!("cargo::rerun-if-env-changed=NPU_COVERAGE");
         env::var_os("NPU_COVERAGE").is_some()
+    }
+
+    /// With `NPU_TOGGLES` set too it counts every bit's changes: twenty times as much code.
+    fn toggles() -> bool {
+        println!("cargo::rerun-if-env-changed=NPU_TOGGLES");
+        coverage() && env::var_os("NPU_TOGGLES").is_some()
     }
 
     /// Where Verilator's own sources lie.

@@ -10,7 +10,7 @@ use common::{Assembler, map, memory, random_transfers};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use secateur_runtime::npu::driver::{Error, Npu};
-use secateur_runtime::npu::isa::{Opcode, Transfer};
+use secateur_runtime::npu::isa::{Exec, Opcode, Transfer};
 use secateur_runtime::npu::registers::FaultCode;
 use secateur_runtime::npu::{Placement, Program};
 use secateur_sim::PARAMETERS;
@@ -18,6 +18,7 @@ use secateur_sim::Simulator;
 use secateur_sim::emulator::Emulator;
 use secateur_sim::memory::NoMemory;
 use secateur_sim::rtl::{BusFault, Rtl, Timing};
+use zerocopy::{FromZeros, Immutable, IntoBytes};
 
 const WORK: u32 = 16 * 1024;
 /// No frame of these tests is longer, with any fault: the watchdog's 20,000 cycles and some.
@@ -170,6 +171,13 @@ fn reset_in_any_cycle() {
     }
 }
 
+/// A sound command, the given one, and an end that waits for neither.
+fn program_with(command: &(impl IntoBytes + Immutable)) -> Vec<u8> {
+    let mut program = Assembler::new(&PARAMETERS, WORK);
+    program.push(&map(Opcode::LoadMap, 0, 1, 0, 1)).push(command);
+    program.end(0, 0, 0)
+}
+
 #[test]
 fn unsound_commands_have_the_emulators_names() {
     let sizes = PARAMETERS;
@@ -211,16 +219,16 @@ fn unsound_commands_have_the_emulators_names() {
         Transfer { wait_store: 3.into(), ..good },
     ];
     let mut bench = Bench::new(Timing::default());
-    for transfer in unsound {
-        let mut program = Assembler::new(&PARAMETERS, WORK);
-        program.push(&map(Opcode::LoadMap, 0, 1, 0, 1)).push(&transfer);
-        let program = program.end(0, 0, 0);
+    let mut programs: Vec<_> = unsound.iter().map(|transfer| program_with(transfer)).collect();
+    // Of EXEC commands the core's tests try every field.
+    programs.push(program_with(&Exec { opcode: Opcode::Exec.code(), ..FromZeros::new_zeroed() }));
+    for program in programs {
         let (memory, place) = memory(program.len(), WORK as usize, 5);
         let mut emulator = Emulator::new(PARAMETERS, memory.clone());
         let expected = code(run(&mut emulator, &program, place));
         // The core that saw all the faults before.
         *bench.rtl.memory() = memory;
-        assert_eq!(code(run(&mut bench.rtl, &program, place)), expected, "{transfer:?}");
+        assert_eq!(code(run(&mut bench.rtl, &program, place)), expected, "{:x?}", &program[64..]);
         assert!(bench.rtl.memory().strays().is_empty());
     }
 }

@@ -13,7 +13,8 @@ pub struct Timing {
     pub latency: u32,
     /// Beats in a hundred cycles, of reads and writes together.
     pub efficiency: u32,
-    /// Cycles of a hundred in which a channel stalls for no reason, each channel on its own.
+    /// Cycles of a hundred in which a channel stalls for no reason, each channel on its own; those of the
+    /// registers too.
     pub stalls: u32,
     /// Seed of the stalls.
     pub seed: u64,

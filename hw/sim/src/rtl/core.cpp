@@ -10,6 +10,8 @@
 #include "Vnpu_exec___024root.h"
 #include "verilated.h"
 #if VM_COVERAGE
+#include <unistd.h>
+
 #include "verilated_cov.h"
 #endif
 
@@ -49,9 +51,10 @@ Core *npu_core_new() {
 void npu_core_free(Core *core) {
   core->top->final();
 #if VM_COVERAGE
-  // One file a model, which verilator_coverage adds up.
+  // One file a process and model, which hw/coverage/run adds up.
   static std::atomic<int> files{0};
-  const std::string name = std::string(std::getenv("NPU_COVERAGE")) + "." + std::to_string(files++);
+  const std::string name = std::string(std::getenv("NPU_COVERAGE")) + ".core." + std::to_string(getpid()) + "."
+      + std::to_string(files++);
   core->context.coveragep()->write(name.c_str());
 #endif
   delete core;

@@ -18,6 +18,7 @@ pub use axi::{BusFault, Timing};
 
 use crate::PARAMETERS;
 use crate::memory::{Memory, NoMemory};
+use crate::random::Random;
 use crate::simulator::{Event, Simulator};
 use axi::Axi;
 use model::{Inputs, Model, Outputs};
@@ -35,6 +36,8 @@ pub struct Rtl {
     model: Model,
     memory: Memory,
     axi: Axi,
+    /// Stalls of whoever reads and writes registers.
+    stalls: (Random, u32),
     inputs: Inputs,
     outputs: Outputs,
     /// Cycles since the last start.
@@ -55,6 +58,7 @@ impl Rtl {
             model: Model::new(),
             memory,
             axi: Axi::new(timing),
+            stalls: (Random::new(!timing.seed), timing.stalls),
             inputs: Inputs::default(),
             outputs: Outputs::default(),
             cycle: 0,
@@ -131,6 +135,13 @@ impl Rtl {
         }
     }
 
+    /// The one that wanted the answer is not ready for it yet.
+    fn dawdle(&mut self) {
+        while self.stalls.0.chance(self.stalls.1) {
+            self.step();
+        }
+    }
+
     /// Steps until `ready`, at most for an access's time.
     fn access(&mut self, offset: u32, ready: impl Fn(&Outputs) -> bool) -> Result<(), NoMemory> {
         for _ in 0..ACCESS_LIMIT {
@@ -152,6 +163,7 @@ impl Bus for Rtl {
         let accepted = self.access(offset, |outputs| outputs.s_axi_arready != 0);
         self.inputs.s_axi_arvalid = false;
         accepted?;
+        self.dawdle();
         self.inputs.s_axi_rready = true;
         let answered = self.access(offset, |outputs| outputs.s_axi_rvalid != 0);
         self.inputs.s_axi_rready = false;
@@ -172,6 +184,7 @@ impl Bus for Rtl {
             self.finished = [0; 3];
             self.taken.iter_mut().for_each(VecDeque::clear);
         }
+        self.dawdle();
         self.inputs.s_axi_bready = true;
         let answered = self.access(offset, |outputs| outputs.s_axi_bvalid != 0);
         self.inputs.s_axi_bready = false;

@@ -7,6 +7,15 @@
 #include "Vnpu_top___024root.h"
 #include "verilated.h"
 #include "verilated_fst_c.h"
+#if VM_COVERAGE
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <string>
+
+#include "verilated_cov.h"
+#endif
 
 extern "C" {
 
@@ -58,6 +67,13 @@ Model *npu_new() {
 void npu_free(Model *model) {
   if (model->waves) model->waves->close();
   model->top->final();
+#if VM_COVERAGE
+  // One file a process and model, which hw/coverage/run adds up.
+  static std::atomic<int> files{0};
+  const std::string name = std::string(std::getenv("NPU_COVERAGE")) + ".top." + std::to_string(getpid()) + "."
+      + std::to_string(files++);
+  model->context.coveragep()->write(name.c_str());
+#endif
   delete model;
 }
 
