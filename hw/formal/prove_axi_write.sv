@@ -27,7 +27,7 @@ module prove_axi_write #(
   logic        req_ready, word_left, done, error, idle, moved, acknowledged;
   logic [31:0] error_address, m_axi_awaddr;
   logic        m_axi_awvalid, m_axi_wvalid, m_axi_wlast, m_axi_bready;
-  logic [7:0]  m_axi_awlen, m_axi_wstrb;
+  logic [7:0]  m_axi_awlen;
   logic [63:0] m_axi_wdata;
 
   npu_axi_write #(.Room(Room), .MaxBurst(MaxBurst), .MaxOutstanding(MaxOutstanding)) u_write (.*);
@@ -178,7 +178,7 @@ module prove_axi_write #(
       // Its beats come without a gap, as many as it says, the last one marked, all bytes valid; a stop
       // does not break it off.
       assert (m_axi_wvalid == (beats_left != '0));
-      if (m_axi_wvalid) assert (m_axi_wlast == (beats_left == 10'd1) && m_axi_wstrb == '1);
+      if (m_axi_wvalid) assert (m_axi_wlast == (beats_left == 10'd1));
       // Words leave in order, the low half first.
       assert (level_q <= (WordBits + 1)'(Room));
       if (marked_q && ahead_q == '0 && m_axi_wvalid)

@@ -35,7 +35,6 @@ module npu_axi_write #(
   output logic         m_axi_wvalid,
   input  logic         m_axi_wready,
   output logic [63:0]  m_axi_wdata,
-  output logic [7:0]   m_axi_wstrb,
   output logic         m_axi_wlast,
   input  logic         m_axi_bvalid,
   output logic         m_axi_bready,
@@ -124,7 +123,6 @@ module npu_axi_write #(
   end
   assign m_axi_wvalid = w_left_q != '0 && stored_valid;
   assign m_axi_wdata  = odd_q ? stored[8*npu_pkg::Lanes-1-:64] : stored[63:0];
-  assign m_axi_wstrb  = '1;
   assign m_axi_wlast  = w_left_q == BurstBits'(1);
   assign beat         = m_axi_wvalid && m_axi_wready;
 

@@ -2,11 +2,16 @@
 
 package npu_core_pkg;
 
-  // Products that an LFE5U-85F's 156 DSP blocks do not hold beside the requantiser's two a lane and
-  // five of addresses: an array's small product costs the least logic.
+  // Products that the device's DSP blocks (an LFE5U-85F's, unless synthesis tells) do not hold beside the
+  // requantiser's two a lane and five of addresses: an array's small product costs the least logic.
+`ifdef NPU_DSP
+  localparam int unsigned DeviceDsp = `NPU_DSP;
+`else
+  localparam int unsigned DeviceDsp = 156;
+`endif
   localparam int unsigned WantedDsp =
       (npu_pkg::Rows + 2 * npu_pkg::DrainRows) * npu_pkg::Lanes + 5;
-  localparam int unsigned LogicMacs = WantedDsp > 156 ? WantedDsp - 156 : 0;
+  localparam int unsigned LogicMacs = WantedDsp > DeviceDsp ? WantedDsp - DeviceDsp : 0;
 
   localparam int unsigned LaneBits = npu_pkg::LaneBits;
 

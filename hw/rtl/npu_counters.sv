@@ -12,6 +12,7 @@ module npu_counters (
   input  logic              stall_drain,
   input  logic              stall_residual,
   input  logic              stall_command,
+  // Beats of 8 bytes.
   input  logic              beat_read,
   input  logic              beat_written,
   // Commands that finish: LOAD, EXEC, STORE.
@@ -28,8 +29,8 @@ module npu_counters (
     step[5]  = 11'(stall_drain);
     step[6]  = 11'(stall_residual);
     step[7]  = 11'(stall_command);
-    step[8]  = beat_read ? 11'(npu_pkg::AxiBytes) : 11'd0;
-    step[9]  = beat_written ? 11'(npu_pkg::AxiBytes) : 11'd0;
+    step[8]  = beat_read ? 11'd8 : 11'd0;
+    step[9]  = beat_written ? 11'd8 : 11'd0;
     step[10] = 11'(finished[0]);
     step[11] = 11'(finished[1]);
     step[12] = 11'(finished[2]);

@@ -30,7 +30,7 @@ module npu_top (
   output logic [1:0]   m_axi_arburst,
   input  logic         m_axi_rvalid,
   output logic         m_axi_rready,
-  input  logic [63:0]  m_axi_rdata,
+  input  logic [8*npu_pkg::AxiBytes-1:0] m_axi_rdata,
   input  logic [1:0]   m_axi_rresp,
   input  logic         m_axi_rlast,
   output logic         m_axi_awvalid,
@@ -41,8 +41,8 @@ module npu_top (
   output logic [1:0]   m_axi_awburst,
   output logic         m_axi_wvalid,
   input  logic         m_axi_wready,
-  output logic [63:0]  m_axi_wdata,
-  output logic [7:0]   m_axi_wstrb,
+  output logic [8*npu_pkg::AxiBytes-1:0] m_axi_wdata,
+  output logic [npu_pkg::AxiBytes-1:0] m_axi_wstrb,
   output logic         m_axi_wlast,
   input  logic         m_axi_bvalid,
   output logic         m_axi_bready,
@@ -54,10 +54,8 @@ module npu_top (
 );
   localparam int unsigned AddrBits = npu_pkg::BankAddrBits;
   localparam int unsigned StoreRoom = 32;
+  localparam int unsigned ReadBursts = 16;
 
-  if (npu_pkg::AxiBytes != 8) begin : g_width
-    $error("the data bus has 8 bytes");
-  end
   if (npu_pkg::Lanes != 8 && npu_pkg::Lanes != 16) begin : g_lanes
     $error("a map word is one or two beats");
   end
@@ -94,15 +92,22 @@ module npu_top (
   logic             read_error, read_error_client, read_idle, read_moved;
   logic [31:0]      read_error_address;
 
-  npu_axi_read u_axi_read (
+  // The engines' side of the data bus.
+  logic        arvalid, arready, rvalid, rready, rlast, awvalid, awready, wvalid, wready, wlast;
+  logic [31:0] araddr, awaddr;
+  logic [7:0]  arlen, awlen;
+  logic [63:0] rdata, wdata;
+  logic [1:0]  rresp;
+
+  npu_axi_read #(.MaxOutstanding(ReadBursts)) u_axi_read (
     .clk, .rst(core_rst), .stop,
     .req_valid(read_req_valid), .req_ready(read_req_ready),
     .req_address(read_req_address), .req_beats(read_req_beats),
     .data_valid(read_valid), .data_ready(read_ready), .data(read_data),
     .error(read_error), .error_client(read_error_client), .error_address(read_error_address),
     .idle(read_idle), .moved(read_moved),
-    .m_axi_arvalid, .m_axi_arready, .m_axi_araddr, .m_axi_arlen,
-    .m_axi_rvalid, .m_axi_rready, .m_axi_rdata, .m_axi_rresp, .m_axi_rlast
+    .m_axi_arvalid(arvalid), .m_axi_arready(arready), .m_axi_araddr(araddr), .m_axi_arlen(arlen),
+    .m_axi_rvalid(rvalid), .m_axi_rready(rready), .m_axi_rdata(rdata), .m_axi_rresp(rresp), .m_axi_rlast(rlast)
   );
 
   logic         write_req_valid, write_req_ready, write_req_last, word_left, store_done;
@@ -118,14 +123,23 @@ module npu_top (
     .word_valid(st_rvalid), .word(st_rdata), .word_left,
     .done(store_done), .error(write_error), .error_address(write_error_address),
     .idle(write_idle), .moved(write_moved), .acknowledged(write_acknowledged),
-    .m_axi_awvalid, .m_axi_awready, .m_axi_awaddr, .m_axi_awlen,
-    .m_axi_wvalid, .m_axi_wready, .m_axi_wdata, .m_axi_wstrb, .m_axi_wlast,
+    .m_axi_awvalid(awvalid), .m_axi_awready(awready), .m_axi_awaddr(awaddr), .m_axi_awlen(awlen),
+    .m_axi_wvalid(wvalid), .m_axi_wready(wready), .m_axi_wdata(wdata), .m_axi_wlast(wlast),
     .m_axi_bvalid, .m_axi_bready, .m_axi_bresp
   );
 
-  assign m_axi_arsize  = 3'd3;
+  npu_axi_width #(.MaxReads(ReadBursts)) u_axi_width (
+    .clk, .rst(core_rst),
+    .s_axi_arvalid(arvalid), .s_axi_arready(arready), .s_axi_araddr(araddr), .s_axi_arlen(arlen),
+    .s_axi_rvalid(rvalid), .s_axi_rready(rready), .s_axi_rdata(rdata), .s_axi_rresp(rresp), .s_axi_rlast(rlast),
+    .s_axi_awvalid(awvalid), .s_axi_awready(awready), .s_axi_awaddr(awaddr), .s_axi_awlen(awlen),
+    .s_axi_wvalid(wvalid), .s_axi_wready(wready), .s_axi_wdata(wdata), .s_axi_wlast(wlast),
+    .m_axi_arvalid, .m_axi_arready, .m_axi_araddr, .m_axi_arlen, .m_axi_arsize,
+    .m_axi_rvalid, .m_axi_rready, .m_axi_rdata, .m_axi_rresp, .m_axi_rlast,
+    .m_axi_awvalid, .m_axi_awready, .m_axi_awaddr, .m_axi_awlen, .m_axi_awsize,
+    .m_axi_wvalid, .m_axi_wready, .m_axi_wdata, .m_axi_wstrb, .m_axi_wlast
+  );
   assign m_axi_arburst = 2'b01;
-  assign m_axi_awsize  = 3'd3;
   assign m_axi_awburst = 2'b01;
 
   // Command stream and queues: LOAD, EXEC, STORE.

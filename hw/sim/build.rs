@@ -72,7 +72,8 @@ mod rtl {
             let include = verilator_root()?.join("include");
             let waves = if self.waves { "1" } else { "0" };
             let measured = if coverage() { "1" } else { "0" };
-            let (rows, lanes) = (sizes.rows.to_string(), sizes.lanes.to_string());
+            let [rows, lanes, axi_bytes] =
+                [sizes.rows, sizes.lanes, sizes.axi_bytes].map(|size| size.to_string());
             let library = |part: &str, opt_level: u32, files: Vec<PathBuf>| {
                 cc::Build::new()
                     .cpp(true)
@@ -90,6 +91,7 @@ mod rtl {
                     .define("VM_SC", "0")
                     .define("NPU_ROWS", rows.as_str())
                     .define("NPU_LANES", lanes.as_str())
+                    .define("NPU_AXI_BYTES", axi_bytes.as_str())
                     .files(files)
                     .try_compile(&format!("{}_{part}", self.top))
                     .map_err(|e| e.to_string())

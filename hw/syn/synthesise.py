@@ -21,20 +21,34 @@ INNER = {
 }
 # Above every number that the front end gives to a name.
 FRESH = 100_000_000
-# Per device: cells of the device's library, and how many places each one takes.
+# An ECP5, whose sizes differ in what they have.
+ECP5 = {
+    # Picoseconds: paths that are shorter give way to area.
+    "synth": "scratchpad -set abc9.D 6000; synth_ecp5 -nowidelut -top {top}",
+    "lut": {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6},
+    "ff": {"TRELLIS_FF": 1},
+    "dsp": {"MULT18X18D": 1},
+    "ram": {"DP16KD": 1},
+    "options": "-D NPU_ECP5 --empty-blackboxes hw/syn/ecp5.sv",
+}
+# Per device: cells of the device's library, how many places each one takes, and how many there are.
 DEVICES = {
-    "ecp5-85f": {
-        # Picoseconds: paths that are shorter give way to area.
-        "synth": "scratchpad -set abc9.D 6000; synth_ecp5 -nowidelut -top {top}",
-        "lut": {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6},
-        "ff": {"TRELLIS_FF": 1},
-        "dsp": {"MULT18X18D": 1},
-        "ram": {"DP16KD": 1},
-        "has": {"lut": 83640, "ff": 83640, "dsp": 156, "ram": 208},
-        "options": "-D NPU_ECP5 --empty-blackboxes hw/syn/ecp5.sv",
+    "ecp5-25f": {**ECP5, "has": {"lut": 24288, "ff": 24288, "dsp": 28, "ram": 56}},
+    "ecp5-45f": {**ECP5, "has": {"lut": 43848, "ff": 43848, "dsp": 72, "ram": 108}},
+    "ecp5-85f": {**ECP5, "has": {"lut": 83640, "ff": 83640, "dsp": 156, "ram": 208}},
+    "gw2a-18": {
+        "synth": "synth_gowin -family gw2a -noiopads -top {top}",
+        "lut": {**{f"LUT{n}": 1 for n in range(1, 5)}, "ALU": 1, "RAM16SDP4": 8},
+        "ff": {f"DFF{kind}": 1 for kind in ("", "E", "S", "SE", "R", "RE", "P", "PE", "C", "CE")},
+        "dsp": {"MULT9X9": 0.5, "MULT18X18": 1},
+        "ram": {"SDPB": 1, "SDPX9B": 1, "DPB": 1, "DPX9B": 1, "SPB": 1},
+        "has": {"lut": 20736, "ff": 15552, "dsp": 48, "ram": 46},
+        "options": "",
     },
     "xc7z020": {
-        "synth": "synth_xilinx -family xc7 -top {top}",
+        # Without the cells that only instances name: abc9 goes through the library for every block.
+        "synth": "read_verilog -lib -specify +/xilinx/cells_sim.v; hierarchy -check -top {top}; "
+                 "synth_xilinx -family xc7 -flatten -noiopad -noclkbuf -top {top} -run prepare:",
         "lut": {**{f"LUT{n}": 1 for n in range(1, 7)}, "RAM32M": 4, "RAM64M": 4, "RAM32X1D": 2,
                 "RAM64X1D": 2, "RAM128X1D": 4, "SRL16E": 1, "SRLC32E": 1},
         "ff": {name: 1 for name in ("FDRE", "FDSE", "FDCE", "FDPE")},
@@ -154,7 +168,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         design = ys.Design()
-        options = f"--keep-hierarchy --top {args.top} {library['options']}"
+        options = f"--keep-hierarchy --top {args.top} -D NPU_DSP={library['has']['dsp']} {library['options']}"
         design.run_pass(f"read_slang {options} " + " ".join(args.sources))
         design.run_pass(f"write_rtlil {folder}/all.il")
         design = ys.Design()

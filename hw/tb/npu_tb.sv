@@ -9,6 +9,9 @@ module npu_tb;
   localparam int unsigned Latency = 40;
   localparam int unsigned Efficiency = 70;
   localparam int unsigned Bursts = 64;
+  // Bytes of a beat.
+  localparam int unsigned Beat = npu_pkg::AxiBytes;
+  localparam int unsigned BeatBits = $clog2(Beat);
   // Cycles after which a frame counts as hung.
   localparam longint unsigned Limit = 20 * longint'(npu_tb_pkg::PredictedCycles) + 1_000_000;
 
@@ -24,17 +27,18 @@ module npu_tb;
   logic [1:0]  s_axi_bresp, s_axi_rresp;
   logic        m_axi_arvalid, m_axi_arready = 1'b0, m_axi_rvalid = 1'b0, m_axi_rready, m_axi_rlast = 1'b0;
   logic [31:0] m_axi_araddr, m_axi_awaddr;
-  logic [7:0]  m_axi_arlen, m_axi_awlen, m_axi_wstrb;
+  logic [7:0]  m_axi_arlen, m_axi_awlen;
+  logic [Beat-1:0] m_axi_wstrb;
   logic [2:0]  m_axi_arsize, m_axi_awsize, event_taken, event_finished;
   logic [1:0]  m_axi_arburst, m_axi_awburst, m_axi_rresp = '0, m_axi_bresp = '0;
-  logic [63:0] m_axi_rdata = '0, m_axi_wdata;
+  logic [8*Beat-1:0] m_axi_rdata = '0, m_axi_wdata;
   logic        m_axi_awvalid, m_axi_awready = 1'b0, m_axi_wvalid, m_axi_wready = 1'b0, m_axi_wlast;
   logic        m_axi_bvalid = 1'b0, m_axi_bready, irq;
 
   npu_top u_top (.s_axi_wstrb(4'hf), .*);
 
-  // Memory, in words of 8 bytes.
-  logic [63:0] memory [npu_tb_pkg::MemoryWords];
+  // Memory, in words of a beat.
+  logic [8*Beat-1:0] memory [npu_tb_pkg::MemoryWords];
   logic [7:0]  expected [npu_tb_pkg::ExpectedBytes];
   initial begin
     $readmemh("memory.hex", memory);
@@ -57,7 +61,7 @@ module npu_tb;
   int unsigned strays = 0;
 
   function automatic int unsigned index(logic [31:0] address);
-    return (address - npu_tb_pkg::MemoryBase) >> 3;
+    return (address - npu_tb_pkg::MemoryBase) >> BeatBits;
   endfunction
 
   always @(posedge clk) begin
@@ -74,9 +78,11 @@ module npu_tb;
           || writes[writes_out % Bursts].address >= npu_tb_pkg::WorkBase + npu_tb_pkg::WorkBytes) begin
         strays++;
       end else begin
-        memory[index(writes[writes_out % Bursts].address)] = m_axi_wdata;
+        for (int unsigned i = 0; i < Beat; i++) begin
+          if (m_axi_wstrb[i]) memory[index(writes[writes_out % Bursts].address)][8*i +: 8] = m_axi_wdata[8*i +: 8];
+        end
       end
-      writes[writes_out % Bursts].address += 8;
+      writes[writes_out % Bursts].address += Beat;
       writes[writes_out % Bursts].beats -= 1;
       if (writes[writes_out % Bursts].beats == 0) begin
         answers[answers_in % Bursts] = '{address: '0, beats: '0, ready: cycle + 64'(Latency)};
@@ -100,7 +106,7 @@ module npu_tb;
         ? memory[index(reads[reads_out % Bursts].address)] : '0;
       m_axi_rresp <= index(reads[reads_out % Bursts].address) < npu_tb_pkg::MemoryWords ? 2'b00 : 2'b11;
       m_axi_rlast <= reads[reads_out % Bursts].beats == 9'd1;
-      reads[reads_out % Bursts].address += 8;
+      reads[reads_out % Bursts].address += Beat;
       reads[reads_out % Bursts].beats -= 1;
       if (reads[reads_out % Bursts].beats == 0) reads_out++;
     end
@@ -156,7 +162,7 @@ module npu_tb;
           logic [31:0] address;
           logic [7:0]  found;
           address = npu_tb_pkg::OutputAddress[n] + c * npu_tb_pkg::OutputPitch[n] + f;
-          found   = memory[index(address)][8*address[2:0] +: 8];
+          found   = memory[index(address)][8*address[BeatBits-1:0] +: 8];
           if (found != expected[next]) begin
             if (wrong == 0) begin
               $display("MISMATCH layer %0d, channel %0d, row %0d, column %0d: found %0d, expected %0d",

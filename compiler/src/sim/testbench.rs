@@ -31,10 +31,11 @@ pub fn testbench(deployed: &Deployed<'_>, codes: &[i8], folder: &Path) -> Result
     // Region 0 at the memory's start, region 1 behind it.
     let distance = place.work - place.program;
     let mut image = program.bytes().to_vec();
-    image.resize((distance + work_bytes.next_multiple_of(8)) as usize, 0);
+    let beat = program.parameters().axi_bytes;
+    image.resize((distance + work_bytes).next_multiple_of(beat) as usize, 0);
     let mut constants = vec![
         ("MemoryBase", place.program),
-        ("MemoryWords", image.len() as u32 / 8),
+        ("MemoryWords", image.len() as u32 / beat),
         ("ProgramBase", place.program),
         ("ProgramBytes", program.bytes().len() as u32),
         ("StreamAddress", place.program + header.stream_offset.get()),
@@ -97,7 +98,7 @@ pub fn testbench(deployed: &Deployed<'_>, codes: &[i8], folder: &Path) -> Result
     write("npu_tb.sv", BENCH.as_bytes())?;
     list.push_str("npu_tb_pkg.sv\nnpu_tb.sv\n");
     write("files", list.as_bytes())?;
-    write("memory.hex", hexadecimal(image.chunks_exact(8).map(|word| word.iter().rev())).as_bytes())?;
+    write("memory.hex", hexadecimal(image.chunks_exact(beat as usize).map(|word| word.iter().rev())).as_bytes())?;
     write("expected.hex", hexadecimal(expected.iter().map(std::iter::once)).as_bytes())?;
     write("run", RUN.as_bytes())?;
     executable(&folder.join("run"))

@@ -19,7 +19,7 @@ pub struct Accelerator {
     pub weight_words: u32,
     /// Output channels whose parameters fit at once.
     pub param_entries: u32,
-    /// Bytes of a beat of the bus: 8.
+    /// Bytes of a beat of the bus: 4, 8 or 16.
     pub axi_bytes: u32,
     /// Rows of a tile that are requantised together: 1 or 2.
     #[serde(default = "one")]
@@ -48,11 +48,17 @@ impl Accelerator {
         Parameters { rows, lanes, bank_words, weight_words, param_entries, axi_bytes, drain_rows }
     }
 
+    /// Hundredths of a byte that a long transfer moves in a cycle. Behind the bus's pins beats have
+    /// 8 bytes (`npu_axi_width.sv`): a wider bus only makes up for its memory's efficiency.
+    pub fn transfer_rate(&self) -> u64 {
+        (u64::from(self.axi_bytes) * u64::from(self.memory.efficiency_percent)).min(800)
+    }
+
     pub(super) fn check(&self) -> Result<()> {
         let checks = [
             ("rows", self.rows, matches!(self.rows, 4 | 8 | 16), "4, 8 or 16"),
             ("lanes", self.lanes, matches!(self.lanes, 8 | 16), "8 or 16"),
-            ("axi_bytes", self.axi_bytes, self.axi_bytes == 8, "8: what the RTL has"),
+            ("axi_bytes", self.axi_bytes, matches!(self.axi_bytes, 4 | 8 | 16), "4, 8 or 16"),
             ("drain_rows", self.drain_rows, matches!(self.drain_rows, 1 | 2), "1 or 2"),
             ("bank_words", self.bank_words, (64..=1 << 15).contains(&self.bank_words), "64 to 32768"),
             ("weight_words", self.weight_words, (256..=1 << 15).contains(&self.weight_words), "256 to 32768"),

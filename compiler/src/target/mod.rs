@@ -15,11 +15,13 @@ use crate::{Error, Result, files};
 const BUILT_IN: &[(&str, &str)] = &[
     ("host", include_str!("../../../configs/targets/host.toml")),
     ("npu-4x8", include_str!("../../../configs/targets/npu-4x8.toml")),
+    ("npu-4x8-axi4", include_str!("../../../configs/targets/npu-4x8-axi4.toml")),
     ("npu-4x16", include_str!("../../../configs/targets/npu-4x16.toml")),
     ("npu-8x8", include_str!("../../../configs/targets/npu-8x8.toml")),
     ("npu-8x16", include_str!("../../../configs/targets/npu-8x16.toml")),
     ("npu-8x16-d2", include_str!("../../../configs/targets/npu-8x16-d2.toml")),
     ("npu-16x16", include_str!("../../../configs/targets/npu-16x16.toml")),
+    ("npu-16x16-axi16", include_str!("../../../configs/targets/npu-16x16-axi16.toml")),
 ];
 
 /// A target file is a page of text.

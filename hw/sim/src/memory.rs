@@ -4,6 +4,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use crate::PARAMETERS;
+
 /// Bus address of the first byte.
 const BASE: u32 = 0x4000_0000;
 /// Bytes kept free round every buffer.
@@ -81,10 +83,15 @@ impl Memory {
         Ok(())
     }
 
-    /// The accelerator reads; outside every buffer it is noted as astray and gets guard bytes.
+    /// The accelerator reads; outside every buffer it is noted as astray and gets guard bytes. Beats of a
+    /// bus of 16 bytes are read whole, so the last may reach behind the buffer.
     pub fn device_read(&mut self, address: u32, bytes: &mut [u8]) -> Result<(), NoMemory> {
         let range = self.range(address, bytes.len())?;
-        if !self.buffers.iter().any(|buffer| contains(&buffer.range, &range)) {
+        let allowed = |buffer: &Buffer| {
+            let end = buffer.range.end.next_multiple_of(PARAMETERS.axi_bytes as usize);
+            contains(&(buffer.range.start..end), &range)
+        };
+        if !self.buffers.iter().any(allowed) {
             self.strays.push(NoMemory { address, bytes: bytes.len() });
         }
         bytes.copy_from_slice(&self.bytes[range]);

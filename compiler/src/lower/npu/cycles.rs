@@ -195,8 +195,7 @@ impl<'a> Replay<'a> {
             Body::Transfer(transfer) => {
                 let memory = &self.accelerator.memory;
                 let latency = u64::from(memory.latency_cycles);
-                let rate = u64::from(self.accelerator.axi_bytes) * u64::from(memory.efficiency_percent);
-                let moved = (command.bytes as u64 * 100).div_ceil(rate);
+                let moved = (command.bytes as u64 * 100).div_ceil(self.accelerator.transfer_rate());
                 let channels = usize::from(transfer.count.get()).max(1);
                 let bursts = (channels * (command.bytes / channels).div_ceil(BURST)) as u64;
                 let request = start + if command.queue == Queue::Load { LOAD_START } else { STORE_START };
@@ -262,8 +261,7 @@ impl Fetcher {
     fn take(&mut self, beats: u64, time: u64, accelerator: &Accelerator, bus_free: &mut u64) {
         let memory = &accelerator.memory;
         // Hundredths of a cycle a beat of the stream.
-        let beat = FETCH_BEAT * 100 * 100
-            / (u64::from(accelerator.axi_bytes) * u64::from(memory.efficiency_percent));
+        let beat = FETCH_BEAT * 100 * 100 / accelerator.transfer_rate();
         self.parsed = self.parsed.max(time);
         for number in self.beats..self.beats + beats {
             // A chunk is requested as soon as the buffer has room for all of it.

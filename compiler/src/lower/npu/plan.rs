@@ -160,7 +160,7 @@ impl Planner<'_> {
     fn cost(&self, ops: &Range<usize>, events: &[Event], strips: usize) -> u64 {
         let accelerator = self.accelerator;
         let memory = &accelerator.memory;
-        let rate = u64::from(accelerator.axi_bytes) * u64::from(memory.efficiency_percent);
+        let rate = accelerator.transfer_rate();
         let bus = |bytes: usize| u64::from(memory.latency_cycles) + bytes as u64 * 100 / rate;
         let (rows, lanes) = (accelerator.rows, accelerator.lanes);
         let (mut last, mut busy) = (Tail::default(), 0);

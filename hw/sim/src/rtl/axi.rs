@@ -1,8 +1,10 @@
 //! Memory behind the AXI4 master: latency, bandwidth, random stalls, injected faults.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
-use super::model::{Inputs, Outputs};
+use super::model::{Inputs, MOST_BYTES, Outputs};
+use crate::PARAMETERS;
 use crate::memory::Memory;
 use crate::random::Random;
 
@@ -39,6 +41,8 @@ pub enum BusFault {
 }
 
 const DECODE_ERROR: u8 = 3;
+/// Bytes of a beat.
+const BEAT: usize = PARAMETERS.axi_bytes as usize;
 /// Bursts that the memory accepts before it answers the first.
 const QUEUE: usize = 32;
 
@@ -51,6 +55,17 @@ struct Burst {
     response: u8,
 }
 
+/// A read beat on the bus.
+#[derive(Debug, Clone, Copy, Default)]
+struct Beat {
+    data: [u8; MOST_BYTES],
+    response: u8,
+    last: bool,
+}
+
+/// What stands on a channel: address or data, and the rest of it.
+type Offer = ([u8; MOST_BYTES], u32);
+
 /// The slave's side of the five channels.
 #[derive(Debug)]
 pub(super) struct Axi {
@@ -61,12 +76,12 @@ pub(super) struct Axi {
     writes: VecDeque<Burst>,
     answers: VecDeque<Burst>,
     /// A read beat on the bus that is not yet taken.
-    beat: Option<(u64, u8, bool)>,
+    beat: Option<Beat>,
     /// Hundredths of a beat that may move now.
     credit: u32,
     cycle: u64,
     /// Offers of the cycle before that were not taken: AR, AW, W.
-    offered: [Option<(u64, u64)>; 3],
+    offered: [Option<Offer>; 3],
     beats_read: u64,
     bursts_written: u64,
 }
@@ -107,7 +122,8 @@ impl Axi {
         let stalls = self.timing.stalls;
         let open = |random: &mut Random, room: bool| room && !silent && !random.chance(stalls);
         inputs.m_axi_rvalid = self.beat.is_some();
-        (inputs.m_axi_rdata, inputs.m_axi_rresp, inputs.m_axi_rlast) = self.beat.unwrap_or_default();
+        let Beat { data, response, last } = self.beat.unwrap_or_default();
+        (inputs.m_axi_rdata, inputs.m_axi_rresp, inputs.m_axi_rlast) = (data, response, last);
         inputs.m_axi_arready = open(&mut self.random, self.reads.len() < QUEUE);
         inputs.m_axi_awready = open(&mut self.random, self.writes.len() < QUEUE);
         inputs.m_axi_wready = self.credit >= 100 && open(&mut self.random, !self.writes.is_empty());
@@ -154,14 +170,23 @@ impl Axi {
 
     /// The handshake's rule: what is offered stays as it is until it is taken (AXI4, A3.2.1).
     fn check_offers(&mut self, inputs: &Inputs, outputs: &Outputs) {
+        let address = |address: u32| {
+            let mut payload = [0; MOST_BYTES];
+            payload[..4].copy_from_slice(&address.to_le_bytes());
+            payload
+        };
+        let reads = (address(outputs.m_axi_araddr), outputs.m_axi_arlen.into());
+        let writes = (address(outputs.m_axi_awaddr), outputs.m_axi_awlen.into());
+        let data =
+            (outputs.m_axi_wdata, u32::from(outputs.m_axi_wstrb) << 1 | u32::from(outputs.m_axi_wlast));
         let offers = [
-            (outputs.m_axi_arvalid, inputs.m_axi_arready, outputs.m_axi_araddr.into(), outputs.m_axi_arlen),
-            (outputs.m_axi_awvalid, inputs.m_axi_awready, outputs.m_axi_awaddr.into(), outputs.m_axi_awlen),
-            (outputs.m_axi_wvalid, inputs.m_axi_wready, outputs.m_axi_wdata, outputs.m_axi_wlast),
+            (outputs.m_axi_arvalid, inputs.m_axi_arready, reads),
+            (outputs.m_axi_awvalid, inputs.m_axi_awready, writes),
+            (outputs.m_axi_wvalid, inputs.m_axi_wready, data),
         ];
         let silent = self.silent();
-        for (before, (valid, ready, payload, length)) in self.offered.iter_mut().zip(offers) {
-            let offer = (valid != 0).then_some((payload, u64::from(length)));
+        for (before, (valid, ready, offer)) in self.offered.iter_mut().zip(offers) {
+            let offer = (valid != 0).then_some(offer);
             // A reset withdraws what a dead memory has not taken for long.
             assert!(
                 before.is_none() || *before == offer || silent,
@@ -171,20 +196,18 @@ impl Axi {
             *before = offer.filter(|_| !ready);
         }
         if outputs.m_axi_arvalid != 0 {
-            let (first, bytes) = (outputs.m_axi_araddr & 0xfff, 8 * (u32::from(outputs.m_axi_arlen) + 1));
-            assert!(first + bytes <= 0x1000, "a read burst crosses 4 KiB");
+            check_burst(outputs.m_axi_araddr, outputs.m_axi_arlen, outputs.m_axi_arsize);
         }
         if outputs.m_axi_awvalid != 0 {
-            let (first, bytes) = (outputs.m_axi_awaddr & 0xfff, 8 * (u32::from(outputs.m_axi_awlen) + 1));
-            assert!(first + bytes <= 0x1000, "a write burst crosses 4 KiB");
+            check_burst(outputs.m_axi_awaddr, outputs.m_axi_awlen, outputs.m_axi_awsize);
         }
     }
 
-    /// The next beat of the oldest read burst that is due: data, response, last.
-    fn next_beat(&mut self, memory: &mut Memory) -> Option<(u64, u8, bool)> {
+    /// The next beat of the oldest read burst that is due.
+    fn next_beat(&mut self, memory: &mut Memory) -> Option<Beat> {
         let burst = self.reads.front_mut().filter(|burst| burst.ready <= self.cycle)?;
-        let mut bytes = [0; 8];
-        let found = memory.device_read(burst.address, &mut bytes);
+        let mut data = [0; MOST_BYTES];
+        let found = memory.device_read(burst.address, &mut data[..BEAT]);
         let mut response = if found.is_ok() { 0 } else { DECODE_ERROR };
         if let Some(BusFault::Read { beat, response: injected }) = self.fault
             && beat == self.beats_read
@@ -192,32 +215,47 @@ impl Axi {
             response = injected;
         }
         self.beats_read += 1;
-        burst.address = burst.address.wrapping_add(8);
+        burst.address = burst.address.wrapping_add(BEAT as u32);
         burst.beats -= 1;
         let last = burst.beats == 0;
         if last {
             self.reads.pop_front();
         }
-        Some((u64::from_le_bytes(bytes), response, last))
+        Some(Beat { data, response, last })
     }
 
     /// A write beat of the oldest burst.
     fn take(&mut self, memory: &mut Memory, outputs: &Outputs) {
         self.credit -= 100;
         let Some(burst) = self.writes.front_mut() else { return };
-        let bytes = outputs.m_axi_wdata.to_le_bytes();
-        debug_assert_eq!(outputs.m_axi_wstrb, 0xff, "the core writes whole beats");
+        let written = strobed(outputs.m_axi_wstrb);
+        let (bytes, address) = (&outputs.m_axi_wdata[written.clone()], burst.address + written.start as u32);
         // A faulty burst may or may not reach memory: this memory refuses it.
-        if burst.response == 0 && memory.device_write(burst.address, &bytes).is_err() {
+        if burst.response == 0 && memory.device_write(address, bytes).is_err() {
             burst.response = DECODE_ERROR;
         }
-        burst.address = burst.address.wrapping_add(8);
+        burst.address = burst.address.wrapping_add(BEAT as u32);
         burst.beats -= 1;
+        assert_eq!(outputs.m_axi_wlast != 0, burst.beats == 0, "the last beat is marked, and no other");
         if burst.beats == 0 {
-            debug_assert!(outputs.m_axi_wlast != 0, "the last beat is marked");
             let ready = self.cycle + u64::from(self.timing.latency);
             self.answers.push_back(Burst { ready, ..*burst });
             self.writes.pop_front();
         }
     }
+}
+
+/// A burst's rules: whole beats of the bus, within 4 KiB.
+fn check_burst(address: u32, length: u8, size: u8) {
+    assert!(1 << size == BEAT && address as usize % BEAT == 0, "{address:#x}: not whole beats of the bus");
+    let bytes = BEAT * (usize::from(length) + 1);
+    assert!((address & 0xfff) as usize + bytes <= 0x1000, "{address:#x}: {bytes} bytes cross 4 KiB");
+}
+
+/// Bytes of a beat that are written: one run, of whole halves of the bus.
+fn strobed(strobes: u16) -> Range<usize> {
+    let (start, end) = (strobes.trailing_zeros() as usize, 16 - strobes.leading_zeros() as usize);
+    let whole = strobes.count_ones() as usize == end - start && end <= BEAT;
+    assert!(whole && start % 8 == 0 && end % BEAT.min(8) == 0, "strobes {strobes:#x}");
+    start..end
 }

@@ -5,11 +5,15 @@ use std::ptr::NonNull;
 
 use secateur_runtime::npu::Counters;
 
+/// Bytes of the widest data bus.
+pub(super) const MOST_BYTES: usize = 16;
+
 /// What the machine drives. Field order is that of `Inputs` in shim.cpp.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
 pub(super) struct Inputs {
-    pub m_axi_rdata: u64,
+    /// As many as the data bus has.
+    pub m_axi_rdata: [u8; MOST_BYTES],
     pub s_axi_wdata: u32,
     pub rst: bool,
     pub s_axi_awvalid: bool,
@@ -34,21 +38,23 @@ pub(super) struct Inputs {
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
 pub(super) struct Outputs {
-    pub m_axi_wdata: u64,
+    pub m_axi_wdata: [u8; MOST_BYTES],
     pub s_axi_rdata: u32,
     pub m_axi_araddr: u32,
     pub m_axi_awaddr: u32,
+    pub m_axi_wstrb: u16,
     pub s_axi_awready: u8,
     pub s_axi_bvalid: u8,
     pub s_axi_arready: u8,
     pub s_axi_rvalid: u8,
     pub m_axi_arvalid: u8,
     pub m_axi_arlen: u8,
+    pub m_axi_arsize: u8,
     pub m_axi_rready: u8,
     pub m_axi_awvalid: u8,
     pub m_axi_awlen: u8,
+    pub m_axi_awsize: u8,
     pub m_axi_wvalid: u8,
-    pub m_axi_wstrb: u8,
     pub m_axi_wlast: u8,
     pub m_axi_bready: u8,
     pub irq: u8,

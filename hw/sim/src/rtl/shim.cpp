@@ -19,9 +19,12 @@
 
 extern "C" {
 
+// Ports of 64 bits or less are numbers, wider ones arrays of words: either way bytes in order, of which
+// the data bus has NPU_AXI_BYTES.
+//
 // The same fields, in the same order, as `Inputs` and `Outputs` in model.rs.
 struct Inputs {
-  uint64_t m_axi_rdata;
+  uint8_t m_axi_rdata[16];
   uint32_t s_axi_wdata;
   uint8_t rst;
   uint8_t s_axi_awvalid, s_axi_awaddr, s_axi_wvalid, s_axi_bready, s_axi_arvalid, s_axi_araddr, s_axi_rready;
@@ -30,11 +33,12 @@ struct Inputs {
 };
 
 struct Outputs {
-  uint64_t m_axi_wdata;
+  uint8_t m_axi_wdata[16];
   uint32_t s_axi_rdata, m_axi_araddr, m_axi_awaddr;
+  uint16_t m_axi_wstrb;
   uint8_t s_axi_awready, s_axi_bvalid, s_axi_arready, s_axi_rvalid;
-  uint8_t m_axi_arvalid, m_axi_arlen, m_axi_rready;
-  uint8_t m_axi_awvalid, m_axi_awlen, m_axi_wvalid, m_axi_wstrb, m_axi_wlast, m_axi_bready;
+  uint8_t m_axi_arvalid, m_axi_arlen, m_axi_arsize, m_axi_rready;
+  uint8_t m_axi_awvalid, m_axi_awlen, m_axi_awsize, m_axi_wvalid, m_axi_wlast, m_axi_bready;
   uint8_t irq, event_taken, event_finished;
 };
 }
@@ -92,7 +96,7 @@ void npu_cycle(Model *model, const Inputs *in, Outputs *out) {
   top.s_axi_rready = in->s_axi_rready;
   top.m_axi_arready = in->m_axi_arready;
   top.m_axi_rvalid = in->m_axi_rvalid;
-  top.m_axi_rdata = in->m_axi_rdata;
+  std::memcpy(&top.m_axi_rdata, in->m_axi_rdata, NPU_AXI_BYTES);
   top.m_axi_rresp = in->m_axi_rresp;
   top.m_axi_rlast = in->m_axi_rlast;
   top.m_axi_awready = in->m_axi_awready;
@@ -101,7 +105,7 @@ void npu_cycle(Model *model, const Inputs *in, Outputs *out) {
   top.m_axi_bresp = in->m_axi_bresp;
   top.clk = 0;
   top.eval();
-  out->m_axi_wdata = top.m_axi_wdata;
+  std::memcpy(out->m_axi_wdata, &top.m_axi_wdata, NPU_AXI_BYTES);
   out->s_axi_rdata = top.s_axi_rdata;
   out->m_axi_araddr = top.m_axi_araddr;
   out->m_axi_awaddr = top.m_axi_awaddr;
@@ -111,9 +115,11 @@ void npu_cycle(Model *model, const Inputs *in, Outputs *out) {
   out->s_axi_rvalid = top.s_axi_rvalid;
   out->m_axi_arvalid = top.m_axi_arvalid;
   out->m_axi_arlen = top.m_axi_arlen;
+  out->m_axi_arsize = top.m_axi_arsize;
   out->m_axi_rready = top.m_axi_rready;
   out->m_axi_awvalid = top.m_axi_awvalid;
   out->m_axi_awlen = top.m_axi_awlen;
+  out->m_axi_awsize = top.m_axi_awsize;
   out->m_axi_wvalid = top.m_axi_wvalid;
   out->m_axi_wstrb = top.m_axi_wstrb;
   out->m_axi_wlast = top.m_axi_wlast;
