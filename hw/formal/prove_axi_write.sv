@@ -169,6 +169,8 @@ module prove_axi_write #(
       // An address stays on offer, unchanged, until it is taken; so does a beat.
       if (aw_q && !aw_ready_q) assert (m_axi_awvalid && m_axi_awaddr == awaddr_q && m_axi_awlen == awlen_q);
       if (w_q && !w_ready_q) assert (m_axi_wvalid && m_axi_wdata == wdata_q && m_axi_wlast == w_last_q);
+      // A burst's address stands until its last beat has been taken (npu_axi_width).
+      if (beats_left_q != '0) assert (m_axi_awaddr == awaddr_q && m_axi_awlen == awlen_q);
       if (m_axi_awvalid) assert (13'(m_axi_awaddr[11:0]) + {beats, 3'b0} <= 13'd4096);
       // Each burst is the next part of the request and no longer than it; one at a time is written.
       if (shown) begin

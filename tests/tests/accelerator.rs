@@ -117,7 +117,7 @@ fn the_test_bench_passes_and_can_fail() {
 /// Benches bring the RTL in the sizes of their artefact.
 #[test]
 fn test_benches_of_other_sizes_pass() {
-    for target in ["npu-4x8", "npu-8x8", "npu-16x16"] {
+    for target in ["npu-4x8", "npu-4x8-axi4", "npu-8x8", "npu-16x16-axi16"] {
         let project = compiled_project(target);
         let folder = project.path();
         done(folder, &["emit", "testbench", "net.sct", "pictures/1.png", "-o", "bench"]);

@@ -3,9 +3,9 @@
 //! EXEC follows `hw/doc/cycles.md`: the array works on a tile for `m` cycles and hands it to the
 //! requantiser, which takes a cycle a map word that it writes, or two words of neighbouring rows (`d`);
 //! a tile waits until the one before it is drained. Transfers and the command stream share one bus of
-//! the memory's efficiency; a LOAD's data come a latency after its request, a STORE is finished a
-//! latency after its data. Requests run ahead of the data, so that latencies of successive transfers
-//! overlap.
+//! the memory's efficiency, on which reads go before writes; a LOAD's data come a latency after its
+//! request, a STORE is finished a latency after its data. Requests run ahead of the data, so that
+//! latencies of successive transfers overlap.
 
 use secateur_runtime::npu::isa::{ArrayMode, Exec, ResidualMode, Transfer, exec_flags};
 use secateur_runtime::npu::stream::Queue;
@@ -74,9 +74,9 @@ struct Replay<'a> {
     last: Tail,
     /// Cycle in which the last EXEC command was taken.
     taken: u64,
-    /// Cycle in which the next transfer of LOAD and of STORE may begin.
-    transfer_free: [u64; 2],
-    bus_free: u64,
+    /// Cycle in which the next LOAD may begin.
+    load_free: u64,
+    bus: Bus,
 }
 
 impl<'a> Replay<'a> {
@@ -96,8 +96,8 @@ impl<'a> Replay<'a> {
             entered: vec![0; commands.len()],
             last: Tail::default(),
             taken: 0,
-            transfer_free: [0; 2],
-            bus_free: 0,
+            load_free: 0,
+            bus: Bus::default(),
         }
     }
 
@@ -116,7 +116,8 @@ impl<'a> Replay<'a> {
                         Body::Exec(_) => size_of::<Exec>(),
                         _ => size_of::<Transfer>(),
                     };
-                    self.fetcher.take(bytes as u64 / FETCH_BEAT, time, self.accelerator, &mut self.bus_free);
+                    self.fetcher.take(bytes as u64 / FETCH_BEAT, time, self.accelerator, &mut self.bus);
+                    self.finish_store();
                     self.entered[self.fetched] = self.fetcher.parsed;
                     self.fetched += 1;
                     numbers[command.queue as usize] += 1;
@@ -125,6 +126,7 @@ impl<'a> Replay<'a> {
                     let at = self.queues[queue as usize][self.done[queue as usize]];
                     self.execute(at, start);
                     self.done[queue as usize] += 1;
+                    self.finish_store();
                 }
                 (_, None) => break,
             }
@@ -174,9 +176,9 @@ impl<'a> Replay<'a> {
             // One is requested while another's data come.
             Queue::Load => {
                 let last_but_one = self.finished(Queue::Load as usize, done.saturating_sub(1) as u32);
-                self.transfer_free[0].max(last_but_one + WAIT)
+                self.load_free.max(last_but_one + WAIT)
             }
-            Queue::Store => self.transfer_free[1],
+            Queue::Store => self.bus.written,
         };
         Some(start.max(free))
     }
@@ -186,6 +188,15 @@ impl<'a> Replay<'a> {
         match count {
             0 => 0,
             _ => self.timings[self.queues[queue][count as usize - 1]].end,
+        }
+    }
+
+    /// Reads may have delayed the STORE that was replayed last; nothing has waited for its end yet, since
+    /// what does so starts later than those reads.
+    fn finish_store(&mut self) {
+        if let Some(last) = self.done[Queue::Store as usize].checked_sub(1) {
+            let at = self.queues[Queue::Store as usize][last];
+            self.timings[at].end = self.bus.written + u64::from(self.accelerator.memory.latency_cycles);
         }
     }
 
@@ -200,13 +211,10 @@ impl<'a> Replay<'a> {
                 let bursts = (channels * (command.bytes / channels).div_ceil(BURST)) as u64;
                 let request = start + if command.queue == Queue::Load { LOAD_START } else { STORE_START };
                 let end = if command.queue == Queue::Load {
-                    let end = (request + latency).max(self.bus_free) + moved;
-                    (self.bus_free, self.transfer_free[0]) = (end, request + bursts);
-                    end
+                    self.load_free = request + bursts;
+                    self.bus.read(request + latency, moved) + moved
                 } else {
-                    let sent = request.max(self.bus_free) + moved;
-                    (self.bus_free, self.transfer_free[1]) = (sent, sent);
-                    sent + latency
+                    self.bus.write(request, moved) + latency
                 };
                 self.timings[at] = Timing { start, end, ..Timing::default() };
             }
@@ -245,6 +253,32 @@ impl<'a> Replay<'a> {
     }
 }
 
+/// The memory's bus. It serves reads in the order of their requests, and writes in what is left.
+#[derive(Debug, Clone, Copy, Default)]
+struct Bus {
+    /// Cycles in which it is free of reads, and in which the last STORE's data are written.
+    read: u64,
+    written: u64,
+}
+
+impl Bus {
+    /// Takes the bus for `cycles` of reads that are due in cycle `due`; the cycle in which they begin.
+    fn read(&mut self, due: u64, cycles: u64) -> u64 {
+        let start = due.max(self.read);
+        self.read = start + cycles;
+        if self.written > start {
+            self.written += cycles;
+        }
+        start
+    }
+
+    /// Writes for `cycles`, from cycle `due` on; the cycle in which it is done.
+    fn write(&mut self, due: u64, cycles: u64) -> u64 {
+        self.written = due.max(self.read).max(self.written) + cycles;
+        self.written
+    }
+}
+
 /// The stream's reader: chunks are requested as far ahead as its buffer has room, and share the bus.
 #[derive(Debug, Clone, Default)]
 struct Fetcher {
@@ -258,7 +292,7 @@ struct Fetcher {
 
 impl Fetcher {
     /// Hands on the `beats` of a command, the first not before `time`.
-    fn take(&mut self, beats: u64, time: u64, accelerator: &Accelerator, bus_free: &mut u64) {
+    fn take(&mut self, beats: u64, time: u64, accelerator: &Accelerator, bus: &mut Bus) {
         let memory = &accelerator.memory;
         // Hundredths of a cycle a beat of the stream.
         let beat = FETCH_BEAT * 100 * 100 / accelerator.transfer_rate();
@@ -267,9 +301,8 @@ impl Fetcher {
             // A chunk is requested as soon as the buffer has room for all of it.
             while self.chunks.len() as u64 * FETCH_CHUNK < number + FETCH_BUFFER - FETCH_CHUNK + 1 {
                 let request = FETCH_START.max(self.parsed);
-                let start = (request + u64::from(memory.latency_cycles)).max(*bus_free);
-                *bus_free = start + FETCH_CHUNK * beat / 100;
-                self.chunks.push(start);
+                let due = request + u64::from(memory.latency_cycles);
+                self.chunks.push(bus.read(due, FETCH_CHUNK * beat / 100));
             }
             let (chunk, within) = (number / FETCH_CHUNK, number % FETCH_CHUNK);
             let arrived = self.chunks[chunk as usize] + (within + 1) * beat / 100;
