@@ -31,20 +31,22 @@ ECP5 = {
     "ram": {"DP16KD": 1},
     "options": "-D NPU_ECP5 --empty-blackboxes hw/syn/ecp5.sv",
 }
+# A Gowin Arora; distributed RAM of 16 words of four bits takes the eight LUTs of a block.
+GW2A = {
+    "synth": "synth_gowin -family gw2a -noiopads -nowidelut -top {top}",
+    "lut": {**{f"LUT{n}": 1 for n in range(1, 5)}, "ALU": 1, "RAM16SDP4": 8},
+    "ff": {f"DFF{kind}": 1 for kind in ("", "E", "S", "SE", "R", "RE", "P", "PE", "C", "CE")},
+    "dsp": {"MULT9X9": 0.5, "MULT18X18": 1},
+    "ram": {"SDPB": 1, "SDPX9B": 1, "DPB": 1, "DPX9B": 1, "SP": 1, "SPX9": 1},
+    "options": "",
+}
 # Per device: cells of the device's library, how many places each one takes, and how many there are.
 DEVICES = {
     "ecp5-25f": {**ECP5, "has": {"lut": 24288, "ff": 24288, "dsp": 28, "ram": 56}},
     "ecp5-45f": {**ECP5, "has": {"lut": 43848, "ff": 43848, "dsp": 72, "ram": 108}},
     "ecp5-85f": {**ECP5, "has": {"lut": 83640, "ff": 83640, "dsp": 156, "ram": 208}},
-    "gw2a-18": {
-        "synth": "synth_gowin -family gw2a -noiopads -top {top}",
-        "lut": {**{f"LUT{n}": 1 for n in range(1, 5)}, "ALU": 1, "RAM16SDP4": 8},
-        "ff": {f"DFF{kind}": 1 for kind in ("", "E", "S", "SE", "R", "RE", "P", "PE", "C", "CE")},
-        "dsp": {"MULT9X9": 0.5, "MULT18X18": 1},
-        "ram": {"SDPB": 1, "SDPX9B": 1, "DPB": 1, "DPX9B": 1, "SPB": 1},
-        "has": {"lut": 20736, "ff": 15552, "dsp": 48, "ram": 46},
-        "options": "",
-    },
+    "gw2a-18": {**GW2A, "has": {"lut": 20736, "ff": 15552, "dsp": 48, "ram": 46}},
+    "gw2a-55": {**GW2A, "has": {"lut": 54720, "ff": 41040, "dsp": 40, "ram": 140}},
     "xc7z020": {
         # Without the cells that only instances name: abc9 goes through the library for every block.
         "synth": "read_verilog -lib -specify +/xilinx/cells_sim.v; hierarchy -check -top {top}; "
