@@ -3,14 +3,15 @@
 package npu_core_pkg;
 
   // Products that the device's DSP blocks (an LFE5U-85F's, unless synthesis tells) do not hold beside the
-  // requantiser's two a lane and five of addresses: an array's small product costs the least logic.
+  // requantiser's two a lane, three of addresses, and two of addresses a drained row: an array's small product
+  // costs the least logic.
 `ifdef NPU_DSP
   localparam int unsigned DeviceDsp = `NPU_DSP;
 `else
   localparam int unsigned DeviceDsp = 156;
 `endif
   localparam int unsigned WantedDsp =
-      (npu_pkg::Rows + 2 * npu_pkg::DrainRows) * npu_pkg::Lanes + 5;
+      (npu_pkg::Rows + 2 * npu_pkg::DrainRows) * npu_pkg::Lanes + 3 + 2 * npu_pkg::DrainRows;
   localparam int unsigned LogicMacs = WantedDsp > DeviceDsp ? WantedDsp - DeviceDsp : 0;
 
   localparam int unsigned LaneBits = npu_pkg::LaneBits;
