@@ -98,7 +98,10 @@ pub fn testbench(deployed: &Deployed<'_>, codes: &[i8], folder: &Path) -> Result
     write("npu_tb.sv", BENCH.as_bytes())?;
     list.push_str("npu_tb_pkg.sv\nnpu_tb.sv\n");
     write("files", list.as_bytes())?;
-    write("memory.hex", hexadecimal(image.chunks_exact(beat as usize).map(|word| word.iter().rev())).as_bytes())?;
+    write(
+        "memory.hex",
+        hexadecimal(image.chunks_exact(beat as usize).map(|word| word.iter().rev())).as_bytes(),
+    )?;
     write("expected.hex", hexadecimal(expected.iter().map(std::iter::once)).as_bytes())?;
     write("run", RUN.as_bytes())?;
     executable(&folder.join("run"))
