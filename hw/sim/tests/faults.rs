@@ -219,7 +219,7 @@ fn unsound_commands_have_the_emulators_names() {
         Transfer { wait_store: 3.into(), ..good },
     ];
     let mut bench = Bench::new(Timing::default());
-    let mut programs: Vec<_> = unsound.iter().map(|transfer| program_with(transfer)).collect();
+    let mut programs: Vec<_> = unsound.iter().map(program_with).collect();
     // Of EXEC commands the core's tests try every field.
     programs.push(program_with(&Exec { opcode: Opcode::Exec.code(), ..FromZeros::new_zeroed() }));
     for program in programs {
