@@ -15,7 +15,7 @@ from pyosys import libyosys as ys
 
 # Mapped together with the block that holds them: small, or shaped by their surroundings.
 INNER = {
-    "npu_clamp",
+    "npu_axi_width", "npu_clamp",
     "npu_delay", "npu_exec_legal", "npu_fifo", "npu_gated_sum", "npu_locate", "npu_multiply",
     "npu_multiply_logic", "npu_prepare", "npu_ram", "npu_select", "npu_segments", "npu_tiles", "npu_walk",
 }
