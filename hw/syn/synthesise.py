@@ -23,8 +23,11 @@ INNER = {
 FRESH = 100_000_000
 # An ECP5, whose sizes differ in what they have.
 ECP5 = {
-    # Picoseconds: paths that are shorter give way to area.
-    "synth": "scratchpad -set abc9.D 6000; synth_ecp5 -nowidelut -top {top}",
+    # As `synth_ecp5` does it, but with wires as long as they turn out to be (in picoseconds); paths that
+    # are shorter than 6 ns with them give way to area.
+    "synth": "synth_ecp5 -nowidelut -top {top} -run :map_luts; techmap -map +/lattice/latches_map.v; "
+             "scratchpad -set abc9.D 6000; abc9 -maxlut 4 -W 1000; clean; "
+             "synth_ecp5 -nowidelut -top {top} -run map_cells:",
     "lut": {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6},
     "ff": {"TRELLIS_FF": 1},
     "dsp": {"MULT18X18D": 1},
