@@ -28,6 +28,10 @@ module prove_axi_read #(
 
   npu_axi_read #(.MaxBurst(MaxBurst), .MaxOutstanding(MaxOutstanding)) u_read (.*);
 
+  function automatic logic [15:0] lesser(input logic [15:0] a, input logic [15:0] b);
+    return a < b ? a : b;
+  endfunction
+
   logic begun_q = 1'b0;
   logic shown, taken, beat;
   assign taken = m_axi_arvalid && m_axi_arready;
@@ -180,6 +184,7 @@ module prove_axi_read #(
         if (active[c]) begin
           assert (u_read.address_q[c] == address[c] && u_read.left_q[c] == left[c]);
           assert (left[c] != '0 && address[c][2:0] == '0);
+          assert (16'(u_read.burst_q[c]) == lesser(lesser(16'(MaxBurst), left[c]), 16'd512 - 16'(address[c][11:3])));
         end
       end
       assert (u_read.u_outstanding.count == open);

@@ -34,6 +34,10 @@ module prove_axi_write #(
 
   localparam int unsigned WordBits = $clog2(Room);
   localparam int unsigned Bits = $clog2(MaxOutstanding);
+  function automatic logic [15:0] lesser(input logic [15:0] a, input logic [15:0] b);
+    return a < b ? a : b;
+  endfunction
+
   logic begun_q = 1'b0;
   logic shown, beat, taken;
   assign taken = m_axi_awvalid && m_axi_awready;
@@ -208,6 +212,7 @@ module prove_axi_write #(
       if (active) begin
         assert (u_write.address_q == address && u_write.left_q == left && u_write.last_q == last);
         assert (left != '0 && address[2:0] == '0);
+        assert (16'(u_write.burst) == lesser(lesser(16'(MaxBurst), left), 16'd512 - 16'(address[11:3])));
       end
       assert (u_write.u_outstanding.count == open);
       for (int unsigned i = 0; i < MaxOutstanding; i++) begin
@@ -224,6 +229,7 @@ module prove_axi_write #(
       // The beats of the burst lie in the buffer.
       assert (12'(beats_left) + 12'(half_q) <= 12'({level_q, 1'b0}));
       assert (u_write.u_words.count == level_q);
+      assert (12'(u_write.beats_q) == 12'({level_q, 1'b0}) - 12'(half_q));
       if (marked_q) assert (ahead_q < level_q && u_write.u_words.mem[place] == word_q);
     end
   end

@@ -34,7 +34,8 @@ module prove_fetch (
 
   // The stream: where the next request begins, beats not yet requested, on their way, in the buffer,
   // handed on, of the command under way.
-  logic        live_q, ended_q;
+  logic        live_q, ended_q, begins_q;
+  logic [28:0] to_parse_q;
   logic [31:0] next_q;
   logic [28:0] total_q, requested_q, pushed_q;
   logic [6:0]  way_q, stored_q;
@@ -62,14 +63,25 @@ module prove_fetch (
   logic [31:0] held_address_q;
   logic [15:0] held_beats_q;
 
+  // Beats wait behind registers that were free.
+  logic        moving_q;
+  logic [1:0]  raised_q;
+  // Beats in the three registers.
+  logic [1:0]  out;
+  assign out = 2'(u_fetch.raw_valid_q) + 2'(u_fetch.next_valid_q) + 2'(u_fetch.beat_valid_q);
+
   logic [1:0] queue;
   assign queue = rest_q == '0 ? queue_of(push_data[7:0]) : queue_q;
 
   always_ff @(posedge clk) begin
     begun_q        <= 1'b1;
+    begins_q       <= start;
     held_q         <= req_valid && !req_ready;
     held_address_q <= req_address;
     held_beats_q   <= req_beats;
+    moving_q       <= !rst && !start && stored_q > 7'(push);
+    raised_q       <= !rst && !start ? {u_fetch.next_valid_q, u_fetch.raw_valid_q} : '0;
+    to_parse_q     <= u_fetch.to_parse_q;
     if (request) begin
       next_q      <= next_q + {13'b0, req_beats, 3'b0};
       requested_q <= requested_q + 29'(req_beats);
@@ -144,21 +156,38 @@ module prove_fetch (
       end
       if (marked_q && ahead_q == '0 && push_valid != '0) assert (push_data == data_q);
       if (marked_q) assert (ahead_q < stored_q);
-      // What is stored goes on, unless it is no command: then that is told.
-      if (live_q && !ended_q && !stop && stored_q != '0) assert (push_valid != '0 || illegal);
+      // What is stored moves up, and goes on unless it is no command: then that is told.
+      if (live_q && !ended_q && !stop && u_fetch.beat_valid_q) assert (push_valid != '0 || illegal);
+      if (moving_q) assert (out != '0);
+      if (raised_q[0]) assert (u_fetch.next_valid_q || u_fetch.beat_valid_q);
+      if (raised_q[1]) assert (u_fetch.beat_valid_q);
       assert (!(illegal && push_valid != '0));
       if (illegal)
         assert (rest_q == '0 && stored_q != '0
             && (queue == 2'd3 || 29'(beats_of(push_data[7:0])) > total_q - pushed_q));
       // A stream that is used up without END is told; nothing is when there was one.
-      if (live_q) assert (exhausted == (!ended_q && rest_q == '0 && pushed_q == total_q));
+      if (live_q && !begins_q) assert (exhausted == (!ended_q && rest_q == '0 && pushed_q == total_q));
       if (ended_q) assert (!exhausted && !illegal && push_valid == '0);
       assert (unit == pushed_q[28:2] || !live_q);
 
       // How the block's registers and the model's belong together: what the induction needs.
       assert (u_fetch.active_q == (live_q && !ended_q));
       assert (u_fetch.taken_q == 7'(way_q + stored_q) || !u_fetch.active_q);
-      assert (u_fetch.u_ahead.count == stored_q);
+      assert (8'(u_fetch.u_ahead.count) + 8'(out) == 8'(stored_q));
+      if (u_fetch.beat_valid_q)
+        assert (u_fetch.known_q == (queue_of(push_data[7:0]) != 2'd3)
+            && (!u_fetch.known_q || u_fetch.target_q == queue_of(push_data[7:0]))
+            && u_fetch.exec_q == (push_data[7:0] == OpExec) && u_fetch.finish_q == (push_data[7:0] == OpEnd));
+      if (u_fetch.want_q)
+        assert (u_fetch.active_q && u_fetch.to_request_q != '0 && u_fetch.taken_q <= 7'(Depth - 16)
+            && 29'(req_beats) == (u_fetch.to_request_q < 29'd16 ? u_fetch.to_request_q : 29'd16));
+      // Whether a command fits is what a cycle ago was left; commands and streams are whole units.
+      assert (u_fetch.first_q == (rest_q == '0));
+      if (live_q) assert (2'(u_fetch.to_parse_q) == rest_q[1:0]);
+      if (live_q && !begins_q)
+        assert (u_fetch.fits_short_q == (to_parse_q >= 29'd4) && u_fetch.fits_long_q == (to_parse_q >= 29'd12)
+            && to_parse_q - u_fetch.to_parse_q <= 29'd1 && (rest_q != '0 || to_parse_q[1:0] <= 2'd1));
+      if (begins_q) assert (out == '0 && stored_q <= 7'd1);
       assert (u_fetch.left_q == rest_q);
       if (rest_q != '0) assert (u_fetch.queue_q == queue_q && queue_q != 2'd3 && live_q);
       if (rest_q != '0) assert (u_fetch.end_q == end_q && 29'(rest_q) <= total_q - pushed_q && !ended_q);
@@ -170,7 +199,13 @@ module prove_fetch (
           assert (u_fetch.address_q == next_q && !(rest_q != '0 && end_q));
         assert (u_fetch.unit_beat_q == pushed_q[1:0] && u_fetch.unit_q == pushed_q[28:2]);
       end else assert (way_q == '0 && stored_q == '0);
-      if (marked_q) assert (u_fetch.u_ahead.mem[u_fetch.u_ahead.read_q[5:0] + ahead_q[5:0]] == data_q);
+      if (marked_q) begin
+        if (u_fetch.beat_valid_q && ahead_q == '0) assert (u_fetch.beat_q == data_q);
+        else if (u_fetch.next_valid_q && ahead_q == 7'(u_fetch.beat_valid_q)) assert (u_fetch.next_q == data_q);
+        else if (u_fetch.raw_valid_q && ahead_q == 7'(u_fetch.beat_valid_q) + 7'(u_fetch.next_valid_q))
+          assert (u_fetch.raw_q == data_q);
+        else assert (u_fetch.u_ahead.mem[6'(u_fetch.u_ahead.read_q[5:0] + ahead_q[5:0] - 6'(out))] == data_q);
+      end
     end
   end
 

@@ -26,6 +26,8 @@ module prove_queue #(
   npu_queue #(.Beats(Beats), .Depth(Depth)) u_queue (.*);
 
   logic begun_q = 1'b0;
+  // Room that was made in the last cycle does not show yet.
+  logic fresh_q;
   logic push;
   assign push = push_valid && push_ready;
 
@@ -36,6 +38,7 @@ module prove_queue #(
   // Beats inside; those ahead of the marked one.
   logic [Bits-1:0] level_q, ahead_q;
   logic            marked_q, valid_q, pop_q;
+  logic [2:0]      waits_q;
   logic [63:0]     data_q;
   logic [64*Beats-1:0] head_q;
   logic [Bits-1:0] taken;
@@ -43,9 +46,14 @@ module prove_queue #(
 
   always_ff @(posedge clk) begin
     begun_q <= 1'b1;
+    fresh_q <= rst || pop;
     valid_q <= head_valid;
     head_q  <= head;
     pop_q   <= pop;
+    // The difference counts modulo 2^16.
+    for (int i = 0; i < 3; i++)
+      waits_q[i] <= head[16+16*i +: 16] != '0
+          && 16'(head[16+16*i +: 16] - finished[i] - 16'd1) < 16'h8000;
     level_q <= level_q + Bits'(push) - taken;
     if (marked_q) begin
       ahead_q <= ahead_q - taken;
@@ -74,19 +82,20 @@ module prove_queue #(
   always_comb begin
     if (begun_q) begin
       assert (empty == (level_q == '0));
-      assert (push_ready || level_q >= Bits'(Depth));
+      assert (push_ready || level_q >= Bits'(Depth - 1) || fresh_q);
+      assert (!push_ready || Bits'(u_queue.u_beats.count) < Bits'(Depth));
       // Whole commands only; a command stays until it is taken.
       if (head_valid) assert (level_q >= length(head[7:0]));
       if (valid_q && !pop_q) assert (head_valid && head == head_q);
       if (marked_q) assert (ahead_q < level_q);
       if (marked_q && head_valid && ahead_q < length(head[7:0])) assert (head[64*ahead_q +: 64] == data_q);
-      // Waits: the difference counts modulo 2^16.
-      for (int i = 0; i < 3; i++)
-        assert (head_waits[i] == (head[16+16*i +: 16] != '0
-            && 16'(head[16+16*i +: 16] - finished[i] - 16'd1) < 16'h8000));
+      // Waits are those of the cycle before, and of this command.
+      assert (head_waits == waits_q);
+      if (head_valid) assert (head[63:0] == head_q[63:0]);
 
       assert (Bits'(u_queue.u_beats.count) == level_q - filled && filled <= level_q);
-      if (filled != '0) assert (Bits'(u_queue.length_q) == length(head[7:0]) && filled <= length(head[7:0]));
+      if (filled != '0) assert (filled <= length(head[7:0]));
+      assert (head_valid == (filled != '0 && filled == length(head[7:0])));
       if (marked_q) begin
         if (ahead_q < filled) assert (head[64*ahead_q +: 64] == data_q);
         else

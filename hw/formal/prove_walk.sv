@@ -88,6 +88,8 @@ module prove_walk (
       assert (16'(u_walk.ring_first_q) == first_q && 16'(u_walk.plane_q) == plane_q);
       assert (u_walk.words_q == words_q && u_walk.words_left_q == words_q - word_q);
       assert (u_walk.channels_left_q == count_q - channel_q);
+      assert (u_walk.one_word_q == (words_q == 16'd1) && u_walk.word_last_q == (word_q + 16'd1 == words_q));
+      assert (u_walk.channel_last_q == (channel_q + 16'd1 == count_q) && u_walk.bank_last_q == (bank == '1));
     end
   end
 

@@ -40,45 +40,51 @@ module npu_axi_read #(
   logic [1:0][31:0] address_q;
   logic [1:0][15:0] left_q;
 
-  // The burst that is next.
-  logic                 client, issue, last_burst;
-  logic [9:0]           to_boundary;
-  logic [BurstBits-1:0] longest, burst;
-  logic                 ar_valid_q, room;
-  logic [31:0]          ar_address_q;
-  logic [7:0]           ar_len_q;
+  // Beats of a request's next burst, from the beat within the page where it begins.
+  function automatic logic [BurstBits-1:0] next_burst(input logic [8:0] place, input logic [15:0] left);
+    logic [9:0]           to_boundary;
+    logic [BurstBits-1:0] burst;
+    to_boundary = 10'd512 - 10'(place);
+    burst       = BurstBits'(MaxBurst);
+    if (left < 16'(MaxBurst)) burst = left[BurstBits-1:0];
+    return to_boundary < 10'(burst) ? to_boundary[BurstBits-1:0] : burst;
+  endfunction
 
-  assign client      = !active_q[0];
-  assign to_boundary = 10'd512 - 10'(address_q[client][11:3]);
-  always_comb begin
-    longest = BurstBits'(MaxBurst);
-    if (left_q[client] < 16'(MaxBurst)) longest = left_q[client][BurstBits-1:0];
-    burst = longest;
-    if (to_boundary < 10'(longest)) burst = to_boundary[BurstBits-1:0];
-  end
+  // The burst that is next; that of each client is worked out with its request or the burst before.
+  logic                      client, issue;
+  logic [1:0][BurstBits-1:0] burst_q;
+  logic [BurstBits-1:0]      burst;
+  logic                      ar_valid_q, room;
+  logic [31:0]               ar_address_q;
+  logic [7:0]                ar_len_q;
+
+  assign client = !active_q[0];
+  assign burst  = burst_q[client];
   assign issue      = active_q != '0 && (!ar_valid_q || m_axi_arready) && room && !stop;
-  assign last_burst = left_q[client] == 16'(burst);
 
   for (genvar c = 0; c < 2; c++) begin : g_client
-    logic mine;
-    assign mine = issue && client == 1'(c);
+    logic        mine, accept;
+    logic [31:0] address;
+    logic [15:0] left;
+    assign mine    = issue && client == 1'(c);
+    assign accept  = req_valid[c] && req_ready[c];
+    assign address = accept ? req_address[c] : address_q[c] + 32'({burst_q[c], 3'b0});
+    assign left    = accept ? req_beats[c] : left_q[c] - 16'(burst_q[c]);
     assign req_ready[c] = !active_q[c] && !stop;
     always_ff @(posedge clk) begin
       if (rst || stop) begin
         active_q[c] <= 1'b0;
-      end else if (req_valid[c] && req_ready[c]) begin
+      end else if (accept) begin
         active_q[c] <= 1'b1;
-      end else if (mine && last_burst) begin
+      end else if (mine && left_q[c] == 16'(burst_q[c])) begin
         active_q[c] <= 1'b0;
       end
     end
     always_ff @(posedge clk) begin
-      if (req_valid[c] && req_ready[c]) begin
-        address_q[c] <= req_address[c];
-        left_q[c]    <= req_beats[c];
-      end else if (mine) begin
-        address_q[c] <= address_q[c] + 32'({burst, 3'b0});
-        left_q[c]    <= left_q[c] - 16'(burst);
+      if (accept || mine) begin
+        address_q[c] <= address;
+        left_q[c]    <= left;
+        burst_q[c]   <= next_burst(address[11:3], left);
       end
     end
   end

@@ -47,52 +47,60 @@ module npu_axi_write #(
   localparam bit Halves = npu_pkg::Lanes == 16;
   logic                 stored_valid, beat, odd_q;
   logic [8*npu_pkg::Lanes-1:0] stored;
-  logic [CountBits-1:0] stored_count;
-  logic [CountBits:0]   beats_stored;
+  logic [CountBits:0]   beats_q;  // in the buffer
 
   npu_fifo #(.Width(8 * npu_pkg::Lanes), .Depth(Room)) u_words (
     .clk, .rst,
     .push_valid(word_valid), .push_ready(), .push_data(word),
     .pop_valid(stored_valid), .pop_ready(word_left), .pop_data(stored),
-    .count(stored_count)
+    .count()
   );
   assign word_left    = beat && (odd_q || !Halves);
-  assign beats_stored = Halves ? {stored_count, 1'b0} - (CountBits + 1)'(odd_q) : {1'b0, stored_count};
+  always_ff @(posedge clk) begin
+    beats_q <= rst ? '0 : beats_q + (word_valid ? (CountBits + 1)'(Halves ? 2 : 1) : '0) - (CountBits + 1)'(beat);
+  end
 
   // The request, and the burst that is next.
   logic                 active_q, last_q, issue, last_burst, room;
   logic [31:0]          address_q;
   logic [15:0]          left_q;
-  logic [9:0]           to_boundary;
-  logic [BurstBits-1:0] longest, burst, w_left_q;
+  logic [BurstBits-1:0] burst, w_left_q;
 
-  assign to_boundary = 10'd512 - 10'(address_q[11:3]);
-  always_comb begin
+  // Beats of a request's next burst, from the beat within the page where it begins; worked out with the
+  // request or the burst before.
+  function automatic logic [BurstBits-1:0] next_burst(input logic [8:0] place, input logic [15:0] left);
+    logic [9:0]           to_boundary;
+    logic [BurstBits-1:0] longest;
+    to_boundary = 10'd512 - 10'(place);
     longest = BurstBits'(MaxBurst);
-    if (left_q < 16'(MaxBurst)) longest = left_q[BurstBits-1:0];
-    burst = longest;
-    if (to_boundary < 10'(longest)) burst = to_boundary[BurstBits-1:0];
-  end
+    if (left < 16'(MaxBurst)) longest = left[BurstBits-1:0];
+    return to_boundary < 10'(longest) ? to_boundary[BurstBits-1:0] : longest;
+  endfunction
+
+  logic        accept;
+  logic [31:0] address;
+  logic [15:0] left;
+  assign accept  = req_valid && req_ready;
+  assign address = accept ? req_address : address_q + 32'({burst, 3'b0});
+  assign left    = accept ? req_beats : left_q - 16'(burst);
   assign last_burst = left_q == 16'(burst);
-  assign issue = active_q && beats_stored >= (CountBits + 1)'(burst) && w_left_q == '0
+  assign issue = active_q && beats_q >= (CountBits + 1)'(burst) && w_left_q == '0
     && !m_axi_awvalid && room && !stop;
   assign req_ready = !active_q && !stop;
 
   always_ff @(posedge clk) begin
     if (rst || stop) active_q <= 1'b0;
-    else if (req_valid && req_ready) active_q <= 1'b1;
+    else if (accept) active_q <= 1'b1;
     else if (issue && last_burst) active_q <= 1'b0;
   end
 
   always_ff @(posedge clk) begin
-    if (req_valid && req_ready) begin
-      address_q <= req_address;
-      left_q    <= req_beats;
-      last_q    <= req_last;
-    end else if (issue) begin
-      address_q <= address_q + 32'({burst, 3'b0});
-      left_q    <= left_q - 16'(burst);
+    if (accept || issue) begin
+      address_q <= address;
+      left_q    <= left;
+      burst     <= next_burst(address[11:3], left);
     end
+    if (accept) last_q <= req_last;
   end
 
   logic        aw_valid_q;

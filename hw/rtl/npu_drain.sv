@@ -8,15 +8,16 @@ module npu_drain (
     input  logic                                                                clk,
     input  logic                                                                rst,
     input  npu_pkg::exec_t commands[2],
+    input  npu_core_pkg::shape_t                                                shapes[2],
     input  logic                [              1:0]                             accepted,
+    // The tile stands in the shadow two cycles on; whether its results fall into two map words.
     input  logic                                                                done,
-    // With `done`: the tile's results fall into two map words.
     input  logic                                                                halves,
     input  logic signed [npu_core_pkg::AccBits-1:0] shadow[npu_pkg::Rows][npu_pkg::Lanes],
-    // A stage ahead of `row`: the tile, for addresses and parameters.
+    // Two stages ahead of `row`: the tile, for addresses and parameters.
     output npu_core_pkg::slot_t                                                 slot,
     output npu_core_pkg::tile_t                                                 tile,
-    // With the slot one stage on.
+    // With the slot two stages on.
     output logic signed         [31:0] row[npu_pkg::DrainRows][npu_pkg::Lanes]
 );
 
@@ -24,8 +25,8 @@ module npu_drain (
   localparam int unsigned DrainRows = npu_pkg::DrainRows;
   localparam int unsigned AccBits = npu_core_pkg::AccBits;
 
-  npu_pkg::exec_t cmd;
   logic select, advance, last;
+  npu_core_pkg::tile_t current;
 
   npu_tiles #(
       .Drained(1'b1),
@@ -34,44 +35,27 @@ module npu_drain (
       .clk,
       .rst,
       .commands,
+      .shapes,
       .accepted,
       .wanted(1'b1),
       .advance,
       .valid(),
       .select,
-      .cmd,
-      .tile,
+      .next_select(),
+      .tile(current),
       .group_last(),
       .last
   );
 
   logic busy_q, halves_q;
   logic [RowBits:0] index_q, next;
-  logic [1:0] sub_q, sub_last;
+  logic [1:0] sub_q;
   logic average, row_end;
 
-  assign average = cmd.mode == npu_pkg::ModeAverage;
-  always_comb begin
-    sub_last = 2'd0;
-    if (average) sub_last = 2'd2;
-    else if (halves_q) sub_last = 2'd1;
-  end
-  assign row_end = busy_q && sub_q == sub_last;
+  assign average = current.average;
+  assign row_end = busy_q && (average ? sub_q[1] : sub_q[0] == halves_q);
   assign next = index_q + (average ? (RowBits + 1)'(1) : (RowBits + 1)'(DrainRows));
-  assign advance = row_end && next >= tile.rows;
-
-  always_comb begin
-    slot.valid = '0;
-    slot.valid[0] = busy_q && (!average || row_end);
-    for (int unsigned d = 1; d < DrainRows; d++) begin
-      slot.valid[d] = busy_q && !average && index_q + (RowBits + 1)'(d) < tile.rows;
-    end
-    slot.side = select;
-    slot.channel = tile.channel + 11'(index_q);
-    slot.half = sub_q[0] && !average;
-    slot.pop = row_end && cmd.residual[1:0] != npu_pkg::ResNone;
-    slot.last = advance && last;
-  end
+  assign advance = row_end && next >= current.rows;
 
   always_ff @(posedge clk) begin
     if (done) begin
@@ -87,38 +71,70 @@ module npu_drain (
     if (rst) busy_q <= 1'b0;
   end
 
-  logic [RowBits-1:0] at;
-  assign at = tile.row_first + index_q[RowBits-1:0];
-
-  logic average_q;
-  logic signed [31:0] lane_q[DrainRows][npu_pkg::Lanes];
-  always_ff @(posedge clk) average_q <= average;
-
-  for (genvar l = 0; l < npu_pkg::Lanes; l++) begin : gen_lane
-    logic [AccBits-1:0] column[npu_pkg::Rows];
-    for (genvar r = 0; r < npu_pkg::Rows; r++) begin : gen_row
-      assign column[r] = shadow[r][l];
+  always_ff @(posedge clk) begin
+    slot.valid <= '0;
+    slot.valid[0] <= busy_q && (!average || row_end);
+    for (int unsigned d = 1; d < DrainRows; d++) begin
+      slot.valid[d] <= busy_q && !average && index_q + (RowBits + 1)'(d) < current.rows;
     end
-    if (DrainRows == 1) begin : gen_one
-      logic [AccBits-1:0] chosen;
-      npu_select #(
-          .Words(npu_pkg::Rows),
-          .Width(AccBits)
-      ) u_select (
-          .index(at),
-          .words(column),
-          .out  (chosen)
-      );
-      always_ff @(posedge clk) if (busy_q) lane_q[0][l] <= 32'($signed(chosen));
-    end else begin : gen_two
-      // One of two neighbours is even: each half of the shadow gives one of them.
-      logic signed [AccBits-1:0] even, odd;
-      assign even = column[{at[RowBits-1:1]+(RowBits-1)'(at[0]), 1'b0}];
-      assign odd  = column[{at[RowBits-1:1], 1'b1}];
+    slot.side <= select;
+    slot.channel <= current.channel + 11'(index_q);
+    slot.half <= sub_q[0] && !average;
+    slot.pop <= row_end && current.second;
+    slot.last <= advance && last;
+    tile <= current;
+    if (rst) begin
+      slot.valid <= '0;
+      slot.last <= 1'b0;
+    end
+  end
+
+  logic [RowBits-1:0] at;
+  assign at = current.row_first + index_q[RowBits-1:0];
+
+  // Rows that are chosen: of two neighbours one is even, the other odd.
+  logic [npu_pkg::Rows-1:0] chosen;
+  always_comb begin
+    for (int unsigned r = 0; r < npu_pkg::Rows; r++) begin
+      chosen[r] = at == RowBits'(r) || (DrainRows == 2 && at + RowBits'(1) == RowBits'(r));
+    end
+  end
+
+  // With the choice; of average pooling also with the row.
+  logic busy1_q;
+  logic [2:1] average_q;
+  logic signed [31:0] lane_q[DrainRows][npu_pkg::Lanes];
+  always_ff @(posedge clk) begin
+    busy1_q   <= busy_q;
+    average_q <= {average_q[1], average};
+  end
+
+  // Four lanes at a time have a copy of the choice. Gated sums take five LUTs a bit of eight rows,
+  // where a tree of choices takes seven.
+  for (genvar i = 0; i < npu_pkg::Lanes / 4; i++) begin : gen_lanes
+    logic [npu_pkg::Rows-1:0] chosen_q;
+    logic odd_q;
+    npu_replica #(
+        .Width(npu_pkg::Rows + 1)
+    ) u_choice (
+        .clk,
+        .in ({at[0], chosen}),
+        .out({odd_q, chosen_q})
+    );
+    for (genvar l = 4 * i; l < 4 * i + 4; l++) begin : gen_lane
+      logic [AccBits-1:0] half[2];
+      always_comb begin
+        half = '{default: '0};
+        for (int unsigned r = 0; r < npu_pkg::Rows; r++) begin
+          half[r%2] |= shadow[r][l] & {AccBits{chosen_q[r]}};
+        end
+      end
       always_ff @(posedge clk) begin
-        if (busy_q) begin
-          lane_q[0][l] <= at[0] ? 32'(odd) : 32'(even);
-          lane_q[1][l] <= at[0] ? 32'(even) : 32'(odd);
+        if (busy1_q) begin
+          for (int unsigned d = 0; d < DrainRows; d++) begin
+            lane_q[d][l] <= 32'($signed(DrainRows == 1 ? half[0] | half[1]
+                : odd_q == (d == 1) ? half[0] : half[1]));
+          end
         end
       end
     end
@@ -129,7 +145,7 @@ module npu_drain (
   logic signed [31:0] quarter_q[Quarters], half_q[2];
   for (genvar i = 0; i < Quarters; i++) begin : gen_quarter
     always_ff @(posedge clk) begin
-      if (average)
+      if (average_q[1])
         quarter_q[i] <= (lane_q[0][4*i] + lane_q[0][4*i+1]) + (lane_q[0][4*i+2] + lane_q[0][4*i+3]);
     end
   end
@@ -142,9 +158,9 @@ module npu_drain (
     end
   end
 
-  always_comb begin
-    row = lane_q;
-    if (average_q) row[0][0] = half_q[0] + half_q[1];
+  always_ff @(posedge clk) begin
+    row <= lane_q;
+    if (average_q[2]) row[0][0] <= half_q[0] + half_q[1];
   end
 
 endmodule

@@ -45,26 +45,33 @@ module npu_exec (
 
   // The two commands in flight, by the low bit of their number.
   npu_pkg::exec_t commands_q[2];
+  npu_core_pkg::shape_t shapes_q[2];
   logic [1:0] accepted_q, finished_q, in_flight;
-  logic legal;
+  logic legal, legal_q, seen_q, take;
 
   npu_exec_legal u_check (
       .cmd,
       .legal
   );
 
+  // A command is looked at for a cycle before it is taken.
   assign in_flight = accepted_q - finished_q;
-  assign cmd_ready = in_flight < 2'd2;
+  assign cmd_ready = seen_q && in_flight < 2'd2;
+  assign take = cmd_valid && cmd_ready;
   assign idle = in_flight == '0;
 
   always_ff @(posedge clk) begin
-    illegal <= cmd_valid && cmd_ready && !legal;
-    if (cmd_valid && cmd_ready && legal) begin
+    seen_q <= cmd_valid && !cmd_ready;
+    legal_q <= legal;
+    illegal <= take && !legal_q;
+    if (take && legal_q) begin
       commands_q[accepted_q[0]] <= cmd;
+      shapes_q[accepted_q[0]] <= npu_core_pkg::shape_of(cmd);
       accepted_q <= accepted_q + 2'd1;
     end
     if (done) finished_q <= finished_q + 2'd1;
     if (rst) begin
+      seen_q <= 1'b0;
       illegal <= 1'b0;
       accepted_q <= '0;
       finished_q <= '0;
@@ -80,6 +87,7 @@ module npu_exec (
       .clk,
       .rst,
       .commands(commands_q),
+      .shapes(shapes_q),
       .accepted(accepted_q),
       .read(list_read),
       .addr(list_addr),
@@ -92,12 +100,13 @@ module npu_exec (
 
   npu_core_pkg::second_count_t second_level;
   logic [npu_pkg::RowBits:0] second_take;
-  npu_core_pkg::step_t step, data_step;
+  npu_core_pkg::step_t step, early_step, data_step;
 
   npu_sequencer u_sequencer (
       .clk,
       .rst,
       .commands(commands_q),
+      .shapes(shapes_q),
       .accepted(accepted_q),
       .list_valid,
       .list_skip,
@@ -120,9 +129,11 @@ module npu_exec (
       .clk,
       .rst,
       .commands(commands_q),
+      .shapes(shapes_q),
       .step,
       .bank_en(op_en),
       .bank_addr(op_addr),
+      .early_step,
       .data_step,
       .data_offset
   );
@@ -133,6 +144,8 @@ module npu_exec (
       .clk,
       .rst,
       .commands(commands_q),
+      .shapes(shapes_q),
+      .early_step,
       .step(data_step),
       .offset(data_offset),
       .data(op_data),
@@ -180,6 +193,7 @@ module npu_exec (
       .clk,
       .rst,
       .commands(commands_q),
+      .shapes(shapes_q),
       .accepted(accepted_q),
       .done(tile_done),
       .halves(tile_halves),
@@ -225,6 +239,7 @@ module npu_exec (
       .clk,
       .rst,
       .commands(commands_q),
+      .shapes(shapes_q),
       .accepted(accepted_q),
       .request(rs_request),
       .bank(rs_bank),

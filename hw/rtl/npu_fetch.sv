@@ -29,66 +29,83 @@ module npu_fetch (
   localparam int unsigned Chunk = 16;
   localparam int unsigned CountBits = $clog2(Depth) + 1;
 
-  logic        beat_valid, beat_ready;
-  logic [63:0] beat;
-  logic        active_q;
+  logic        active_q, beat_ready;
 
-  // Requested and not yet handed on.
+  // Requested and not yet handed on. A request is made up a cycle before it is shown.
   logic [CountBits-1:0] taken_q;
   logic [31:0] address_q;
   logic [28:0] to_request_q, to_parse_q;
-  logic        request;
+  logic [15:0] beats_q;
+  logic        want_q, request;
 
-  assign req_valid   = active_q && to_request_q != '0 && taken_q <= CountBits'(Depth - Chunk) && !stop;
+  assign req_valid   = want_q && !stop;
   assign req_address = address_q;
-  assign req_beats   = to_request_q < 29'(Chunk) ? to_request_q[15:0] : 16'(Chunk);
+  assign req_beats   = beats_q;
   assign request     = req_valid && req_ready;
+
+  logic        ahead_valid, raw_valid_q, next_valid_q, beat_valid_q, shift, step, refill;
+  logic [63:0] ahead, raw_q, next_q, beat_q;
 
   npu_fifo #(.Width(64), .Depth(Depth)) u_ahead (
     .clk, .rst(rst || start),
     .push_valid(data_valid), .push_ready(), .push_data(data),
-    .pop_valid(beat_valid), .pop_ready(beat_ready), .pop_data(beat),
+    .pop_valid(ahead_valid), .pop_ready(shift), .pop_data(ahead),
     .count()
   );
 
-  // The command under way.
-  logic [3:0] left_q;
-  logic [1:0] queue_q;
-  logic       first, known;
-  logic [1:0] queue;
-  logic [3:0] beats;
-
-  assign first = left_q == '0;
-
-  always_comb begin
-    known = 1'b1;
-    queue = 2'd0;
-    beats = 4'(npu_pkg::TransferBits / 64);
-    case (beat[7:0])
-      npu_pkg::OpLoadMap, npu_pkg::OpLoadWeights, npu_pkg::OpLoadParams, npu_pkg::OpLoadTable: queue = 2'd0;
-      npu_pkg::OpExec: begin
-        queue = 2'd1;
-        beats = 4'(npu_pkg::ExecBits / 64);
-      end
-      npu_pkg::OpEnd: queue = 2'd1;
-      npu_pkg::OpStoreMap: queue = 2'd2;
-      default: known = 1'b0;
-    endcase
-    if (!first) begin
-      known = 1'b1;
-      queue = queue_q;
+  // Three registers: that of block RAM, which is late, one behind it, and the last, which also says what
+  // the lowest byte means where a command begins with it. The first one does not look at what the queues
+  // take in the same cycle, and so two beats leave in three cycles.
+  logic       known_q, exec_q, finish_q;
+  logic [1:0] target_q;
+  assign refill = !beat_valid_q || beat_ready;
+  assign step   = !next_valid_q || refill;
+  assign shift  = !raw_valid_q || !next_valid_q;
+  always_ff @(posedge clk) begin
+    if (shift) raw_q <= ahead;
+    if (shift) raw_valid_q <= ahead_valid;
+    else if (step) raw_valid_q <= 1'b0;
+    if (step) begin
+      next_valid_q <= raw_valid_q;
+      next_q       <= raw_q;
+    end
+    if (refill) begin
+      beat_valid_q <= next_valid_q;
+      beat_q       <= next_q;
+      exec_q       <= next_q[7:0] == npu_pkg::OpExec;
+      finish_q     <= next_q[7:0] == npu_pkg::OpEnd;
+      known_q      <= 1'b1;
+      case (next_q[7:0])
+        npu_pkg::OpLoadMap, npu_pkg::OpLoadWeights, npu_pkg::OpLoadParams, npu_pkg::OpLoadTable: target_q <= 2'd0;
+        npu_pkg::OpExec, npu_pkg::OpEnd: target_q <= 2'd1;
+        npu_pkg::OpStoreMap: target_q <= 2'd2;
+        default: known_q <= 1'b0;
+      endcase
+    end
+    if (rst || start) begin
+      raw_valid_q  <= 1'b0;
+      next_valid_q <= 1'b0;
+      beat_valid_q <= 1'b0;
     end
   end
 
-  logic fits, offer;
-  assign fits  = !first || 29'(beats) <= to_parse_q;
-  assign offer = active_q && beat_valid && known && fits && !stop;
+  // The command under way. A stream and its commands are whole units of four beats: where a command
+  // begins, what was left a cycle ago tells as well whether it fits.
+  localparam int unsigned Short = npu_pkg::TransferBits / 64;
+  localparam int unsigned Long = npu_pkg::ExecBits / 64;
+  logic [3:0] left_q;
+  logic [1:0] queue_q, queue;
+  logic       first_q, fits_short_q, fits_long_q, sound, offer;
 
-  assign push_data  = beat;
+  assign queue = first_q ? target_q : queue_q;
+  assign sound = !first_q || (known_q && (exec_q ? fits_long_q : fits_short_q));
+  assign offer = active_q && beat_valid_q && sound && !stop;
+
+  assign push_data  = beat_q;
   assign push_valid = offer ? 3'b001 << queue : 3'b000;
   assign beat_ready = offer && push_ready[queue];
-  assign illegal    = active_q && first && beat_valid && (!known || !fits);
-  assign exhausted  = active_q && first && to_parse_q == '0;
+  assign illegal    = active_q && beat_valid_q && !sound;
+  assign exhausted  = active_q && first_q && !fits_short_q;
 
   logic [26:0] unit_q;
   logic [1:0]  unit_beat_q;
@@ -99,6 +116,10 @@ module npu_fetch (
   always_ff @(posedge clk) begin
     if (rst) begin
       active_q     <= 1'b0;
+      want_q       <= 1'b0;
+      fits_short_q <= 1'b1;
+      fits_long_q  <= 1'b1;
+      first_q      <= 1'b1;
       taken_q      <= '0;
       left_q       <= '0;
       to_request_q <= '0;
@@ -107,6 +128,10 @@ module npu_fetch (
       unit_beat_q  <= '0;
     end else if (start) begin
       active_q     <= 1'b1;
+      want_q       <= 1'b0;
+      fits_short_q <= 1'b1;
+      fits_long_q  <= 1'b1;
+      first_q      <= 1'b1;
       taken_q      <= '0;
       left_q       <= '0;
       address_q    <= stream_address;
@@ -115,6 +140,13 @@ module npu_fetch (
       unit_q       <= '0;
       unit_beat_q  <= '0;
     end else begin
+      // What waits to be taken stays as it is.
+      if (!want_q) begin
+        want_q  <= active_q && to_request_q != '0 && taken_q <= CountBits'(Depth - Chunk);
+        beats_q <= to_request_q < 29'(Chunk) ? to_request_q[15:0] : 16'(Chunk);
+      end else if (request) want_q <= 1'b0;
+      fits_short_q <= to_parse_q >= 29'(Short);
+      fits_long_q  <= to_parse_q >= 29'(Long);
       taken_q <= taken_q + (request ? CountBits'(req_beats) : '0) - CountBits'(beat_ready);
       if (request) begin
         address_q    <= address_q + {13'b0, req_beats, 3'b0};
@@ -124,10 +156,14 @@ module npu_fetch (
         to_parse_q  <= to_parse_q - 1'b1;
         unit_beat_q <= unit_beat_q + 1'b1;
         if (unit_beat_q == '1) unit_q <= unit_q + 1'b1;
-        left_q <= (first ? beats : left_q) - 1'b1;
-        if (first) begin
-          queue_q <= queue;
-          if (beat[7:0] == npu_pkg::OpEnd) to_request_q <= '0;
+        left_q  <= first_q ? (exec_q ? 4'(Long - 1) : 4'(Short - 1)) : left_q - 1'b1;
+        first_q <= left_q == 4'd1;
+        if (first_q) begin
+          queue_q <= target_q;
+          if (finish_q) begin
+            to_request_q <= '0;
+            want_q       <= 1'b0;
+          end
         end
         // Behind END nothing is read.
         if (left_q == 4'd1 && end_q) active_q <= 1'b0;
@@ -137,6 +173,6 @@ module npu_fetch (
 
   always_ff @(posedge clk) begin
     if (rst || start) end_q <= 1'b0;
-    else if (beat_ready && first) end_q <= beat[7:0] == npu_pkg::OpEnd;
+    else if (beat_ready && first_q) end_q <= finish_q;
   end
 endmodule

@@ -87,14 +87,10 @@ module npu_load (
     .count()
   );
 
-  // Writing. The first cycle of a job sets up the walk.
-  logic is_map, is_weights, is_params, sparse;
-  assign is_map     = job.cmd.opcode == npu_pkg::OpLoadMap;
-  assign is_weights = job.cmd.opcode == npu_pkg::OpLoadWeights;
-  assign is_params  = job.cmd.opcode == npu_pkg::OpLoadParams;
-  assign sparse     = job.cmd.flags[npu_pkg::TransferFlagSparse];
+  // Writing. The first cycle of a job sets up the walk and says what it is.
+  logic is_map_q, is_weights_q, is_params_q, is_table_q, sparse_q, pairs_q;
 
-  logic        running_q, odd_q, finished_q, map_valid_q, map_last_q;
+  logic        running_q, odd_q, complete_q, finished_q, map_valid_q, map_last_q;
   logic [2:0]  place_q;
   logic        control_q;
   logic [63:0] low_q, controls_q;
@@ -102,24 +98,28 @@ module npu_load (
   logic [8*npu_pkg::Lanes-1:0] map_q;
   logic [npu_pkg::RowBits-1:0] map_bank_q, walk_bank;
   logic [AddrBits-1:0] map_addr_q, walk_addr;
-  logic        walk_last, setup, accept, two, complete, map_room, word, last_word;
+  logic        walk_last, setup, accept, pairs, two, control, map_room, word, last_word;
 
   assign setup    = job_valid && !running_q && !finished_q;
-  assign map_room = !map_valid_q || ld_ready;
-  // Entries of 16 bytes come in two beats.
-  assign two        = is_params || (is_map && npu_pkg::Lanes == 16)
-    || (is_weights && npu_pkg::Rows == 16 && !control_q);
-  assign complete   = odd_q || !two;
-  assign data_ready = running_q && !(is_map && complete && !map_room);
+  // A word of two beats has left before the next one is complete, unless the bank is taken.
+  assign map_room = !map_valid_q || (npu_pkg::Lanes != 16 && ld_ready);
+  // Entries of 16 bytes come in two beats; `complete_q` says that the next beat is an entry's last.
+  assign pairs      = job.cmd.opcode == npu_pkg::OpLoadParams
+    || (job.cmd.opcode == npu_pkg::OpLoadMap && npu_pkg::Lanes == 16)
+    || (job.cmd.opcode == npu_pkg::OpLoadWeights && npu_pkg::Rows == 16);
+  assign two        = pairs_q && !control_q;
+  // Control bytes come ahead of the first weights and of every ninth beat on.
+  assign control    = !control_q && word && sparse_q && place_q == '1;
+  assign data_ready = running_q && !(is_map_q && complete_q && !map_room);
   assign accept     = data_valid && data_ready;
   // A beat that completes an entry of its memory.
-  assign word       = accept && complete && !(is_weights && control_q);
-  assign last_word  = is_map ? walk_last : left_q == 16'd1;
+  assign word       = accept && complete_q && !control_q;
+  assign last_word  = is_map_q ? walk_last : left_q == 16'd1;
   assign job_done   = finished_q && (!map_valid_q || (ld_ready && map_last_q));
 
   npu_walk u_walk (
     .clk, .start(setup), .cmd(job.cmd), .plane_address(job.plane_address), .ring(job.ring),
-    .step(word && is_map), .bank(walk_bank), .address(walk_addr), .last(walk_last)
+    .step(word && is_map_q), .bank(walk_bank), .address(walk_addr), .last(walk_last)
   );
 
   always_ff @(posedge clk) begin
@@ -133,7 +133,7 @@ module npu_load (
       else if (word && last_word) running_q <= 1'b0;
       if (word && last_word) finished_q <= 1'b1;
       else if (job_done) finished_q <= 1'b0;
-      if (word && is_map) map_valid_q <= 1'b1;
+      if (word && is_map_q) map_valid_q <= 1'b1;
       else if (ld_ready) map_valid_q <= 1'b0;
       done <= job_done && !stop;
     end
@@ -141,28 +141,33 @@ module npu_load (
 
   always_ff @(posedge clk) begin
     if (setup) begin
-      odd_q     <= 1'b0;
-      place_q   <= '0;
-      control_q <= sparse;
-      entry_q   <= job.cmd.base;
-      left_q    <= job.cmd.opcode == npu_pkg::OpLoadTable ? 16'd32 : job.cmd.words;
+      is_map_q     <= job.cmd.opcode == npu_pkg::OpLoadMap;
+      is_weights_q <= job.cmd.opcode == npu_pkg::OpLoadWeights;
+      is_params_q  <= job.cmd.opcode == npu_pkg::OpLoadParams;
+      is_table_q   <= job.cmd.opcode == npu_pkg::OpLoadTable;
+      sparse_q     <= job.cmd.opcode == npu_pkg::OpLoadWeights && job.cmd.flags[npu_pkg::TransferFlagSparse];
+      control_q    <= job.cmd.opcode == npu_pkg::OpLoadWeights && job.cmd.flags[npu_pkg::TransferFlagSparse];
+      pairs_q      <= pairs;
+      complete_q   <= !pairs;
+      odd_q        <= 1'b0;
+      place_q      <= '0;
+      entry_q      <= job.cmd.base;
+      left_q       <= job.cmd.opcode == npu_pkg::OpLoadTable ? 16'd32 : job.cmd.words;
     end else if (accept) begin
-      odd_q <= two && !odd_q;
-      if (is_weights && control_q) begin
-        control_q  <= 1'b0;
-        controls_q <= data;
-      end
+      odd_q      <= two && !odd_q;
+      complete_q <= !pairs_q || control || (two && !odd_q);
+      control_q  <= control;
+      if (control_q) controls_q <= data;
       if (word) begin
         left_q  <= left_q - 1'b1;
         entry_q <= entry_q + 1'b1;
-        if (is_weights && 32'(entry_q) == npu_pkg::WeightWords - 1) entry_q <= '0;
-        if (is_params && 32'(entry_q) == npu_pkg::ParamEntries - 1) entry_q <= '0;
+        if (is_weights_q && 32'(entry_q) == npu_pkg::WeightWords - 1) entry_q <= '0;
+        if (is_params_q && 32'(entry_q) == npu_pkg::ParamEntries - 1) entry_q <= '0;
         place_q <= place_q + 1'b1;
-        if (sparse && place_q == '1) control_q <= 1'b1;
       end
     end
     if (accept) low_q <= data;
-    if (word && is_map) begin
+    if (word && is_map_q) begin
       map_q      <= (8 * npu_pkg::Lanes)'(npu_pkg::Lanes == 16 ? {data, low_q} : 128'(data));
       map_bank_q <= walk_bank;
       map_addr_q <= walk_addr;
@@ -176,14 +181,14 @@ module npu_load (
   assign ld_data  = map_q;
   assign ld_be    = '1;
 
-  assign lw_valid  = word && is_weights;
+  assign lw_valid  = word && is_weights_q;
   assign lw_addr   = entry_q[npu_pkg::WeightAddrBits-1:0];
-  assign lw_data   = {sparse ? controls_q[8*place_q +: 8] : 8'd0,
+  assign lw_data   = {sparse_q ? controls_q[8*place_q +: 8] : 8'd0,
     (8 * npu_pkg::Rows)'(npu_pkg::Rows == 16 ? {data, low_q} : 128'(data))};
-  assign lp_valid  = word && is_params;
+  assign lp_valid  = word && is_params_q;
   assign lp_addr   = entry_q[npu_pkg::ParamAddrBits-1:0];
   assign lp_data   = {data, low_q};
-  assign lt_valid  = word && job.cmd.opcode == npu_pkg::OpLoadTable;
+  assign lt_valid  = word && is_table_q;
   assign lt_select = job.cmd.flags[npu_pkg::TransferFlagTableSelect];
   assign lt_addr   = 5'd0 - left_q[4:0];
   assign lt_data   = data;

@@ -1,4 +1,4 @@
-// Which lanes read outside the input map, in two stages and the logic of a third.
+// Which lanes read outside the input map: five stages from the step to `outside`.
 //
 // Flat tiles run over the ends of rows: lane l stands l mod W columns and l / W rows after lane 0,
 // and one more row on where that reaches the width; a narrow table tells that where W < Lanes. All
@@ -7,11 +7,7 @@
 module npu_mask (
     input  logic                                               clk,
     input  npu_pkg::exec_t commands[2],
-    input  logic                                               select,
-    // Input pixel of lane 0: without the tap's column, and with it.
-    input  npu_core_pkg::coordinate_t                          row,
-    input  npu_core_pkg::coordinate_t                          column,
-    input  npu_core_pkg::coordinate_t                          tap_column,
+    input  npu_core_pkg::step_t                                step,
     output logic                      [npu_pkg::Lanes-1:0] outside
 );
 
@@ -20,46 +16,57 @@ module npu_mask (
 
   typedef logic signed [14:0] distance_t;
 
-  logic flat;
-  (* keep *) logic [LaneBits-1:0] narrow_width;  // 0: not narrow
-  distance_t width, height, at_column, at_row;
-  assign flat = !commands[select].flags[npu_pkg::ExecFlagRowMode];
-  assign narrow_width = flat && commands[select].in_w < 16'(Lanes) ? commands[select].in_w[LaneBits-1:0]
-      : '0;
-  assign width = 15'({1'b0, commands[select].in_w[11:0]});
-  assign height = 15'({1'b0, commands[select].in_h[11:0]});
-  assign at_column = 15'(tap_column);
-  assign at_row = 15'(row);
+  // First stage: input pixel of lane 0 without the tap's column, and with it. The row being fetched
+  // waits one period for its taps.
+  npu_core_pkg::coordinate_t held_row_q, held_column_q, row_q, column_q, tap_column_q;
+  logic flat, flat0_q, twice0_q, half0_q;
+  logic [LaneBits-1:0] narrow0_q;  // width, 0: not narrow
+  logic signed [7:0] pad0_q;
+  distance_t width0_q, height0_q, at_column, at_row;
+  assign flat = !commands[step.tap_side].flags[npu_pkg::ExecFlagRowMode];
+  assign at_column = 15'(tap_column_q);
+  assign at_row = 15'(row_q);
+  always_ff @(posedge clk) begin
+    if (step.valid && step.fetch && step.word == '0) begin
+      held_row_q <= step.row;
+      held_column_q <= step.column;
+    end
+    if (step.valid && step.start) begin
+      row_q <= held_row_q;
+      column_q <= held_column_q;
+      tap_column_q <= held_column_q;
+    end else if (step.valid) begin
+      tap_column_q <= tap_column_q + 13'(commands[step.tap_side].dilation[3:0]);
+    end
+    flat0_q <= flat;
+    twice0_q <= !flat && commands[step.tap_side].stride[1];
+    half0_q <= !flat && commands[step.tap_side].flags[npu_pkg::ExecFlagUpsample];
+    width0_q <= 15'({1'b0, commands[step.tap_side].in_w[11:0]});
+    height0_q <= 15'({1'b0, commands[step.tap_side].in_h[11:0]});
+    pad0_q <= commands[step.tap_side].pad_x;
+    narrow0_q <= flat && commands[step.tap_side].in_w < 16'(Lanes)
+        ? commands[step.tap_side].in_w[LaneBits-1:0] : '0;
+  end
 
-  // First stage: columns to the map's begin, end and, a row further, end again; to the row's end
+  // Second stage: columns to the map's begin, end and, a row further, end again; to the row's end
   // without the tap; rows to the map's begin and end, and the same one row further on.
   distance_t begin1_q, end1_q, far1_q, wrap1_q;
   distance_t top1_q, bottom1_q, top_next1_q, bottom_next1_q;
   logic flat1_q, twice1_q, half1_q;
-  logic [LaneBits-1:0] across1_q[Lanes], down1_q[Lanes];
-
+  logic [LaneBits-1:0] narrow1_q;
   always_ff @(posedge clk) begin
     begin1_q <= -at_column;
-    end1_q <= width - at_column;
-    far1_q <= {width[13:0], 1'b0} - at_column;
-    wrap1_q <= width - 15'(column) - 15'($signed(commands[select].pad_x));
+    end1_q <= width0_q - at_column;
+    far1_q <= {width0_q[13:0], 1'b0} - at_column;
+    wrap1_q <= width0_q - 15'(column_q) - 15'(pad0_q);
     top1_q <= -at_row;
     top_next1_q <= ~at_row;
-    bottom1_q <= height - at_row;
-    bottom_next1_q <= height + ~at_row;
-    flat1_q <= flat;
-    twice1_q <= !flat && commands[select].stride[1];
-    half1_q <= !flat && commands[select].flags[npu_pkg::ExecFlagUpsample];
-    for (int unsigned l = 0; l < Lanes; l++) begin
-      across1_q[l] <= LaneBits'(l);
-      down1_q[l]   <= '0;
-      for (int unsigned w = 1; w < Lanes; w++) begin
-        if (narrow_width == LaneBits'(w)) begin
-          across1_q[l] <= LaneBits'(l % w);
-          down1_q[l]   <= LaneBits'(l / w);
-        end
-      end
-    end
+    bottom1_q <= height0_q - at_row;
+    bottom_next1_q <= height0_q + ~at_row;
+    flat1_q <= flat0_q;
+    twice1_q <= twice0_q;
+    half1_q <= half0_q;
+    narrow1_q <= narrow0_q;
   end
 
   // A distance as a number of lanes from 0 to all: half as many with stride 2, twice as many with
@@ -75,32 +82,44 @@ module npu_mask (
     return !border[LaneBits] && place >= border[LaneBits-1:0];
   endfunction
 
-  logic [LaneBits:0] first, past, far, wrap, top, bottom, top_next, bottom_next;
-  assign first = lanes(begin1_q, twice1_q, half1_q);
-  assign past = lanes(end1_q, twice1_q, half1_q);
-  assign far = lanes(far1_q, 1'b0, 1'b0);
-  assign wrap = lanes(wrap1_q, 1'b0, 1'b0);
-  assign top = lanes(top1_q, 1'b0, 1'b0);
-  assign bottom = lanes(bottom1_q, 1'b0, 1'b0);
-  assign top_next = lanes(top_next1_q, 1'b0, 1'b0);
-  assign bottom_next = lanes(bottom_next1_q, 1'b0, 1'b0);
-
-  logic [Lanes-1:0] first2_q, past2_q, far2_q, wrap2_q, rows2_q, rows_next2_q;
+  // Third stage: numbers of lanes, and each lane's place.
+  logic [LaneBits:0] first2_q, past2_q, far2_q, wrap2_q, top2_q, bottom2_q, top_next2_q, bottom_next2_q;
+  logic flat2_q;
+  logic [LaneBits-1:0] across2_q[Lanes], down2_q[Lanes];
   always_ff @(posedge clk) begin
+    first2_q <= lanes(begin1_q, twice1_q, half1_q);
+    past2_q <= lanes(end1_q, twice1_q, half1_q);
+    far2_q <= lanes(far1_q, 1'b0, 1'b0);
+    wrap2_q <= lanes(wrap1_q, 1'b0, 1'b0);
+    top2_q <= lanes(top1_q, 1'b0, 1'b0);
+    bottom2_q <= lanes(bottom1_q, 1'b0, 1'b0);
+    top_next2_q <= lanes(top_next1_q, 1'b0, 1'b0);
+    bottom_next2_q <= lanes(bottom_next1_q, 1'b0, 1'b0);
+    flat2_q <= flat1_q;
     for (int unsigned l = 0; l < Lanes; l++) begin
-      first2_q[l] <= reaches(across1_q[l], first);
-      past2_q[l] <= reaches(across1_q[l], past);
-      far2_q[l] <= reaches(across1_q[l], far);
-      wrap2_q[l] <= flat1_q && reaches(across1_q[l], wrap);
-      rows2_q[l] <= reaches(down1_q[l], top) && !reaches(down1_q[l], bottom);
-      rows_next2_q[l] <= reaches(down1_q[l], top_next) && !reaches(down1_q[l], bottom_next);
+      across2_q[l] <= LaneBits'(l);
+      down2_q[l]   <= '0;
+      for (int unsigned w = 1; w < Lanes; w++) begin
+        if (narrow1_q == LaneBits'(w)) begin
+          across2_q[l] <= LaneBits'(l % w);
+          down2_q[l]   <= LaneBits'(l / w);
+        end
+      end
     end
   end
 
-  always_comb begin
+  // Fourth stage: the comparisons; fifth: what they say together.
+  logic [Lanes-1:0] first3_q, past3_q, far3_q, wrap3_q, rows3_q, rows_next3_q;
+  always_ff @(posedge clk) begin
     for (int unsigned l = 0; l < Lanes; l++) begin
-      outside[l] = wrap2_q[l] ? !(past2_q[l] && !far2_q[l] && rows_next2_q[l])
-          : !(first2_q[l] && !past2_q[l] && rows2_q[l]);
+      first3_q[l] <= reaches(across2_q[l], first2_q);
+      past3_q[l] <= reaches(across2_q[l], past2_q);
+      far3_q[l] <= reaches(across2_q[l], far2_q);
+      wrap3_q[l] <= flat2_q && reaches(across2_q[l], wrap2_q);
+      rows3_q[l] <= reaches(down2_q[l], top2_q) && !reaches(down2_q[l], bottom2_q);
+      rows_next3_q[l] <= reaches(down2_q[l], top_next2_q) && !reaches(down2_q[l], bottom_next2_q);
+      outside[l] <= wrap3_q[l] ? !(past3_q[l] && !far3_q[l] && rows_next3_q[l])
+          : !(first3_q[l] && !past3_q[l] && rows3_q[l]);
     end
   end
 

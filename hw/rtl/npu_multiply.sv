@@ -17,8 +17,7 @@ module npu_multiply #(
   if (Logic) begin : gen_logic
     logic signed [ABits+BBits-1:0] product;
     npu_multiply_logic #(
-        .NarrowBits(ABits),
-        .WideBits  (BBits)
+        .WideBits(BBits)
     ) u_logic (
         .narrow(a),
         .wide(b),

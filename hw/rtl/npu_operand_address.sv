@@ -1,13 +1,15 @@
 // Addresses of the words that the sequencer fetches: five stages from step to bank address, and the
-// bank's own. `data_step` accompanies the bank's data.
+// bank's own. `data_step` accompanies the bank's data, `early_step` goes one stage before it.
 
 module npu_operand_address (
     input  logic                                              clk,
     input  logic                                              rst,
     input  npu_pkg::exec_t commands[2],
+    input  npu_core_pkg::shape_t                              shapes[2],
     input  npu_core_pkg::step_t                               step,
     output logic                 [         npu_pkg::Rows-1:0] bank_en,
     output logic                 [npu_pkg::BankAddrBits-1:0] bank_addr,
+    output npu_core_pkg::step_t                               early_step,
     output npu_core_pkg::step_t                               data_step,
     // Place of lane 0 within the first word, and its input pixel.
     output logic                 [      npu_pkg::LaneBits-1:0] data_offset
@@ -16,14 +18,26 @@ module npu_operand_address (
   // Steps 1 to 6; the offset from stage 3 on.
   npu_core_pkg::step_t [6:1] step_q;
   logic [6:3][npu_pkg::LaneBits-1:0] offset_q;
-  logic signed [23:0] product_q, address_q;
+  logic signed [23:0] address_q;
+  logic signed [24:0] product_q;
+  npu_multiply #(
+      .ABits(13),
+      .BBits(12)
+  ) u_row (
+      .clk,
+      .enable(1'b1),
+      .a(step.row),
+      .b({1'b0, commands[step.fetch_side].in_w[10:0]}),
+      .product_q
+  );
 
   always_ff @(posedge clk) begin
     step_q <= {step_q[5:1], step};
+    // The sequencer counts channels of the command; in modes other than dense their low bits are idle.
+    step_q[1].channel <= step.channel + commands[step.fetch_side].in_origin[12:0];
     if (rst) step_q <= '0;
     offset_q <= {offset_q[5:3], address_q[npu_pkg::LaneBits-1:0]};
-    product_q <= 24'(step.row) * $signed({13'b0, commands[step.fetch_side].in_w[10:0]});
-    address_q <= product_q + 24'(step_q[1].column);
+    address_q <= product_q[23:0] + 24'(step_q[1].column);
   end
 
   npu_core_pkg::word_t word;
@@ -42,7 +56,6 @@ module npu_operand_address (
   logic [npu_pkg::RowBits-1:0] bank;
   npu_locate u_locate (
       .clk,
-      .enable(1'b1),
       .places,
       .side(step_q[2].fetch_side),
       .channel(step_q[2].channel),
@@ -52,14 +65,18 @@ module npu_operand_address (
   );
 
   // Dense reads one bank, the other modes read all.
+  logic fetch5_q, all5_q;
+  always_ff @(posedge clk) begin
+    fetch5_q <= !rst && step_q[4].valid && step_q[4].fetch;
+    all5_q   <= !shapes[step_q[4].fetch_side].dense;
+  end
   always_comb begin
-    bank_en = '0;
-    if (step_q[5].valid && step_q[5].fetch) begin
-      if (commands[step_q[5].fetch_side].mode == npu_pkg::ModeDense) bank_en[bank] = 1'b1;
-      else bank_en = '1;
+    for (int unsigned r = 0; r < npu_pkg::Rows; r++) begin
+      bank_en[r] = fetch5_q && (all5_q || bank == npu_pkg::RowBits'(r));
     end
   end
 
+  assign early_step = step_q[5];
   assign data_step = step_q[6];
   assign data_offset = offset_q[6];
 

@@ -56,43 +56,43 @@ module npu_prepare (
   logic [31:0]        pitch_needed_q;
 
   always_ff @(posedge clk) begin
-    if (rst || taken) begin
-      state_q <= Idle;
-    end else begin
-      unique case (state_q)
-        Idle: begin
-          factor_span_q  <= is_map && cmd.count != '0 ? last_channel : '0;
-          factor_first_q <= is_map ? groups_before : '0;
-          factor_end_q   <= is_map ? groups : '0;
-          pitch_q        <= 48'(cmd.pitch);
-          plane_q        <= 32'(cmd.plane);
-          span_q         <= '0;
-          first_q        <= '0;
-          end_q          <= '0;
-          size_q         <= size;
-          room_q         <= 34'({1'b0, region_bytes}) - 34'({1'b0, cmd.address});
-          first_word_q   <= 17'(cmd.word) - 17'(cmd.w_first);
-          bank_room_q    <= 18'(npu_pkg::BankWords) - 18'({1'b0, cmd.base});
-          pitch_needed_q <= 32'(cmd.words) << npu_pkg::LaneBits;
-          if (valid) state_q <= Multiply;
-        end
-        Multiply: begin
-          if (factor_span_q[0]) span_q <= span_q + pitch_q;
-          if (factor_first_q[0]) first_q <= first_q + plane_q[npu_pkg::BankAddrBits-1:0];
-          if (factor_end_q[0]) end_q <= end_q + plane_q;
-          factor_span_q  <= factor_span_q >> 1;
-          factor_first_q <= factor_first_q >> 1;
-          factor_end_q   <= factor_end_q >> 1;
-          pitch_q        <= pitch_q << 1;
-          plane_q        <= plane_q << 1;
-          limit_q        <= room_q - 34'({1'b0, size_q});
-          words_end_q    <= 18'(first_word_q[15:0]) + 18'(cmd.words);
-          ring_q         <= 17'(cmd.pos_first) + {1'b0, first_word_q[15:0]};
-          if ((factor_span_q | factor_first_q | factor_end_q) <= 16'd1) state_q <= Judge;
-        end
-        Judge: state_q <= Done;
-        default: ;
-      endcase
+    unique case (state_q)
+      Idle: if (valid) state_q <= Multiply;
+      Multiply: if ((factor_span_q | factor_first_q | factor_end_q) <= 16'd1) state_q <= Judge;
+      Judge: state_q <= Done;
+      default: ;
+    endcase
+    if (rst || taken) state_q <= Idle;
+  end
+
+  always_ff @(posedge clk) begin
+    if (state_q == Idle) begin
+      factor_span_q  <= is_map && cmd.count != '0 ? last_channel : '0;
+      factor_first_q <= is_map ? groups_before : '0;
+      factor_end_q   <= is_map ? groups : '0;
+      pitch_q        <= 48'(cmd.pitch);
+      plane_q        <= 32'(cmd.plane);
+      span_q         <= '0;
+      first_q        <= '0;
+      end_q          <= '0;
+      size_q         <= size;
+      room_q         <= 34'({1'b0, region_bytes}) - 34'({1'b0, cmd.address});
+      first_word_q   <= 17'(cmd.word) - 17'(cmd.w_first);
+      bank_room_q    <= 18'(npu_pkg::BankWords) - 18'({1'b0, cmd.base});
+      pitch_needed_q <= 32'(cmd.words) << npu_pkg::LaneBits;
+    end
+    if (state_q == Multiply) begin
+      if (factor_span_q[0]) span_q <= span_q + pitch_q;
+      if (factor_first_q[0]) first_q <= first_q + plane_q[npu_pkg::BankAddrBits-1:0];
+      if (factor_end_q[0]) end_q <= end_q + plane_q;
+      factor_span_q  <= factor_span_q >> 1;
+      factor_first_q <= factor_first_q >> 1;
+      factor_end_q   <= factor_end_q >> 1;
+      pitch_q        <= pitch_q << 1;
+      plane_q        <= plane_q << 1;
+      limit_q        <= room_q - 34'({1'b0, size_q});
+      words_end_q    <= 18'(first_word_q[15:0]) + 18'(cmd.words);
+      ring_q         <= 17'(cmd.pos_first) + {1'b0, first_word_q[15:0]};
     end
   end
 

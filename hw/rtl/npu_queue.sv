@@ -1,4 +1,5 @@
-// In-order queue of commands: stores beats, assembles the oldest command, watches its waits.
+// In-order queue of commands: stores beats, assembles the oldest command, watches its waits (which
+// show a cycle late).
 module npu_queue #(
   // Beats of the longest command.
   parameter int unsigned Beats = 4,
@@ -25,31 +26,35 @@ module npu_queue #(
 
   logic        beat_valid, beat_ready;
   logic [63:0] beat;
+  logic [$clog2(Depth):0] stored;
 
   npu_fifo #(.Width(64), .Depth(Depth)) u_beats (
     .clk, .rst,
-    .push_valid, .push_ready, .push_data,
+    .push_valid(push_valid && push_ready), .push_ready(), .push_data,
     .pop_valid(beat_valid), .pop_ready(beat_ready), .pop_data(beat),
-    .count()
+    .count(stored)
   );
+  // Told a cycle late: the last but one place is kept for a beat that comes in between.
+  always_ff @(posedge clk) push_ready <= !rst && stored < ($clog2(Depth) + 1)'(Depth - 1);
 
   logic [Beats-1:0][63:0] head_q;
-  logic [CountBits-1:0] filled_q, length_q;
+  logic [CountBits-1:0] filled_q;
+  logic head_valid_q, long;
 
-  assign head_valid = filled_q != '0 && filled_q == length_q;
-  assign beat_ready = !head_valid;
+  // The first beat is there long before the last but one.
+  assign long       = Beats >= ExecBeats && head_q[0][7:0] == npu_pkg::OpExec;
+  assign head_valid = head_valid_q;
+  assign beat_ready = !head_valid_q;
   assign empty      = !beat_valid && filled_q == '0;
   assign head       = head_q;
 
   always_ff @(posedge clk) begin
     if (rst || pop) begin
-      filled_q <= '0;
-      length_q <= '0;
+      filled_q     <= '0;
+      head_valid_q <= 1'b0;
     end else if (beat_valid && beat_ready) begin
-      filled_q <= filled_q + 1'b1;
-      if (filled_q == '0) begin
-        length_q <= beat[7:0] == npu_pkg::OpExec ? CountBits'(ExecBeats) : CountBits'(TransferBeats);
-      end
+      filled_q     <= filled_q + 1'b1;
+      head_valid_q <= filled_q == (long ? CountBits'(ExecBeats - 1) : CountBits'(TransferBeats - 1));
     end
   end
 
@@ -63,6 +68,6 @@ module npu_queue #(
     logic signed [15:0] ahead;
     assign wanted = head_q[0][16 + 16*i +: 16];
     assign ahead = signed'(finished[i] - wanted);
-    assign head_waits[i] = wanted != '0 && ahead < 0;
+    always_ff @(posedge clk) head_waits[i] <= wanted != '0 && ahead < 0;
   end
 endmodule

@@ -1,6 +1,7 @@
 // The requantiser: one or two rows of results a cycle, with parameters, tables and the writer.
 //
-// Slots arrive in stage 0, their accumulators in stage 1; a write leaves in stage 17.
+// Slots arrive in stage 0, their accumulators in stage 2; a write leaves in stage 22. Fields of a
+// command are chosen the stage before they are used; numbers in names are the stage of use.
 
 module npu_requant (
     input  logic                                               clk,
@@ -32,24 +33,48 @@ module npu_requant (
   localparam int unsigned Lanes = npu_pkg::Lanes;
   localparam int unsigned DrainRows = npu_pkg::DrainRows;
 
-  npu_core_pkg::slot_t [17:1] slot_q;
+  npu_core_pkg::slot_t [22:1] slot_q;
   always_ff @(posedge clk) begin
-    slot_q <= {slot_q[16:1], slot};
+    slot_q <= {slot_q[21:1], slot};
     if (rst) slot_q <= '0;
   end
 
+  // Of the command, by stages.
+  logic spread2_q, multiply3_q, table11_q, select11_q, table13_q, add20_q;
+  logic [5:4] multiply_q;
+  logic [7:0] z_res2_q, z_out10_q, lo10_q, hi10_q, z_main14_q, z_add20_q, lo_add20_q, hi_add20_q;
+  logic [17:0] m_res3_q, m_main15_q;
   // Shift of the sum, less one: beyond 31 every sum rounds to zero, as it does with 31. The mask has
   // the bits that stay above the ninth.
-  logic [7:0] shift_add;
-  logic [4:0] shift_add_q;
-  logic [17:0] mask_add_q;
-  assign shift_add = commands[slot_q[13].side].shift_add - 8'd1;
+  logic [7:0] shift_add17_q;
+  logic [4:0] shift_add18_q;
+  logic [2:0] shift_add19_q;
+  logic [17:0] mask_add18_q;
   always_ff @(posedge clk) begin
-    shift_add_q <= shift_add > 8'd31 ? 5'd31 : shift_add[4:0];
-    for (int unsigned i = 0; i < 18; i++) mask_add_q[i] <= shift_add <= 8'(i);
+    spread2_q <= commands[slot_q[1].side].residual[3:2] == npu_pkg::SpreadChannel;
+    z_res2_q <= commands[slot_q[1].side].z_res;
+    multiply3_q <= commands[slot_q[2].side].residual[1:0] == npu_pkg::ResMultiply;
+    multiply_q <= {multiply_q[4], multiply3_q};
+    m_res3_q <= commands[slot_q[2].side].m_res[17:0];
+    z_out10_q <= commands[slot_q[9].side].z_out;
+    lo10_q <= commands[slot_q[9].side].lo;
+    hi10_q <= commands[slot_q[9].side].hi;
+    table11_q <= commands[slot_q[10].side].flags[npu_pkg::ExecFlagTable];
+    select11_q <= commands[slot_q[10].side].flags[npu_pkg::ExecFlagTableSelect];
+    table13_q <= commands[slot_q[12].side].flags[npu_pkg::ExecFlagTable];
+    z_main14_q <= commands[slot_q[13].side].z_main;
+    m_main15_q <= commands[slot_q[14].side].m_main[17:0];
+    shift_add17_q <= commands[slot_q[16].side].shift_add - 8'd1;
+    shift_add18_q <= shift_add17_q > 8'd31 ? 5'd31 : shift_add17_q[4:0];
+    for (int unsigned i = 0; i < 18; i++) mask_add18_q[i] <= shift_add17_q <= 8'(i);
+    shift_add19_q <= shift_add18_q[2:0];
+    z_add20_q <= commands[slot_q[19].side].z_add;
+    lo_add20_q <= commands[slot_q[19].side].lo_add;
+    hi_add20_q <= commands[slot_q[19].side].hi_add;
+    add20_q <= commands[slot_q[19].side].residual[1:0] == npu_pkg::ResAdd;
   end
 
-  assign second_pop = slot_q[1].valid[0] && slot_q[1].pop;
+  assign second_pop = slot_q[2].valid[0] && slot_q[2].pop;
 
   // Parameters of a channel: bias, m_pos, m_neg, shift.
   localparam int unsigned ParamBits = 32 + 18 + 18 + 6;
@@ -78,25 +103,27 @@ module npu_requant (
         .rdata(parameters)
     );
 
-    logic [3:2][17:0] m_pos_q, m_neg_q;
-    logic [7:2][5:0] shift_q;  // less one
-    logic [5:0] shift_high_q;
-    logic [4:0] mask_high_q;
-    logic [6:0] mask_low_q;
+    logic [ParamBits-1:0] parameters2_q;
+    logic [5:3][17:0] m_pos_q, m_neg_q;
+    logic [9:3][5:0] shift_q;  // less one
+    logic [5:0] shift_high8_q;
+    logic [4:0] mask_high8_q;
+    logic [6:0] mask_low9_q;
     always_ff @(posedge clk) begin
-      m_pos_q <= {m_pos_q[2], parameters[49:32]};
-      m_neg_q <= {m_neg_q[2], parameters[67:50]};
-      shift_q <= {shift_q[6:2], parameters[73:68] - 6'd1};
-      for (int unsigned i = 0; i < 6; i++) shift_high_q[i] <= shift_q[5][5:3] == 3'(i);
-      for (int unsigned i = 0; i < 5; i++) mask_high_q[i] <= shift_q[5][5:3] <= 3'(i);
-      for (int unsigned i = 0; i < 7; i++) mask_low_q[i] <= shift_q[6][2:0] <= 3'(i);
+      parameters2_q <= parameters;
+      m_pos_q <= {m_pos_q[4:3], parameters2_q[49:32]};
+      m_neg_q <= {m_neg_q[4:3], parameters2_q[67:50]};
+      shift_q <= {shift_q[8:3], parameters2_q[73:68] - 6'd1};
+      for (int unsigned i = 0; i < 6; i++) shift_high8_q[i] <= shift_q[7][5:3] == 3'(i);
+      for (int unsigned i = 0; i < 5; i++) mask_high8_q[i] <= shift_q[7][5:3] <= 3'(i);
+      for (int unsigned i = 0; i < 7; i++) mask_low9_q[i] <= shift_q[8][2:0] <= 3'(i);
     end
 
     // The second map's products wait for the requantised value.
     logic [Lanes-1:0][26:0] second_early, second_late;
     npu_delay #(
         .Width (27 * Lanes),
-        .Cycles(10),
+        .Cycles(11),
         .Block (1'b1)
     ) u_delay (
         .clk,
@@ -110,41 +137,44 @@ module npu_requant (
       npu_requant_lane u_lane (
           .clk,
           .acc(row[d][l]),
-          .bias(parameters[31:0]),
-          .second(commands[slot_q[1].side].residual[3:2] == npu_pkg::SpreadChannel ? second[d][7:0]
-              : second[d][8*l+:8]),
-          .z_res(commands[slot_q[1].side].z_res),
-          .multiply(commands[slot_q[2].side].residual[1:0] == npu_pkg::ResMultiply),
-          .m_res(commands[slot_q[2].side].m_res[17:0]),
-          .m_pos(m_pos_q[3]),
-          .m_neg(m_neg_q[3]),
+          .bias(parameters2_q[31:0]),
+          .second(spread2_q ? second[d][7:0] : second[d][8*l+:8]),
+          .z_res(z_res2_q),
+          .multiply(multiply3_q),
+          .m_res(m_res3_q),
+          .multiplied(multiply_q[5]),
+          .m_pos(m_pos_q[5]),
+          .m_neg(m_neg_q[5]),
           .second_early(second_early[l]),
-          .shift_high(shift_high_q),
-          .mask_high(mask_high_q),
-          .shift_low(shift_q[7][2:0]),
-          .mask_low(mask_low_q),
-          .z_out(commands[slot_q[8].side].z_out),
-          .lo(commands[slot_q[8].side].lo),
-          .hi(commands[slot_q[8].side].hi),
+          .shift_high(shift_high8_q),
+          .mask_high(mask_high8_q),
+          .shift_low(shift_q[9][2:0]),
+          .mask_low(mask_low9_q),
+          .z_out(z_out10_q),
+          .lo(lo10_q),
+          .hi(hi10_q),
           .code,
-          .use_table(commands[slot_q[10].side].flags[npu_pkg::ExecFlagTable]),
+          .use_table(table13_q),
           .looked_up,
-          .z_main(commands[slot_q[11].side].z_main),
-          .m_main(commands[slot_q[12].side].m_main[17:0]),
+          .z_main(z_main14_q),
+          .m_main(m_main15_q),
           .second_late(second_late[l]),
-          .shift_add(shift_add_q),
-          .mask_add(mask_add_q),
-          .z_add(commands[slot_q[15].side].z_add),
-          .lo_add(commands[slot_q[15].side].lo_add),
-          .hi_add(commands[slot_q[15].side].hi_add),
-          .add(commands[slot_q[15].side].residual[1:0] == npu_pkg::ResAdd),
+          .shift_add_high(shift_add18_q[4:3]),
+          .mask_add(mask_add18_q),
+          .shift_add_low(shift_add19_q),
+          .z_add(z_add20_q),
+          .lo_add(lo_add20_q),
+          .hi_add(hi_add20_q),
+          .add(add20_q),
           .result(result[d][l])
       );
 
-      // Both tables, eight entries a word; entry q + 128.
+      // Both tables, eight entries a word; entry q + 128. Half of a word is kept behind the memory.
       logic [7:0] index;
-      logic [2:0] index_q;
+      logic [2:0] index12_q;
+      logic [1:0] index13_q;
       logic [63:0] entries;
+      logic [31:0] half13_q;
       assign index = {~code[7], code[6:0]};
       npu_ram #(
           .Words(64),
@@ -154,12 +184,16 @@ module npu_requant (
           .we(lt_valid),
           .waddr({lt_select, lt_addr}),
           .wdata(lt_data),
-          .en(slot_q[9].valid[d] && commands[slot_q[9].side].flags[npu_pkg::ExecFlagTable]),
-          .raddr({commands[slot_q[9].side].flags[npu_pkg::ExecFlagTableSelect], index[7:3]}),
+          .en(slot_q[11].valid[d] && table11_q),
+          .raddr({select11_q, index[7:3]}),
           .rdata(entries)
       );
-      always_ff @(posedge clk) index_q <= index[2:0];
-      assign looked_up = entries[8*index_q+:8];
+      always_ff @(posedge clk) begin
+        index12_q <= index[2:0];
+        index13_q <= index12_q[1:0];
+        half13_q  <= index12_q[2] ? entries[63:32] : entries[31:0];
+      end
+      assign looked_up = half13_q[8*index13_q+:8];
     end
   end
 
@@ -169,7 +203,7 @@ module npu_requant (
       .commands,
       .slot,
       .tile,
-      .late(slot_q[16].valid),
+      .late(slot_q[21].valid),
       .result,
       .wr_valid,
       .wr_bank,
@@ -178,6 +212,6 @@ module npu_requant (
       .wr_be
   );
 
-  assign done = slot_q[17].valid[0] && slot_q[17].last;
+  assign done = slot_q[22].valid[0] && slot_q[22].last;
 
 endmodule

@@ -13,12 +13,14 @@ module npu_tiles #(
     input  logic                        clk,
     input  logic                        rst,
     input  npu_pkg::exec_t commands[2],
+    input  npu_core_pkg::shape_t        shapes[2],
     input  logic                  [1:0] accepted,
     input  logic                        wanted,
     input  logic                        advance,
     output logic                        valid,
     output logic                        select,
-    output npu_pkg::exec_t              cmd,
+    // Whose the next tile is, should this one be done now.
+    output logic                        next_select,
     output npu_core_pkg::tile_t         tile,
     // Last tile of its group, of the command.
     output logic                        group_last,
@@ -27,65 +29,36 @@ module npu_tiles #(
 
   logic [1:0] taken_q;
   logic [15:0] columns_left_q, rows_left_q;
-  logic [10:0] rest_q;
+  logic [10:0] groups_left_q;
   // Registered ahead: the last column, the last row, the last group.
   logic column_last_q, row_last_q, rest_last_q;
-  logic row_mode, whole, pending, follows;
+  logic whole, pending, follows, turns, begins, restarts;
 
-  npu_pkg::exec_t other;
+  npu_pkg::exec_t cmd, next_cmd;
+  npu_core_pkg::shape_t shape, next_shape;
   assign select = taken_q[0];
+  assign next_select = select ^ (Always && valid && last);
   assign cmd = commands[select];
-  assign other = commands[~select];
+  assign next_cmd = commands[next_select];
+  assign shape = shapes[select];
+  assign next_shape = shapes[next_select];
   assign pending = taken_q != accepted;
   assign follows = Always && taken_q + 2'd1 != accepted;
-  assign row_mode = cmd.flags[npu_pkg::ExecFlagRowMode];
-  assign whole = Drained && cmd.mode == npu_pkg::ModeAverage;
-
-  // A group's rows, and whether it is the last one.
-  typedef struct packed {
-    logic [npu_pkg::RowBits-1:0] first;
-    logic [npu_pkg::RowBits:0] rows;
-    logic [10:0] rest;
-    logic last;
-  } group_t;
-
-  // Group that begins at row `first` with `rest` channels to go.
-  function automatic group_t begun(input logic [npu_pkg::RowBits-1:0] first, input logic [10:0] rest);
-    logic [npu_pkg::RowBits:0] room;
-    group_t group;
-    room = (npu_pkg::RowBits + 1)'(npu_pkg::Rows) - {1'b0, first};
-    group.first = first;
-    group.last = rest <= 11'(room);
-    group.rows = group.last ? rest[npu_pkg::RowBits:0] : room;
-    group.rest = rest;
-    return group;
-  endfunction
-
-  // Of this command and of the next one the first group, of this one the next: side by side, since
-  // which of them it will be is known late.
-  function automatic logic [npu_pkg::RowBits-1:0] first_row(
-      input logic [7:0] mode, input logic [npu_pkg::RowBits-1:0] origin);
-    return mode == npu_pkg::ModeDense ? '0 : origin;
-  endfunction
-
-  group_t own_opening, other_opening, next_group;
-  logic begins, turn;
-  assign own_opening = begun(first_row(cmd.mode, cmd.in_origin[npu_pkg::RowBits-1:0]),
-                             cmd.out_channels[10:0]);
-  assign other_opening = begun(first_row(other.mode, other.in_origin[npu_pkg::RowBits-1:0]),
-                               other.out_channels[10:0]);
-  assign next_group = begun('0, rest_q - 11'(tile.rows));
-  assign begins = !valid || (advance && last);
-  // The next command's values are loaded.
-  assign turn = Always && valid && last;
-
-  // Column of the next flat tile, and the same in the row after; the sign tells which it is.
-  logic [11:0] moved_x;
-  logic [13:0] beyond;
+  assign whole = Drained && tile.average;
   assign group_last = whole || (column_last_q && row_last_q);
   assign last = group_last && rest_last_q;
-  assign moved_x = tile.x + cmd.lane_step_x[11:0];
-  assign beyond = {2'b0, tile.x} + ({1'b0, cmd.lane_step_x[12:0]} - {1'b0, cmd.in_w[12:0]});
+  // All registers turn over together; which way each goes is known before `advance` is.
+  assign turns = !valid || advance;
+  assign begins = !valid || last;
+  assign restarts = !valid || group_last;
+
+  // Column of the next flat tile, and the same in the row after; the sign tells which it is.
+  logic [12:0] moved_x;
+  logic next_line;
+  logic [13:0] beyond_q;
+  logic [11:0] rest_q;
+  assign moved_x = {1'b0, tile.x} + shape.step_x;
+  assign next_line = shape.row_mode ? column_last_q : !beyond_q[13];
 
   always_ff @(posedge clk) begin
     if (!valid && pending) begin
@@ -97,49 +70,63 @@ module npu_tiles #(
       taken_q <= taken_q + 2'd1;
     end
 
-    if (begins) begin
-      tile.channel <= '0;
-      tile.group <= '0;
-      tile.first <= 1'b1;
-      {tile.row_first, tile.rows, rest_q, rest_last_q} <= turn ? other_opening : own_opening;
-    end else if (advance) begin
-      tile.first <= 1'b0;
-      if (group_last) begin
+    if (turns) begin
+      tile.first <= begins;
+      if (begins) begin
+        tile.channel <= '0;
+        tile.group <= '0;
+        tile.row_first <= next_shape.row_first;
+        tile.rows <= next_shape.rows_first;
+        tile.dense <= next_shape.dense;
+        tile.sparse <= next_shape.sparse;
+        tile.average <= next_shape.average;
+        tile.second <= next_shape.second;
+        groups_left_q <= next_shape.groups;
+        rest_last_q <= next_shape.one_group;
+      end else if (group_last) begin
         tile.channel <= tile.channel + 11'(tile.rows);
         tile.group <= tile.group + 11'd1;
-        {tile.row_first, tile.rows, rest_q, rest_last_q} <= next_group;
+        tile.row_first <= '0;
+        tile.rows <= groups_left_q == 11'd2 ? shape.rows_last
+            : (npu_pkg::RowBits + 1)'(npu_pkg::Rows);
+        groups_left_q <= groups_left_q - 11'd1;
+        rest_last_q <= groups_left_q == 11'd2;
       end
-    end
 
-    if (!valid || (advance && group_last)) begin
-      tile.y <= turn ? other.y_first[11:0] : cmd.y_first[11:0];
-      tile.x <= turn ? other.x_first[11:0] : cmd.x_first[11:0];
-      tile.number <= '0;
-      tile.group_first <= 1'b1;
-      columns_left_q <= turn ? other.tiles : cmd.tiles;
-      column_last_q <= turn ? other.tiles == 16'd1 : cmd.tiles == 16'd1;
-      rows_left_q <= turn ? other.rows : cmd.rows;
-      row_last_q <= turn ? other.rows == 16'd1 : cmd.rows == 16'd1;
-    end else if (advance) begin
-      tile.number <= tile.number + 16'd1;
-      tile.group_first <= 1'b0;
-      if (column_last_q) begin
-        columns_left_q <= cmd.tiles;
-        column_last_q <= cmd.tiles == 16'd1;
-        rows_left_q <= rows_left_q - 16'd1;
-        row_last_q <= rows_left_q == 16'd2;
+      tile.group_first <= restarts;
+      tile.number <= restarts ? '0 : tile.number + 16'd1;
+      column_last_q <= restarts ? next_shape.one_tile : column_last_q ? shape.one_tile
+          : columns_left_q == 16'd2;
+      columns_left_q <= restarts ? next_cmd.tiles : column_last_q ? cmd.tiles
+          : columns_left_q - 16'd1;
+      if (restarts) begin
+        tile.y <= next_cmd.y_first[11:0];
+        tile.x <= next_cmd.x_first[11:0];
+        beyond_q <= next_shape.beyond;
+        tile.offset <= next_shape.offset;
+        tile.live <= next_shape.live;
+        rest_q <= next_shape.rest;
+        rows_left_q <= next_cmd.rows;
+        row_last_q <= next_shape.one_line;
       end else begin
-        columns_left_q <= columns_left_q - 16'd1;
-        column_last_q  <= columns_left_q == 16'd2;
-      end
-      if (!row_mode) begin
-        tile.x <= beyond[13] ? moved_x : beyond[11:0];
-        tile.y <= tile.y + cmd.lane_step_y[11:0] + 12'(!beyond[13]);
-      end else if (column_last_q) begin
-        tile.x <= cmd.x_first[11:0];
-        tile.y <= tile.y + 12'd1;
-      end else begin
-        tile.x <= tile.x + 12'(npu_pkg::Lanes);
+        if (column_last_q) begin
+          rows_left_q <= rows_left_q - 16'd1;
+          row_last_q <= rows_left_q == 16'd2;
+        end
+        beyond_q <= beyond_q + (beyond_q[13] ? 14'(shape.step_x) : shape.back_x);
+        tile.y <= tile.y + shape.step_y + 12'(next_line);
+        if (shape.row_mode && column_last_q) begin
+          tile.x <= cmd.x_first[11:0];
+          tile.offset <= tile.offset + cmd.out_w[npu_pkg::LaneBits-1:0];
+          tile.live <= shape.live;
+          rest_q <= shape.rest;
+        end else begin
+          tile.x <= shape.row_mode || beyond_q[13] ? moved_x[11:0] : beyond_q[11:0];
+          // Lanes of the tile that is `Lanes` pixels nearer to the end.
+          if (shape.row_mode && rest_q < 12'(2 * npu_pkg::Lanes))
+            tile.live <= {1'b0, rest_q[npu_pkg::LaneBits-1:0]};
+          rest_q <= rest_q - 12'(npu_pkg::Lanes);
+        end
       end
     end
 

@@ -64,7 +64,7 @@ module npu_top (
   end
 
   // Registers and state.
-  logic              start, reset, frame_start, running, done, fault, resetting, stop, clear, core_rst;
+  logic              start, start_q, reset, frame_start, running, done, fault, resetting, stop, clear, core_rst;
   logic              raise_done, raise_fault;
   logic [31:0]       watchdog, stream_address, fault_info;
   logic [26:0]       stream_units;
@@ -72,7 +72,11 @@ module npu_top (
   logic [3:0]        fault_code;
   logic [12:0][31:0] counters /* verilator public_flat_rd */;
 
-  assign core_rst = rst || clear;
+  // A register, since it drives nearly everything. What software starts waits for it.
+  always_ff @(posedge clk) begin
+    core_rst <= rst || clear;
+    start_q  <= start;
+  end
 
   npu_csr u_csr (
     .clk, .rst,
@@ -255,15 +259,19 @@ module npu_top (
     .busy_mac, .skipped, .stall_drain, .stall_residual, .idle(exec_idle)
   );
 
-  logic finish, drained;
-  assign drained     = queue_empty[0] && queue_empty[2] && load_idle && store_idle && exec_idle;
-  assign finish      = running && head_valid[1] && is_end && head_waits[1] == '0 && drained && read_idle
-    && write_idle;
+  // The frame's end, or the stream's without END.
+  logic finish, drained, broken;
+  assign drained = queue_empty[0] && queue_empty[2] && load_idle && store_idle && exec_idle;
+  always_ff @(posedge clk) begin
+    finish <= running && head_valid[1] && is_end && head_waits[1] == '0 && drained && read_idle
+        && write_idle && !finish && !core_rst;
+    broken <= exhausted && queue_empty[1] && drained && !core_rst;
+  end
   assign head_pop[1] = (exec_valid && exec_ready) || finish;
   assign finished    = {store_done, exec_done || finish, load_done};
 
   npu_control u_control (
-    .clk, .rst, .start, .reset, .watchdog, .finish,
+    .clk, .rst, .start(start_q && !core_rst), .reset, .watchdog, .finish,
     .bus_idle(read_idle && write_idle),
     .progress(read_moved || write_moved || write_acknowledged || busy_mac || exec_done || load_done),
     .read_error, .read_error_command(!read_error_client), .read_error_address,
@@ -271,7 +279,7 @@ module npu_top (
     .load_illegal, .load_outside, .load_index(taken_q[0]),
     .store_illegal, .store_outside, .store_index(taken_q[2]),
     .exec_illegal, .exec_index(taken_q[1] - 16'd1),
-    .stream_illegal(fetch_illegal || (exhausted && queue_empty[1] && drained)), .stream_unit(unit),
+    .stream_illegal(fetch_illegal || broken), .stream_unit(unit),
     .exec_finished(finished_q[1]),
     .frame_start, .running, .done, .fault, .resetting, .fault_code, .fault_info,
     .raise_done, .raise_fault, .stop, .clear

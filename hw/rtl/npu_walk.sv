@@ -18,10 +18,12 @@ module npu_walk (
   logic [AddrBits-1:0] plane_address_q, ring_first_q, ring_q;
   logic [AddrBits:0]   plane_q;
   logic [15:0] words_q, words_left_q, channels_left_q;
+  // Registered ahead: a channel has one word, the word and the channel are the last, the bank is.
+  logic one_word_q, word_last_q, channel_last_q, bank_last_q;
 
   assign bank    = bank_q;
   assign address = plane_address_q + ring_q;
-  assign last    = words_left_q == 16'd1 && channels_left_q == 16'd1;
+  assign last    = word_last_q && channel_last_q;
 
   always_ff @(posedge clk) begin
     if (start) begin
@@ -33,15 +35,23 @@ module npu_walk (
       words_q         <= cmd.words;
       words_left_q    <= cmd.words;
       channels_left_q <= cmd.count;
+      one_word_q      <= cmd.words == 16'd1;
+      word_last_q     <= cmd.words == 16'd1;
+      channel_last_q  <= cmd.count == 16'd1;
+      bank_last_q     <= cmd.origin[npu_pkg::RowBits-1:0] == '1;
     end else if (step) begin
-      if (words_left_q == 16'd1) begin
+      if (word_last_q) begin
         words_left_q    <= words_q;
         channels_left_q <= channels_left_q - 1'b1;
         ring_q          <= ring_first_q;
         bank_q          <= bank_q + 1'b1;
-        if (bank_q == '1) plane_address_q <= plane_address_q + plane_q[AddrBits-1:0];
+        word_last_q     <= one_word_q;
+        channel_last_q  <= channels_left_q == 16'd2;
+        bank_last_q     <= bank_q == npu_pkg::RowBits'(npu_pkg::Rows - 2);
+        if (bank_last_q) plane_address_q <= plane_address_q + plane_q[AddrBits-1:0];
       end else begin
         words_left_q <= words_left_q - 1'b1;
+        word_last_q  <= words_left_q == 16'd2;
         ring_q       <= (AddrBits + 1)'(ring_q) + 1'b1 == plane_q ? '0 : ring_q + 1'b1;
       end
     end

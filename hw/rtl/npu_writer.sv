@@ -7,10 +7,10 @@ module npu_writer (
     // Stage 0.
     input  npu_core_pkg::slot_t                              slot,
     input  npu_core_pkg::tile_t                              tile,
-    // Stage 16.
+    // Stage 21.
     input  logic [npu_pkg::DrainRows-1:0] late,
     input  logic [npu_pkg::DrainRows-1:0][8*npu_pkg::Lanes-1:0] result,
-    // Stage 17; rows that drain together fill the same bytes.
+    // Stage 22; rows that drain together fill the same bytes.
     output logic [npu_pkg::DrainRows-1:0] wr_valid,
     output logic [npu_pkg::DrainRows-1:0][npu_pkg::RowBits-1:0] wr_bank,
     output logic [npu_pkg::DrainRows-1:0][npu_pkg::BankAddrBits-1:0] wr_addr,
@@ -30,33 +30,33 @@ module npu_writer (
   } lanes_t;
 
   npu_core_pkg::channel_t channel_q[1:2];  // of the first row
-  logic signed [23:0] product_q;
+  logic signed [24:0] product_q;
   npu_core_pkg::word_t row_word_q;
   logic [2:1] side_q;
   logic [11:0] x_q;
   npu_core_pkg::word_t flat_q[1:2];
   lanes_t [5:1] lanes_q;
 
-  logic row_mode;
-  assign row_mode = commands[slot.side].flags[npu_pkg::ExecFlagRowMode];
+  npu_multiply #(
+      .ABits(13),
+      .BBits(12)
+  ) u_row (
+      .clk,
+      .enable(1'b1),
+      .a({1'b0, tile.y}),
+      .b({1'b0, commands[slot.side].out_w[10:0]}),
+      .product_q
+  );
 
   always_ff @(posedge clk) begin
     channel_q[1] <= commands[slot.side].out_origin[12:0] + 13'(slot.channel);
     channel_q[2] <= channel_q[1];
-    product_q <= 24'(tile.y) * 24'(commands[slot.side].out_w[10:0]);
     x_q <= tile.x;
-    row_word_q <= 20'((product_q + 24'(x_q)) >>> LaneBits);
+    row_word_q <= 20'((product_q[23:0] + 24'(x_q)) >>> LaneBits);
     side_q <= {side_q[1], slot.side};
     flat_q[1] <= 20'(commands[slot.side].word_first) + 20'(tile.number);
     flat_q[2] <= flat_q[1];
-
-    lanes_q[5:2] <= lanes_q[4:1];
-    lanes_q[1].half <= slot.half;
-    lanes_q[1].offset <= row_mode ? npu_core_pkg::word_offset(
-        commands[slot.side].out_w[LaneBits-1:0], tile.y[LaneBits-1:0], tile.x[LaneBits-1:0])
-        : '0;
-    lanes_q[1].live <= row_mode ? npu_core_pkg::live_lanes(commands[slot.side].out_w, tile.x)
-        : (LaneBits + 1)'(Lanes);
+    lanes_q <= {lanes_q[4:1], slot.half, tile.offset, tile.live};
   end
 
   npu_core_pkg::word_t word;
@@ -78,7 +78,6 @@ module npu_writer (
   for (genvar d = 0; d < DrainRows; d++) begin : gen_locate
     npu_locate u_locate (
         .clk,
-        .enable(1'b1),
         .places,
         .side(side_q[2]),
         .channel(channel_q[2] + 13'(d)),
@@ -88,11 +87,11 @@ module npu_writer (
     );
   end
 
-  // The place waits from stage 5 to stage 16 for the results.
+  // The place waits from stage 5 to stage 21 for the results.
   lanes_t lanes;
   npu_delay #(
       .Width ($bits(lanes_t) + DrainRows * (npu_pkg::RowBits + npu_pkg::BankAddrBits)),
-      .Cycles(11)
+      .Cycles(16)
   ) u_delay (
       .clk,
       .rst,

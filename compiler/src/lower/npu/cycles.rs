@@ -15,13 +15,13 @@ use crate::target::Accelerator;
 
 /// Commands that the LOAD, EXEC and STORE queue hold.
 const QUEUE_DEPTHS: [usize; 3] = [16, 5, 8];
-/// Cycles from taking a command to its first tap, the window's words apart, and with a skip list.
-const FIRST_TAP: u64 = 2;
-const FIRST_TAP_SPARSE: u64 = 4;
+/// Cycles from offering a command to its first tap, the window's words apart, and with a skip list.
+const FIRST_TAP: u64 = 3;
+const FIRST_TAP_SPARSE: u64 = 6;
 /// Cycles from the last tap and its drain to the command's end.
-pub(super) const EXEC_LATENCY: u64 = 31;
-/// Cycles from the end of a command to taking one that waits for it.
-pub(super) const WAIT: u64 = 1;
+pub(super) const EXEC_LATENCY: u64 = 37;
+/// Cycles from the end of a command to offering one that waits for it.
+pub(super) const WAIT: u64 = 2;
 /// Cycles from taking a LOAD to its first request.
 const LOAD_START: u64 = 8;
 /// Cycles from taking a STORE to its first data on the bus.
@@ -34,10 +34,10 @@ const FETCH_BEAT: u64 = 8;
 const FETCH_BUFFER: u64 = 64;
 const FETCH_CHUNK: u64 = 16;
 /// Cycles from the frame's start to the fetcher's first request.
-const FETCH_START: u64 = 3;
-/// Cycles from taking a command to the last tap of its first tile, where the second map's words are
+const FETCH_START: u64 = 6;
+/// Cycles from offering a command to the last tap of its first tile, where the second map's words are
 /// waited for, its rows apart.
-const SECOND_MAP: u64 = 7;
+const SECOND_MAP: u64 = 10;
 
 /// When a command ran, and why not earlier.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

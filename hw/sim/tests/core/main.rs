@@ -200,7 +200,9 @@ fn illegal_commands() {
             let mut command = generate::command(&mut rng, &mut chip, choice);
             break_it(&mut command);
             assert!(exec(&mut chip.clone(), &command).is_err(), "{command:#?}");
+            // Looked at for a cycle, taken in the next.
             core.present(Some(&command));
+            assert_eq!(core.cycle().cmd_ready, 0);
             assert_eq!(core.cycle().cmd_ready, 1);
             core.present(None);
             assert_eq!(core.cycle().illegal, 1, "{command:#?}");
