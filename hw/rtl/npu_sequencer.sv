@@ -120,7 +120,7 @@ module npu_sequencer (
   logic [5:0] backlog_q;
   assign fetch = fetching && word_on_q;
   assign wait_drain = tile_end_q && backlog_on_q;
-  // Whether there are enough words is known a cycle after the row.
+  // Whether there are enough words is known a cycle after the tile's first row.
   assign wait_second = tile_end_q && row_q.waits && (row_new_q || !enough_q);
   assign hold = wait_drain || wait_second;
   assign go = (fetching || row_q.valid) && !hold;
@@ -194,7 +194,7 @@ module npu_sequencer (
       word_end_q <= !walking || (fetching && ky_last_q) ? next_shape.one_word : shape.one_word;
     end
 
-    row_new_q <= go && period_end;
+    row_new_q <= go && period_end && fetched.first;
     enough_q <= second_level >= npu_core_pkg::second_count_t'(row_q.second);
     if (tile_end_q && go) begin
       backlog_q <= 6'(row_q.slots) - 6'd1;

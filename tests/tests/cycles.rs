@@ -17,7 +17,7 @@ use secateur_sim::rtl::{Rtl, Timing};
 /// What the compiler promises of a frame, and of a layer.
 const NETWORK: f64 = 0.01;
 const LAYER: f64 = 0.03;
-/// Cycles by which a layer that waits for the bus may miss that: chunks of the command stream and
+/// Cycles by which a layer that waits for the bus, or a network of few cycles, may miss that: chunks of the command stream and
 /// transfers that are asked for in nearly the same cycle may come in another order. The next layer
 /// makes up for it.
 const BUS: u64 = 96;
@@ -57,7 +57,12 @@ fn the_cycle_model_holds_on_random_layers() {
         assert_eq!(frame.mismatch, None, "seed {seed}");
         let cycles = f64::from(frame.counters.cycles);
         let error = cycles / frame.predicted as f64 - 1.0;
-        assert!(error.abs() <= NETWORK, "seed {seed}: {cycles} cycles, {} predicted", frame.predicted);
+        let missed = u64::from(frame.counters.cycles).abs_diff(frame.predicted);
+        assert!(
+            error.abs() <= NETWORK || missed <= BUS,
+            "seed {seed}: {cycles} cycles, {} predicted",
+            frame.predicted
+        );
         for layer in sim::layers(&frame, &deployed).iter().filter(|layer| layer.predicted > 0) {
             let error = layer.measured.abs_diff(layer.predicted);
             let allowed = (LAYER * layer.predicted as f64) as u64;
