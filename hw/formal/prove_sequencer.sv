@@ -153,6 +153,9 @@ module prove_sequencer (
       // What the induction needs.
       if (!u_sequencer.row_new_q && u_sequencer.enough_q)
         assert (second_level >= second_count_t'(u_sequencer.row_q.second) || !u_sequencer.tap_on_q);
+      // A row that does not begin a tile needs what the row before it needed.
+      if (walking && !u_sequencer.fetched.first) assert (u_sequencer.row_q.second == u_sequencer.fetched.second);
+      if (walking && u_sequencer.row_q.valid && u_sequencer.row_q.last) assert (u_sequencer.fetched.first);
       assert (u_sequencer.row_q.waits || u_sequencer.row_q.second == '0 || !u_sequencer.row_q.valid);
       assert (second_level <= second_count_t'(SecondDepth));
       assert (in_flight <= 2'd2 && walked <= in_flight);

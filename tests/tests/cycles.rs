@@ -17,9 +17,9 @@ use secateur_sim::rtl::{Rtl, Timing};
 /// What the compiler promises of a frame, and of a layer.
 const NETWORK: f64 = 0.01;
 const LAYER: f64 = 0.03;
-/// Cycles by which a layer that waits for the bus, or a network of few cycles, may miss that: chunks of the command stream and
+/// Cycles by which a layer that waits for the bus may miss that: chunks of the command stream and
 /// transfers that are asked for in nearly the same cycle may come in another order. The next layer
-/// makes up for it.
+/// makes up for it, unless it is the last of a network of a few thousand cycles.
 const BUS: u64 = 96;
 
 /// An int8 artefact of a random network; `None` where the accelerator lacks one of its operators.
