@@ -247,7 +247,10 @@ impl Axi {
 
 /// A burst's rules: whole beats of the bus, within 4 KiB.
 fn check_burst(address: u32, length: u8, size: u8) {
-    assert!(1 << size == BEAT && address as usize % BEAT == 0, "{address:#x}: not whole beats of the bus");
+    assert!(
+        1 << size == BEAT && (address as usize).is_multiple_of(BEAT),
+        "{address:#x}: not whole beats of the bus"
+    );
     let bytes = BEAT * (usize::from(length) + 1);
     assert!((address & 0xfff) as usize + bytes <= 0x1000, "{address:#x}: {bytes} bytes cross 4 KiB");
 }
