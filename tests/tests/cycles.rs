@@ -19,7 +19,8 @@ const NETWORK: f64 = 0.01;
 const LAYER: f64 = 0.03;
 /// Cycles by which a layer that waits for the bus may miss that: chunks of the command stream and
 /// transfers that are asked for in nearly the same cycle may come in another order. The next layer
-/// makes up for it, unless it is the last of a network of a few thousand cycles.
+/// may make up for it. A network of a few thousand cycles may miss its limit by as much, since one such
+/// layer is more than 1 % of it.
 const BUS: u64 = 96;
 
 /// An int8 artefact of a random network; `None` where the accelerator lacks one of its operators.
