@@ -218,6 +218,9 @@ module prove_axi_width #(
   if (Bytes == 4) begin : g_narrow
     always_comb begin
       if (begun_q) begin
+        // Between bursts it is as after a reset: one with an idle bus changes nothing.
+        if (open_q == '0) assert (!u_width.g_narrow.upper_q);
+        if (!busy_q) assert (!u_width.g_narrow.second_q);
         assert (pin_beat_q == {beat_q[6:0], u_width.g_narrow.upper_q});
         if (u_width.g_narrow.upper_q) begin
           assert (u_width.g_narrow.lower_q == address);
@@ -232,6 +235,8 @@ module prove_axi_width #(
     assign w_half = w_beat_q + 8'(w_address_q[3]);
     always_comb begin
       if (begun_q) begin
+        if (open_q == '0) assert (!u_width.g_wide.begun_q && u_width.g_wide.u_reads.count == '0);
+        if (!busy_q) assert (!u_width.g_wide.sent_q);
         assert (u_width.g_wide.u_reads.count == open_q);
         for (int unsigned i = 0; i < MaxReads; i++) begin
           if ((Bits + 1)'(i) < open_q)

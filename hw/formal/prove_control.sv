@@ -1,11 +1,10 @@
 // npu_control: the frame's states, first fault, soft reset, and that the watchdog fires.
-module prove_control #(
-  parameter int unsigned ResetTimeOut = 4096
-) (
+module prove_control (
   input logic        clk,
   input logic        rst,
   input logic        start,
   input logic        reset,
+  input logic        forget,
   input logic [31:0] watchdog,
   input logic        finish,
   input logic        bus_idle,
@@ -31,19 +30,19 @@ module prove_control #(
   logic [3:0]  fault_code;
   logic [31:0] fault_info;
 
-  npu_control #(.ResetTimeOut(ResetTimeOut)) u_control (.*);
+  npu_control u_control (.*);
 
   logic begun_q = 1'b0;
   logic reported;
   assign reported = read_error || write_error || load_illegal || load_outside || store_illegal || store_outside
       || exec_illegal || stream_illegal;
 
-  // The last cycle; cycles without progress, and since a soft reset was asked for.
-  logic        rst_q, running_q, done_q, fault_q, clear_q, reset_q, reported_q, finish_q, start_q, idle_q, stop_q;
+  // The last cycle; cycles without progress.
+  logic        rst_q, running_q, done_q, fault_q, clear_q, reset_q, forget_q, reported_q, finish_q, start_q;
+  logic        idle_q, stop_q, resetting_q;
   logic        raise_q, raise_done_q;
   logic [3:0]  code_q;
   logic [31:0] info_q, watchdog_q, quiet_q, quiet_before_q;
-  logic [15:0] waited_q;
 
   always_ff @(posedge clk) begin
     begun_q      <= 1'b1;
@@ -53,6 +52,8 @@ module prove_control #(
     fault_q      <= fault;
     clear_q      <= clear;
     reset_q      <= reset;
+    forget_q     <= reset && forget;
+    resetting_q  <= resetting;
     start_q      <= start;
     stop_q       <= stop;
     idle_q       <= bus_idle;
@@ -65,11 +66,7 @@ module prove_control #(
     watchdog_q   <= watchdog;
     quiet_before_q <= quiet_q;
     quiet_q      <= running && !progress ? quiet_q + 1'b1 : '0;
-    waited_q     <= resetting && !clear ? waited_q + 1'b1 : '0;
-    if (rst) begin
-      quiet_q  <= '0;
-      waited_q <= '0;
-    end
+    if (rst) quiet_q <= '0;
   end
 
   always_comb begin
@@ -78,18 +75,15 @@ module prove_control #(
     if (begun_q && running) assume (watchdog == watchdog_q);
 
     if (begun_q) begin
-      // One state at a time; the bus stands still exactly after a fault and while a reset waits.
+      // One state at a time; the bus stands still exactly after a fault and during a reset.
       assert ($countones({running, done, fault, resetting}) <= 1);
-      assert (stop == (fault || (resetting && !clear)) && (!clear || resetting));
+      assert (stop == (fault || resetting) && (!clear || resetting));
       assert (frame_start == (start && !running && !fault && !resetting));
       assert (raise_fault == (running && (reported || (watchdog != '0 && quiet_q >= watchdog))));
       assert (raise_done == (running && finish && !raise_fault));
       // A frame runs no longer than the watchdog allows without progress; it fires no earlier.
       if (running && watchdog != '0) assert (quiet_q <= watchdog);
       if (running) assert (u_control.still_q == quiet_q || (watchdog != '0 && quiet_q > watchdog));
-      // A soft reset is over after a bounded time.
-      assert (32'(waited_q) <= ResetTimeOut);
-      if (resetting && !clear) assert (16'(u_control.reset_q) == 16'(ResetTimeOut - 1) - waited_q);
     end
     if (begun_q && !rst_q) begin
       if (running_q && !reset_q) begin
@@ -105,18 +99,21 @@ module prove_control #(
       if (done_q && !reset_q && !start_q) assert (done);
       if (fault) assert (fault_code != npu_pkg::FaultNone && fault_code <= npu_pkg::FaultWatchdog);
       if (!fault && !resetting) assert (fault_code == npu_pkg::FaultNone);
-      // Reset from every state; the core is cleared once, with an idle bus or after the time-out.
+      // Reset from every state. The core is cleared as soon as the bus is idle with nothing issued any more,
+      // no earlier unless it is to be forgotten, and then the reset is over.
       if (reset_q) assert (resetting || clear_q);
-      if (clear) assert (!clear_q && stop_q);
-      if (clear && !idle_q) assert (32'(waited_q) == ResetTimeOut);
-      if (clear_q && !reset_q) assert (!resetting && !running && !done && !fault);
+      if (clear) assert (forget_q || (resetting_q && !clear_q && stop_q && idle_q));
+      if (forget_q || (resetting_q && !clear_q && idle_q)) assert (clear);
+      if (resetting_q && !clear_q) assert (resetting);
+      if (clear_q && !forget_q) assert (!resetting && !running && !done && !fault);
     end
   end
 
   always_comb begin
     if (begun_q) begin
       cover (fault && fault_code == npu_pkg::FaultWatchdog && quiet_before_q == 32'd3);
-      cover (clear && !idle_q);
+      cover (clear && !idle_q && forget_q);
+      cover (clear && !forget_q && resetting_q);
       cover (done && frame_start);
     end
   end

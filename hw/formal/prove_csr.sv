@@ -25,7 +25,7 @@ module prove_csr (
 );
   import npu_pkg::*;
 
-  logic             s_axi_awready, s_axi_wready, s_axi_bvalid, s_axi_arready, s_axi_rvalid, start, reset, irq;
+  logic             s_axi_awready, s_axi_wready, s_axi_bvalid, s_axi_arready, s_axi_rvalid, start, reset, forget, irq;
   logic [1:0]       s_axi_bresp, s_axi_rresp;
   logic [31:0]      s_axi_rdata, watchdog, stream_address;
   logic [26:0]      stream_units;
@@ -130,8 +130,9 @@ module prove_csr (
       if (register_q == RegRegion1Bytes) assert (region_bytes[1] == value_q);
       if (register_q == RegInterruptEnable) assert (irq == ((pending_q & value_q[1:0]) != '0));
       // Commands: for the cycle of the write only, reset before start.
-      assert (start == (whole && s_axi_awaddr == RegControl && s_axi_wdata[1:0] == 2'b01));
-      assert (reset == (whole && s_axi_awaddr == RegControl && s_axi_wdata[1]));
+      assert (start == (whole && s_axi_awaddr == RegControl && s_axi_wdata[2:0] == 3'b001));
+      assert (reset == (whole && s_axi_awaddr == RegControl && s_axi_wdata[2:1] != '0));
+      if (reset) assert (forget == s_axi_wdata[2]);
     end
   end
 

@@ -1,12 +1,15 @@
 // The frame's state: start, end, first fault, soft reset, watchdog.
-module npu_control #(
-  // Cycles after which a soft reset no longer waits for outstanding transfers.
-  parameter int unsigned ResetTimeOut = 4096
-) (
+//
+// A soft reset waits until the bus is idle, however long that takes: bursts that are under way cannot be
+// called back, and their answers must not meet another frame. Only software that has reset the memory as well
+// may forget them.
+module npu_control (
   input  logic        clk,
   input  logic        rst,
   input  logic        start,
   input  logic        reset,
+  // With `reset`: what is under way on the bus is forgotten.
+  input  logic        forget,
   input  logic [31:0] watchdog,
   // The frame has reached its end; nothing is under way on the bus.
   input  logic        finish,
@@ -49,7 +52,6 @@ module npu_control #(
   state_e state_q;
 
   logic [31:0] still_q;
-  logic [$clog2(ResetTimeOut)-1:0] reset_q;
 
   logic starved;
   assign starved = watchdog != '0 && still_q >= watchdog;
@@ -92,7 +94,7 @@ module npu_control #(
   assign done        = state_q == Done;
   assign fault       = state_q == Faulted;
   assign resetting   = state_q == Draining || state_q == Clearing;
-  assign stop        = state_q == Faulted || state_q == Draining;
+  assign stop        = state_q == Faulted || resetting;
   assign clear       = state_q == Clearing;
   assign raise_fault = running && raised;
   assign raise_done  = running && !raised && finish;
@@ -115,7 +117,7 @@ module npu_control #(
           end
         end
         Faulted: ;
-        Draining: if (bus_idle || reset_q == '0) state_q <= Clearing;
+        Draining: if (bus_idle) state_q <= Clearing;
         Clearing: begin
           state_q    <= Idle;
           fault_code <= npu_pkg::FaultNone;
@@ -123,13 +125,13 @@ module npu_control #(
         end
         default: state_q <= Idle;  // not covered: no state has these codes
       endcase
-      if (reset && !resetting) state_q <= Draining;
+      if (reset && forget) state_q <= Clearing;
+      else if (reset && !resetting) state_q <= Draining;
     end
   end
 
   always_ff @(posedge clk) begin
     if (!running || progress) still_q <= '0;
     else if (!starved) still_q <= still_q + 1'b1;
-    reset_q <= state_q == Draining ? reset_q - 1'b1 : '1;
   end
 endmodule

@@ -23,6 +23,7 @@ module npu_csr (
   // Commands of software.
   output logic              start,
   output logic              reset,
+  output logic              forget,
   // What the registers hold.
   output logic [31:0]       watchdog,
   output logic [31:0]       stream_address,
@@ -55,8 +56,9 @@ module npu_csr (
   // Registers take whole words.
   logic whole;
   assign whole = write && s_axi_wstrb == '1;
-  assign start = whole && s_axi_awaddr == npu_pkg::RegControl && s_axi_wdata[0] && !s_axi_wdata[1];
-  assign reset = whole && s_axi_awaddr == npu_pkg::RegControl && s_axi_wdata[1];
+  assign start  = whole && s_axi_awaddr == npu_pkg::RegControl && s_axi_wdata[2:0] == 3'b001;
+  assign reset  = whole && s_axi_awaddr == npu_pkg::RegControl && s_axi_wdata[2:1] != '0;
+  assign forget = s_axi_wdata[2];
 
   always_ff @(posedge clk) begin
     if (rst) begin

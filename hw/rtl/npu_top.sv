@@ -64,7 +64,7 @@ module npu_top (
   end
 
   // Registers and state.
-  logic              start, start_q, reset, frame_start, running, done, fault, resetting, stop, clear, core_rst;
+  logic              start, start_q, reset, forget, frame_start, running, done, fault, resetting, stop, clear, core_rst;
   logic              raise_done, raise_fault;
   logic [31:0]       watchdog, stream_address, fault_info;
   logic [26:0]       stream_units;
@@ -83,7 +83,7 @@ module npu_top (
     .s_axi_awvalid, .s_axi_awready, .s_axi_awaddr, .s_axi_wvalid, .s_axi_wready, .s_axi_wdata, .s_axi_wstrb,
     .s_axi_bvalid, .s_axi_bready, .s_axi_bresp, .s_axi_arvalid, .s_axi_arready, .s_axi_araddr,
     .s_axi_rvalid, .s_axi_rready, .s_axi_rdata, .s_axi_rresp,
-    .start, .reset, .watchdog, .stream_address, .stream_units, .region_base, .region_bytes,
+    .start, .reset, .forget, .watchdog, .stream_address, .stream_units, .region_base, .region_bytes,
     .busy(running), .frame_done(done), .fault, .resetting, .fault_code, .fault_info,
     .raise_done, .raise_fault, .counters, .irq
   );
@@ -271,7 +271,7 @@ module npu_top (
   assign finished    = {store_done, exec_done || finish, load_done};
 
   npu_control u_control (
-    .clk, .rst, .start(start_q && !core_rst), .reset, .watchdog, .finish,
+    .clk, .rst, .start(start_q && !core_rst), .reset, .forget, .watchdog, .finish,
     .bus_idle(read_idle && write_idle),
     .progress(read_moved || write_moved || write_acknowledged || busy_mac || exec_done || load_done),
     .read_error, .read_error_command(!read_error_client), .read_error_address,

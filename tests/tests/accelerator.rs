@@ -269,6 +269,9 @@ fn a_real_frame_survives_faults_and_resets() {
             };
             assert!(expected.contains(&code), "{fault:?}: {code}");
         }
+        if let Some(BusFault::Silence { .. }) = fault {
+            npu.bus().wake();
+        }
         npu.reset().unwrap();
         npu.bus().inject(None);
         let frame = sim::frame(&mut rtl, &deployed, placement, &codes, |_| {}).unwrap();

@@ -9,10 +9,10 @@ use std::time::Duration;
 use common::{Assembler, map, memory, random_transfers};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use secateur_runtime::npu::driver::{Error, Npu};
+use secateur_runtime::npu::driver::{Error, Npu, forget};
 use secateur_runtime::npu::isa::{Exec, Opcode, Transfer};
-use secateur_runtime::npu::registers::FaultCode;
-use secateur_runtime::npu::{Placement, Program};
+use secateur_runtime::npu::registers::{self, FaultCode};
+use secateur_runtime::npu::{Bus, Placement, Program};
 use secateur_sim::PARAMETERS;
 use secateur_sim::Simulator;
 use secateur_sim::emulator::Emulator;
@@ -48,6 +48,11 @@ impl Bench {
         Self { rtl: Rtl::new(memory, timing), program, place, before, after }
     }
 
+    /// The driver, after a soft reset.
+    fn npu(&mut self) -> Npu<'_, &mut Rtl> {
+        Npu::new(&mut self.rtl, Program::new(&self.program).unwrap(), self.place).unwrap()
+    }
+
     /// One frame with a bus fault.
     fn faulty(&mut self, fault: BusFault) -> Result<(), Error<NoMemory>> {
         self.restore();
@@ -58,7 +63,7 @@ impl Bench {
     /// After whatever happened: nothing strayed, and the next frame is right.
     fn recovers(&mut self) {
         // Draining needs the memory as it was; a new one knows nothing of old transfers.
-        Npu::new(&mut self.rtl, Program::new(&self.program).unwrap(), self.place).unwrap();
+        self.npu();
         self.rtl.inject(None);
         self.restore();
         run(&mut self.rtl, &self.program, self.place).unwrap();
@@ -149,8 +154,60 @@ fn memory_that_falls_silent() {
         let (code, _) = code(result);
         assert_eq!(code, FaultCode::Watchdog, "silent from cycle {cycle}");
         assert!(bench.rtl.cycle() < 25_000, "{} cycles", bench.rtl.cycle());
+        // Whoever asks for a reset is told; nothing is written to memory meanwhile.
+        let before = work(&mut bench.rtl, bench.place);
+        let npu = Npu::new(&mut bench.rtl, Program::new(&bench.program).unwrap(), bench.place);
+        assert_eq!(npu.map(|_| ()), Err(Error::ResetStuck), "silent from cycle {cycle}");
+        assert!(work(&mut bench.rtl, bench.place) == before);
+        bench.rtl.wake();
         bench.recovers();
     }
+}
+
+/// Memory falls silent anywhere in reads and writes, the watchdog and a soft reset give up on it, and then it
+/// answers after all, or was reset itself: no late beat or answer meets the next frame, and what stood on the
+/// bus stands there until it is taken (which the memory model watches).
+#[test]
+fn late_answers_never_meet_the_next_frame() {
+    let at_once = Timing { latency: 0, efficiency: 100, ..Timing::default() };
+    let by_and_by = Timing { latency: 20, efficiency: 50, stalls: 60, ..Timing::default() };
+    let mut owed = [0; 3];
+    for (first, timing) in [(0, at_once), (3, by_and_by)] {
+        let mut bench = Bench::new(timing);
+        for (round, cycle) in (first..).step_by(7).enumerate() {
+            bench.restore();
+            let mut npu = bench.npu();
+            npu.set_watchdog(1000);
+            npu.bus().inject(Some(BusFault::Silence { cycle }));
+            npu.start().unwrap();
+            match npu.wait(LIMIT) {
+                Ok(()) => break,
+                other => assert_eq!(code(other).0, FaultCode::Watchdog, "silent from cycle {cycle}"),
+            }
+            owed.iter_mut().zip(npu.bus().owed()).for_each(|(sum, bursts)| *sum += bursts);
+            npu.bus().write_register(registers::CONTROL, registers::CONTROL_RESET).unwrap();
+            for _ in 0..round % 50 {
+                npu.bus().step();
+            }
+            // A frame that is started too early is refused, and does not begin by itself later on.
+            assert_eq!(npu.start(), Err(Error::Busy));
+            npu.bus().write_register(registers::CONTROL, registers::CONTROL_START).unwrap();
+            let status = npu.bus().read_register(registers::STATUS).unwrap();
+            assert_eq!(status, registers::STATUS_RESETTING, "silent from cycle {cycle}");
+            if round % 3 == 2 {
+                npu.bus().inject(Some(BusFault::Reset));
+                forget(npu.bus()).unwrap();
+                npu.bus().inject(None);
+            } else {
+                npu.bus().wake();
+                npu.reset().unwrap();
+            }
+            assert_eq!(npu.bus().read_register(registers::STATUS).unwrap(), 0);
+            assert_eq!(npu.bus().owed(), [0; 3], "idle after the reset, cycle {cycle}");
+            bench.recovers();
+        }
+    }
+    assert!(owed.iter().all(|&bursts| bursts > 20), "reads, write data, answers: {owed:?}");
 }
 
 #[test]
@@ -158,7 +215,7 @@ fn reset_in_any_cycle() {
     let mut bench = Bench::new(Timing { stalls: 20, ..Timing::default() });
     for cycles in (0..200).chain((200..1500).step_by(13)) {
         bench.restore();
-        let mut npu = Npu::new(&mut bench.rtl, Program::new(&bench.program).unwrap(), bench.place).unwrap();
+        let mut npu = bench.npu();
         npu.start().unwrap();
         for _ in 0..cycles {
             npu.bus().step();

@@ -11,8 +11,9 @@ use crate::tensor::Tensor;
 
 /// Bytes that are gathered on the stack for one memory access.
 const CHUNK: usize = 256;
-/// Status reads after a soft reset before it counts as stuck; the hardware's own time-out is shorter.
-const RESET_POLLS: u32 = 1 << 20;
+/// Status reads after a soft reset before it counts as stuck. Each takes three cycles or more; at most 24 bursts
+/// of 32 beats are outstanding.
+const RESET_POLLS: u32 = 1 << 13;
 /// Both bits of INTERRUPT.
 const INTERRUPTS: u32 = 3;
 
@@ -38,7 +39,7 @@ pub enum Error<E> {
     Parameters { accelerator: Parameters, program: Parameters },
     /// A region is misaligned or leaves the 32-bit address space.
     Placement,
-    /// A frame was started while another one is under way.
+    /// A frame was started while another one, or a soft reset, is under way.
     Busy,
     /// The accelerator stopped; `info` is the address of a bus fault or the index of a command in
     /// its queue. A soft reset is due.
@@ -47,7 +48,8 @@ pub enum Error<E> {
     UnknownFault { code: u32, info: u32 },
     /// No interrupt within the time allowed. A soft reset is due.
     TimeOut,
-    /// The soft reset did not end.
+    /// The soft reset does not end, since memory has not answered all transfers. It may still do so: another
+    /// reset goes on waiting. Where memory has been reset too, [`forget`] is due.
     ResetStuck,
     /// The program has no input, or the picture another shape.
     Shape,
@@ -66,7 +68,7 @@ impl<E: fmt::Display> fmt::Display for Error<E> {
                 write!(f, "the program was compiled for {program}; the accelerator has {accelerator}")
             }
             Self::Placement => f.write_str("a region is misaligned or leaves the address space"),
-            Self::Busy => f.write_str("a frame is under way"),
+            Self::Busy => f.write_str("a frame or a soft reset is under way"),
             Self::Fault { code, info } => match code {
                 FaultCode::BusRead | FaultCode::BusWrite | FaultCode::CommandRead => {
                     write!(f, "accelerator fault: {code} at bus address {info:#010x}")
@@ -75,7 +77,7 @@ impl<E: fmt::Display> fmt::Display for Error<E> {
             },
             Self::UnknownFault { code, info } => write!(f, "accelerator fault {code} ({info:#010x})"),
             Self::TimeOut => f.write_str("no interrupt within the time allowed"),
-            Self::ResetStuck => f.write_str("the soft reset does not end"),
+            Self::ResetStuck => f.write_str("the soft reset waits for memory, which has not answered all transfers"),
             Self::Shape => f.write_str("the picture does not have the program's input shape"),
         }
     }
@@ -111,7 +113,8 @@ pub struct Npu<'p, B> {
 }
 
 impl<'p, B: Bus> Npu<'p, B> {
-    /// Identifies the accelerator, brings it to rest, and loads the program.
+    /// Identifies the accelerator, brings it to rest, and loads the program. Memory is left alone until the
+    /// accelerator is at rest, since it may still write up to then.
     pub fn new(mut bus: B, program: Program<'p>, placement: Placement) -> Result<Self, Error<B::Error>> {
         let accelerator = identify(&mut bus)?;
         if accelerator != program.parameters() {
@@ -125,12 +128,11 @@ impl<'p, B: Bus> Npu<'p, B> {
         if !fits(placement.program, program_bytes) || !fits(placement.work, work_bytes) {
             return Err(Error::Placement);
         }
+        reset(&mut bus)?;
         bus.write_memory(placement.program, program.bytes()).map_err(Error::Bus)?;
         bus.clean_cache(placement.program, program_bytes).map_err(Error::Bus)?;
         let watchdog = program.header().watchdog.get();
-        let mut npu = Self { bus, program, placement, watchdog };
-        npu.reset()?;
-        Ok(npu)
+        Ok(Self { bus, program, placement, watchdog })
     }
 
     /// The bus, for what the driver does not do.
@@ -216,7 +218,7 @@ impl<'p, B: Bus> Npu<'p, B> {
 
     /// Starts a frame on the input that lies in memory.
     pub fn start(&mut self) -> Result<(), Error<B::Error>> {
-        if self.read(registers::STATUS)? & registers::STATUS_BUSY != 0 {
+        if self.read(registers::STATUS)? & (registers::STATUS_BUSY | registers::STATUS_RESETTING) != 0 {
             return Err(Error::Busy);
         }
         let header = self.program.header();
@@ -258,14 +260,12 @@ impl<'p, B: Bus> Npu<'p, B> {
 
     /// Soft reset from any state: the accelerator ends its outstanding transfers, forgets the frame
     /// and is idle.
+    ///
+    /// # Errors
+    /// [`Error::ResetStuck`] where memory does not answer: the accelerator stays as it is, starts no frame,
+    /// and its memory is not to be used for anything else.
     pub fn reset(&mut self) -> Result<(), Error<B::Error>> {
-        self.write(registers::CONTROL, registers::CONTROL_RESET)?;
-        for _ in 0..RESET_POLLS {
-            if self.read(registers::STATUS)? & registers::STATUS_RESETTING == 0 {
-                return self.write(registers::INTERRUPT, INTERRUPTS);
-            }
-        }
-        Err(Error::ResetStuck)
+        reset(&mut self.bus)
     }
 
     /// Counters of the last frame.
@@ -300,6 +300,32 @@ impl<'p, B: Bus> Npu<'p, B> {
     fn write(&mut self, register: u32, value: u32) -> Result<(), Error<B::Error>> {
         self.bus.write_register(register, value).map_err(Error::Bus)
     }
+}
+
+/// Soft reset that does not wait for memory: whatever it still had to answer is forgotten, in any state.
+///
+/// Only for a memory, and a bus on the way to it, that have been reset as well: an answer that came later would
+/// be taken for the next frame's.
+pub fn forget<B: Bus>(bus: &mut B) -> Result<(), Error<B::Error>> {
+    bus.write_register(registers::CONTROL, registers::CONTROL_FORGET).map_err(Error::Bus)?;
+    at_rest(bus)
+}
+
+/// Soft reset; see [`Npu::reset`].
+fn reset<B: Bus>(bus: &mut B) -> Result<(), Error<B::Error>> {
+    bus.write_register(registers::CONTROL, registers::CONTROL_RESET).map_err(Error::Bus)?;
+    at_rest(bus)
+}
+
+/// Waits for the end of a soft reset.
+fn at_rest<B: Bus>(bus: &mut B) -> Result<(), Error<B::Error>> {
+    for _ in 0..RESET_POLLS {
+        let status = bus.read_register(registers::STATUS).map_err(Error::Bus)?;
+        if status & registers::STATUS_RESETTING == 0 {
+            return bus.write_register(registers::INTERRUPT, INTERRUPTS).map_err(Error::Bus);
+        }
+    }
+    Err(Error::ResetStuck)
 }
 
 /// What the accelerator on `bus` is; an error where there is none that this driver can run.

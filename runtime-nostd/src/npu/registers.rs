@@ -44,8 +44,8 @@ registers! {
     BANK_WORDS @ 0x0c ReadOnly "Map words of each bank",
     WEIGHT_WORDS @ 0x10 ReadOnly "Weight words",
     PARAM_ENTRIES @ 0x14 ReadOnly "Parameter entries",
-    CONTROL @ 0x20 WriteOne "Bit 0: start a frame. Bit 1: soft reset; busy until outstanding transfers are drained",
-    STATUS @ 0x24 ReadOnly "Bit 0: busy. Bit 1: frame done. Bit 2: fault. Bit 3: reset under way",
+    CONTROL @ 0x20 WriteOne "Bit 0: start a frame. Bit 1: soft reset; under way until memory has answered all transfers. Bit 2: soft reset that forgets them, only where memory has been reset too",
+    STATUS @ 0x24 ReadOnly "Bit 0: busy. Bit 1: frame done. Bit 2: fault. Bit 3: reset under way, memory may still be written; no frame starts",
     INTERRUPT @ 0x28 WriteOneClear "Bit 0: frame done. Bit 1: fault. The interrupt line is the OR of the enabled bits",
     INTERRUPT_ENABLE @ 0x2c ReadWrite "The same bits",
     FAULT @ 0x30 ReadOnly "Fault code of the first fault since reset (see `FaultCode`)",
@@ -81,6 +81,8 @@ pub const VERSION_VALUE: u32 = 0x0001_0000;
 pub const CONTROL_START: u32 = 1;
 /// [`CONTROL`], bit 1.
 pub const CONTROL_RESET: u32 = 2;
+/// [`CONTROL`], bit 2.
+pub const CONTROL_FORGET: u32 = 4;
 /// [`STATUS`], bit 0.
 pub const STATUS_BUSY: u32 = 1;
 /// [`STATUS`], bit 1.

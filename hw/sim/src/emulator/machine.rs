@@ -253,7 +253,9 @@ impl Bus for Emulator {
 
     fn write_register(&mut self, offset: u32, value: u32) -> Result<(), NoMemory> {
         match offset {
-            registers::CONTROL if value & registers::CONTROL_RESET != 0 => self.reset(),
+            registers::CONTROL if value & (registers::CONTROL_RESET | registers::CONTROL_FORGET) != 0 => {
+                self.reset();
+            }
             registers::CONTROL if value & registers::CONTROL_START != 0 && self.is_idle() => self.start(),
             registers::INTERRUPT => *self.register(offset) &= !value,
             registers::STREAM_ADDRESS | registers::STREAM_BYTES => {

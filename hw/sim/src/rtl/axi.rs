@@ -36,8 +36,10 @@ pub enum BusFault {
     Read { beat: u64, response: u8 },
     /// The write burst of this number.
     Write { burst: u64, response: u8 },
-    /// From this cycle on no channel moves any more.
+    /// From this cycle on no channel moves any more, until [`super::Rtl::wake`].
     Silence { cycle: u64 },
+    /// The memory is held in reset: no channel moves, and what is offered to it may be withdrawn.
+    Reset,
 }
 
 const DECODE_ERROR: u8 = 3;
@@ -104,9 +106,19 @@ impl Axi {
         }
     }
 
-    /// Injects a fault, counted from now; `None` ends it, and what was under way is forgotten.
+    /// Injects a fault, counted from now; `None` ends it. What was under way is forgotten.
     pub(super) fn inject(&mut self, fault: Option<BusFault>) {
         *self = Self { random: self.random.clone(), fault, ..Self::new(self.timing) };
+    }
+
+    /// A silent memory moves again, and answers all that it has not answered yet.
+    pub(super) const fn wake(&mut self) {
+        self.fault = None;
+    }
+
+    /// Bursts that were accepted and are not over: reads, writes that lack data, writes that lack their answer.
+    pub(super) fn owed(&self) -> [usize; 3] {
+        [self.reads.len(), self.writes.len(), self.answers.len()]
     }
 
     /// Sets the slave's signals for the coming cycle.
@@ -165,7 +177,11 @@ impl Axi {
     }
 
     const fn silent(&self) -> bool {
-        matches!(self.fault, Some(BusFault::Silence { cycle }) if self.cycle >= cycle)
+        match self.fault {
+            Some(BusFault::Silence { cycle }) => self.cycle >= cycle,
+            Some(BusFault::Reset) => true,
+            _ => false,
+        }
     }
 
     /// The handshake's rule: what is offered stays as it is until it is taken (AXI4, A3.2.1).
@@ -184,16 +200,15 @@ impl Axi {
             (outputs.m_axi_awvalid, inputs.m_axi_awready, writes),
             (outputs.m_axi_wvalid, inputs.m_axi_wready, data),
         ];
-        let silent = self.silent();
+        let watched = self.fault != Some(BusFault::Reset);
         for (before, (valid, ready, offer)) in self.offered.iter_mut().zip(offers) {
             let offer = (valid != 0).then_some(offer);
-            // A reset withdraws what a dead memory has not taken for long.
             assert!(
-                before.is_none() || *before == offer || silent,
+                before.is_none() || *before == offer,
                 "cycle {}: an offer on the bus changed from {before:x?} to {offer:x?}",
                 self.cycle
             );
-            *before = offer.filter(|_| !ready);
+            *before = offer.filter(|_| !ready && watched);
         }
         if outputs.m_axi_arvalid != 0 {
             check_burst(outputs.m_axi_araddr, outputs.m_axi_arlen, outputs.m_axi_arsize);

@@ -76,10 +76,20 @@ impl Rtl {
         rtl
     }
 
-    /// Injects a bus fault whose numbers count from now; `None` ends it and forgets what the memory
-    /// still had to do. Only between frames or after a fault.
+    /// Injects a bus fault whose numbers count from now; `None` ends it. The memory is reset: it forgets what it
+    /// still had to do, so the accelerator must be at rest, or be told to forget it too.
     pub fn inject(&mut self, fault: Option<BusFault>) {
         self.axi.inject(fault);
+    }
+
+    /// Ends [`BusFault::Silence`]: the memory answers all that it has not answered yet.
+    pub const fn wake(&mut self) {
+        self.axi.wake();
+    }
+
+    /// Bursts that memory has accepted and not ended: reads, writes that lack data, writes that lack their answer.
+    pub fn owed(&self) -> [usize; 3] {
+        self.axi.owed()
     }
 
     /// Writes waves of these cycles of each coming frame to an FST file; the last frame stays.
