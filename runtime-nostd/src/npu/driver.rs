@@ -77,7 +77,9 @@ impl<E: fmt::Display> fmt::Display for Error<E> {
             },
             Self::UnknownFault { code, info } => write!(f, "accelerator fault {code} ({info:#010x})"),
             Self::TimeOut => f.write_str("no interrupt within the time allowed"),
-            Self::ResetStuck => f.write_str("the soft reset waits for memory, which has not answered all transfers"),
+            Self::ResetStuck => {
+                f.write_str("the soft reset waits for memory, which has not answered all transfers")
+            }
             Self::Shape => f.write_str("the picture does not have the program's input shape"),
         }
     }
