@@ -5,13 +5,13 @@ use super::net::{
     QTensor, Requant,
 };
 use super::prepare::Prepared;
-use super::requant::{TwoSlope, requant, requant_sum, round_half_up};
+use super::requant::{TwoSlope, requant, requant_mirrored, requant_sum, round_half_up};
 use super::scales::{Scale, Scales};
 use super::tables;
 use super::verify::prove_accumulators;
 use crate::Result;
 use crate::float;
-use crate::graph::{Activation, Graph, Op, Pool, Shape, ShortcutWeights};
+use crate::graph::{Activation, Graph, Op, Pool, Shape, ShortcutWeights, Source};
 
 /// Greatest weight code; −128 stays unused so that weights are symmetric.
 const WEIGHT_LIMIT: f64 = 127.0;
@@ -195,7 +195,9 @@ impl Builder<'_> {
 
     /// Weights stored `[out][columns][block]`, quantised to `[out][block][columns]`.
     fn rows(&self, slopes: TwoSlope, columns: usize, block: usize) -> Result<Rows> {
-        let numbers = &self.prepared.weights.layers[self.first()];
+        let first = self.first();
+        let numbers = &self.prepared.weights.layers[first];
+        let source = self.prepared.graph.nodes[first].inputs[0];
         let (input, output) = (self.input_scale(0), self.direct());
         let channels = numbers.bias.len();
         let mut rows = Rows {
@@ -204,21 +206,26 @@ impl Builder<'_> {
             scales: Vec::with_capacity(channels),
             requant: Vec::with_capacity(channels),
         };
-        for (row, &bias) in numbers.weights.chunks_exact(columns * block).zip(&numbers.bias) {
+        let biases_real = self.prepared.biases(first);
+        let rows_per_group = channels * columns / self.prepared.graph.input_shape(first).c;
+        for (o, (row, &bias)) in numbers.weights.chunks_exact(columns * block).zip(&biases_real).enumerate() {
             let largest = row.iter().fold(0f64, |m, &w| m.max(f64::from(w).abs()));
             let floor = (f64::from(bias).abs() / (input.scale * BIAS_LIMIT))
                 .max(LEAST_FACTOR * output.scale / input.scale)
                 .max(f64::from(f32::MIN_POSITIVE));
             let scale = (largest / WEIGHT_LIMIT).max(floor) as f32;
+            let own = self.prepared.sign(Source::Layer(first), o);
+            let sign = |c: usize| own * self.prepared.sign(source, o / rows_per_group * columns + c);
             let code = |w: f32| round_half_up(f64::from(w) / f64::from(scale));
             for tap in 0..block {
-                let column = (0..columns).map(|c| code(row[c * block + tap]));
+                let column = (0..columns).map(|c| code(sign(c) * row[c * block + tap]));
                 rows.weights.extend(column.map(|q| q.clamp(-WEIGHT_LIMIT, WEIGHT_LIMIT) as i8));
             }
             rows.scales.push(scale);
+            let requant = if own < 0.0 { requant_mirrored } else { requant };
             rows.requant.push(requant(input.scale * f64::from(scale) / output.scale, slopes)?);
         }
-        rows.bias = biases(&numbers.bias, &rows.weights, &rows.scales, input);
+        rows.bias = biases(&biases_real, &rows.weights, &rows.scales, input);
         prove_accumulators(&rows.weights, &rows.bias)?;
         Ok(rows)
     }

@@ -56,11 +56,14 @@ impl Extremes {
         Ok(all)
     }
 
-    /// Divides every channel by its equalisation factor.
+    /// Divides every channel by its equalisation factor, which is negative for a mirrored channel.
     pub(crate) fn divide(&mut self, factors: &[Vec<f64>]) {
-        for ends in [&mut self.low, &mut self.high] {
-            for (end, &factor) in ends.iter_mut().flatten().zip(factors.iter().flatten()) {
-                *end = (f64::from(*end) / factor) as f32;
+        let ends = self.low.iter_mut().flatten().zip(self.high.iter_mut().flatten());
+        for ((low, high), &factor) in ends.zip(factors.iter().flatten()) {
+            *low = (f64::from(*low) / factor) as f32;
+            *high = (f64::from(*high) / factor) as f32;
+            if factor < 0.0 {
+                std::mem::swap(low, high);
             }
         }
     }
@@ -85,7 +88,7 @@ pub(crate) struct Distributions {
 pub(crate) struct Targets {
     /// `[node][channel]` mean of the activation's derivative.
     pub(crate) slopes: Vec<Vec<f64>>,
-    /// `[node][channel]` means to be met, weighted as [`Attention`] says.
+    /// `[node][channel]` means to be met by what the integers stand for, weighted as [`Attention`] says.
     pub(crate) means: Vec<Vec<f64>>,
     /// `[picture]`
     pub(crate) attention: Vec<Attention>,
@@ -144,7 +147,6 @@ impl Distributions {
             let attention = Attention::of(prepared, &heads, outputs);
             for (i, values) in outputs.iter().enumerate() {
                 let shape = graph.nodes[i].shape;
-                part.histograms[i].add(values);
                 let activation = activation(&graph.nodes[i].op);
                 let inner: &[f32] = match graph.nodes[i].inputs[0] {
                     Source::Layer(from) if prepared.is_table(i) => outputs[from],
@@ -153,8 +155,10 @@ impl Distributions {
                 for c in 0..shape.c {
                     let channel = c * shape.plane()..(c + 1) * shape.plane();
                     let values = &values[channel.clone()];
+                    let sign = prepared.sign(Source::Layer(i), c);
+                    part.histograms[i].add(values, sign);
                     let (sum, total) = attention.sum(i, c, shape.c, shape.plane(), |p| f64::from(values[p]));
-                    part.sums[i][c] += sum;
+                    part.sums[i][c] += f64::from(sign) * sum;
                     part.totals[i][c] += total;
                     if let Some(activation) = activation {
                         part.slopes[i][c] += total_slope(activation, &inner[channel]);

@@ -44,7 +44,7 @@ pub(crate) fn correct(
     let progress = Progress::new("correcting biases", graph.nodes.len() as u64);
     for layer in 0..graph.nodes.len() {
         let first = prepared.nodes_of[layer].start;
-        let mut bias = prepared.weights.layers[first].bias.clone();
+        let mut bias = prepared.biases(first);
         run_layer(net, layer, &mut live);
         let corrected = matches!(net.nodes[layer].op, QOp::Conv(_) | QOp::Connected(_));
         for _ in 0..if corrected { rounds } else { 0 } {

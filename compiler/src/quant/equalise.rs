@@ -3,8 +3,14 @@
 //! A *class* is a set of (tensor, channel) that operators without weights force to share a factor.
 //! Every class gets a positive factor `s`: producers' rows and biases are divided by it, consumers'
 //! columns multiplied. Exact wherever the activation between is homogeneous; elsewhere `s` is 1.
+//!
+//! A leaky channel that lives below zero is *mirrored*: its integers stand for its negative, so that its
+//! tensor needs no range on the side that nobody else uses. `s` is then negative, weights are scaled by its
+//! size, and the integer layers take signs from [`Prepared::mirrored`]; exact too, since slopes belong to
+//! channels.
 //! After Nagel et al. 2019 ("Data-free quantization"), with the statistic of QUANTISATION.md.
 
+use super::calibrate::Extremes;
 use super::prepare::Prepared;
 use super::requant::TwoSlope;
 use crate::graph::{Op, Source};
@@ -149,7 +155,7 @@ impl Classes {
 /// Factors of every tensor's channels.
 #[derive(Debug, Clone)]
 pub(crate) struct Factors {
-    /// `[node][channel]`
+    /// `[node][channel]`, negative for a mirrored channel.
     pub(crate) nodes: Vec<Vec<f64>>,
 }
 
@@ -160,33 +166,79 @@ impl Factors {
     }
 }
 
-/// Chooses the factors; `largest[node][channel]` is the greatest |x| over the calibration pictures.
-pub(crate) fn choose(prepared: &Prepared, largest: &[Vec<f32>]) -> Factors {
+/// Chooses the factors from what the channels reach on the calibration pictures.
+pub(crate) fn choose(prepared: &Prepared, extremes: &Extremes) -> Factors {
     let mut classes = Classes::build(prepared);
     let slots = classes.parent.len();
     let roots: Vec<usize> = (0..slots).map(|slot| classes.find(slot)).collect();
     let mut reach = vec![0f64; slots];
-    for (i, channels) in largest.iter().enumerate() {
+    for (i, channels) in extremes.largest().iter().enumerate() {
         for (c, &x) in channels.iter().enumerate() {
             let root = roots[classes.first[i] + c];
             reach[root] = reach[root].max(f64::from(x));
         }
     }
     let share = dense_shares(prepared, &classes, &roots);
+    let group = groups(prepared, &classes, &roots);
+    let free = |slot: usize| {
+        let alive = reach[slot] > 0.0 && reach[slot].is_finite();
+        roots[slot] == slot && !classes.fixed[slot] && alive
+    };
     let mut factor: Vec<Option<f64>> = (0..slots)
         .map(|slot| {
-            let alive = reach[slot] > 0.0 && reach[slot].is_finite();
-            (roots[slot] == slot && !classes.fixed[slot] && alive).then(|| match share[slot] {
-                Some(share) => (reach[slot] / share.max(f64::MIN_POSITIVE)).sqrt(),
-                None => reach[slot],
-            })
+            let share = share[slot].filter(|_| free(slot))?;
+            Some((reach[slot] / share.max(f64::MIN_POSITIVE)).sqrt())
         })
         .collect();
-    normalise(prepared, &classes, &roots, &mut factor);
-    let nodes = prepared.graph.nodes.iter().enumerate().map(|(i, node)| {
-        (0..node.shape.c).map(|c| factor[roots[classes.first[i] + c]].unwrap_or(1.0)).collect()
-    });
-    Factors { nodes: nodes.collect() }
+    // Weights do not mind by how much a channel is divided that depthwise layers alone read: it shall
+    // reach as far as those that it shares tensors with.
+    let mut level = vec![0f64; slots];
+    for slot in 0..slots {
+        if let Some(factor) = factor[slot] {
+            level[group[slot]] = level[group[slot]].max(reach[slot] / factor);
+        }
+    }
+    for slot in (0..slots).filter(|&slot| free(slot) && share[slot].is_none()) {
+        let level = level[group[slot]];
+        factor[slot] = Some(reach[slot] / if level > 0.0 { level } else { 1.0 });
+    }
+    normalise(&group, &mut factor);
+    let mut nodes: Vec<Vec<f64>> = prepared
+        .graph
+        .nodes
+        .iter()
+        .zip(&classes.first)
+        .map(|(node, first)| (0..node.shape.c).map(|c| factor[roots[first + c]].unwrap_or(1.0)).collect())
+        .collect();
+    for (i, factors) in nodes.iter_mut().enumerate().filter(|(i, _)| can_mirror(prepared, *i)) {
+        for (c, factor) in factors.iter_mut().enumerate() {
+            if -extremes.low[i][c] > extremes.high[i][c] {
+                *factor = -*factor;
+            }
+        }
+    }
+    Factors { nodes }
+}
+
+/// Whether negatives can stand for channels of `node`: its activation has two slopes, of which the
+/// steeper makes the wider side, and nothing but weights reads it.
+fn can_mirror(prepared: &Prepared, node: usize) -> bool {
+    let weighted = |i: usize| match &prepared.graph.nodes[i].op {
+        Op::Conv(conv) if !prepared.is_table(i) => Some(conv.activation),
+        Op::Connected(full) => Some(full.activation),
+        _ => None,
+    };
+    let slopes = weighted(node).and_then(TwoSlope::of);
+    let readers = prepared
+        .graph
+        .nodes
+        .iter()
+        .enumerate()
+        .filter(|(_, reader)| reader.inputs.contains(&Source::Layer(node)));
+    let mut readers = readers.map(|(i, _)| weighted(i).is_some()).peekable();
+    slopes.is_some_and(|s| s.is_homogeneous() && s.positive != s.negative)
+        && readers.peek().is_some()
+        && readers.all(|weighted| weighted)
 }
 
 /// For classes with a dense consumer, their column's greatest share of a row's greatest weight.
@@ -254,8 +306,8 @@ pub(crate) fn is_depthwise(prepared: &Prepared, node: usize) -> bool {
     }
 }
 
-/// Divides the factors of tensors that share classes by their geometric mean, and clips them.
-fn normalise(prepared: &Prepared, classes: &Classes, roots: &[usize], factor: &mut [Option<f64>]) {
+/// For every class, by its root, a number that it shares with all classes of the tensors that it is in.
+fn groups(prepared: &Prepared, classes: &Classes, roots: &[usize]) -> Vec<usize> {
     let mut parent: Vec<usize> = (0..roots.len()).collect();
     let find = |parent: &[usize], mut i: usize| {
         while parent[i] != i {
@@ -275,8 +327,12 @@ fn normalise(prepared: &Prepared, classes: &Classes, roots: &[usize], factor: &m
     for (i, node) in prepared.graph.nodes.iter().enumerate() {
         links(node.shape.c, classes.first[i]);
     }
-    let group: Vec<usize> = (0..roots.len()).map(|i| find(&parent, i)).collect();
-    let mut logs = vec![(0.0f64, 0usize); roots.len()];
+    (0..roots.len()).map(|i| find(&parent, i)).collect()
+}
+
+/// Divides the factors of a group by their geometric mean, and clips them.
+fn normalise(group: &[usize], factor: &mut [Option<f64>]) {
+    let mut logs = vec![(0.0f64, 0usize); group.len()];
     for (i, f) in factor.iter().enumerate() {
         if let Some(f) = f {
             logs[group[i]].0 += f.ln();
@@ -291,7 +347,8 @@ fn normalise(prepared: &Prepared, classes: &Classes, roots: &[usize], factor: &m
     }
 }
 
-/// Rescales the weights by `factors`; the network computes the same, channel by channel divided.
+/// Rescales the weights by the size of `factors`; the network computes the same, channel by channel
+/// divided. Negative factors mirror their channels.
 pub(crate) fn apply(prepared: &mut Prepared, factors: &Factors) {
     let graph = &prepared.graph;
     for i in 0..graph.nodes.len() {
@@ -306,18 +363,20 @@ pub(crate) fn apply(prepared: &mut Prepared, factors: &Factors) {
         let input = graph.nodes[i].inputs[0];
         let input_factor = |c: usize| match input {
             Source::Image => 1.0,
-            Source::Layer(from) => factors.nodes[from][c],
+            Source::Layer(from) => factors.nodes[from][c].abs(),
         };
         let numbers = &mut prepared.weights.layers[i];
         for (o, row) in numbers.weights.chunks_exact_mut(rows.columns * rows.block).enumerate() {
-            let divisor = factors.nodes[i][o];
+            let divisor = factors.nodes[i][o].abs();
             for (k, block) in row.chunks_exact_mut(rows.block).enumerate() {
                 let factor = input_factor(rows.first_input(o) + k) / divisor;
                 block.iter_mut().for_each(|w| *w = (f64::from(*w) * factor) as f32);
             }
         }
         for (bias, divisor) in numbers.bias.iter_mut().zip(&factors.nodes[i]) {
-            *bias = (f64::from(*bias) / divisor) as f32;
+            *bias = (f64::from(*bias) / divisor.abs()) as f32;
         }
     }
+    let mirrored = factors.nodes.iter().map(|factors| factors.iter().map(|&f| f < 0.0).collect());
+    prepared.mirrored = mirrored.collect();
 }

@@ -71,8 +71,8 @@ impl Histogram {
         Self { low: f64::from(low.min(0.0)), high: f64::from(high.max(0.0)), counts: vec![0; BINS], zeros: 0 }
     }
 
-    /// Counts `values`; what lies outside the range falls into the outermost bins.
-    pub(crate) fn add(&mut self, values: &[f32]) {
+    /// Counts `sign · values`; what lies outside the range falls into the outermost bins.
+    pub(crate) fn add(&mut self, values: &[f32], sign: f32) {
         let per_unit = if self.high > self.low { (BINS as f64 / (self.high - self.low)) as f32 } else { 0.0 };
         let low = self.low as f32;
         for &v in values {
@@ -80,7 +80,7 @@ impl Histogram {
                 self.zeros += 1;
             } else {
                 // A float cast saturates, and NaN goes to the first bin.
-                let bin = ((v - low) * per_unit) as usize;
+                let bin = ((sign * v - low) * per_unit) as usize;
                 self.counts[bin.min(BINS - 1)] += 1;
             }
         }
@@ -231,7 +231,7 @@ mod tests {
         let low = values.iter().copied().fold(0.0, f32::min);
         let high = values.iter().copied().fold(0.0, f32::max);
         let mut h = Histogram::new(low, high);
-        h.add(values);
+        h.add(values, 1.0);
         h
     }
 

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::net::{QNet, QOp};
+use super::net::QOp;
 use super::recipe::Quantised;
 use crate::Result;
 use crate::eval::Sqnr;
@@ -67,7 +67,7 @@ pub(crate) fn measure(quantised: &Quantised, pictures: &[Vec<f32>]) -> Result<Ve
             let mut ratio = Sqnr::default();
             for (outputs, picture) in outputs.iter().zip(pictures.iter().step_by(step)) {
                 let node = prepared.output_of(trial.layer);
-                let rounded = (!trial.weights).then(|| round(net, trial.layer, &outputs[node]));
+                let rounded = (!trial.weights).then(|| round(quantised, trial.layer, &outputs[node]));
                 let input = |source: &Source| match *source {
                     Source::Image => &picture[..],
                     Source::Layer(from) if from == node => rounded.as_ref().unwrap_or(&outputs[from]),
@@ -159,7 +159,8 @@ fn rounded_weights(
         _ => input.c,
     };
     let block = row / columns;
-    let mean = |channel: usize| match prepared.graph.nodes[first].inputs[0] {
+    let source = prepared.graph.nodes[first].inputs[0];
+    let mean = |channel: usize| match source {
         // A picture's channels have means of their own, all about a half.
         Source::Image => 0.5,
         Source::Layer(from) => {
@@ -176,8 +177,10 @@ fn rounded_weights(
         // Codes stand `[block][columns]`, weights `[columns][block]`.
         for (i, weight) in weights.iter_mut().enumerate() {
             let (column, tap) = (i / block, i % block);
-            let code = scale * f32::from(row[tap * columns + column]);
-            lost += f64::from(*weight - code) * means[group + column];
+            let channel = group + column;
+            let sign = prepared.sign(Source::Layer(first), o) * prepared.sign(source, channel);
+            let code = sign * scale * f32::from(row[tap * columns + column]);
+            lost += f64::from(*weight - code) * means[channel];
             *weight = code;
         }
         rounded.bias[o] += lost as f32;
@@ -186,9 +189,13 @@ fn rounded_weights(
 }
 
 /// A tensor rounded to the codes of `layer`'s output.
-fn round(net: &QNet, layer: usize, values: &[f32]) -> Vec<f32> {
+fn round(Quantised { net, prepared }: &Quantised, layer: usize, values: &[f32]) -> Vec<f32> {
     let tensor = &net.nodes[layer].output;
+    let mut values = values.to_vec();
+    prepared.mirror(prepared.output_of(layer), &mut values);
     let zero = f32::from(tensor.zero_point);
     let code = |v: f32| ((v / tensor.scale + 0.5).floor() + zero).clamp(-128.0, 127.0);
-    values.iter().map(|&v| tensor.scale * (code(v) - zero)).collect()
+    values.iter_mut().for_each(|v| *v = tensor.scale * (code(*v) - zero));
+    prepared.mirror(prepared.output_of(layer), &mut values);
+    values
 }

@@ -16,6 +16,9 @@ pub(crate) struct Prepared {
     pub(crate) graph: Graph,
     /// Without batch norm.
     pub(crate) weights: Weights,
+    /// `[node][channel]`: the integers stand for the channel's negative, whose range is the smaller one
+    /// (see [`equalise`](super::equalise)). The float network here computes the channel itself.
+    pub(crate) mirrored: Vec<Vec<bool>>,
     /// For every Darknet layer, its nodes: the operator, then its table where it needs one.
     pub(crate) nodes_of: Vec<std::ops::Range<usize>>,
 }
@@ -26,7 +29,8 @@ impl Prepared {
         let folded = float::fold(graph, weights);
         let empty = Graph { nodes: Vec::new(), ..graph.clone() };
         let numbers = Weights { header: weights.header, layers: Vec::new() };
-        let mut prepared = Self { graph: empty, weights: numbers, nodes_of: Vec::new() };
+        let mut prepared =
+            Self { graph: empty, weights: numbers, mirrored: Vec::new(), nodes_of: Vec::new() };
         for (i, (node, numbers)) in graph.nodes.iter().zip(folded.layers).enumerate() {
             check(graph, i).map_err(|e| e.layer(i).section(node.op.name()).line(node.line))?;
             prepared.push(node, numbers);
@@ -88,7 +92,32 @@ impl Prepared {
             let (weights, bias) = (vec![1.0; channels], vec![0.0; channels]);
             self.weights.layers.push(LayerWeights { weights, bias, batch_norm: None });
         }
+        self.mirrored.resize(self.graph.nodes.len(), vec![false; node.shape.c]);
         self.nodes_of.push(start..self.graph.nodes.len());
+    }
+
+    /// −1 where the integers of a channel stand for its negative, else 1.
+    pub(crate) fn sign(&self, source: Source, channel: usize) -> f32 {
+        match source {
+            Source::Layer(node) if self.mirrored[node][channel] => -1.0,
+            _ => 1.0,
+        }
+    }
+
+    /// Turns a tensor `[c][h][w]` of `node` into what its integers stand for, and back.
+    pub(crate) fn mirror(&self, node: usize, values: &mut [f32]) {
+        let plane = self.graph.nodes[node].shape.plane();
+        for (channel, _) in
+            values.chunks_exact_mut(plane).zip(&self.mirrored[node]).filter(|(_, mirrored)| **mirrored)
+        {
+            channel.iter_mut().for_each(|v| *v = -*v);
+        }
+    }
+
+    /// Biases of a node's integer channels, real.
+    pub(crate) fn biases(&self, node: usize) -> Vec<f32> {
+        let bias = self.weights.layers[node].bias.iter().enumerate();
+        bias.map(|(c, &bias)| self.sign(Source::Layer(node), c) * bias).collect()
     }
 }
 

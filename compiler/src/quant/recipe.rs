@@ -68,7 +68,7 @@ pub(crate) fn equalised(
     let mut extremes = Extremes::measure(prepared, pictures)?;
     check_extremes(prepared, &extremes)?;
     let factors = match options.equalise {
-        true => equalise::choose(prepared, &extremes.largest()),
+        true => equalise::choose(prepared, &extremes),
         false => Factors::ones(prepared),
     };
     equalise::apply(prepared, &factors);

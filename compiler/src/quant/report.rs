@@ -104,10 +104,10 @@ pub fn layers(quantised: &Quantised, pictures: &[Vec<f32>]) -> Result<Vec<LayerR
                     }
                     _ => layer,
                 };
-                ratio.add(
-                    plan.output(&scratch, prepared.output_of(source)),
-                    &real_values(&net.nodes[layer].output, map),
-                );
+                let mut real = real_values(&net.nodes[layer].output, map);
+                let node = prepared.output_of(source);
+                prepared.mirror(node, &mut real);
+                ratio.add(plan.output(&scratch, node), &real);
                 ratios.push(ratio);
             });
             progress.advance(1);

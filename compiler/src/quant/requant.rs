@@ -72,6 +72,12 @@ pub(crate) fn requant(factor: f64, slopes: TwoSlope) -> Result<Requant> {
     Ok(Requant { m_pos, m_neg, shift })
 }
 
+/// The same for a channel whose integers stand for its negative: `−f(−x)`.
+pub(crate) fn requant_mirrored(factor: f64, slopes: TwoSlope) -> Result<Requant> {
+    let Requant { m_pos, m_neg, shift } = requant(factor, slopes)?;
+    Ok(Requant { m_pos: m_neg, m_neg: m_pos, shift })
+}
+
 /// Multipliers of a sum of `factors[i] · (q_i − Z_i)` and the requantisation of that sum.
 pub(crate) fn requant_sum(factors: &[f64], slopes: TwoSlope) -> Result<(Vec<i32>, Requant)> {
     // A shortcut whose weights are all zero is zero everywhere, by whatever shift.
@@ -134,6 +140,8 @@ mod tests {
         assert_eq!(leaky.m_neg, (f64::from(leaky.m_pos) * 0.1).round() as i32);
         let relu = requant(0.0123, TwoSlope::of(Activation::Relu).unwrap()).unwrap();
         assert_eq!((relu.m_pos, relu.m_neg), (leaky.m_pos, 0));
+        let mirrored = requant_mirrored(0.0123, TwoSlope::of(Activation::Leaky).unwrap()).unwrap();
+        assert_eq!((mirrored.m_pos, mirrored.m_neg, mirrored.shift), (leaky.m_neg, leaky.m_pos, leaky.shift));
     }
 
     #[test]

@@ -59,7 +59,7 @@ fn preparation_and_equalisation_leave_the_function_as_it_is() {
             assert_close(expected, got, &format!("seed {seed} layer {layer} prepared"));
         }
         let extremes = Extremes::measure(&prepared, &pictures).unwrap();
-        let factors = equalise::choose(&prepared, &extremes.largest());
+        let factors = equalise::choose(&prepared, &extremes);
         moved += factors.nodes.iter().flatten().filter(|f| (*f - 1.0).abs() > 0.1).count();
         equalise::apply(&mut prepared, &factors);
         let outputs = oracle::run(&prepared.graph, &prepared.weights, &pictures[0]);
@@ -69,7 +69,7 @@ fn preparation_and_equalisation_leave_the_function_as_it_is() {
             // A region's output is pixel by pixel; heads have factor 1.
             let scaled = outputs[node].iter().enumerate().map(|(i, v)| match prepared.graph.nodes[node].op {
                 Op::Region(_) => *v,
-                _ => v * factors.nodes[node][i / plane] as f32,
+                _ => v * factors.nodes[node][i / plane].abs() as f32,
             });
             assert_close(expected, scaled, &format!("seed {seed} layer {layer} equalised"));
         }
@@ -120,7 +120,8 @@ fn bias_correction_brings_channel_means_back() {
                 for (layer, map) in int.iter().enumerate() {
                     let Op::Conv(_) = graph.nodes[layer].op else { continue };
                     let float = &float[prepared.output_of(layer)];
-                    let real = super::detector::real_values(&net.nodes[layer].output, map);
+                    let mut real = super::detector::real_values(&net.nodes[layer].output, map);
+                    prepared.mirror(prepared.output_of(layer), &mut real);
                     let mean = |v: &[f32]| v.iter().map(|&v| f64::from(v)).sum::<f64>() / v.len() as f64;
                     let power = float.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / float.len() as f64;
                     total += (mean(float) - mean(&real)).powi(2) / power.max(1e-9);
