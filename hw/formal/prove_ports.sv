@@ -71,10 +71,10 @@ module prove_ports
   end
 
   // Reads of it under way.
-  logic [2:1]                st_q, st_here_q, rs_q;
-  logic [2:1][DrainRows-1:0] rs_here_q;
-  logic [2:1][7:0]           rs_value_q, st_value_q;
-  logic                      op_here_q;
+  logic [4:1]                st_q, st_here_q, rs_q;
+  logic [4:1][DrainRows-1:0] rs_here_q;
+  logic [4:1][7:0]           value_past_q;
+  logic                      op_here_q, written_q, writing_q;
   logic [7:0]                op_value_q;
 
   always_ff @(posedge clk) begin
@@ -91,16 +91,18 @@ module prove_ports
       known_q <= 1'b1;
       value_q <= ld_data[8*byte_q +: 8];
     end
-    rs_q         <= {rs_q[1], rs_grant};
-    st_q         <= {st_q[1], st_valid && st_ready};
-    rs_here_q[2] <= rs_here_q[1];
+    rs_q           <= {rs_q[3:1], rs_grant};
+    st_q           <= {st_q[3:1], st_valid && st_ready};
+    rs_here_q[4:2] <= rs_here_q[3:1];
     for (int unsigned d = 0; d < DrainRows; d++)
       rs_here_q[1][d] <= known_q && rs_grant && rs_request[d] && rs_bank[d] == bank_q && rs_addr[d] == addr_q;
-    st_here_q    <= {st_here_q[1], known_q && st_valid && st_ready && st_bank == bank_q && st_addr == addr_q};
-    op_here_q    <= begun_q && known_q && op_en[bank_q] && op_addr == addr_q;
-    rs_value_q   <= {rs_value_q[1], value_q};
-    st_value_q   <= {st_value_q[1], value_q};
-    op_value_q   <= value_q;
+    st_here_q    <= {st_here_q[3:1], known_q && st_valid && st_ready && st_bank == bank_q && st_addr == addr_q};
+    op_here_q    <= begun_q && written_q && op_en[bank_q] && op_addr == addr_q;
+    value_past_q <= {value_past_q[3:1], value_q};
+    op_value_q   <= value_past_q[1];
+    // What is taken is written a cycle later.
+    written_q    <= begun_q && known_q;
+    writing_q    <= wr_here || ld_here;
     if (rst) begin
       rs_q      <= '0;
       st_q      <= '0;
@@ -112,8 +114,8 @@ module prove_ports
   // The bank holds the byte: what the induction needs.
   for (genvar r = 0; r < Rows; r++) begin : gen_bank
     always_comb begin
-      if (begun_q && known_q && bank_q == RowBits'(r))
-        assert (u_ports.gen_bank[r].u_bank.mem[addr_q][8*byte_q +: 8] == value_q);
+      if (begun_q && written_q && known_q && bank_q == RowBits'(r))
+        assert (u_ports.gen_bank[r].u_bank.mem[addr_q][8*byte_q +: 8] == value_past_q[1]);
     end
   end
 
@@ -121,7 +123,7 @@ module prove_ports
     if (!begun_q) assume (rst);
     // Commands are free of hazards: no operand is read in the cycle in which it is written. Nobody
     // writes without a byte.
-    if (op_en[bank_q] && op_addr == addr_q) assume (!wr_here && !ld_here);
+    if (op_en[bank_q] && op_addr == addr_q) assume (!writing_q);
     assume (ld_be != '0 && (wr_be != '0 || wr_valid == '0));
     // Rows of one cycle: results in different banks; a bank is asked for one word.
     if (DrainRows == 2) begin
@@ -134,16 +136,16 @@ module prove_ports
       if (ld_valid)
         assert (ld_ready == !(wanted(wr_valid, wr_bank, ld_bank) || wanted(rs_request, rs_bank, ld_bank)));
       if (st_valid)
-        assert (st_ready == !(wanted(wr_valid, wr_bank, st_bank) || wanted(rs_request, rs_bank, st_bank)
+        assert (st_ready == !(wanted(wr_valid, wr_bank, st_bank) || rs_request != '0
           || (ld_valid && ld_bank == st_bank)));
-      // Answers come two cycles after the grant, no more and no fewer.
-      assert (rs_answer == rs_q[2] && st_rvalid == st_q[2]);
+      // Answers come four cycles after the grant, no more and no fewer.
+      assert (rs_answer == rs_q[4] && st_rvalid == st_q[4]);
       for (int unsigned d = 0; d < DrainRows; d++)
-        if (rs_here_q[2][d]) assert (rs_data[d][8*byte_q +: 8] == rs_value_q[2]);
-      if (st_here_q[2]) assert (st_rdata[8*byte_q +: 8] == st_value_q[2]);
+        if (rs_here_q[4][d]) assert (rs_data[d][8*byte_q +: 8] == value_past_q[4]);
+      if (st_here_q[4]) assert (st_rdata[8*byte_q +: 8] == value_past_q[4]);
       if (op_here_q) assert (op_data[bank_q][8*byte_q +: 8] == op_value_q);
 
-      cover (rs_here_q[2] == '1 && st_here_q[1] && op_here_q);
+      cover (rs_here_q[4] == '1 && st_here_q[3] && op_here_q);
       cover (ld_valid && !ld_ready && wr_valid == '0);
     end
   end

@@ -17,7 +17,7 @@ module npu_exec (
     input  logic           [       npu_pkg::BankAddrBits-1:0] ld_addr,
     input  logic           [            8*npu_pkg::Lanes-1:0] ld_data,
     input  logic           [              npu_pkg::Lanes-1:0] ld_be,
-    // STORE: maps; the answer comes two cycles after the request is taken.
+    // STORE: maps; the answer comes four cycles after the request is taken.
     input  logic                                              st_valid,
     output logic                                              st_ready,
     input  logic           [            npu_pkg::RowBits-1:0] st_bank,
@@ -64,11 +64,12 @@ module npu_exec (
     seen_q <= cmd_valid && !cmd_ready;
     legal_q <= legal;
     illegal <= take && !legal_q;
-    if (take && legal_q) begin
+    // A place that is free takes in whatever is offered; `accepted_q` says that it is a command.
+    if (in_flight < 2'd2) begin
       commands_q[accepted_q[0]] <= cmd;
       shapes_q[accepted_q[0]] <= npu_core_pkg::shape_of(cmd);
-      accepted_q <= accepted_q + 2'd1;
     end
+    if (take && legal_q) accepted_q <= accepted_q + 2'd1;
     if (done) finished_q <= finished_q + 2'd1;
     if (rst) begin
       seen_q <= 1'b0;
@@ -78,7 +79,7 @@ module npu_exec (
     end
   end
 
-  logic list_read, list_valid, list_last, list_pop;
+  logic list_valid, list_last, list_pop;
   logic [6:0] list_skip;
   logic [7:0] list_control;
   logic [npu_pkg::WeightAddrBits-1:0] list_addr;
@@ -89,7 +90,7 @@ module npu_exec (
       .commands(commands_q),
       .shapes(shapes_q),
       .accepted(accepted_q),
-      .read(list_read),
+      .read(),
       .addr(list_addr),
       .control(list_control),
       .valid(list_valid),
@@ -97,6 +98,27 @@ module npu_exec (
       .last(list_last),
       .pop(list_pop)
   );
+
+  // LOAD's words lie a register ahead of memories that stand across the device.
+  logic lw_valid_q, lp_valid_q, lt_valid_q, lt_select_q;
+  logic [npu_pkg::WeightAddrBits-1:0] lw_addr_q;
+  logic [8*npu_pkg::Rows+8-1:0] lw_data_q;
+  logic [npu_pkg::ParamAddrBits-1:0] lp_addr_q;
+  logic [127:0] lp_data_q;
+  logic [4:0] lt_addr_q;
+  logic [63:0] lt_data_q;
+  always_ff @(posedge clk) begin
+    lw_valid_q <= lw_valid && !rst;
+    lw_addr_q <= lw_addr;
+    lw_data_q <= lw_data;
+    lp_valid_q <= lp_valid && !rst;
+    lp_addr_q <= lp_addr;
+    lp_data_q <= lp_data;
+    lt_valid_q <= lt_valid && !rst;
+    lt_select_q <= lt_select;
+    lt_addr_q <= lt_addr;
+    lt_data_q <= lt_data;
+  end
 
   npu_core_pkg::second_count_t second_level;
   logic [npu_pkg::RowBits:0] second_take;
@@ -120,7 +142,6 @@ module npu_exec (
       .stall_second(stall_residual)
   );
 
-  logic [npu_pkg::Rows-1:0] op_en;
   logic [npu_pkg::BankAddrBits-1:0] op_addr;
   logic [8*npu_pkg::Lanes-1:0] op_data[npu_pkg::Rows], operand[npu_pkg::Rows];
   logic [npu_pkg::LaneBits-1:0] data_offset;
@@ -129,9 +150,7 @@ module npu_exec (
       .clk,
       .rst,
       .commands(commands_q),
-      .shapes(shapes_q),
       .step,
-      .bank_en(op_en),
       .bank_addr(op_addr),
       .early_step,
       .data_step,
@@ -159,10 +178,9 @@ module npu_exec (
   npu_weights u_weights (
       .clk,
       .commands(commands_q),
-      .lw_valid,
-      .lw_addr,
-      .lw_data,
-      .list_read,
+      .lw_valid(lw_valid_q),
+      .lw_addr(lw_addr_q),
+      .lw_data(lw_data_q),
       .list_addr,
       .list_control,
       .tap(weight_tap),
@@ -220,13 +238,13 @@ module npu_exec (
       .row,
       .second,
       .second_pop,
-      .lp_valid,
-      .lp_addr,
-      .lp_data,
-      .lt_valid,
-      .lt_select,
-      .lt_addr,
-      .lt_data,
+      .lp_valid(lp_valid_q),
+      .lp_addr(lp_addr_q),
+      .lp_data(lp_data_q),
+      .lt_valid(lt_valid_q),
+      .lt_select(lt_select_q),
+      .lt_addr(lt_addr_q),
+      .lt_data(lt_data_q),
       .wr_valid,
       .wr_bank,
       .wr_addr,
@@ -256,7 +274,6 @@ module npu_exec (
   npu_ports u_ports (
       .clk,
       .rst,
-      .op_en,
       .op_addr,
       .op_data,
       .wr_valid,

@@ -28,9 +28,11 @@ module npu_multiply #(
 `ifdef NPU_ECP5
     logic [17:0] x, y;
     logic [35:0] p;
-    assign x = 18'(a);
-    assign y = 18'(b);
-    assign product_q = p[ABits+BBits-1:0];
+    // In the upper bits: the lower ones are constants, which cost no wire, where a sign would have to
+    // reach every upper bit.
+    assign x = {a, {18 - ABits{1'b0}}};
+    assign y = {b, {18 - BBits{1'b0}}};
+    assign product_q = p[35-:ABits+BBits];
     MULT18X18D #(
         .REG_OUTPUT_CLK("CLK0"),
         .REG_OUTPUT_CE("CE0"),

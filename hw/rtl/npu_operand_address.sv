@@ -5,9 +5,7 @@ module npu_operand_address (
     input  logic                                              clk,
     input  logic                                              rst,
     input  npu_pkg::exec_t commands[2],
-    input  npu_core_pkg::shape_t                              shapes[2],
     input  npu_core_pkg::step_t                               step,
-    output logic                 [         npu_pkg::Rows-1:0] bank_en,
     output logic                 [npu_pkg::BankAddrBits-1:0] bank_addr,
     output npu_core_pkg::step_t                               early_step,
     output npu_core_pkg::step_t                               data_step,
@@ -53,28 +51,15 @@ module npu_operand_address (
     end
   end
 
-  logic [npu_pkg::RowBits-1:0] bank;
   npu_locate u_locate (
       .clk,
       .places,
       .side(step_q[2].fetch_side),
       .channel(step_q[2].channel),
       .word,
-      .bank,
+      .bank(),
       .addr(bank_addr)
   );
-
-  // Dense reads one bank, the other modes read all.
-  logic fetch5_q, all5_q;
-  always_ff @(posedge clk) begin
-    fetch5_q <= !rst && step_q[4].valid && step_q[4].fetch;
-    all5_q   <= !shapes[step_q[4].fetch_side].dense;
-  end
-  always_comb begin
-    for (int unsigned r = 0; r < npu_pkg::Rows; r++) begin
-      bank_en[r] = fetch5_q && (all5_q || bank == npu_pkg::RowBits'(r));
-    end
-  end
 
   assign early_step = step_q[5];
   assign data_step = step_q[6];

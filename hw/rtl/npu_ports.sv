@@ -1,10 +1,13 @@
 // The map banks and who may use their second port: results, second map, LOAD, STORE, in this order.
+// STORE and second map share one way out of the banks, so that they never read in the same cycle.
+//
+// A register stands ahead of the banks' second port, two behind: the memory's own, and the one behind
+// the choice among the banks. A read is answered four cycles after the grant.
 
 module npu_ports (
     input  logic                                                clk,
     input  logic                                                rst,
     // First port: operands.
-    input  logic [         npu_pkg::Rows-1:0]                   op_en,
     input  logic [ npu_pkg::BankAddrBits-1:0]                   op_addr,
     output logic [8*npu_pkg::Lanes-1:0] op_data[npu_pkg::Rows],
     // Results: always taken; those of one cycle lie in different banks.
@@ -59,31 +62,40 @@ module npu_ports (
   end
   assign rs_grant = rs_request != '0 && rs_clear;
   assign ld_ready = !among(wr_valid, wr_bank, ld_bank) && !among(rs_request, rs_bank, ld_bank);
-  assign st_ready = !among(wr_valid, wr_bank, st_bank) && !among(rs_request, rs_bank, st_bank)
-      && !(ld_valid && ld_bank == st_bank);
+  assign st_ready = !among(wr_valid, wr_bank, st_bank) && rs_request == '0 && !(ld_valid && ld_bank == st_bank);
 
-  logic [8*npu_pkg::Lanes-1:0] b_data[Rows];
+  logic [DrainRows-1:0][8*npu_pkg::Lanes-1:0] wr_data_q;
+  logic [8*npu_pkg::Lanes-1:0] ld_data_q;
+  always_ff @(posedge clk) begin
+    wr_data_q <= wr_data;
+    ld_data_q <= ld_data;
+  end
+
+  logic [8*npu_pkg::Lanes-1:0] b_data_q[Rows];
   for (genvar r = 0; r < Rows; r++) begin : gen_bank
-    logic wr, rs, ld, st, wr_turn, rs_turn;
-    logic [npu_pkg::Lanes-1:0] we;
-    logic [npu_pkg::BankAddrBits-1:0] addr;
+    logic wr, rs, ld, wr_turn, rs_turn;
+    logic wr_q, wr_turn_q;
+    logic [npu_pkg::Lanes-1:0] we_q;
+    logic [npu_pkg::BankAddrBits-1:0] addr_q;
+    logic [8*npu_pkg::Lanes-1:0] b_data;
     assign wr = among(wr_valid, wr_bank, RowBits'(r));
     assign rs = among(rs_request, rs_bank, RowBits'(r));
     assign ld = ld_valid && ld_bank == RowBits'(r);
-    assign st = st_valid && st_bank == RowBits'(r);
     // Which of two rows it is.
     assign wr_turn = DrainRows == 2 && !(wr_valid[0] && wr_bank[0] == RowBits'(r));
     assign rs_turn = DrainRows == 2 && !(rs_request[0] && rs_bank[0] == RowBits'(r));
-    always_comb begin
-      we   = '0;
-      addr = st_addr;
+    always_ff @(posedge clk) begin
+      wr_q <= wr;
+      wr_turn_q <= wr_turn;
+      we_q <= '0;
+      addr_q <= st_addr;
       if (wr) begin
-        we   = wr_be;
-        addr = wr_addr[wr_turn];
-      end else if (rs) addr = rs_addr[rs_turn];
+        we_q   <= wr_be;
+        addr_q <= wr_addr[wr_turn];
+      end else if (rs) addr_q <= rs_addr[rs_turn];
       else if (ld) begin
-        we   = ld_be;
-        addr = ld_addr;
+        we_q   <= ld_be;
+        addr_q <= ld_addr;
       end
     end
     npu_bank #(
@@ -91,54 +103,41 @@ module npu_ports (
         .Bytes(npu_pkg::Lanes)
     ) u_bank (
         .clk,
-        .a_en(op_en[r]),
         .a_addr(op_addr),
         .a_rdata(op_data[r]),
-        .b_en(wr || rs || ld || st),
-        .b_we(we),
-        .b_addr(addr),
-        .b_wdata(wr ? wr_data[wr_turn] : ld_data),
-        .b_rdata(b_data[r])
+        .b_we(we_q),
+        .b_addr(addr_q),
+        .b_wdata(wr_q ? wr_data_q[wr_turn_q] : ld_data_q),
+        .b_rdata(b_data)
     );
+    always_ff @(posedge clk) b_data_q[r] <= b_data;
   end
 
-  // A bank's data one cycle after the grant, registered once more behind the selection.
-  logic rs_flight_q, st_flight_q;
-  logic [DrainRows-1:0][RowBits-1:0] rs_bank_q;
-  logic [RowBits-1:0] st_bank_q;
-  logic [DrainRows-1:0][8*npu_pkg::Lanes-1:0] rs_word;
-  logic [8*npu_pkg::Lanes-1:0] st_word;
-  for (genvar d = 0; d < DrainRows; d++) begin : gen_second
+  // With the bank's address, its data, and the register behind them.
+  logic [3:1] rs_flight_q, st_flight_q;
+  logic [3:1][DrainRows-1:0][RowBits-1:0] bank_q;
+  logic [DrainRows-1:0][8*npu_pkg::Lanes-1:0] word;
+  for (genvar d = 0; d < DrainRows; d++) begin : gen_way
     npu_select #(
         .Words(Rows),
         .Width(8 * npu_pkg::Lanes)
     ) u_select (
-        .index(rs_bank_q[d]),
-        .words(b_data),
-        .out  (rs_word[d])
+        .index(bank_q[3][d]),
+        .words(b_data_q),
+        .out  (word[d])
     );
   end
-  npu_select #(
-      .Words(Rows),
-      .Width(8 * npu_pkg::Lanes)
-  ) u_select (
-      .index(st_bank_q),
-      .words(b_data),
-      .out  (st_word)
-  );
+  assign st_rdata = rs_data[0];
   always_ff @(posedge clk) begin
-    rs_flight_q <= rs_grant;
-    rs_bank_q <= rs_bank;
-    rs_answer <= rs_flight_q;
-    if (rs_flight_q) rs_data <= rs_word;
-    st_flight_q <= st_valid && st_ready;
-    st_bank_q <= st_bank;
-    st_rvalid <= st_flight_q;
-    if (st_flight_q) st_rdata <= st_word;
+    bank_q <= {bank_q[2:1], rs_bank};
+    if (rs_request == '0) bank_q[1][0] <= st_bank;
+    rs_data <= word;
+    {rs_answer, rs_flight_q} <= {rs_flight_q, rs_grant};
+    {st_rvalid, st_flight_q} <= {st_flight_q, st_valid && st_ready};
     if (rst) begin
-      rs_flight_q <= 1'b0;
+      rs_flight_q <= '0;
       rs_answer <= 1'b0;
-      st_flight_q <= 1'b0;
+      st_flight_q <= '0;
       st_rvalid <= 1'b0;
     end
   end

@@ -59,7 +59,8 @@ module npu_queue #(
   end
 
   always_ff @(posedge clk) begin
-    if (beat_valid && beat_ready) head_q[filled_q] <= beat;
+    // Over and over until there is a beat.
+    if (beat_ready) head_q[filled_q] <= beat;
   end
 
   // The three waits stand at the same place in every command: LOAD, EXEC, STORE.

@@ -98,7 +98,7 @@ module npu_requant (
         .we(lp_valid),
         .waddr(lp_addr),
         .wdata({lp_data[101:96], lp_data[81:64], lp_data[49:32], lp_data[31:0]}),
-        .en(slot.valid[d]),
+        .en(1'b1),
         .raddr(entry),
         .rdata(parameters)
     );

@@ -7,7 +7,7 @@ module npu_residual (
     input  npu_pkg::exec_t commands[2],
     input  npu_core_pkg::shape_t                              shapes[2],
     input  logic           [                             1:0] accepted,
-    // Bank read, answered two cycles after the grant.
+    // Bank read, answered four cycles after the grant.
     output logic [npu_pkg::DrainRows-1:0] request,
     output logic [npu_pkg::DrainRows-1:0][npu_pkg::RowBits-1:0] bank,
     output logic [npu_pkg::DrainRows-1:0][npu_pkg::BankAddrBits-1:0] addr,

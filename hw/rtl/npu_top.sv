@@ -217,6 +217,16 @@ module npu_top (
   logic                              st_valid, st_ready;
   logic load_illegal, load_outside, load_idle, load_done, store_illegal, store_outside, store_idle;
 
+  // The bus's handshake ends here; the loader's begins.
+  logic        beat_valid, beat_ready;
+  logic [63:0] beat;
+  npu_fifo #(.Width(64), .Depth(2)) u_load_beats (
+    .clk, .rst(core_rst),
+    .push_valid(read_valid[1]), .push_ready(read_ready[1]), .push_data(read_data),
+    .pop_valid(beat_valid), .pop_ready(beat_ready), .pop_data(beat),
+    .count()
+  );
+
   npu_load u_load (
     .clk, .rst(core_rst), .stop,
     .cmd_valid(head_valid[0]), .cmd(load_cmd), .cmd_waits(|head_waits[0]), .cmd_pop(head_pop[0]),
@@ -224,7 +234,7 @@ module npu_top (
     .illegal(load_illegal), .outside(load_outside), .done(load_done), .idle(load_idle),
     .req_valid(read_req_valid[1]), .req_ready(read_req_ready[1]),
     .req_address(read_req_address[1]), .req_beats(read_req_beats[1]),
-    .data_valid(read_valid[1]), .data_ready(read_ready[1]), .data(read_data),
+    .data_valid(beat_valid), .data_ready(beat_ready), .data(beat),
     .ld_valid, .ld_ready, .ld_bank, .ld_addr, .ld_data, .ld_be,
     .lw_valid, .lw_addr, .lw_data, .lp_valid, .lp_addr, .lp_data,
     .lt_valid, .lt_select, .lt_addr, .lt_data
@@ -270,16 +280,40 @@ module npu_top (
   assign head_pop[1] = (exec_valid && exec_ready) || finish;
   assign finished    = {store_done, exec_done || finish, load_done};
 
+  // What can go wrong is told a cycle late, since it comes from everywhere.
+  typedef struct packed {
+    logic        read, read_command, write, load_illegal, load_outside, store_illegal, store_outside;
+    logic        exec_illegal, stream_illegal;
+    logic [31:0] read_address, write_address;
+    logic [15:0] load_index, store_index, exec_index;
+    logic [26:0] stream_unit;
+  } faults_t;
+  faults_t faults_q;
+  always_ff @(posedge clk) begin
+    faults_q <= '{
+      read: read_error, read_command: !read_error_client, read_address: read_error_address,
+      write: write_error, write_address: write_error_address,
+      load_illegal: load_illegal, load_outside: load_outside, load_index: taken_q[0],
+      store_illegal: store_illegal, store_outside: store_outside, store_index: taken_q[2],
+      exec_illegal: exec_illegal, exec_index: taken_q[1] - 16'd1,
+      stream_illegal: fetch_illegal || broken, stream_unit: unit
+    };
+    if (core_rst) faults_q <= '0;
+  end
+
   npu_control u_control (
     .clk, .rst, .start(start_q && !core_rst), .reset, .forget, .watchdog, .finish,
     .bus_idle(read_idle && write_idle),
     .progress(read_moved || write_moved || write_acknowledged || busy_mac || exec_done || load_done),
-    .read_error, .read_error_command(!read_error_client), .read_error_address,
-    .write_error, .write_error_address,
-    .load_illegal, .load_outside, .load_index(taken_q[0]),
-    .store_illegal, .store_outside, .store_index(taken_q[2]),
-    .exec_illegal, .exec_index(taken_q[1] - 16'd1),
-    .stream_illegal(fetch_illegal || broken), .stream_unit(unit),
+    .read_error(faults_q.read), .read_error_command(faults_q.read_command),
+    .read_error_address(faults_q.read_address),
+    .write_error(faults_q.write), .write_error_address(faults_q.write_address),
+    .load_illegal(faults_q.load_illegal), .load_outside(faults_q.load_outside),
+    .load_index(faults_q.load_index),
+    .store_illegal(faults_q.store_illegal), .store_outside(faults_q.store_outside),
+    .store_index(faults_q.store_index),
+    .exec_illegal(faults_q.exec_illegal), .exec_index(faults_q.exec_index),
+    .stream_illegal(faults_q.stream_illegal), .stream_unit(faults_q.stream_unit),
     .exec_finished(finished_q[1]),
     .frame_start, .running, .done, .fault, .resetting, .fault_code, .fault_info,
     .raise_done, .raise_fault, .stop, .clear

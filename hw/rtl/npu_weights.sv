@@ -10,7 +10,6 @@ module npu_weights (
     input  logic                [npu_pkg::WeightAddrBits-1:0] lw_addr,
     input  logic                [      8*npu_pkg::Rows+7:0]   lw_data,
     // Read port of the skip list.
-    input  logic                                              list_read,
     input  logic                [npu_pkg::WeightAddrBits-1:0] list_addr,
     output logic                [                        7:0] list_control,
     // A tap, and two stages later the weight of each row.
@@ -28,7 +27,7 @@ module npu_weights (
       .we(lw_valid),
       .waddr(lw_addr),
       .wdata(lw_data[8*npu_pkg::Rows+:8]),
-      .en(list_read),
+      .en(1'b1),
       .raddr(list_addr),
       .rdata(list_control)
   );

@@ -1,4 +1,5 @@
-"""Proves that `npu_gated_sum` written in ECP5 cells is the sum that its other half states."""
+"""Proves that `npu_gated_sum` written in ECP5 cells is the sum that its other half states, with the cell that
+`carry_in.v` puts at the head of its carry chain."""
 
 import pathlib
 import sys
@@ -20,6 +21,7 @@ def main():
                 design.run_pass(f"read_slang --top npu_gated_sum {parameters} {options} {source}")
                 if name == "gate":
                     design.run_pass("delete CCU2C MULT18X18D")
+                    design.run_pass("techmap -map hw/syn/carry_in.v")
                     design.run_pass("read_verilog +/lattice/ccu2c_sim.vh +/lattice/common_sim.vh")
                     design.run_pass("hierarchy -top npu_gated_sum")
                     design.run_pass("proc")

@@ -27,7 +27,7 @@ ECP5 = {
     # are shorter than 6 ns with them give way to area.
     "synth": "synth_ecp5 -nowidelut -top {top} -run :map_luts; techmap -map +/lattice/latches_map.v; "
              "scratchpad -set abc9.D 6000; abc9 -maxlut 4 -W 1000; clean; "
-             "synth_ecp5 -nowidelut -top {top} -run map_cells:",
+             "synth_ecp5 -nowidelut -top {top} -run map_cells:; techmap -map hw/syn/carry_in.v",
     "lut": {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6},
     "ff": {"TRELLIS_FF": 1},
     "dsp": {"MULT18X18D": 1},

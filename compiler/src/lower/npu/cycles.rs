@@ -37,7 +37,7 @@ const FETCH_CHUNK: u64 = 16;
 const FETCH_START: u64 = 6;
 /// Cycles from offering a command to the last tap of its first tile, where the second map's words are
 /// waited for, its rows apart.
-const SECOND_MAP: u64 = 10;
+const SECOND_MAP: u64 = 12;
 
 /// When a command ran, and why not earlier.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -224,11 +224,9 @@ impl Bus for Rtl {
 impl Simulator for Rtl {
     fn next_event(&mut self) -> Option<Event> {
         loop {
-            if let Some(event) = self.events.pop_front() {
-                return Some(event);
-            }
-            if self.outputs.irq != 0 {
-                return None;
+            // The last word of a command is written a cycle after the command is done.
+            if self.outputs.irq != 0 || self.events.front().is_some_and(|event| self.cycle > event.end + 1) {
+                return self.events.pop_front();
             }
             self.step();
         }
