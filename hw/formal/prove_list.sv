@@ -225,7 +225,8 @@ module prove_list (
       if (!place_read.opens || place_read.index != '0) assert (32'(place_read.start) < WeightWords);
       if (place_read.opens) assert (u_list.index_q == place_read.index[10:0]);
       else begin
-        assert (12'(u_list.length_q) == place_read.length && 12'(u_list.left_q) == place_read.length - place_read.index);
+        assert (12'(u_list.length_q) == place_read.length);
+        assert (12'(u_list.left_q) == place_read.length - place_read.index);
         assert (u_list.known_last_q == (place_read.index + 12'd1 == place_read.length));
         assert (place_read.index < place_read.length);
       end
