@@ -36,7 +36,7 @@ def move(cells):
         for side in "AB":
             outputs = [port for port in wires if port.startswith("DO" + side) and wires[port][0] in users]
             sinks = [users[wires[port][0]] for port in outputs]
-            if not outputs or wires["CE" + side] != ["1"]:
+            if not outputs or wires["CE" + side] != ["1"] or ram["parameters"]["REGMODE_" + side] != "NOREG":
                 continue
             if any(len(sink) != 1 or sink[0][1] != "DI" for sink in sinks):
                 continue
