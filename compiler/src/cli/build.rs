@@ -163,6 +163,7 @@ impl<'a> Plan<'a> {
         let mut words = vec![text("quantize"), cfg, weights];
         words.extend([text("--list"), file(&recipe.train), text("--names"), file(&recipe.names)]);
         words.extend(option("--ranges", recipe.quantize.ranges.as_ref().map(toml::Spanned::get_ref)));
+        words.extend(option("--split", recipe.quantize.split.as_ref().map(toml::Spanned::get_ref)));
         words.extend((recipe.quantize.equalize == Some(false)).then(|| text("--no-equalize")));
         words.extend((recipe.quantize.bias_correction == Some(false)).then(|| text("--no-bias-correction")));
         words.extend([text("--seed"), text(recipe.seed), text("--report"), Word::Output("quantisation.txt")]);

@@ -59,6 +59,8 @@ pub(crate) struct Prune {
 pub(crate) struct Quantize {
     /// As [`RangeRule`] reads it.
     pub(crate) ranges: Option<Spanned<String>>,
+    /// Percent, as `quantize --split` takes it.
+    pub(crate) split: Option<Spanned<f64>>,
     pub(crate) equalize: Option<bool>,
     pub(crate) bias_correction: Option<bool>,
 }
@@ -191,6 +193,14 @@ impl Reader<'_> {
         if let Some(ranges) = &raw.quantize.ranges {
             let rule = ranges.get_ref().parse::<RangeRule>();
             rule.map_err(|e| self.at(ranges.span(), e.what()).found(ranges.get_ref()))?;
+        }
+        if let Some(split) = &raw.quantize.split
+            && !super::quantize::SPLIT.contains(split.get_ref())
+        {
+            return Err(self
+                .at(split.span(), "split is out of its range")
+                .found(split.get_ref().to_string())
+                .allowed("0 to 300 percent of the operations"));
         }
         Ok(Recipe {
             workspace: self.resolve(&raw.workspace, folder)?,
@@ -396,6 +406,7 @@ layers = { 12 = 0.5 }
             ("threshold = 0.01", "threshold = 0.01\nkernel_batch = 0", 14, "positive"),
             ("threshold = 0.01", "threshold = 0.01\ngranularity = \"vector:0\"", 14, "unknown granularity"),
             ("[prune]", "[quantize]\nranges = \"narrow\"\n[prune]", 13, "unknown rule"),
+            ("[prune]", "[quantize]\nsplit = 301.0\n[prune]", 13, "split is out of its range"),
             ("\"out\"", "\"${NO_SUCH_VARIABLE}/x\"", 1, "NO_SUCH_VARIABLE"),
             ("\"out\"", "\"${HOME\"", 1, "without"),
             ("[prune]", "[prune", 12, ""),

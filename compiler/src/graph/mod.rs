@@ -6,6 +6,7 @@
 mod dump;
 mod groups;
 mod op;
+mod select;
 mod shape;
 mod stat;
 mod verify;
@@ -17,6 +18,7 @@ pub use op::{
     Activation, Connected, Conv, Crop, Detection, NmsKind, Op, Pool, Region, Reorg, Route, ScaleChannels,
     Shortcut, ShortcutWeights, Softmax, Upsample, WeightsNormalization, Yolo,
 };
+pub(crate) use select::{Columns, select_graph, select_layer};
 pub use shape::{LARGEST_SIDE, LARGEST_TENSOR, ParameterCounts, check, infer, parameter_counts};
 pub use stat::{LayerCost, layer_cost, stat};
 pub use verify::{verify, verify_weights};

@@ -62,8 +62,8 @@ fn quantised_random_networks_run_exactly() {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let picture: Vec<f32> = (0..graph.input.len()).map(|_| random.random()).collect();
         let pictures = [picture];
-        let quantised =
-            quantise(&graph, &weights, &pictures, &Options::default(), Vec::new(), Provenance::default());
+        let options = Options { split: [0.0, 0.3][seed as usize % 2], ..Options::default() };
+        let quantised = quantise(&graph, &weights, &pictures, &options, Vec::new(), Provenance::default());
         let net = match quantised {
             Ok(quantised) => quantised.net,
             // Normalising activations and the like have no integer meaning.

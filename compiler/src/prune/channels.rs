@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use super::repair::{self, Block, Statistics};
-use super::transform::Columns;
 use super::{Figures, Granularity, Masks, Pruned, Ranking, UnitSet, constants, cut_graph, masks, transform};
 use crate::Result;
 use crate::float::Plan;
+use crate::graph::Columns;
 use crate::graph::{ChannelGroups, Graph, LayerWeights, Source, Weights, stat};
 
 /// The channels of a network in the order of a criterion.

@@ -4,9 +4,9 @@
 //! does not matter to the network, so the order is free: channels that hardly read the same inputs
 //! belong together (after Pool and Yu 2021, "Channel permutations for N:M sparsity").
 
-use super::transform::Columns;
 use super::vector_masks::takes_part;
 use crate::float;
+use crate::graph::Columns;
 use crate::graph::{ChannelGroups, Graph, LayerWeights, Op, ShortcutWeights, Source, Weights, is_dense};
 
 /// The least gain of a swap, relative to all that there is: rounding is not one.

@@ -288,7 +288,7 @@ fn pruned_vectors_are_zero_and_counted() {
         let pruned = vectors.prune(&keep).unwrap().weights;
         let mut expected = 0;
         for (set, details) in vectors.sets().iter().enumerate() {
-            let columns = transform::Columns::of(graph, details.main);
+            let columns = crate::graph::Columns::of(graph, details.main);
             let (inputs, outputs) = (graph.input_shape(details.main).c, graph.nodes[details.main].shape.c);
             let is_zero = |unit: usize| {
                 let (block, input) = (unit / inputs, unit % inputs);

@@ -8,7 +8,10 @@
 use super::Masks;
 use super::constants::{self, Constant};
 use crate::float::norm_factor;
-use crate::graph::{ChannelGroups, Graph, LayerWeights, Op, ShortcutWeights, Source, Weights, is_dense};
+use crate::graph::{
+    ChannelGroups, Columns, Graph, LayerWeights, Op, ShortcutWeights, Source, Weights, is_dense,
+    select_graph, select_layer,
+};
 
 /// A cut network.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,7 +84,8 @@ pub fn transform(graph: &Graph, groups: &ChannelGroups, weights: &Weights, masks
     let Settled { weights, masks, restored } = settle(graph, groups, weights, masks);
     let kept = masks.channel_flags(groups, graph);
     let cut = |layer: usize| {
-        cut_layer(graph, layer, &weights.layers[layer], &input_flags(graph, &kept, layer), &kept[layer])
+        let inputs = indices(&input_flags(graph, &kept, layer));
+        select_layer(graph, layer, &weights.layers[layer], &inputs, &indices(&kept[layer]))
     };
     let layers = (0..graph.nodes.len()).map(cut).collect();
     Cut {
@@ -94,22 +98,8 @@ pub fn transform(graph: &Graph, groups: &ChannelGroups, weights: &Weights, masks
 /// The structure of the cut network alone; layer numbers stay.
 pub fn cut_graph(graph: &Graph, groups: &ChannelGroups, masks: &Masks) -> Graph {
     let flags = masks.unit_flags(groups);
-    let mut cut = graph.clone();
-    for (layer, node) in cut.nodes.iter_mut().enumerate() {
-        let channels = node.shape.c;
-        let kept = groups.units_of(layer).iter().filter(|&&unit| flags[unit]).count();
-        node.shape.c = kept;
-        match &mut node.op {
-            Op::Conv(conv) | Op::Deconv(conv) => {
-                // A removed unit of a grouped convolution is one or more of its whole groups.
-                conv.groups = if conv.groups == 1 { 1 } else { conv.groups * kept / channels };
-                conv.filters = kept;
-            }
-            Op::Connected(connected) => connected.outputs = kept,
-            _ => {}
-        }
-    }
-    cut
+    let count = |layer: usize| groups.units_of(layer).iter().filter(|&&unit| flags[unit]).count();
+    select_graph(graph, &(0..graph.nodes.len()).map(count).collect::<Vec<_>>())
 }
 
 /// Flags of the channels that a layer's first input brings; the picture's are all kept.
@@ -159,35 +149,6 @@ fn reads(graph: &Graph, layer: usize, weights: &LayerWeights, channel: usize, ke
         .any(|output| weights.weights[columns.range(output, channel)].iter().any(|&weight| weight != 0.0))
 }
 
-/// Where a dense layer keeps the weights between one output and one input channel.
-pub(super) struct Columns {
-    inputs: usize,
-    outputs: usize,
-    /// Weights a pair: the window of a convolution, or one input map's pixels.
-    pub(super) window: usize,
-    input_major: bool,
-}
-
-impl Columns {
-    pub(super) fn of(graph: &Graph, layer: usize) -> Self {
-        let node = &graph.nodes[layer];
-        let input = graph.input_shape(layer);
-        let (window, input_major) = match &node.op {
-            Op::Conv(conv) => (conv.size * conv.size, false),
-            Op::Deconv(conv) => (conv.size * conv.size, true),
-            _ => (input.plane(), false),
-        };
-        Self { inputs: input.c, outputs: node.shape.c, window, input_major }
-    }
-
-    /// Indices of the weights from input channel `input` to output channel `output`.
-    pub(super) fn range(&self, output: usize, input: usize) -> std::ops::Range<usize> {
-        let pair =
-            if self.input_major { input * self.outputs + output } else { output * self.inputs + input };
-        pair * self.window..(pair + 1) * self.window
-    }
-}
-
 /// Moves what the removed inputs of a dense layer contribute into its bias or batch norm.
 fn fold_constants(
     graph: &Graph,
@@ -222,53 +183,7 @@ fn fold_constants(
     }
 }
 
-/// Drops a layer's removed outputs and the weights on its removed inputs.
-fn cut_layer(
-    graph: &Graph,
-    layer: usize,
-    weights: &LayerWeights,
-    input_kept: &[bool],
-    kept: &[bool],
-) -> LayerWeights {
-    let node = &graph.nodes[layer];
-    let mut cut = weights.clone();
-    if is_dense(&node.op) {
-        let columns = Columns::of(graph, layer);
-        let (outer, inner) = if columns.input_major { (input_kept, kept) } else { (kept, input_kept) };
-        cut.weights = Vec::new();
-        for (a, _) in outer.iter().enumerate().filter(|(_, kept)| **kept) {
-            for (b, _) in inner.iter().enumerate().filter(|(_, kept)| **kept) {
-                let (output, input) = if columns.input_major { (b, a) } else { (a, b) };
-                cut.weights.extend_from_slice(&weights.weights[columns.range(output, input)]);
-            }
-        }
-    } else if !weights.weights.is_empty() {
-        match &node.op {
-            Op::Shortcut(shortcut) if shortcut.weights == ShortcutWeights::PerChannel => {
-                cut.weights =
-                    weights.weights.chunks_exact(kept.len()).flat_map(|row| retain(row, kept)).collect();
-            }
-            Op::Shortcut(_) => {}
-            _ => {
-                let row = weights.weights.len() / kept.len();
-                let rows = weights.weights.chunks_exact(row).zip(kept).filter(|(_, kept)| **kept);
-                cut.weights = rows.flat_map(|(row, _)| row).copied().collect();
-            }
-        }
-    }
-    cut.bias = retain(&weights.bias, kept);
-    if let Some(norm) = &mut cut.batch_norm {
-        for values in [&mut norm.scale, &mut norm.mean, &mut norm.variance] {
-            *values = retain(values, kept);
-        }
-    }
-    cut
-}
-
-/// The kept ones of per-channel values; values that are not per channel stay.
-fn retain(values: &[f32], kept: &[bool]) -> Vec<f32> {
-    if values.len() != kept.len() {
-        return values.to_vec();
-    }
-    values.iter().zip(kept).filter(|(_, kept)| **kept).map(|(value, _)| *value).collect()
+/// The channels that are kept.
+fn indices(kept: &[bool]) -> Vec<usize> {
+    (0..kept.len()).filter(|&channel| kept[channel]).collect()
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::transform::Columns;
+use crate::graph::Columns;
 use crate::graph::{Graph, Op, Source, Weights};
 use crate::{Error, Result, files};
 

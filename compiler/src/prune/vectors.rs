@@ -12,11 +12,11 @@ use rand_chacha::ChaCha8Rng;
 use super::channels::Repair;
 use super::criteria::ascending;
 use super::repair::{self, Block};
-use super::transform::Columns;
 use super::vector_masks::{VectorMasks, takes_part};
 use super::{Criterion, Figures, Granularity, Pruned, Ranking, UnitSet};
 use crate::Result;
 use crate::float::{self, Plan};
+use crate::graph::Columns;
 use crate::graph::{Graph, LayerWeights, Weights, stat};
 
 /// The vectors of a network's dense layers in the order of a criterion. Unit `block · inputs + input`

@@ -206,7 +206,7 @@ impl Builder<'_> {
             scales: Vec::with_capacity(channels),
             requant: Vec::with_capacity(channels),
         };
-        let biases_real = self.prepared.biases(first);
+        let biases_real = self.prepared.biases(first, output.scale);
         let rows_per_group = channels * columns / self.prepared.graph.input_shape(first).c;
         for (o, (row, &bias)) in numbers.weights.chunks_exact(columns * block).zip(&biases_real).enumerate() {
             let largest = row.iter().fold(0f64, |m, &w| m.max(f64::from(w).abs()));

@@ -44,7 +44,8 @@ pub(crate) fn correct(
     let progress = Progress::new("correcting biases", graph.nodes.len() as u64);
     for layer in 0..graph.nodes.len() {
         let first = prepared.nodes_of[layer].start;
-        let mut bias = prepared.biases(first);
+        let step = scales.nodes[first].scale;
+        let mut bias = prepared.biases(first, step);
         run_layer(net, layer, &mut live);
         let corrected = matches!(net.nodes[layer].op, QOp::Conv(_) | QOp::Connected(_));
         for _ in 0..if corrected { rounds } else { 0 } {
@@ -53,7 +54,8 @@ pub(crate) fn correct(
             for (c, bias) in bias.iter_mut().enumerate() {
                 let slope = targets.slopes[output][c];
                 if slope >= LEAST_SLOPE {
-                    *bias += ((targets.means[output][c] - means[c]) / slope) as f32;
+                    let offset = f64::from(prepared.offsets[first][c]) * step;
+                    *bias += ((targets.means[output][c] - means[c]) / slope + offset) as f32;
                 }
             }
             let input = scales.of(prepared.graph.nodes[first].inputs[0]);

@@ -112,19 +112,7 @@ fn trials(quantised: &Quantised, plan: &Plan, outputs: &[Vec<Vec<f32>>]) -> Resu
     let Quantised { net, prepared } = quantised;
     let mut trials = Vec::new();
     for (layer, node) in net.nodes.iter().enumerate() {
-        let copies = match &node.op {
-            QOp::MaxPool(_)
-            | QOp::Upsample { .. }
-            | QOp::Reorg(_)
-            | QOp::Crop { .. }
-            | QOp::Identity
-            | QOp::Yolo { .. }
-            | QOp::Region { .. }
-            | QOp::Detection { .. } => true,
-            QOp::Route(route) => route.rescale.iter().all(Option::is_none),
-            _ => false,
-        };
-        if !copies {
+        if node.op.rounds() {
             let cut = plan.behind(prepared.output_of(layer));
             trials.push(Trial { layer, plan: plan.clone(), cut, weights: false });
         }
@@ -190,12 +178,11 @@ fn rounded_weights(
 
 /// A tensor rounded to the codes of `layer`'s output.
 fn round(Quantised { net, prepared }: &Quantised, layer: usize, values: &[f32]) -> Vec<f32> {
-    let tensor = &net.nodes[layer].output;
-    let mut values = values.to_vec();
-    prepared.mirror(prepared.output_of(layer), &mut values);
-    let zero = f32::from(tensor.zero_point);
-    let code = |v: f32| ((v / tensor.scale + 0.5).floor() + zero).clamp(-128.0, 127.0);
-    values.iter_mut().for_each(|v| *v = tensor.scale * (code(*v) - zero));
-    prepared.mirror(prepared.output_of(layer), &mut values);
-    values
+    let node = prepared.output_of(layer);
+    let plane = prepared.graph.nodes[node].shape.plane();
+    let mut rounded = values.to_vec();
+    for (c, channel) in rounded.chunks_exact_mut(plane).enumerate() {
+        net.nodes[layer].output.round(channel, prepared.sign(Source::Layer(node), c));
+    }
+    rounded
 }

@@ -16,6 +16,7 @@ mod recipe;
 pub mod report;
 mod requant;
 mod scales;
+mod split;
 mod tables;
 #[cfg(test)]
 mod tests;

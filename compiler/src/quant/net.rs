@@ -61,6 +61,15 @@ pub struct QTensor {
     pub dtype: DType,
 }
 
+impl QTensor {
+    /// Rounds `values`, each times `sign`, to the tensor's codes.
+    pub(crate) fn round(&self, values: &mut [f32], sign: f32) {
+        let zero = f32::from(self.zero_point);
+        let code = |v: f32| ((v / self.scale + 0.5).floor() + zero).clamp(-128.0, 127.0);
+        values.iter_mut().for_each(|v| *v = sign * self.scale * (code(sign * *v) - zero));
+    }
+}
+
 /// Element type of an activation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DType {
@@ -130,6 +139,22 @@ pub enum QOp {
 }
 
 impl QOp {
+    /// Whether the output's codes are rounded here, and not its input's handed on.
+    pub(crate) fn rounds(&self) -> bool {
+        match self {
+            QOp::MaxPool(_)
+            | QOp::Upsample { .. }
+            | QOp::Reorg(_)
+            | QOp::Crop { .. }
+            | QOp::Identity
+            | QOp::Yolo { .. }
+            | QOp::Region { .. }
+            | QOp::Detection { .. } => false,
+            QOp::Route(route) => route.rescale.iter().any(Option::is_some),
+            _ => true,
+        }
+    }
+
     /// The operator's short name, for tables and messages.
     pub fn name(&self) -> &'static str {
         match self {

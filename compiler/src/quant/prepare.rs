@@ -19,6 +19,9 @@ pub(crate) struct Prepared {
     /// `[node][channel]`: the integers stand for the channel's negative, whose range is the smaller one
     /// (see [`equalise`](super::equalise)). The float network here computes the channel itself.
     pub(crate) mirrored: Vec<Vec<bool>>,
+    /// `[node][channel]`: by how many steps of the node's scale the integers stand too high
+    /// (see [`split`](super::split)).
+    pub(crate) offsets: Vec<Vec<f32>>,
     /// For every Darknet layer, its nodes: the operator, then its table where it needs one.
     pub(crate) nodes_of: Vec<std::ops::Range<usize>>,
 }
@@ -29,8 +32,13 @@ impl Prepared {
         let folded = float::fold(graph, weights);
         let empty = Graph { nodes: Vec::new(), ..graph.clone() };
         let numbers = Weights { header: weights.header, layers: Vec::new() };
-        let mut prepared =
-            Self { graph: empty, weights: numbers, mirrored: Vec::new(), nodes_of: Vec::new() };
+        let mut prepared = Self {
+            graph: empty,
+            weights: numbers,
+            mirrored: Vec::new(),
+            offsets: Vec::new(),
+            nodes_of: Vec::new(),
+        };
         for (i, (node, numbers)) in graph.nodes.iter().zip(folded.layers).enumerate() {
             check(graph, i).map_err(|e| e.layer(i).section(node.op.name()).line(node.line))?;
             prepared.push(node, numbers);
@@ -93,6 +101,7 @@ impl Prepared {
             self.weights.layers.push(LayerWeights { weights, bias, batch_norm: None });
         }
         self.mirrored.resize(self.graph.nodes.len(), vec![false; node.shape.c]);
+        self.offsets.resize(self.graph.nodes.len(), vec![0.0; node.shape.c]);
         self.nodes_of.push(start..self.graph.nodes.len());
     }
 
@@ -114,10 +123,11 @@ impl Prepared {
         }
     }
 
-    /// Biases of a node's integer channels, real.
-    pub(crate) fn biases(&self, node: usize) -> Vec<f32> {
-        let bias = self.weights.layers[node].bias.iter().enumerate();
-        bias.map(|(c, &bias)| self.sign(Source::Layer(node), c) * bias).collect()
+    /// Biases of a node's integer channels, real; its codes are `step` apart.
+    pub(crate) fn biases(&self, node: usize, step: f64) -> Vec<f32> {
+        let bias = self.weights.layers[node].bias.iter().zip(&self.offsets[node]).enumerate();
+        bias.map(|(c, (&bias, offset))| self.sign(Source::Layer(node), c) * bias + offset * step as f32)
+            .collect()
     }
 }
 

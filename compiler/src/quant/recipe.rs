@@ -6,7 +6,7 @@ use super::histogram::RangeRule;
 use super::net::{Provenance, QNet};
 use super::prepare::Prepared;
 use super::scales::{IMAGE, Scales};
-use super::{build, correct};
+use super::{build, correct, split};
 use crate::graph::{Graph, Weights};
 use crate::{Error, Result};
 
@@ -18,11 +18,13 @@ pub struct Options {
     pub equalise: bool,
     /// Rounds of bias correction per layer; 0 for none.
     pub correction: usize,
+    /// Share of the multiply-accumulates that may be added to have channels twice, for precision.
+    pub split: f64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { ranges: RangeRule::Mse, equalise: true, correction: 1 }
+        Self { ranges: RangeRule::Mse, equalise: true, correction: 1, split: 0.0 }
     }
 }
 
@@ -50,12 +52,31 @@ pub fn quantise(
     provenance: Provenance,
 ) -> Result<Quantised> {
     check_inputs(graph, weights, pictures)?;
-    let mut prepared = Prepared::new(graph, weights)?;
+    let mut quantised = calibrated(graph, Prepared::new(graph, weights)?, pictures, options)?;
+    if options.split > 0.0 {
+        let split = split::split(graph, weights, &quantised, pictures, options.split)?;
+        let mut prepared = Prepared::new(&split.graph, &split.weights)?;
+        for (layer, offsets) in split.offsets.into_iter().enumerate() {
+            let node = prepared.nodes_of[layer].start;
+            prepared.offsets[node] = offsets;
+        }
+        quantised = calibrated(&split.graph, prepared, pictures, options)?;
+    }
+    quantised.net.names = names;
+    quantised.net.provenance = provenance;
+    Ok(quantised)
+}
+
+/// Equalises, chooses ranges, builds integers, corrects biases.
+fn calibrated(
+    graph: &Graph,
+    mut prepared: Prepared,
+    pictures: &[Vec<f32>],
+    options: &Options,
+) -> Result<Quantised> {
     let (_, extremes) = equalised(&mut prepared, pictures, options)?;
     let calibration = Calibration::measure(&prepared, &extremes, pictures, options)?;
-    let mut net = assemble(graph, &prepared, &calibration, pictures, options)?;
-    net.names = names;
-    net.provenance = provenance;
+    let net = assemble(graph, &prepared, &calibration, pictures, options)?;
     Ok(Quantised { net, prepared })
 }
 

@@ -95,7 +95,7 @@ fn random_networks_quantise_and_follow_the_float_network() {
 fn every_rule_gives_a_valid_network_and_the_same_bytes_again() {
     for (seed, ranges) in [(1, RangeRule::Mse), (2, RangeRule::MinMax), (3, RangeRule::Percentile(99.9))] {
         let (graph, weights, pictures) = random(seed);
-        let options = Options { ranges, equalise: seed != 2, correction: seed as usize % 2 };
+        let options = Options { ranges, equalise: seed != 2, correction: seed as usize % 2, split: 0.0 };
         let bytes = run(&graph, &weights, &pictures, &options).net.to_bytes();
         let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
         assert_eq!(bytes, one_thread.install(|| run(&graph, &weights, &pictures, &options)).net.to_bytes());

@@ -22,9 +22,9 @@ pub use rank::{rank, rank_vectors};
 
 use self::moments::Moments;
 use self::solve::{Cholesky, dot};
-use super::transform::Columns;
 use crate::Result;
 use crate::float::{Keep, Plan};
+use crate::graph::Columns;
 use crate::graph::{Graph, LayerWeights, Op, Source, Weights, is_dense};
 use crate::progress::Progress;
 

@@ -5,9 +5,9 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::super::Ranking;
-use super::super::transform::Columns;
 use super::solve::{Cholesky, dot};
 use super::{Moments, Statistics, damping, uniform};
+use crate::graph::Columns;
 use crate::graph::{ChannelGroups, Graph, Source, Weights};
 
 /// Ranks every group's units by what their readers lose beyond repair, one removal after another.
