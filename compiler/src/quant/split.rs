@@ -136,13 +136,12 @@ fn change(op: &Op, plane: usize, before: &[f32], after: &[f32]) -> f64 {
     sum
 }
 
-/// Flags of the units to be split.
+/// Flags of the units to be split: as many as the budget holds, those first that bring most for what each
+/// costs alone.
 fn choose(graph: &Graph, groups: &ChannelGroups, noise: &[Vec<f64>], budget: f64) -> Vec<bool> {
     let mut cost = vec![0f64; groups.units.len()];
-    let mut total = 0.0;
     for (layer, node) in graph.nodes.iter().enumerate() {
         let macs = layer_cost(graph, layer).macs as f64;
-        total += macs;
         for &unit in groups.units_of(layer) {
             cost[unit] += macs / node.shape.c as f64;
         }
@@ -153,21 +152,35 @@ fn choose(graph: &Graph, groups: &ChannelGroups, noise: &[Vec<f64>], budget: f64
     }
     let gain =
         |unit: usize| groups.units[unit].channels.iter().map(|&(layer, c)| noise[layer][c]).sum::<f64>();
+    let total: f64 = (0..graph.nodes.len()).map(|layer| layer_cost(graph, layer).macs as f64).sum();
     let mut units: Vec<(f64, usize)> = (0..groups.units.len())
-        .filter(|&unit| cost[unit] > 0.0 && can_split(graph, groups, unit))
+        .filter(|&unit| cost[unit] > 0.0 && cost[unit] <= budget * total && can_split(graph, groups, unit))
         .map(|unit| (gain(unit) / cost[unit], unit))
         .filter(|(worth, _)| *worth > 0.0)
         .collect();
     units.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    let mut chosen = vec![false; groups.units.len()];
-    let mut left = budget * total;
-    for (_, unit) in units {
-        if cost[unit] <= left {
-            left -= cost[unit];
-            chosen[unit] = true;
-        }
-    }
-    chosen
+    // What a unit adds grows with the others: a weight is there twice for either channel that is.
+    let chosen = |count: usize| {
+        let mut chosen = vec![false; groups.units.len()];
+        units[..count].iter().for_each(|&(_, unit)| chosen[unit] = true);
+        chosen
+    };
+    let macs = |count: usize| {
+        let wide = select_graph(graph, &counts(graph, groups, &chosen(count)));
+        (0..wide.nodes.len()).map(|layer| layer_cost(&wide, layer).macs as f64).sum::<f64>()
+    };
+    let limit = (1.0 + budget) * total;
+    let sizes: Vec<usize> = (1..=units.len()).collect();
+    chosen(sizes.partition_point(|&count| macs(count) <= limit))
+}
+
+/// Channels of every layer with the units that `chosen` flags twice.
+fn counts(graph: &Graph, groups: &ChannelGroups, chosen: &[bool]) -> Vec<usize> {
+    let count = |layer: usize| {
+        let units = groups.units_of(layer);
+        units.len() + units.iter().filter(|&&unit| chosen[unit]).count()
+    };
+    (0..graph.nodes.len()).map(count).collect()
 }
 
 /// Whether every operator that a unit passes computes its channels one by one, or sums over them.
@@ -203,8 +216,7 @@ fn widen(graph: &Graph, weights: &Weights, groups: &ChannelGroups, chosen: &[boo
         })
         .collect();
     let image: Vec<usize> = (0..graph.input.c).collect();
-    let counts: Vec<usize> = channels.iter().map(Vec::len).collect();
-    let wide = select_graph(graph, &counts);
+    let wide = select_graph(graph, &counts(graph, groups, chosen));
     let layers = (0..graph.nodes.len()).map(|layer| {
         let node = &graph.nodes[layer];
         let inputs = match node.inputs[0] {
@@ -301,6 +313,25 @@ mod tests {
             }
         }
         assert!(twice > 2000, "{twice} channels twice: the test tests nothing");
+    }
+
+    #[test]
+    fn splits_stay_within_their_budget_and_use_most_of_it() {
+        let macs = |graph: &Graph| {
+            (0..graph.nodes.len()).map(|layer| layer_cost(graph, layer).macs as f64).sum::<f64>()
+        };
+        let (mut spent, mut networks) = (0.0, 0.0);
+        for seed in 0..100 {
+            let (graph, _, _) = random(seed, 30);
+            let groups = ChannelGroups::new(&graph);
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let noise = graph.nodes.iter().map(|node| (0..node.shape.c).map(|_| rng.random()).collect());
+            let chosen = choose(&graph, &groups, &noise.collect::<Vec<_>>(), 0.2);
+            let share = macs(&select_graph(&graph, &counts(&graph, &groups, &chosen))) / macs(&graph) - 1.0;
+            assert!(share <= 0.2, "seed {seed}: {share}");
+            (spent, networks) = (spent + share, networks + 1.0);
+        }
+        assert!(spent / networks > 0.1, "{} on average", spent / networks);
     }
 
     #[test]
