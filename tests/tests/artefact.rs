@@ -67,6 +67,24 @@ fn an_artefact_is_described_run_dumped_and_measured() {
 }
 
 #[test]
+fn channels_that_stand_twice_cost_what_was_allowed() {
+    let project = compiled_project("host");
+    let folder = project.path();
+    let manifest = |name: &str| -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(folder.join(name)).unwrap()).unwrap()
+    };
+    let whole = manifest("net.sct.json")["macs"].as_u64().unwrap();
+    let quantize = ["quantize", "net.cfg", "net.weights", "--list", "list.txt", "-o", "twice.int8"];
+    done(folder, &[&quantize[..], &["--split", "40"]].concat());
+    done(folder, &["compile", "twice.int8", "--target", "npu-8x16"]);
+    let macs = manifest("twice.sct.json")["macs"].as_u64().unwrap();
+    assert!(macs > whole && macs * 10 <= whole * 14, "{macs} of {whole}");
+    done(folder, &["detect", "twice.sct", "pictures/0.png", "--out", "drawn"]);
+    let output = secateur().current_dir(folder).args([&quantize[..], &["--split", "301"]].concat()).output();
+    assert_eq!(output.unwrap().status.code(), Some(2));
+}
+
+#[test]
 fn the_same_network_gives_the_same_bytes() {
     let project = compiled_project("host");
     let folder = project.path();

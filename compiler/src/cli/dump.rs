@@ -23,7 +23,8 @@ use super::subject::Subject;
 Writes input.npy, layer_NNN.npy (float32, [c][h][w], NNN the number that Darknet prints) and
 index.json. Of an artefact the real values of the codes, and the codes themselves as
 layer_NNN_codes.npy (int8, [h][w][c]); its heads are shown before decoding. Equalisation scales
-the channels between layers: compare with a network that was quantised with --no-equalize.")]
+the channels between layers and negates some, --split makes two of one: compare with a network
+that was quantised with --no-equalize.")]
 pub(crate) struct Args {
     /// CFG WEIGHTS or ARTEFACT, then a picture or a float32 tensor [c][h][w] of 0..1 (.npy).
     #[arg(required = true, num_args = 2..=3, value_name = "CFG WEIGHTS|ARTEFACT> <IMAGE|INPUT.npy")]
