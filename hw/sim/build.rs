@@ -122,7 +122,7 @@ mod rtl {
     }
 
     /// With `NPU_COVERAGE` set a model writes its coverage to a file whose name begins so when it ends.
-    fn coverage() -> bool {
+    pub(crate) fn coverage() -> bool {
         println!("cargo::rerun-if-env-changed=NPU_COVERAGE");
         env::var_os("NPU_COVERAGE").is_some()
     }
@@ -223,7 +223,9 @@ fn main() {
     let built = list_sources().and_then(|()| write_sizes());
     #[cfg(feature = "rtl")]
     let built = built.and_then(|sizes| {
-        let model = rtl::Model { top: "npu_top", shim: "shim.cpp", waves: true, opt_level: 2 };
+        // A model that counts has no use for waves.
+        let waves = !rtl::coverage();
+        let model = rtl::Model { top: "npu_top", shim: "shim.cpp", waves, opt_level: 2 };
         model.build(&sizes).map(|()| sizes)
     });
     #[cfg(feature = "unit")]

@@ -1,8 +1,11 @@
 //! The accelerator from an int8 network to frames in RTL: against the runtime, under stalls, through
 //! faults, and as a test bench of its own.
 
+use std::num::NonZero;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use rand::{RngExt, SeedableRng};
@@ -170,17 +173,25 @@ fn pictures(data: &Path) -> Vec<PathBuf> {
 #[test]
 fn real_networks_agree_with_the_runtime_in_rtl() {
     let Some(data) = data_dir() else { return };
-    let mut table = String::new();
+    let mut networks = Vec::new();
     for model in ["yoloface-50k", "ir-small-v4-40x40", "yoloface-500k-v2", "yolo-fastest-1.1"] {
-        let (_folder, bytes) = real(&data, model);
-        table += &frames(model, &bytes, &pictures(&data));
+        networks.push((model, real(&data, model).1));
     }
-    table += &pruned(&data);
+    networks.extend(pruned(&data));
+    let frames = all_frames(&networks, &pictures(&data));
+    let mut table = String::new();
+    for ((name, _), frames) in networks.iter().zip(frames) {
+        // Of the first picture, whose memory never stalls.
+        let (predicted, cycles) = frames[0];
+        let error = f64::from(cycles) / predicted as f64 - 1.0;
+        assert!(error.abs() < 0.01, "{name}: {cycles} cycles, {predicted} predicted");
+        table += &format!("{name:<20} predicted {predicted:>9}  measured {cycles:>9}\n");
+    }
     insta::assert_snapshot!("cycles", table);
 }
 
-/// The same of a network whose channels were cut, and its weights then pruned in vectors.
-fn pruned(data: &Path) -> String {
+/// Artefacts of a network whose channels were cut, and of the same with its weights then pruned in vectors.
+fn pruned(data: &Path) -> [(&'static str, Vec<u8>); 2] {
     let pictures = pictures(data);
     let model = data.join("models/yolo-fastest-1.1");
     let file = |name: &str| model.join(name).display().to_string();
@@ -199,36 +210,59 @@ fn pruned(data: &Path) -> String {
     let cut = ["--masks", "masks.json", "--out-cfg", "cut.cfg", "--out-weights", "cut.weights"];
     done(path, &[&["transform", &file("model.cfg"), "channels.weights"], &cut[..]].concat());
     prune("cut.cfg", "cut.weights", "sparse.weights", "vector:8");
-    let mut table = String::new();
-    for (name, weights) in [("1.1 cut", "cut.weights"), ("1.1 cut, vectors", "sparse.weights")] {
+    let kinds = [("1.1 cut", "cut.weights"), ("1.1 cut, vectors", "sparse.weights")];
+    kinds.map(|(name, weights)| {
         done(path, &["quantize", "cut.cfg", weights, "--list", "list", "-o", "net.int8"]);
         done(path, &["compile", "net.int8", "--target", "npu-8x16", "-o", "net.sct"]);
-        table += &frames(name, &std::fs::read(path.join("net.sct")).unwrap(), &pictures);
-    }
-    table
+        (name, std::fs::read(path.join("net.sct")).unwrap())
+    })
 }
 
-/// Runs a frame a picture; returns the cycles of the first, predicted and measured.
-fn frames(name: &str, bytes: &[u8], pictures: &[PathBuf]) -> String {
+/// Stalls of the memory while the pictures' frames run, in per cent of the cycles.
+const STALLS: [u32; 5] = [0, 10, 30, 60, 85];
+
+/// Runs a frame a picture of every network, on all processors; returns the cycles of each by network and picture,
+/// predicted and measured.
+fn all_frames(networks: &[(&str, Vec<u8>)], pictures: &[PathBuf]) -> Vec<[(u64, u32); STALLS.len()]> {
+    let mut frames = vec![[(0, 0); STALLS.len()]; networks.len()];
+    // Longest first, as far as bytes and stalls tell: nobody is left with a long one in the end.
+    let mut jobs: Vec<(usize, usize)> =
+        (0..networks.len()).flat_map(|network| (0..STALLS.len()).map(move |n| (network, n))).collect();
+    jobs.sort_by_key(|&(network, n)| networks[network].1.len() / (100 - STALLS[n] as usize));
+    let jobs = Mutex::new(jobs);
+    let take = || jobs.lock().unwrap().pop();
+    let worker = || {
+        let mut ran = Vec::new();
+        while let Some((network, n)) = take() {
+            let (name, bytes) = &networks[network];
+            ran.push((network, n, frame(name, bytes, &pictures[n], n)));
+        }
+        ran
+    };
+    std::thread::scope(|scope| {
+        let count = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let workers: Vec<_> = (0..count).map(|_| scope.spawn(worker)).collect();
+        for worker in workers {
+            for (network, n, cycles) in worker.join().unwrap_or_else(|panic| resume_unwind(panic)) {
+                frames[network][n] = cycles;
+            }
+        }
+    });
+    frames
+}
+
+/// Runs the `n`-th picture's frame; returns its cycles, predicted and measured.
+fn frame(name: &str, bytes: &[u8], picture: &Path, n: usize) -> (u64, u32) {
     let deployed = Deployed::new(bytes, Path::new("net.sct")).unwrap();
     let program = sim::program(&deployed).unwrap();
-    let mut line = String::new();
-    for ((n, picture), stalls) in pictures.iter().enumerate().zip([0, 10, 30, 60, 85]) {
-        let sample = Sample::load(picture, deployed.input(), deployed.fit()).unwrap();
-        let codes = deployed.quantise(&sample.input);
-        let (memory, placement) = sim::memory(&program);
-        let mut rtl = Rtl::new(memory, Timing { stalls, seed: n as u64, ..Timing::default() });
-        let frame = sim::frame(&mut rtl, &deployed, placement, &codes, |_| {}).unwrap();
-        assert_eq!(frame.mismatch, None, "{name}, {}", picture.display());
-        assert!(frame.compared > 50_000, "{name}: {} bytes", frame.compared);
-        if stalls == 0 {
-            let (predicted, cycles) = (frame.predicted, frame.counters.cycles);
-            let error = f64::from(cycles) / predicted as f64 - 1.0;
-            assert!(error.abs() < 0.01, "{name}: {cycles} cycles, {predicted} predicted");
-            line = format!("{name:<20} predicted {predicted:>9}  measured {cycles:>9}\n");
-        }
-    }
-    line
+    let sample = Sample::load(picture, deployed.input(), deployed.fit()).unwrap();
+    let codes = deployed.quantise(&sample.input);
+    let (memory, placement) = sim::memory(&program);
+    let mut rtl = Rtl::new(memory, Timing { stalls: STALLS[n], seed: n as u64, ..Timing::default() });
+    let frame = sim::frame(&mut rtl, &deployed, placement, &codes, |_| {}).unwrap();
+    assert_eq!(frame.mismatch, None, "{name}, {}", picture.display());
+    assert!(frame.compared > 50_000, "{name}: {} bytes", frame.compared);
+    (frame.predicted, frame.counters.cycles)
 }
 
 /// Faults and resets while a real frame is under way.

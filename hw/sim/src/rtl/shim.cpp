@@ -6,7 +6,9 @@
 #include "Vnpu_top.h"
 #include "Vnpu_top___024root.h"
 #include "verilated.h"
+#if VM_TRACE
 #include "verilated_fst_c.h"
+#endif
 #if VM_COVERAGE
 #include <unistd.h>
 
@@ -48,6 +50,7 @@ namespace {
 struct Model {
   VerilatedContext context;
   std::unique_ptr<Vnpu_top> top;
+#if VM_TRACE
   std::unique_ptr<VerilatedFstC> waves;
   uint64_t time = 0;
 
@@ -55,6 +58,15 @@ struct Model {
     if (waves) waves->dump(time);
     time++;
   }
+
+  void close() {
+    if (waves) waves->close();
+    waves.reset();
+  }
+#else
+  void dump() {}
+  void close() {}
+#endif
 };
 
 }  // namespace
@@ -63,13 +75,15 @@ extern "C" {
 
 Model *npu_new() {
   auto *model = new Model;
+#if VM_TRACE
   model->context.traceEverOn(true);
+#endif
   model->top = std::make_unique<Vnpu_top>(&model->context);
   return model;
 }
 
 void npu_free(Model *model) {
-  if (model->waves) model->waves->close();
+  model->close();
   model->top->final();
 #if VM_COVERAGE
   // One file a process and model, which hw/coverage/run adds up.
@@ -133,18 +147,19 @@ void npu_cycle(Model *model, const Inputs *in, Outputs *out) {
   model->dump();
 }
 
-// Starts writing waves to a file; those of an earlier file end.
+// Starts writing waves to a file; those of an earlier file end. Nothing where the model has none.
 void npu_waves_open(Model *model, const char *path) {
-  if (model->waves) model->waves->close();
+  model->close();
+#if VM_TRACE
   model->waves = std::make_unique<VerilatedFstC>();
   model->top->trace(model->waves.get(), 99);
   model->waves->open(path);
+#else
+  (void)path;
+#endif
 }
 
-void npu_waves_close(Model *model) {
-  if (model->waves) model->waves->close();
-  model->waves.reset();
-}
+void npu_waves_close(Model *model) { model->close(); }
 
 // Copies the counter registers, in their order.
 void npu_counters(const Model *model, uint32_t *counters) {
