@@ -1,6 +1,7 @@
 //! The accelerator from an int8 network to frames in RTL: against the runtime, under stalls, through
 //! faults, and as a test bench of its own.
 
+use std::cell::Cell;
 use std::num::NonZero;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use secateur::eval::Detector;
 use secateur::pack::Deployed;
 use secateur::sim;
 use secateur::testing::data_dir;
+use secateur_runtime::Tensor;
 use secateur_runtime::artefact::format::CRC_BYTES;
 use secateur_runtime::artefact::{Model, crc32};
 use secateur_runtime::npu::Npu;
@@ -22,7 +24,7 @@ use secateur_runtime::npu::driver::Error;
 use secateur_runtime::npu::registers::FaultCode;
 use secateur_sim::Simulator;
 use secateur_sim::rtl::{BusFault, Rtl, Timing};
-use secateur_tests::{compiled_project, done, secateur};
+use secateur_tests::{TINY_CFG, compiled_project, done, secateur, tiny_project};
 
 /// Runs the command in `folder`; it must fail with code 1. Returns its words.
 #[track_caller]
@@ -52,6 +54,37 @@ fn a_frame_runs_in_rtl_and_in_the_emulator() {
     done(folder, &["sim", "net.sct", picture, "--waves", "frame.fst"]);
     let whole = std::fs::metadata(folder.join("frame.fst")).unwrap().len();
     assert!(window > 0 && whole > window, "waves of {window} and {whole} bytes");
+}
+
+#[test]
+fn the_processor_takes_what_it_is_allowed_to() {
+    let project = tiny_project();
+    let folder = project.path();
+    // Layer 0 strides by 4, layer 3 is a leaky sum: neither is the accelerator's.
+    let cfg = TINY_CFG.replacen("stride=2", "stride=4", 1);
+    let (front, back) = cfg.split_once("from=-3\nactivation=linear").unwrap();
+    std::fs::write(folder.join("net.cfg"), format!("{front}from=-3\nactivation=leaky{back}")).unwrap();
+    done(folder, &["quantize", "net.cfg", "net.weights", "--list", "list.txt", "-o", "net.int8"]);
+    let compile = ["compile", "net.int8", "--target", "npu-8x16"];
+    let said = refused(folder, &compile);
+    assert!(said.contains("layer 0 [convolutional]: the accelerator has no such stride"), "{said}");
+    let said = done(folder, &[&compile[..], &["--allow-processor"]].concat());
+    for part in ["layers 1 to 2 run on the accelerator", "layer 0: the acc", "layer 3: the acc"] {
+        assert!(said.contains(part), "no {part:?} in {said}");
+    }
+    for extra in [&[][..], &["--emulate"]] {
+        let said = done(folder, &[&["sim", "net.sct", "pictures/0.png"], extra].concat());
+        assert!(said.contains("of 2 layers compared with the runtime, 0 differ"), "{said}");
+    }
+    let listing = done(folder, &["disasm", "net.sct"]);
+    assert!(listing.contains("; input tensor 1: 8x8x8") && listing.contains("; output tensor 3"), "{listing}");
+    done(folder, &["compile", "net.int8", "--target", "host", "-o", "host.sct"]);
+    let found = |artefact: &str| {
+        let text = done(folder, &["detect", artefact, "pictures/0.png", "--thresh", "0.01", "--out", "a"]);
+        text.lines().skip(1).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert!(found("net.sct").len() > 1);
+    assert_eq!(found("net.sct"), found("host.sct"));
 }
 
 #[test]
@@ -288,7 +321,9 @@ fn a_real_frame_survives_faults_and_resets() {
             _ => Some(BusFault::Silence { cycle }),
         };
         npu.bus().inject(fault);
-        npu.write_input(&codes).unwrap();
+        let picture = codes.iter().copied().map(Cell::new).collect::<Vec<_>>();
+        let map = program.inputs().next().unwrap();
+        npu.write_map(map, Tensor::dense(&picture, deployed.model().input_shape(), 0).unwrap()).unwrap();
         npu.start().unwrap();
         if fault.is_none() {
             (0..cycle).for_each(|_| npu.bus().step());

@@ -16,10 +16,12 @@ use super::Global;
 #[command(after_help = "Examples:
   secateur compile yolo-fastest.int8 --target host -o yolo-fastest.sct
   secateur compile yolo-fastest.int8 --target npu-8x16 -v
+  secateur compile resnet.int8 --target npu-8x16 --allow-processor
   secateur compile yolo-fastest.int8 --dump-after place
 
 With a target that has an accelerator the artefact holds its program beside the processor's steps;
--v prints where its cycles go, `secateur disasm` its commands.
+-v prints where its cycles go, `secateur disasm` its commands. A layer that the accelerator cannot
+run is an error; with --allow-processor the accelerator gets the row of layers with the most MACs that it can.
 
 The manifest is written beside the artefact, as NET.sct.json.")]
 pub(crate) struct Args {
@@ -35,6 +37,10 @@ pub(crate) struct Args {
     /// Accelerator: run each layer on its own, every map through memory; for finding faults.
     #[arg(long)]
     layer_by_layer: bool,
+    /// Accelerator: let the processor run the layers that the accelerator cannot run, and all before or after
+    /// them; the report names them.
+    #[arg(long)]
+    allow_processor: bool,
     /// Print the program after this pass; may be given several times.
     #[arg(long, value_name = "PASS", value_parser = clap::builder::PossibleValuesParser::new(PASSES))]
     dump_after: Vec<String>,
@@ -47,6 +53,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
         true => Options::LAYER_BY_LAYER,
         false => Options::default(),
     };
+    let options = Options { processor: args.allow_processor, ..options };
     let compiled = pack::compile_with(&net, &target, options, |pass, took, program| {
         if global.verbose > 0 {
             eprintln!("pass {pass:<10} {:>8.1} ms", took.as_secs_f64() * 1e3);
@@ -65,6 +72,9 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     if let Some(report) = &compiled.manifest.accelerator {
         if global.verbose > 0 {
             print!("{report}");
+        }
+        if let Some(share) = &report.share {
+            print!("{share}");
         }
         println!(
             "accelerator: {} cycles a frame, MACs (those with zeros too) are {:.1} % of what its multipliers can do, {:.2} MB over the bus",

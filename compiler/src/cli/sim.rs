@@ -117,7 +117,7 @@ fn verdict(args: &Args, frame: &Frame) -> Result<()> {
     let visible = frame.visible.iter().filter(|&&seen| seen).count();
     println!(
         "{} bytes of {visible} layers compared with the runtime, 0 differ; {} layers never lie on the chip \
-         as such: fused, views, or heads",
+         as such: fused, views, heads, or the processor's",
         frame.compared,
         frame.visible.len() - visible,
     );

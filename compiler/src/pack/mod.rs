@@ -57,7 +57,7 @@ pub fn compile_with<'a>(
         Error::new(format!("the runtime cannot run this network: {e}"))
             .help("please report it together with the cfg")
     })?;
-    let report = plan.map(|plan| plan.report());
+    let report = plan.map(|plan| plan.report(net));
     let manifest = manifest(&program, target, &artefact, report);
     Ok(Compiled { artefact, manifest })
 }

@@ -10,7 +10,7 @@ use zerocopy::little_endian::{U16, U32};
 
 use super::writer::number;
 use crate::lower::Program;
-use crate::lower::npu::{self, Body, Options, Plan};
+use crate::lower::npu::{self, Body, Options, Plan, Share};
 use crate::lower::program::Value;
 use crate::target::Accelerator;
 use crate::{Error, Result};
@@ -25,23 +25,30 @@ const WATCHDOG: u64 = 1 << 20;
 pub(super) struct Sections {
     pub program: Vec<u8>,
     pub trace: Vec<CommandRecord>,
+    /// By layer: whether the program computes it.
+    pub shared: Vec<bool>,
 }
 
 /// Brings a lowered network onto the accelerator.
 pub(super) fn lower(program: &Program<'_>, accelerator: &Accelerator, options: Options) -> Result<Plan> {
-    let outputs: Vec<Value> = program.net.heads().into_iter().map(|head| program.logits(head).0).collect();
-    let maps = 1 + outputs.len();
+    let net = program.net;
+    let read: Vec<Value> = net.heads().into_iter().map(|head| program.logits(head).0).collect();
+    let share = match options.processor {
+        true => Share::largest(net, accelerator, &read)?,
+        false => Share::whole(net, &read),
+    };
+    let maps = share.inputs.len() + share.outputs.len();
     let data_offset =
         (size_of::<ProgramHeader>() + maps * size_of::<MapRecord>()).next_multiple_of(ALIGNMENT);
-    npu::lower(program.net, accelerator, options, &outputs, data_offset)
+    npu::lower(net, accelerator, options, &share, data_offset)
 }
 
 /// Serialises a plan.
 pub(super) fn sections(plan: &Plan) -> Result<Sections> {
-    let mut maps = vec![map(plan, 0, map_role::INPUT)?];
-    for &output in &plan.outputs {
-        maps.push(map(plan, output, map_role::OUTPUT)?);
-    }
+    let Share { inputs, outputs, .. } = &plan.share;
+    let inputs = inputs.iter().map(|&input| map(plan, input, map_role::INPUT));
+    let outputs = outputs.iter().map(|&output| map(plan, output, map_role::OUTPUT));
+    let maps = inputs.chain(outputs).collect::<Result<Vec<MapRecord>>>()?;
     let mut stream = Vec::new();
     for command in &plan.commands {
         // Counts have 16 bits, as the accelerator compares them; the compiler keeps below that.
@@ -102,7 +109,7 @@ pub(super) fn sections(plan: &Plan) -> Result<Sections> {
             })
         })
         .collect::<Result<_>>()?;
-    Ok(Sections { program, trace })
+    Ok(Sections { program, trace, shared: plan.share.computed.clone() })
 }
 
 /// Where a value lies in region 1 before or after a frame.

@@ -9,6 +9,7 @@ use secateur_runtime::artefact::Model;
 use secateur_runtime::npu::isa::{Exec, Parameters, exec_flags};
 use secateur_runtime::npu::stream::{Command, Commands, Queue};
 use secateur_runtime::npu::{Bus, Npu, Placement, registers};
+use secateur_runtime::{Engine, Tensor};
 use secateur_sim::emulator::Emulator;
 use secateur_sim::memory::Access;
 use secateur_sim::{Memory, Simulator};
@@ -59,7 +60,12 @@ fn assert_exact(what: &str, net: &QNet, artefact: &[u8], picture: &[f32], shuffl
     let mut emulator = Emulator::new(program.parameters(), memory);
     emulator.shuffle(shuffle);
     let mut npu = Npu::new(&mut emulator, program, placement).unwrap();
-    npu.write_input(&codes).unwrap();
+    for map in program.inputs() {
+        let v = map.tensor.get() as usize;
+        let codes: Vec<Cell<i8>> = value(v).into_iter().map(Cell::new).collect();
+        let crate::graph::Shape { c, h, w } = shape(v);
+        npu.write_map(map, Tensor::dense(&codes, [h, w, c], 0).unwrap()).unwrap();
+    }
     npu.start().unwrap();
     let rows = program.parameters().rows as usize;
     let lanes = program.parameters().lanes as usize;
@@ -181,7 +187,7 @@ fn random_networks_run_exactly_on_the_emulator() {
             prune_vectors(&mut net, rows, seed);
         }
         let fused = seed % 3 > 0;
-        let options = Options { fuse: fused, group: [1, 4, 16][seed as usize % 3] };
+        let options = Options { fuse: fused, group: [1, 4, 16][seed as usize % 3], processor: false };
         let compiled = match packed(&net, target, options) {
             Ok(compiled) => compiled,
             Err(e) => {
@@ -198,13 +204,73 @@ fn random_networks_run_exactly_on_the_emulator() {
     assert!(ran >= cases / 4, "only {ran} of {cases} networks are legal");
 }
 
+/// What the heads of an artefact hold after a frame: by the engine alone, or with the emulator's share of it.
+fn heads(artefact: &[u8], codes: &[i8], on_accelerator: bool) -> Vec<Vec<i8>> {
+    let model = Model::from_bytes(artefact).unwrap();
+    // Nothing that the processor has not computed looks as if it had.
+    let mut arena = vec![if on_accelerator { 0x55 } else { 0xaa }; model.arena_bytes()];
+    let mut engine = Engine::new(&model, &mut arena).unwrap();
+    if on_accelerator {
+        let program = model.program().unwrap();
+        let mut memory = Memory::new();
+        let placement = Placement {
+            program: memory.allocate(program.bytes().len(), Access::ReadOnly),
+            work: memory.allocate(program.header().work_bytes.get() as usize, Access::ReadWrite),
+        };
+        let mut emulator = Emulator::new(program.parameters(), memory);
+        engine.input().unwrap().copy_from(codes);
+        let mut npu = Npu::new(&mut emulator, program, placement).unwrap();
+        npu.run(&mut engine, Duration::from_secs(1)).unwrap();
+    } else {
+        engine.run(codes, &mut ());
+    }
+    let values = |index: usize| {
+        let tensor = engine.tensor(index).unwrap();
+        let mut codes = vec![0; tensor.pixels() * tensor.c()];
+        tensor.copy_to(&mut codes);
+        codes
+    };
+    model.heads().map(|head| values(head.tensor)).collect()
+}
+
+/// What the accelerator cannot run is the processor's, before it and after it; the driver runs both.
+#[test]
+fn shared_networks_run_exactly() {
+    let (cases, mut kinds) = (crate::testing::cases(300), [0; 4]);
+    for seed in 0..cases {
+        let net = random::network(seed, 3 + seed as usize % 12);
+        let options = Options { fuse: seed % 3 > 0, group: [1, 4, 16][seed as usize % 3], processor: true };
+        let (target, _) = SIZES[seed as usize % SIZES.len()];
+        let compiled = match packed(&net, target, options) {
+            Ok(compiled) => compiled,
+            Err(e) => {
+                assert!(e.at_layer().is_some(), "seed {seed}: {e:?}");
+                continue;
+            }
+        };
+        let what = format!("seed {seed}");
+        let share = compiled.manifest.accelerator.as_ref().unwrap().share.as_ref();
+        let [before, after] =
+            share.map_or([false; 2], |s| [s.layers[0] > 0, s.layers[1] + 1 < net.nodes.len()]);
+        kinds[usize::from(before) + 2 * usize::from(after)] += 1;
+        assert_eq!(share.is_some(), packed(&net, target, Options { processor: false, ..options }).is_err());
+        let picture = random_picture(&net, seed);
+        assert_exact(&what, &net, &compiled.artefact, &picture, seed);
+        let codes: Vec<i8> = exec::quantise_picture(&net, &picture).iter().map(Cell::get).collect();
+        let [alone, shared] = [false, true].map(|accelerator| heads(&compiled.artefact, &codes, accelerator));
+        assert_eq!(alone, shared, "{what}: {share:?}");
+    }
+    println!("whole, only after, only before, both: {kinds:?}");
+    assert!(kinds.iter().all(|&count| count >= cases / 30), "{kinds:?} of {cases}");
+}
+
 #[test]
 fn real_networks_run_exactly_on_the_emulator() {
     for (name, net, input) in tests::real_networks() {
         if !["yoloface-50k", "yolo-fastest-1.1"].contains(&name.as_str()) {
             continue;
         }
-        for options in [Options { fuse: false, group: 1 }, Options::default()] {
+        for options in [Options::LAYER_BY_LAYER, Options::default()] {
             let compiled = packed(&net, "npu-8x16", options).unwrap_or_else(|e| panic!("{name}: {e:?}"));
             let report = compiled.manifest.accelerator.as_ref().unwrap();
             println!("{name} {options:?}: {} cycles, {:.3}", report.cycles, report.utilisation());

@@ -7,8 +7,8 @@ use std::collections::HashMap;
 
 use crc::{CRC_32_ISO_HDLC, Crc};
 use secateur_runtime::artefact::format::{
-    ALIGNMENT, CRC_BYTES, DType, Header, MAGIC, NONE, ProvenanceRecord, Section, SectionRecord, TensorRecord,
-    TextRef, VERSION_MAJOR, VERSION_MINOR, header_flags,
+    ALIGNMENT, CRC_BYTES, DType, Header, MAGIC, NONE, ProvenanceRecord, Section, SectionRecord, StepRecord,
+    Target as Processor, TensorRecord, TextRef, VERSION_MAJOR, VERSION_MINOR, header_flags,
 };
 use zerocopy::little_endian::{I16, U16, U32};
 use zerocopy::{Immutable, IntoBytes};
@@ -20,7 +20,10 @@ use crate::lower::program::Value;
 use crate::target::Target;
 use crate::{Error, Result};
 
-/// Serialises a lowered network, with the accelerator's program where there is one. Fails where a number does not fit the format, with the layer.
+/// Serialises a lowered network, with the accelerator's program where there is one.
+///
+/// # Errors
+/// A number that does not fit the format, with the layer.
 pub(super) fn write(
     program: &Program<'_>,
     target: &Target,
@@ -30,6 +33,10 @@ pub(super) fn write(
     for layer in 0..program.actions.len() {
         steps::write(&mut writer, layer)
             .map_err(|e| e.layer(layer).section(program.net.nodes[layer].op.name()))?;
+    }
+    if let Some(sections) = accelerator {
+        let shared = |step: &&mut StepRecord| sections.shared[step.layer.get() as usize];
+        writer.steps.iter_mut().filter(shared).for_each(|step| step.target = Processor::Shared.code());
     }
     let (heads, suppression) = heads::write(&mut writer)?;
     let names: Vec<TextRef> =
@@ -86,7 +93,7 @@ pub(super) fn number(what: &str, value: usize) -> Result<U32> {
 pub(super) struct Writer<'a> {
     pub(super) program: &'a Program<'a>,
     pub(super) tensors: Vec<TensorRecord>,
-    pub(super) steps: Vec<secateur_runtime::artefact::format::StepRecord>,
+    pub(super) steps: Vec<StepRecord>,
     pub(super) operands: Vec<U32>,
     pub(super) anchors: Vec<secateur_runtime::artefact::format::AnchorRecord>,
     constants: Vec<u8>,

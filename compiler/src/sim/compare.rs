@@ -151,6 +151,18 @@ impl Reference {
         Ok((layer, compared))
     }
 
+    /// Gives the accelerator what the processor has computed for it.
+    pub(super) fn write_input<B: Bus>(&self, npu: &mut Npu<'_, B>, map: &MapRecord) -> Result<()>
+    where
+        B::Error: fmt::Display,
+    {
+        let (_, values) = self.values(map.tensor.get() as usize);
+        let codes: Vec<Cell<i8>> = values.codes.iter().copied().map(Cell::new).collect();
+        let tensor = Tensor::dense(&codes, values.shape, 0);
+        let tensor = tensor.ok_or_else(|| Error::new("an input of the program is empty"))?;
+        npu.write_map(map, tensor).map_err(fault)
+    }
+
     /// Compares an output as the driver reads it from memory; the number of bytes.
     pub(super) fn check_output<B: Bus>(
         &self,

@@ -106,7 +106,9 @@ pub fn frame<S: Simulator>(
         mismatch: None,
     };
     let mut npu = Npu::new(&mut *simulator, program, placement).map_err(fault)?;
-    npu.write_input(codes).map_err(fault)?;
+    for map in program.inputs() {
+        reference.write_input(&mut npu, map)?;
+    }
     npu.start().map_err(fault)?;
     let mut before = Counters::default();
     while let Some(event) = npu.bus().next_event() {

@@ -45,11 +45,12 @@ pub fn testbench(deployed: &Deployed<'_>, codes: &[i8], folder: &Path) -> Result
         ("WatchdogCycles", header.watchdog.get()),
         ("PredictedCycles", header.cycles.get()),
     ];
-    if let Some(input) = program.input() {
-        let channels = input.channels.get() as usize;
-        for (at, code) in codes.iter().enumerate() {
-            let offset = (at % channels) as u32 * input.pitch.get() + (at / channels) as u32;
-            image[(distance + input.address.get() + offset) as usize] = code.cast_unsigned();
+    for input in program.inputs() {
+        let (_, planes) = reference.planes(input.tensor.get() as usize);
+        let pixels = (input.h.get() * input.w.get()) as usize;
+        for (channel, plane) in planes.chunks_exact(pixels).enumerate() {
+            let at = (distance + input.address.get()) as usize + channel * input.pitch.get() as usize;
+            image[at..at + pixels].copy_from_slice(plane);
         }
     }
     let mut expected = Vec::new();

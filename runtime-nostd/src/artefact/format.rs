@@ -103,8 +103,10 @@ codes! {
     /// Who executes a step.
     Target: u8 {
         Processor = 0,
-        /// Reserved: a step of an accelerator's command stream.
+        /// Reserved: a step that a processor cannot do.
         Accelerator = 1,
+        /// A step that the accelerator's program does; a processor can do it as well.
+        Shared = 2,
     }
 }
 

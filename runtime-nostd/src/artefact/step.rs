@@ -53,6 +53,11 @@ impl<'a> Step<'a> {
         self.record
     }
 
+    /// Who does it in a frame on an accelerator; `None` for codes that this runtime does not know.
+    pub fn target(&self) -> Option<Target> {
+        Target::from_code(self.record.target)
+    }
+
     /// `None` for kinds that this runtime does not know (never in a checked artefact).
     pub fn kind(&self) -> Option<StepKind> {
         StepKind::from_code(self.record.kind.get())
@@ -87,7 +92,7 @@ impl<'a> Step<'a> {
     pub fn operation(&self) -> Result<Operation<'a>, Fault> {
         let record = self.record;
         let kind = self.kind().ok_or(Fault::Kind)?;
-        if Target::from_code(record.target) != Some(Target::Processor) {
+        if !matches!(self.target(), Some(Target::Processor | Target::Shared)) {
             return Err(Fault::Target);
         }
         if Encoding::from_code(record.encoding) != Some(Encoding::Dense) {

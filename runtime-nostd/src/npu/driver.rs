@@ -7,6 +7,9 @@ use super::bus::Bus;
 use super::isa::Parameters;
 use super::program::{MapRecord, Program, REGION_ALIGNMENT};
 use super::registers::{self, FaultCode};
+use crate::artefact::Step;
+use crate::artefact::format::Target;
+use crate::engine::{Engine, Kernels};
 use crate::tensor::Tensor;
 
 /// Bytes that are gathered on the stack for one memory access.
@@ -51,7 +54,7 @@ pub enum Error<E> {
     /// The soft reset does not end, since memory has not answered all transfers. It may still do so: another
     /// reset goes on waiting. Where memory has been reset too, [`forget`] is due.
     ResetStuck,
-    /// The program has no input, or the picture another shape.
+    /// A map and what is to be written to or read from it have different shapes.
     Shape,
 }
 
@@ -80,7 +83,7 @@ impl<E: fmt::Display> fmt::Display for Error<E> {
             Self::ResetStuck => {
                 f.write_str("the soft reset waits for memory, which has not answered all transfers")
             }
-            Self::Shape => f.write_str("the picture does not have the program's input shape"),
+            Self::Shape => f.write_str("a map of the program has another shape than its values"),
         }
     }
 }
@@ -157,27 +160,45 @@ impl<'p, B: Bus> Npu<'p, B> {
         self.watchdog = cycles;
     }
 
-    /// One frame: the picture (`[h, w, c]`, q = pixel − 128) in, the network's outputs to memory.
-    /// Read them with [`Npu::read_map`].
-    pub fn run(&mut self, picture: &[i8], limit: Duration) -> Result<(), Error<B::Error>> {
-        self.write_input(picture)?;
+    /// One frame of the model that the program belongs to. The picture lies in `engine` ([`Engine::input`]);
+    /// its processor does the steps that are not the program's, and then holds every output:
+    /// [`crate::detect::decode`] reads them. `limit` is for the program alone.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where `engine` has another model.
+    pub fn run<K: Kernels>(
+        &mut self,
+        engine: &mut Engine<'_, '_, K>,
+        limit: Duration,
+    ) -> Result<(), Error<B::Error>> {
+        let steps = engine.model().steps();
+        let shared = |step: &Step<'_>| step.target() == Some(Target::Shared);
+        let first = steps.clone().position(|step| shared(&step)).unwrap_or(usize::MAX);
+        for step in steps.clone().take(first) {
+            engine.execute_step(&step);
+        }
+        for map in self.program.inputs() {
+            self.write_map(map, tensor_of(engine, map)?)?;
+        }
         self.start()?;
-        self.wait(limit)
+        self.wait(limit)?;
+        for map in self.program.outputs() {
+            self.read_map(map, tensor_of(engine, map)?)?;
+        }
+        for step in steps.skip(first).filter(|step| !shared(step)) {
+            engine.execute_step(&step);
+        }
+        Ok(())
     }
 
-    /// Brings a picture `[h, w, c]` into the input's planes.
-    pub fn write_input(&mut self, picture: &[i8]) -> Result<(), Error<B::Error>> {
-        let map = *self.program.input().ok_or(Error::Shape)?;
-        let plane = map.plane_bytes().ok_or(Error::Shape)?;
-        let channels = usize::try_from(map.channels.get()).map_err(|_| Error::Shape)?;
-        let pixels = usize::try_from(plane).map_err(|_| Error::Shape)?;
-        if pixels.checked_mul(channels) != Some(picture.len()) {
-            return Err(Error::Shape);
-        }
-        for channel in 0..channels {
-            let mut address = self.plane(&map, channel);
-            let mut values =
-                picture.iter().skip(channel).step_by(channels).map(|&value| value.cast_unsigned());
+    /// Copies `tensor` (`[h, w, c]`) into a map in memory: one of [`Program::inputs`], before a frame.
+    pub fn write_map(&mut self, map: &MapRecord, tensor: Tensor<'_>) -> Result<(), Error<B::Error>> {
+        let plane = plane_of(map, &tensor).ok_or(Error::Shape)?;
+        for channel in 0..tensor.c() {
+            let mut address = self.plane(map, channel);
+            let mut values = (0..tensor.pixels())
+                .filter_map(|pixel| tensor.pixel(pixel).get(channel))
+                .map(|value| value.get().cast_unsigned());
             loop {
                 let mut chunk = [0; CHUNK];
                 let length = chunk.iter_mut().zip(&mut values).map(|(to, from)| *to = from).count();
@@ -185,18 +206,14 @@ impl<'p, B: Bus> Npu<'p, B> {
                 self.bus.write_memory(address, bytes).map_err(Error::Bus)?;
                 address = address.wrapping_add(CHUNK as u32);
             }
-            self.bus.clean_cache(self.plane(&map, channel), plane).map_err(Error::Bus)?;
+            self.bus.clean_cache(self.plane(map, channel), plane).map_err(Error::Bus)?;
         }
         Ok(())
     }
 
     /// Copies a map from memory into `tensor` (`[h, w, c]`): one of [`Program::outputs`], after a frame.
     pub fn read_map(&mut self, map: &MapRecord, tensor: Tensor<'_>) -> Result<(), Error<B::Error>> {
-        let shape = [map.h.get(), map.w.get(), map.channels.get()].map(usize::try_from);
-        if shape != [Ok(tensor.h()), Ok(tensor.w()), Ok(tensor.c())] {
-            return Err(Error::Shape);
-        }
-        let plane = map.plane_bytes().ok_or(Error::Shape)?;
+        let plane = plane_of(map, &tensor).ok_or(Error::Shape)?;
         for channel in 0..tensor.c() {
             let mut address = self.plane(map, channel);
             self.bus.invalidate_cache(address, plane).map_err(Error::Bus)?;
@@ -302,6 +319,19 @@ impl<'p, B: Bus> Npu<'p, B> {
     fn write(&mut self, register: u32, value: u32) -> Result<(), Error<B::Error>> {
         self.bus.write_register(register, value).map_err(Error::Bus)
     }
+}
+
+/// Bytes of a channel of a map that has the shape of `tensor`.
+fn plane_of(map: &MapRecord, tensor: &Tensor<'_>) -> Option<u32> {
+    let shape = [map.h.get(), map.w.get(), map.channels.get()].map(usize::try_from);
+    let same = shape == [Ok(tensor.h()), Ok(tensor.w()), Ok(tensor.c())];
+    map.plane_bytes().filter(|_| same)
+}
+
+/// The values that a map stands for.
+fn tensor_of<'a, K: Kernels, E>(engine: &Engine<'_, 'a, K>, map: &MapRecord) -> Result<Tensor<'a>, Error<E>> {
+    let index = usize::try_from(map.tensor.get()).map_err(|_| Error::Shape)?;
+    engine.tensor(index).ok_or(Error::Shape)
 }
 
 /// Soft reset that does not wait for memory: whatever it still had to answer is forgotten, in any state.

@@ -49,9 +49,9 @@ pub struct ProgramHeader {
 
 /// Bits of [`MapRecord::role`].
 pub mod map_role {
-    /// The picture: written before a frame.
+    /// Written before the program runs: the picture, or what the processor computed.
     pub const INPUT: u32 = 1;
-    /// Read after a frame.
+    /// Read after it.
     pub const OUTPUT: u32 = 2;
 }
 
@@ -161,12 +161,12 @@ impl<'a> Program<'a> {
         self.maps
     }
 
-    /// The picture.
-    pub fn input(&self) -> Option<&'a MapRecord> {
-        self.maps.iter().find(|map| map.role.get() & map_role::INPUT != 0)
+    /// What the program reads: the picture, or what the processor's steps before it left.
+    pub fn inputs(&self) -> impl Iterator<Item = &'a MapRecord> + Clone + use<'a> {
+        self.maps.iter().filter(|map| map.role.get() & map_role::INPUT != 0)
     }
 
-    /// What a frame leaves for the processor.
+    /// What it leaves for the processor.
     pub fn outputs(&self) -> impl Iterator<Item = &'a MapRecord> + Clone + use<'a> {
         self.maps.iter().filter(|map| map.role.get() & map_role::OUTPUT != 0)
     }

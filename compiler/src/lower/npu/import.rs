@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use secateur_runtime::npu::isa::{ArrayMode, Parameters, ResidualSpread};
 
+use super::Share;
 use super::op::{IDENTITY, Map, Op, View, Window, channel, window_fits};
 use super::weights::{self, Raw};
 use crate::graph::{Pool, Shape, Source};
@@ -27,6 +28,8 @@ pub(crate) struct Graph {
     pub ops: Vec<Op>,
     /// By value: where it lies; `None` for what exists on the processor only or is fused away.
     pub views: Vec<Option<View>>,
+    /// Values that the processor writes before the first operation.
+    pub inputs: Vec<Value>,
 }
 
 /// An operation whose maps are not final yet.
@@ -58,6 +61,7 @@ impl Graph {
 struct Import<'a> {
     net: &'a QNet,
     parameters: &'a Parameters,
+    share: &'a Share,
     maps: Vec<Map>,
     /// Map that a map has become part of, and the channel at which it begins there.
     inside: Vec<Option<(usize, usize)>>,
@@ -67,20 +71,24 @@ struct Import<'a> {
     fused: Vec<Option<usize>>,
 }
 
-/// Imports a network; an operator that the array does not run is an error that names the layer.
-/// `fuse` lets convolutions add the shortcut that follows them.
-pub(crate) fn import(net: &QNet, parameters: &Parameters, fuse: bool) -> Result<Graph> {
+/// Imports the accelerator's share of a network; an operator that the array does not run is an error that
+/// names the layer. `fuse` lets convolutions add the shortcut that follows them.
+pub(crate) fn import(net: &QNet, parameters: &Parameters, fuse: bool, share: &Share) -> Result<Graph> {
     let mut import = Import {
         net,
         parameters,
+        share,
         maps: Vec::new(),
         inside: Vec::new(),
         views: vec![None; net.nodes.len() + 1],
         drafts: Vec::new(),
-        fused: if fuse { sums::fusions(net) } else { vec![None; net.nodes.len()] },
+        fused: if fuse { sums::fusions(net, &share.layers) } else { vec![None; net.nodes.len()] },
     };
-    import.views[0] = Some(import.new_map(net.input.shape));
-    for layer in 0..net.nodes.len() {
+    for &input in &share.inputs {
+        let shape = if input == 0 { net.input.shape } else { net.nodes[input - 1].output.shape };
+        import.views[input] = Some(import.new_map(shape));
+    }
+    for layer in share.layers.clone() {
         let node = &net.nodes[layer];
         import.layer(layer).map_err(|e| e.layer(layer).section(node.op.name()).line(node.line))?;
     }
@@ -107,9 +115,10 @@ impl Import<'_> {
         view
     }
 
-    /// The layer whose bytes `source` passes on.
+    /// The layer whose bytes `source` passes on, as far as the accelerator knows.
     fn producer(&self, mut source: Source) -> Source {
         while let Source::Layer(layer) = source
+            && self.share.layers.contains(&layer)
             && let QOp::Identity = &self.net.nodes[layer].op
         {
             source = self.net.nodes[layer].inputs[0];
@@ -349,7 +358,8 @@ impl Import<'_> {
             Window { size: pool.size, stride: pool.stride_y, pad_y: pad, pad_x: pad, ..Window::POINT };
         // A smaller centred window of the same input is a stage of the larger one's.
         let centred = |pool: &Pool| pool.stride_x == 1 && pool.size % 2 == 1 && pool.pad == pool.size - 1;
-        let stage = self.net.nodes[..layer].iter().enumerate().filter_map(|(earlier, before)| {
+        let stage = (self.share.layers.start..layer).filter_map(|earlier| {
+            let before = &self.net.nodes[earlier];
             let QOp::MaxPool(smaller) = &before.op else { return None };
             let same = self.views[value(before.inputs[0])] == Some(input);
             (same && centred(smaller) && centred(pool) && smaller.size < pool.size)
@@ -388,8 +398,9 @@ impl Import<'_> {
             let (map, begin) = self.resolve(slice.map, slice.channel);
             let slice = View { map, channel: begin, ..slice };
             let alone = begin == 0 && slice.channels == self.maps[map].c;
-            let picture = self.resolve(0, 0).0;
-            if route.rescale[position].is_none() && alone && map != output.map && map != picture {
+            // The first maps are the processor's.
+            let input = map < self.share.inputs.len();
+            if route.rescale[position].is_none() && alone && map != output.map && !input {
                 self.inside[map] = Some((output.map, part.channel));
             } else {
                 let mut op = self.pass(layer, slice, part);
@@ -454,6 +465,6 @@ impl Import<'_> {
                 op
             })
             .collect();
-        Graph { maps, ops, views }
+        Graph { maps, ops, views, inputs: self.share.inputs.clone() }
     }
 }

@@ -1,6 +1,6 @@
 //! From an int8 network to the accelerator's program.
 //!
-//! [`import`] makes operations of layers, [`plan`] groups them, [`strips`] cuts groups into strips,
+//! [`share`] says which layers the accelerator runs, [`import`] makes operations of layers, [`plan`] groups them, [`strips`] cuts groups into strips,
 //! [`schedule`] gives maps their places, [`emit`] writes commands with their waits, [`stream`] orders
 //! them, [`cycles`] tells when each runs.
 
@@ -13,6 +13,7 @@ mod packed;
 mod plan;
 pub mod report;
 mod schedule;
+pub mod share;
 mod split;
 mod stream;
 mod strips;
@@ -20,6 +21,7 @@ mod weights;
 
 pub use cycles::Timing;
 pub use emit::{Body, Command};
+pub use share::Share;
 
 use import::Graph;
 use packed::Packed;
@@ -27,7 +29,6 @@ use schedule::{Residency, Schedule, Stays};
 
 use rayon::prelude::*;
 
-use crate::lower::program::Value;
 use crate::progress::Progress;
 use crate::quant::QNet;
 use crate::target::Accelerator;
@@ -35,8 +36,8 @@ use crate::{Error, Result};
 
 impl Plan {
     /// Where the frame's cycles go.
-    pub fn report(&self) -> report::Report {
-        report::Report::new(self)
+    pub fn report(&self, net: &QNet) -> report::Report {
+        report::Report::new(self, net)
     }
 }
 
@@ -47,16 +48,18 @@ pub struct Options {
     pub fuse: bool,
     /// Operations that may run strip by strip together; 1: layer by layer.
     pub group: usize,
+    /// The processor may run what comes before and after the layers that the accelerator can run.
+    pub processor: bool,
 }
 
 impl Options {
     /// Each layer on its own, every map through memory.
-    pub const LAYER_BY_LAYER: Self = Self { fuse: false, group: 1 };
+    pub const LAYER_BY_LAYER: Self = Self { fuse: false, group: 1, processor: false };
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { fuse: true, group: 16 }
+        Self { fuse: true, group: 16, processor: false }
     }
 }
 
@@ -75,25 +78,24 @@ pub struct Plan {
     pub cycles: u64,
     /// Offset in region 0 of the packed constants.
     pub data_offset: usize,
-    /// Values that the processor reads.
-    pub outputs: Vec<Value>,
+    pub share: Share,
 }
 
-/// Brings a network onto an accelerator; `outputs` are the values that the processor reads and
-/// `data_offset` is where in region 0 the constants will stand. Errors name the layer.
+/// Brings a share of a network onto an accelerator; `data_offset` is where in region 0 the constants will
+/// stand. Errors name the layer.
 pub fn lower(
     net: &QNet,
     accelerator: &Accelerator,
     options: Options,
-    outputs: &[Value],
+    share: &Share,
     data_offset: usize,
 ) -> Result<Plan> {
     let parameters = accelerator.parameters();
-    let mut graph = import::import(net, &parameters, options.fuse)?;
+    let mut graph = import::import(net, &parameters, options.fuse, share)?;
     split::split(&mut graph, &parameters);
     let packed = packed::pack(&graph.ops, &parameters);
-    check_weights(net, &graph, accelerator)?;
-    let search = Search { graph: &graph, packed: &packed, accelerator, options, outputs, data_offset };
+    packed::check_weights(net, &graph, accelerator)?;
+    let search = Search { graph: &graph, packed: &packed, accelerator, options, share, data_offset };
     let residencies = residencies(accelerator, options);
     let progress = Progress::new("planning the accelerator's program", residencies.len() as u64);
     let plans: Vec<Result<Plan>> = residencies
@@ -120,14 +122,15 @@ struct Search<'a> {
     packed: &'a Packed,
     accelerator: &'a Accelerator,
     options: Options,
-    outputs: &'a [Value],
+    share: &'a Share,
     data_offset: usize,
 }
 
 impl Search<'_> {
     /// The best program under one rule about what remains on the chip.
     fn plan(&self, residency: Residency) -> Result<Plan> {
-        let Self { graph, packed, accelerator, options, outputs, data_offset } = *self;
+        let Self { graph, packed, accelerator, options, share, data_offset } = *self;
+        let outputs = &share.outputs;
         let parameters = accelerator.parameters();
         let stays = Stays::new(graph, outputs, &parameters, residency);
         let banks = accelerator.bank_words as usize;
@@ -155,7 +158,7 @@ impl Search<'_> {
             timings,
             cycles,
             data_offset,
-            outputs: outputs.to_vec(),
+            share: share.clone(),
         })
     }
 }
@@ -168,21 +171,6 @@ fn residencies(accelerator: &Accelerator, options: Options) -> Vec<Residency> {
     }
     let shares = [0, words / 8, words / 4, words * 2 / 5, words / 2, words * 3 / 4];
     shares.into_iter().map(|words| Residency { words, distance: 6 }).collect()
-}
-
-/// Every group of output channels has room for its weights.
-fn check_weights(net: &QNet, graph: &Graph, accelerator: &Accelerator) -> Result<()> {
-    for op in &graph.ops {
-        let words = packed::largest_group(op);
-        if words > accelerator.weight_words as usize {
-            let error = Error::new("the weights of one group of output channels exceed the weight memory")
-                .layer(op.layer)
-                .found(format!("{words} words"))
-                .allowed(format!("{} words", accelerator.weight_words));
-            return Err(with_line(net, error));
-        }
-    }
-    Ok(())
 }
 
 /// Adds section and line of the layer that an error names.

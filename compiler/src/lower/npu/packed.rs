@@ -7,7 +7,11 @@ use std::ops::Range;
 use secateur_runtime::npu::isa::{ArrayMode, Parameters};
 use zerocopy::IntoBytes;
 
+use super::import::Graph;
 use super::op::Op;
+use crate::quant::QNet;
+use crate::target::Accelerator;
+use crate::{Error, Result};
 
 /// The parts of the constants stand at multiples of this.
 const ALIGNMENT: usize = 64;
@@ -118,11 +122,26 @@ pub(crate) fn weight_bytes(parameters: &Parameters, words: usize, sparse: bool) 
 }
 
 /// Whether an operation's weights fit the weight memory group by group.
-pub(crate) fn largest_group(op: &Op) -> usize {
+fn largest_group(op: &Op) -> usize {
     match op.mode {
         ArrayMode::Dense | ArrayMode::Depthwise => {
             op.weights.iter().map(|group| group.words.len()).max().unwrap_or(0)
         }
         _ => 0,
     }
+}
+
+/// Every group of output channels has room for its weights.
+pub(crate) fn check_weights(net: &QNet, graph: &Graph, accelerator: &Accelerator) -> Result<()> {
+    for op in &graph.ops {
+        let words = largest_group(op);
+        if words > accelerator.weight_words as usize {
+            let error = Error::new("the weights of one group of output channels exceed the weight memory")
+                .layer(op.layer)
+                .found(format!("{words} words"))
+                .allowed(format!("{} words", accelerator.weight_words));
+            return Err(super::with_line(net, error));
+        }
+    }
+    Ok(())
 }

@@ -1,9 +1,14 @@
 //! Where a frame's cycles go, layer by layer.
 
+use std::ops::Range;
+
 use serde::Serialize;
 
 use super::emit::Body;
-use super::{Plan, Timing};
+use super::{Plan, Share, Timing};
+use crate::lower::cost;
+use crate::lower::program::Value;
+use crate::quant::QNet;
 
 /// Cycles of the array's time line, and why they are more than the multiply-accumulates need.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -54,10 +59,64 @@ pub struct Report {
     pub work_bytes: usize,
     /// Bytes over the bus, without commands.
     pub bytes: usize,
+    /// Where the processor runs layers too: what runs where.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share: Option<Shared>,
+}
+
+/// A network of which the accelerator runs a part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Shared {
+    /// First and last layer on the accelerator.
+    pub layers: [usize; 2],
+    /// Multiply-accumulates on the accelerator and in all.
+    pub macs: u64,
+    pub total_macs: u64,
+    /// Bytes of the maps that the processor writes before the accelerator runs, and reads thereafter.
+    pub bytes_in: usize,
+    pub bytes_out: usize,
+    /// What it cannot run, the first layer of each row of such layers: number and reason.
+    pub refused: Vec<(usize, String)>,
+}
+
+impl Shared {
+    fn new(net: &QNet, share: &Share) -> Option<Self> {
+        if share.is_whole() {
+            return None;
+        }
+        let macs = |layers: Range<usize>| layers.map(|layer| cost::macs(net, layer)).sum();
+        let bytes = |values: &[Value]| {
+            let shape = |&value: &Value| value.checked_sub(1).map_or(net.input.shape, |i| net.nodes[i].output.shape);
+            values.iter().map(|value| shape(value).len()).sum()
+        };
+        Some(Self {
+            layers: [share.layers.start, share.layers.end - 1],
+            macs: macs(share.layers.clone()),
+            total_macs: macs(0..net.nodes.len()),
+            bytes_in: bytes(&share.inputs),
+            bytes_out: bytes(&share.outputs),
+            refused: share.refused.clone(),
+        })
+    }
+}
+
+impl std::fmt::Display for Shared {
+    /// What runs where, and why.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [first, last] = self.layers;
+        let percent = 100.0 * self.macs as f64 / self.total_macs.max(1) as f64;
+        writeln!(
+            f,
+            "layers {first} to {last} run on the accelerator ({percent:.1} % of the MACs), the others on the processor; \
+             {} bytes go to it, {} come back",
+            self.bytes_in, self.bytes_out
+        )?;
+        self.refused.iter().try_for_each(|(layer, why)| writeln!(f, "  layer {layer}: {why}"))
+    }
 }
 
 impl Report {
-    pub(super) fn new(plan: &Plan) -> Self {
+    pub(super) fn new(plan: &Plan, net: &QNet) -> Self {
         let multipliers = u64::from(plan.accelerator.rows * plan.accelerator.lanes);
         let count = plan.graph.ops.iter().map(|op| op.layer + 1).max().unwrap_or(0);
         let mut layers: Vec<LayerCycles> =
@@ -97,6 +156,7 @@ impl Report {
             commands: plan.commands.len(),
             bank_words: plan.schedule.bank_words,
             work_bytes: plan.schedule.work_bytes,
+            share: Shared::new(net, &plan.share),
         }
     }
 

@@ -376,10 +376,10 @@ fn memory(graph: &Graph, outputs: &[Value], events: &[Event], lanes: usize) -> (
         let life = lives.entry(map).or_insert((at, at));
         (life.0, life.1) = (life.0.min(at), life.1.max(at));
     };
-    // The processor writes the picture before the first event and reads the outputs after the last.
+    // The processor writes the inputs before the first event and reads the outputs after the last.
     let kept = outputs.iter().filter_map(|&value| graph.views[value]).map(|view| (view.map, events.len()));
-    let picture = graph.views[0].map(|view| (view.map, 0));
-    kept.chain(picture).for_each(|(map, at)| touch(map, at));
+    let given = graph.inputs.iter().filter_map(|&value| graph.views[value]).map(|view| (view.map, 0));
+    kept.chain(given).for_each(|(map, at)| touch(map, at));
     for (at, event) in events.iter().enumerate() {
         if let Event::Load { view, .. } | Event::Store { view, .. } = event {
             touch(view.map, at);

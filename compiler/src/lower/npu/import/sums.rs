@@ -1,5 +1,7 @@
 //! Sums and products of two maps: fused into the convolution before them, or passes of their own.
 
+use std::ops::Range;
+
 use secateur_runtime::npu::isa::{ResidualMode, ResidualSpread};
 
 use super::Import;
@@ -11,8 +13,8 @@ use crate::quant::net::{Finish, QNet, QOp, QShortcut, Requant};
 use crate::{Error, Result};
 
 /// By layer: the shortcut whose sum a convolution may take over. Only the shortcut reads the
-/// convolution, and its other operand is there before the convolution runs.
-pub(super) fn fusions(net: &QNet) -> Vec<Option<usize>> {
+/// convolution, and its other operand is there before the convolution runs. Both are among `layers`.
+pub(super) fn fusions(net: &QNet, layers: &Range<usize>) -> Vec<Option<usize>> {
     let mut readers = vec![0usize; net.nodes.len()];
     for node in &net.nodes {
         for &input in &node.inputs {
@@ -23,7 +25,8 @@ pub(super) fn fusions(net: &QNet) -> Vec<Option<usize>> {
     }
     let heads = net.heads();
     let mut fused = vec![None; net.nodes.len()];
-    for (layer, node) in net.nodes.iter().enumerate() {
+    for layer in layers.clone() {
+        let node = &net.nodes[layer];
         let QOp::Shortcut(shortcut) = &node.op else { continue };
         let same_shape = node.inputs.iter().all(|&input| net.tensor(input).shape == node.output.shape);
         if node.inputs.len() != 2 || !same_shape || sum_constants(shortcut).is_err() {
@@ -49,6 +52,7 @@ pub(super) fn fusions(net: &QNet) -> Vec<Option<usize>> {
         let latest = usize::from(value(operands[1].0) > value(operands[0].0));
         if let (Source::Layer(conv), true) = operands[latest]
             && let QOp::Conv(fused_conv) = &net.nodes[conv].op
+            && layers.contains(&conv)
             // The second map is read along the flat string of pixels.
             && fused_conv.stride_x == 1
             && net.tensor(net.nodes[conv].inputs[0]).shape.w == node.output.shape.w
