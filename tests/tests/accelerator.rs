@@ -67,7 +67,7 @@ fn the_processor_takes_what_it_is_allowed_to() {
     done(folder, &["quantize", "net.cfg", "net.weights", "--list", "list.txt", "-o", "net.int8"]);
     let compile = ["compile", "net.int8", "--target", "npu-8x16"];
     let said = refused(folder, &compile);
-    assert!(said.contains("layer 0 [convolutional]: the accelerator has no such stride"), "{said}");
+    assert!(said.contains("net.cfg:6: layer 0 [conv]: the accelerator has no such stride"), "{said}");
     let said = done(folder, &[&compile[..], &["--allow-processor"]].concat());
     for part in ["layers 1 to 2 run on the accelerator", "layer 0: the acc", "layer 3: the acc"] {
         assert!(said.contains(part), "no {part:?} in {said}");
@@ -77,7 +77,10 @@ fn the_processor_takes_what_it_is_allowed_to() {
         assert!(said.contains("of 2 layers compared with the runtime, 0 differ"), "{said}");
     }
     let listing = done(folder, &["disasm", "net.sct"]);
-    assert!(listing.contains("; input tensor 1: 8x8x8") && listing.contains("; output tensor 3"), "{listing}");
+    assert!(
+        listing.contains("; input tensor 1: 8x8x8") && listing.contains("; output tensor 3"),
+        "{listing}"
+    );
     done(folder, &["compile", "net.int8", "--target", "host", "-o", "host.sct"]);
     let found = |artefact: &str| {
         let text = done(folder, &["detect", artefact, "pictures/0.png", "--thresh", "0.01", "--out", "a"]);

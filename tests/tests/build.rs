@@ -98,7 +98,7 @@ fn a_recipe_makes_an_artefact_and_unchanged_steps_are_reused() {
 #[test]
 fn a_recipe_makes_a_sparse_network_for_the_accelerator() {
     let vectors = "rate = 0.3\ngranularity = \"vector:8\"\ncriterion = \"l1\"";
-    let target = "\n[compile]\ntarget = \"npu-8x16\"\n";
+    let target = "\n[compile]\ntarget = \"npu-8x16\"\nallow_processor = true\n";
     let project = project(&(RECIPE.replace("rate = 0.2", vectors) + target));
     let path = project.path();
     assert_eq!(build(path, &[]).0, STEPS);

@@ -177,14 +177,12 @@ impl<'a> Plan<'a> {
     }
 
     fn compile(&mut self) {
-        let words = vec![
-            text("compile"),
-            self.result("model.int8"),
-            text("--target"),
-            text(&self.recipe.target),
-            text("-o"),
-            Word::Output("model.sct"),
-        ];
+        let mut words =
+            vec![text("compile"), self.result("model.int8"), text("--target"), text(&self.recipe.target)];
+        if self.recipe.allow_processor {
+            words.push(text("--allow-processor"));
+        }
+        words.extend([text("-o"), Word::Output("model.sct")]);
         let also_writes = vec!["model.sct.json"];
         self.steps.push(Step { name: "compile", words, also_reads: vec![], also_writes });
     }

@@ -62,7 +62,11 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
             print!("; after {pass}\n{}", program.dump());
         }
     })
-    .map_err(|e| e.file(&args.net))?;
+    // Lines are those of the .cfg that the network was made from.
+    .map_err(|e| match e.at_line() {
+        Some(_) => e.file(&net.provenance.model),
+        None => e.file(&args.net),
+    })?;
     let output = args.output.unwrap_or_else(|| args.net.with_extension("sct"));
     let mut manifest_path = output.clone().into_os_string();
     manifest_path.push(".json");

@@ -29,6 +29,8 @@ pub(crate) struct Recipe {
     pub(crate) prune: Option<Prune>,
     pub(crate) quantize: Quantize,
     pub(crate) target: String,
+    /// The processor may run what the target's accelerator cannot.
+    pub(crate) allow_processor: bool,
     pub(crate) pictures: Vec<PathBuf>,
     pub(crate) thresh: f64,
 }
@@ -136,11 +138,12 @@ impl Metric {
 #[serde(deny_unknown_fields, default)]
 struct RawCompile {
     target: String,
+    allow_processor: bool,
 }
 
 impl Default for RawCompile {
     fn default() -> Self {
-        Self { target: "host".to_owned() }
+        Self { target: "host".to_owned(), allow_processor: false }
     }
 }
 
@@ -213,6 +216,7 @@ impl Reader<'_> {
             prune,
             quantize: raw.quantize,
             target: raw.compile.target,
+            allow_processor: raw.compile.allow_processor,
             pictures: raw.detect.pictures.iter().map(|p| self.existing(p)).collect::<Result<_>>()?,
             thresh: self.share(&raw.detect.thresh)?,
         })

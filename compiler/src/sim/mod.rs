@@ -35,6 +35,8 @@ pub struct Timed {
     pub queue: Queue,
     /// Number of the Darknet layer that it is charged to.
     pub layer: usize,
+    /// END: the frame's tail, which is no layer's.
+    pub is_end: bool,
     /// Cycle in which it was taken, and in which it was finished.
     pub start: u64,
     pub end: u64,
@@ -117,6 +119,7 @@ pub fn frame<S: Simulator>(
         let mut timed = Timed {
             queue: event.queue,
             layer: record.layer.get().into(),
+            is_end: matches!(command, Command::End(_)),
             start: event.start,
             end: event.end,
             predicted: (record.start.get().into(), record.end.get().into()),

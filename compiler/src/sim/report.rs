@@ -43,7 +43,7 @@ pub fn layers(frame: &Frame, deployed: &Deployed<'_>) -> Vec<LayerReport> {
     let lanes = model.program().map_or(1, |program| program.parameters().lanes);
     let mut reports: Vec<LayerReport> = Vec::new();
     let mut ends = (0, 0);
-    for command in &frame.commands {
+    for command in frame.commands.iter().filter(|command| !command.is_end) {
         let at = reports.iter().position(|report| report.layer == command.layer).unwrap_or_else(|| {
             let (kernel, macs) = kernels.get(command.layer).copied().unwrap_or(("", 0));
             reports.push(LayerReport {

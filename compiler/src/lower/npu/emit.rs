@@ -90,7 +90,8 @@ pub(crate) fn emit(
         }
     }
     let waits = emitter.counts;
-    emitter.push(Queue::Exec, Body::End(Control { opcode: Opcode::End.code(), ..Default::default() }), 0);
+    let end = Body::End(Control { opcode: Opcode::End.code(), ..Default::default() });
+    emitter.push(Queue::Exec, end, graph.ops.last().map_or(0, |op| op.layer));
     if let Some(end) = emitter.commands.last_mut() {
         end.waits = waits;
     }

@@ -86,7 +86,8 @@ impl Shared {
         }
         let macs = |layers: Range<usize>| layers.map(|layer| cost::macs(net, layer)).sum();
         let bytes = |values: &[Value]| {
-            let shape = |&value: &Value| value.checked_sub(1).map_or(net.input.shape, |i| net.nodes[i].output.shape);
+            let shape =
+                |&value: &Value| value.checked_sub(1).map_or(net.input.shape, |i| net.nodes[i].output.shape);
             values.iter().map(|value| shape(value).len()).sum()
         };
         Some(Self {
