@@ -159,7 +159,7 @@ module prove_axi_read #(
         assert (m_axi_araddr == address_q[client] && 16'(beats) <= left_q[client]);
         assert (32'(beats) <= MaxBurst);
       end
-      assert (open_q <= (Bits + 1)'(MaxOutstanding));
+      assert (open <= (Bits + 1)'(MaxOutstanding));
       // Beats go to whom they belong, unless a stop drops them; none is refused then.
       assert (data_valid == (m_axi_rvalid && !stop ? 2'b01 << owner : 2'b00));
       if (data_valid != '0) assert (data == m_axi_rdata);

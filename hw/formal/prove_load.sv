@@ -127,7 +127,7 @@ module prove_load (
     end
     if (word) got_q <= got_q + 16'd1;
     if (u_load.setup) walk_rest_q <= job.words;
-    else if (word && is_map(job.cmd) && u_load.u_walk.word_last_q) walk_rest_q <= walk_rest_q - job.cmd.words;
+    else if (u_load.walk_step && u_load.u_walk.word_last_q) walk_rest_q <= walk_rest_q - job.cmd.words;
     if (u_load.job_done) begin
       took_q <= '0;
       got_q  <= '0;
@@ -160,8 +160,11 @@ module prove_load (
     return 32'(base) + 32'(n) >= size ? base + n - 16'(size) : base + n;
   endfunction
 
-  logic running;
+  logic        running;
+  logic [15:0] walked;
   assign running = u_load.running_q;
+  // Words of two beats have their place counted a cycle late.
+  assign walked  = got_q - (Lanes == 16 ? 16'(u_load.walk_step) : '0);
   always_comb begin
     if (!begun_q) assume (rst);
     if (begun_q && stop_q && !rst_q) assume (stop);
@@ -225,6 +228,9 @@ module prove_load (
           && ask_q.beats == ask_q.words * 16'(Lanes / 8) && ask_rest_q <= ask_q.words);
       end
       assert (!(running && u_load.finished_q));
+      assert (Lanes == 16 || u_load.walk_step == (word && is_map(job.cmd)));
+      if (Lanes == 16 && u_load.walk_step)
+        assert (is_map(job.cmd) && got_q != '0 && (u_load.finished_q || (running && part == '0)));
       if (!running && !u_load.finished_q) assert (took_q == '0 && got_q == '0 && !u_load.map_valid_q);
       if (u_load.finished_q) assert (jobs_q != '0 && took_q == job.beats && got_q == job.words);
       if (running) begin
@@ -242,7 +248,7 @@ module prove_load (
         if (is_map(job.cmd)) begin
           assert (u_load.u_walk.words_q == job.cmd.words && u_load.u_walk.words_left_q != '0);
           assert (u_load.u_walk.words_left_q <= job.cmd.words && u_load.u_walk.channels_left_q != '0);
-          assert (got_q + walk_rest_q - (job.cmd.words - u_load.u_walk.words_left_q) == job.words);
+          assert (walked + walk_rest_q - (job.cmd.words - u_load.u_walk.words_left_q) == job.words);
           assert (walk_rest_q <= job.words);
           assert (u_load.u_walk.one_word_q == (job.cmd.words == 16'd1));
           assert (u_load.u_walk.word_last_q == (u_load.u_walk.words_left_q == 16'd1));

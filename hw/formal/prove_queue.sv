@@ -75,9 +75,10 @@ module prove_queue #(
     if (!head_valid) assume (!pop);
   end
 
-  // Beats of the head that are there: what the induction needs.
-  logic [Bits-1:0] filled;
+  // Beats of the head that are there, and with the one behind it: what the induction needs.
+  logic [Bits-1:0] filled, ready;
   assign filled = Bits'(u_queue.filled_q);
+  assign ready  = filled + Bits'(u_queue.beat_valid_q);
 
   always_comb begin
     if (begun_q) begin
@@ -93,27 +94,30 @@ module prove_queue #(
       assert (head_waits == waits_q);
       if (head_valid) assert (head[63:0] == head_q[63:0]);
 
-      assert (Bits'(u_queue.u_beats.count) == level_q - filled && filled <= level_q);
+      assert (Bits'(u_queue.u_beats.count) == level_q - ready && ready <= level_q);
       if (filled != '0) assert (filled <= length(head[7:0]));
       assert (head_valid == (filled != '0 && filled == length(head[7:0])));
       if (marked_q) begin
         if (ahead_q < filled) assert (head[64*ahead_q +: 64] == data_q);
+        else if (ahead_q < ready) assert (u_queue.beat_q == data_q);
         else
-          assert (u_queue.u_beats.mem[u_queue.u_beats.read_q[PlaceBits-1:0] + PlaceBits'(ahead_q - filled)]
+          assert (u_queue.u_beats.mem[u_queue.u_beats.read_q[PlaceBits-1:0] + PlaceBits'(ahead_q - ready)]
               == data_q);
       end
     end
   end
 
-  // A command that is there shows: its beats move up one a cycle.
-  logic            moving_q;
+  // A command that is there shows: its beats move up one a cycle, the first of them a cycle late.
+  logic            moving_q, coming_q;
   logic [Bits-1:0] filled_q;
   always_ff @(posedge clk) begin
-    moving_q <= !rst && !head_valid && level_q > filled;
+    moving_q <= !rst && !head_valid && ready != filled;
+    coming_q <= !rst && level_q > ready;
     filled_q <= filled;
   end
   always_comb begin
     if (begun_q && moving_q) assert (filled == filled_q + 1'b1);
+    if (begun_q && coming_q) assert (ready != filled);
   end
 
   always_comb begin

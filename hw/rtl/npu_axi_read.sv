@@ -40,14 +40,14 @@ module npu_axi_read #(
   logic [1:0][31:0] address_q;
   logic [1:0][15:0] left_q;
 
-  // Beats of a request's next burst, from the beat within the page where it begins.
+  // Beats of a request's next burst, from the beat within the page where it begins. A page is a whole number
+  // of the longest bursts, so what its last one leaves is known from the lower bits.
   function automatic logic [BurstBits-1:0] next_burst(input logic [8:0] place, input logic [15:0] left);
-    logic [9:0]           to_boundary;
-    logic [BurstBits-1:0] burst;
-    to_boundary = 10'd512 - 10'(place);
-    burst       = BurstBits'(MaxBurst);
-    if (left < 16'(MaxBurst)) burst = left[BurstBits-1:0];
-    return to_boundary < 10'(burst) ? to_boundary[BurstBits-1:0] : burst;
+    logic [BurstBits-1:0] to_boundary, burst;
+    to_boundary = BurstBits'(MaxBurst);
+    if (&place[8:BurstBits-1]) to_boundary -= BurstBits'(place[BurstBits-2:0]);
+    burst = left < 16'(MaxBurst) ? left[BurstBits-1:0] : BurstBits'(MaxBurst);
+    return to_boundary < burst ? to_boundary : burst;
   endfunction
 
   // The burst that is next; that of each client is worked out with its request or the burst before.
@@ -68,8 +68,9 @@ module npu_axi_read #(
     logic [15:0] left;
     assign mine    = issue && client == 1'(c);
     assign accept  = req_valid[c] && req_ready[c];
-    assign address = accept ? req_address[c] : address_q[c] + 32'({burst_q[c], 3'b0});
-    assign left    = accept ? req_beats[c] : left_q[c] - 16'(burst_q[c]);
+    // Whether anything is taken over is for enables alone.
+    assign address = active_q[c] ? address_q[c] + 32'({burst_q[c], 3'b0}) : req_address[c];
+    assign left    = active_q[c] ? left_q[c] - 16'(burst_q[c]) : req_beats[c];
     assign req_ready[c] = !active_q[c] && !stop;
     always_ff @(posedge clk) begin
       if (rst || stop) begin

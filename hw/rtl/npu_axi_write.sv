@@ -67,22 +67,23 @@ module npu_axi_write #(
   logic [BurstBits-1:0] burst, w_left_q;
 
   // Beats of a request's next burst, from the beat within the page where it begins; worked out with the
-  // request or the burst before.
+  // request or the burst before. A page is a whole number of the longest bursts, so what its last one leaves
+  // is known from the lower bits.
   function automatic logic [BurstBits-1:0] next_burst(input logic [8:0] place, input logic [15:0] left);
-    logic [9:0]           to_boundary;
-    logic [BurstBits-1:0] longest;
-    to_boundary = 10'd512 - 10'(place);
-    longest = BurstBits'(MaxBurst);
-    if (left < 16'(MaxBurst)) longest = left[BurstBits-1:0];
-    return to_boundary < 10'(longest) ? to_boundary[BurstBits-1:0] : longest;
+    logic [BurstBits-1:0] to_boundary, longest;
+    to_boundary = BurstBits'(MaxBurst);
+    if (&place[8:BurstBits-1]) to_boundary -= BurstBits'(place[BurstBits-2:0]);
+    longest = left < 16'(MaxBurst) ? left[BurstBits-1:0] : BurstBits'(MaxBurst);
+    return to_boundary < longest ? to_boundary : longest;
   endfunction
 
   logic        accept;
   logic [31:0] address;
   logic [15:0] left;
   assign accept  = req_valid && req_ready;
-  assign address = accept ? req_address : address_q + 32'({burst, 3'b0});
-  assign left    = accept ? req_beats : left_q - 16'(burst);
+  // Whether anything is taken over is for enables alone.
+  assign address = active_q ? address_q + 32'({burst, 3'b0}) : req_address;
+  assign left    = active_q ? left_q - 16'(burst) : req_beats;
   assign last_burst = left_q == 16'(burst);
   assign issue = active_q && beats_q >= (CountBits + 1)'(burst) && w_left_q == '0
     && !m_axi_awvalid && room && !stop;

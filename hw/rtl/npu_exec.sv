@@ -46,36 +46,37 @@ module npu_exec (
   // The two commands in flight, by the low bit of their number.
   npu_pkg::exec_t commands_q[2];
   npu_core_pkg::shape_t shapes_q[2];
-  logic [1:0] accepted_q, finished_q, in_flight;
-  logic legal, legal_q, seen_q, take;
+  logic [1:0] accepted, accepted_q, finished, finished_q, in_flight, open_q;
+  logic legal, seen_q, room_q, take;
 
   npu_exec_legal u_check (
+      .clk,
       .cmd,
       .legal
   );
 
   // A command is looked at for a cycle before it is taken.
   assign in_flight = accepted_q - finished_q;
-  assign cmd_ready = seen_q && in_flight < 2'd2;
+  assign cmd_ready = seen_q && room_q;
   assign take = cmd_valid && cmd_ready;
   assign idle = in_flight == '0;
+  assign accepted = rst ? '0 : accepted_q + 2'(take && legal);
+  assign finished = rst ? '0 : finished_q + 2'(done);
 
   always_ff @(posedge clk) begin
-    seen_q <= cmd_valid && !cmd_ready;
-    legal_q <= legal;
-    illegal <= take && !legal_q;
-    // A place that is free takes in whatever is offered; `accepted_q` says that it is a command.
-    if (in_flight < 2'd2) begin
-      commands_q[accepted_q[0]] <= cmd;
-      shapes_q[accepted_q[0]] <= npu_core_pkg::shape_of(cmd);
-    end
-    if (take && legal_q) accepted_q <= accepted_q + 2'd1;
-    if (done) finished_q <= finished_q + 2'd1;
-    if (rst) begin
-      seen_q <= 1'b0;
-      illegal <= 1'b0;
-      accepted_q <= '0;
-      finished_q <= '0;
+    seen_q <= cmd_valid && !cmd_ready && !rst;
+    illegal <= take && !legal && !rst;
+    accepted_q <= accepted;
+    finished_q <= finished;
+    // A place is free: known a cycle ahead, since a thousand registers go by it.
+    room_q <= 2'(accepted - finished) < 2'd2;
+    for (int unsigned i = 0; i < 2; i++) begin
+      open_q[i] <= 2'(accepted - finished) < 2'd2 && accepted[0] == 1'(i);
+      // A place that is free takes in whatever is offered; `accepted_q` says that it is a command.
+      if (open_q[i]) begin
+        commands_q[i] <= cmd;
+        shapes_q[i] <= npu_core_pkg::shape_of(cmd);
+      end
     end
   end
 
@@ -158,6 +159,7 @@ module npu_exec (
   );
 
   npu_core_pkg::tap_t weight_tap, operand_tap;
+  logic weight_side;
 
   npu_taps u_taps (
       .clk,
@@ -168,6 +170,7 @@ module npu_exec (
       .step(data_step),
       .offset(data_offset),
       .data(op_data),
+      .weight_side,
       .weight_tap,
       .operand_tap,
       .operand
@@ -183,6 +186,7 @@ module npu_exec (
       .lw_data(lw_data_q),
       .list_addr,
       .list_control,
+      .side(weight_side),
       .tap(weight_tap),
       .weight
   );

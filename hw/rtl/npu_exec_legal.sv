@@ -1,7 +1,8 @@
 // Fields of a command that the core could not run as written. The compiler and the emulator check
-// more (products of sizes, rings); what passes here never hangs and stays within the banks.
+// more (products of sizes, rings); what passes here never hangs and stays within the banks. Told a cycle late.
 
 module npu_exec_legal (
+    input  logic           clk,
     input  npu_pkg::exec_t cmd,
     output logic           legal
 );
@@ -53,6 +54,8 @@ module npu_exec_legal (
         && cmd.param_base < 16'(npu_pkg::ParamEntries);
   end
 
-  assign legal = modes && kernel && combination && sizes && tiles && places;
+  logic [5:0] checks_q;
+  always_ff @(posedge clk) checks_q <= {modes, kernel, combination, sizes, tiles, places};
+  assign legal = &checks_q;
 
 endmodule

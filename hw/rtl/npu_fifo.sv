@@ -19,8 +19,8 @@ module npu_fifo #(
   logic [Bits:0] write_q, read_q;
 
   assign count      = write_q - read_q;
-  assign push_ready = !count[Bits];
-  assign pop_valid  = count != '0;
+  assign push_ready = write_q != {!read_q[Bits], read_q[Bits-1:0]};
+  assign pop_valid  = write_q != read_q;
   assign pop_data   = mem[read_q[Bits-1:0]];
 
   always_ff @(posedge clk) begin

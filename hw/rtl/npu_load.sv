@@ -98,7 +98,7 @@ module npu_load (
   logic [8*npu_pkg::Lanes-1:0] map_q;
   logic [npu_pkg::RowBits-1:0] map_bank_q, walk_bank;
   logic [AddrBits-1:0] map_addr_q, walk_addr;
-  logic        walk_last, setup, accept, pairs, two, control, map_room, word, last_word;
+  logic        walk_last, walk_step, setup, accept, pairs, two, control, map_room, word, last_word;
 
   assign setup    = job_valid && !running_q && !finished_q;
   // A word of two beats has left before the next one is complete, unless the bank is taken.
@@ -117,9 +117,15 @@ module npu_load (
   assign last_word  = is_map_q ? walk_last : left_q == 16'd1;
   assign job_done   = finished_q && (!map_valid_q || (ld_ready && map_last_q));
 
+  // Words of two beats leave time to move on a cycle later.
+  if (npu_pkg::Lanes == 16) begin : g_step
+    always_ff @(posedge clk) walk_step <= word && is_map_q && !rst;
+  end else begin : g_step
+    assign walk_step = word && is_map_q;
+  end
   npu_walk u_walk (
     .clk, .start(setup), .cmd(job.cmd), .plane_address(job.plane_address), .ring(job.ring),
-    .step(word && is_map_q), .bank(walk_bank), .address(walk_addr), .last(walk_last)
+    .step(walk_step), .bank(walk_bank), .address(walk_addr), .last(walk_last)
   );
 
   always_ff @(posedge clk) begin
@@ -166,8 +172,9 @@ module npu_load (
         place_q <= place_q + 1'b1;
       end
     end
-    if (accept) low_q <= data;
-    if (word && is_map_q) begin
+    // What is free takes in whatever is offered.
+    if (!complete_q) low_q <= data;
+    if (map_room) begin
       map_q      <= (8 * npu_pkg::Lanes)'(npu_pkg::Lanes == 16 ? {data, low_q} : 128'(data));
       map_bank_q <= walk_bank;
       map_addr_q <= walk_addr;

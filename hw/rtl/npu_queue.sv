@@ -24,16 +24,25 @@ module npu_queue #(
   localparam int unsigned ExecBeats = npu_pkg::ExecBits / 64;
   localparam int unsigned CountBits = $clog2(Beats + 1);
 
-  logic        beat_valid, beat_ready;
-  logic [63:0] beat;
+  logic        stored_valid, shift, beat_valid_q, beat_ready;
+  logic [63:0] stored_beat, beat_q;
   logic [$clog2(Depth):0] stored;
 
   npu_fifo #(.Width(64), .Depth(Depth)) u_beats (
     .clk, .rst,
     .push_valid(push_valid && push_ready), .push_ready(), .push_data,
-    .pop_valid(beat_valid), .pop_ready(beat_ready), .pop_data(beat),
+    .pop_valid(stored_valid), .pop_ready(shift), .pop_data(stored_beat),
     .count(stored)
   );
+  // One beat stands in a register: block RAM is late, and a beat goes to many places.
+  assign shift = !beat_valid_q || beat_ready;
+  always_ff @(posedge clk) begin
+    if (shift) begin
+      beat_valid_q <= stored_valid;
+      beat_q       <= stored_beat;
+    end
+    if (rst) beat_valid_q <= 1'b0;
+  end
   // Told a cycle late: the last but one place is kept for a beat that comes in between.
   always_ff @(posedge clk) push_ready <= !rst && stored < ($clog2(Depth) + 1)'(Depth - 1);
 
@@ -45,14 +54,14 @@ module npu_queue #(
   assign long       = Beats >= ExecBeats && head_q[0][7:0] == npu_pkg::OpExec;
   assign head_valid = head_valid_q;
   assign beat_ready = !head_valid_q;
-  assign empty      = !beat_valid && filled_q == '0;
+  assign empty      = !stored_valid && !beat_valid_q && filled_q == '0;
   assign head       = head_q;
 
   always_ff @(posedge clk) begin
     if (rst || pop) begin
       filled_q     <= '0;
       head_valid_q <= 1'b0;
-    end else if (beat_valid && beat_ready) begin
+    end else if (beat_valid_q && beat_ready) begin
       filled_q     <= filled_q + 1'b1;
       head_valid_q <= filled_q == (long ? CountBits'(ExecBeats - 1) : CountBits'(TransferBeats - 1));
     end
@@ -60,7 +69,7 @@ module npu_queue #(
 
   always_ff @(posedge clk) begin
     // Over and over until there is a beat.
-    if (beat_ready) head_q[filled_q] <= beat;
+    if (beat_ready) head_q[filled_q] <= beat_q;
   end
 
   // The three waits stand at the same place in every command: LOAD, EXEC, STORE.

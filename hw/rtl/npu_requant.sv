@@ -40,10 +40,10 @@ module npu_requant (
   end
 
   // Of the command, by stages.
-  logic spread2_q, multiply3_q, table11_q, select11_q, table13_q, add20_q;
-  logic [5:4] multiply_q;
+  logic spread2_q, table11_q, select11_q, table13_q, add20_q;
+  logic [5:2] multiply_q;
   logic [7:0] z_res2_q, z_out10_q, lo10_q, hi10_q, z_main14_q, z_add20_q, lo_add20_q, hi_add20_q;
-  logic [17:0] m_res3_q, m_main15_q;
+  logic [17:0] m_res2_q, m_main15_q;
   // Shift of the sum, less one: beyond 31 every sum rounds to zero, as it does with 31. The mask has
   // the bits that stay above the ninth.
   logic [7:0] shift_add17_q;
@@ -53,9 +53,8 @@ module npu_requant (
   always_ff @(posedge clk) begin
     spread2_q <= commands[slot_q[1].side].residual[3:2] == npu_pkg::SpreadChannel;
     z_res2_q <= commands[slot_q[1].side].z_res;
-    multiply3_q <= commands[slot_q[2].side].residual[1:0] == npu_pkg::ResMultiply;
-    multiply_q <= {multiply_q[4], multiply3_q};
-    m_res3_q <= commands[slot_q[2].side].m_res[17:0];
+    multiply_q <= {multiply_q[4:2], commands[slot_q[1].side].residual[1:0] == npu_pkg::ResMultiply};
+    m_res2_q <= commands[slot_q[1].side].m_res[17:0];
     z_out10_q <= commands[slot_q[9].side].z_out;
     lo10_q <= commands[slot_q[9].side].lo;
     hi10_q <= commands[slot_q[9].side].hi;
@@ -140,8 +139,8 @@ module npu_requant (
           .bias(parameters2_q[31:0]),
           .second(spread2_q ? second[d][7:0] : second[d][8*l+:8]),
           .z_res(z_res2_q),
-          .multiply(multiply3_q),
-          .m_res(m_res3_q),
+          .multiply(multiply_q[2]),
+          .m_res(m_res2_q),
           .multiplied(multiply_q[5]),
           .m_pos(m_pos_q[5]),
           .m_neg(m_neg_q[5]),

@@ -15,7 +15,7 @@ module npu_requant_lane (
     input  logic signed [31:0] bias,
     input  logic signed [ 7:0] second,
     input  logic signed [ 7:0] z_res,
-    // Stage 3: the second map's value times m_res, or times the accumulator in a product.
+    // The second map's value times m_res, or times the accumulator in a product.
     input  logic               multiply,
     input  logic signed [17:0] m_res,
     // Stage 5: that product in the accumulator's place, and the product of the second map for stage 16.
@@ -61,8 +61,9 @@ module npu_requant_lane (
     return fits ? bits : {sign, {9{!sign}}};
   endfunction
 
-  logic signed [31:0] a3_q, a4_q, a5_q, a6_q;
+  logic signed [31:0] biased, a3_q, a4_q, a5_q, a6_q;
   logic signed [8:0] deviation3_q;
+  logic signed [17:0] factor3_q;
   logic signed [26:0] second5_q;
   logic signed [17:0] m6_q;
   logic signed [35:0] low7_q;
@@ -86,7 +87,7 @@ module npu_requant_lane (
   npu_multiply_nine u_second (
       .clk,
       .narrow(deviation3_q),
-      .wide(multiply ? 18'($signed(a3_q[8:0])) : m_res),
+      .wide(factor3_q),
       .product_q(second5_q)
   );
   assign second_early = second5_q;
@@ -127,6 +128,7 @@ module npu_requant_lane (
       .code(sum20)
   );
 
+  assign biased = acc + bias;
   assign code = q11_q;
   // One shift by a multiple of eight, as a sum of gated words.
   logic [56:0] extended;
@@ -143,7 +145,8 @@ module npu_requant_lane (
   assign fine_add = 10'(part19_q >>> shift_add_low);
 
   always_ff @(posedge clk) begin
-    a3_q <= acc + bias;
+    a3_q <= biased;
+    factor3_q <= multiply ? 18'($signed(biased[8:0])) : m_res;
     deviation3_q <= 9'(second) - 9'(z_res);
     a4_q <= a3_q;
     a5_q <= a4_q;

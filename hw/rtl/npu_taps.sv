@@ -14,6 +14,8 @@ module npu_taps (
     input  logic                [npu_pkg::LaneBits-1:0]          offset,
     input  logic                [8*npu_pkg::Lanes-1:0] data[npu_pkg::Rows],
     // Two stages ahead of the operands, for the weight memory.
+    // Side of the tap that is the weights' next.
+    output logic                                                 weight_side,
     output npu_core_pkg::tap_t                                   weight_tap,
     output npu_core_pkg::tap_t                                   operand_tap,
     output logic                [8*npu_pkg::Lanes-1:0] operand[npu_pkg::Rows]
@@ -178,6 +180,7 @@ module npu_taps (
     always_ff @(posedge clk) if (tap_q[4].valid) operand[r] <= own_q | twin_q | shared_q | border_q;
   end
 
+  assign weight_side = tap_q[2].side;
   assign weight_tap = tap_q[3];
   assign operand_tap = tap_q[5];
 

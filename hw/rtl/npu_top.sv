@@ -280,7 +280,7 @@ module npu_top (
   assign head_pop[1] = (exec_valid && exec_ready) || finish;
   assign finished    = {store_done, exec_done || finish, load_done};
 
-  // What can go wrong is told a cycle late, since it comes from everywhere.
+  // What can go wrong, and that something moves, is told a cycle late, since it comes from everywhere.
   typedef struct packed {
     logic        read, read_command, write, load_illegal, load_outside, store_illegal, store_outside;
     logic        exec_illegal, stream_illegal;
@@ -289,7 +289,9 @@ module npu_top (
     logic [26:0] stream_unit;
   } faults_t;
   faults_t faults_q;
+  logic    progress;
   always_ff @(posedge clk) begin
+    progress <= read_moved || write_moved || write_acknowledged || busy_mac || exec_done || load_done;
     faults_q <= '{
       read: read_error, read_command: !read_error_client, read_address: read_error_address,
       write: write_error, write_address: write_error_address,
@@ -304,7 +306,7 @@ module npu_top (
   npu_control u_control (
     .clk, .rst, .start(start_q && !core_rst), .reset, .forget, .watchdog, .finish,
     .bus_idle(read_idle && write_idle),
-    .progress(read_moved || write_moved || write_acknowledged || busy_mac || exec_done || load_done),
+    .progress,
     .read_error(faults_q.read), .read_error_command(faults_q.read_command),
     .read_error_address(faults_q.read_address),
     .write_error(faults_q.write), .write_error_address(faults_q.write_address),

@@ -12,7 +12,8 @@ module npu_weights (
     // Read port of the skip list.
     input  logic                [npu_pkg::WeightAddrBits-1:0] list_addr,
     output logic                [                        7:0] list_control,
-    // A tap, and two stages later the weight of each row.
+    // The next tap's side; a tap, and two stages later the weight of each row.
+    input  logic                                              side,
     input  npu_core_pkg::tap_t                                tap,
     output logic                [     8*npu_pkg::Rows-1:0]    weight
 );
@@ -32,12 +33,12 @@ module npu_weights (
       .rdata(list_control)
   );
 
-  logic [AddrBits-1:0] next_q, slice_q, from, slice, after;
+  logic [AddrBits-1:0] base_q, next_q, slice_q, from, slice, after;
   logic [8*npu_pkg::Rows-1:0] word;
   logic fixed_q;
 
-  assign from  = tap.fresh ? commands[tap.side].weight_base[AddrBits-1:0] : next_q;
-  assign slice = tap.fresh ? commands[tap.side].weight_base[AddrBits-1:0] : slice_q;
+  assign from  = tap.fresh ? base_q : next_q;
+  assign slice = tap.fresh ? base_q : slice_q;
   assign after = from == AddrBits'(npu_pkg::WeightWords - 1) ? '0 : from + AddrBits'(1);
 
   npu_ram #(
@@ -54,6 +55,7 @@ module npu_weights (
   );
 
   always_ff @(posedge clk) begin
+    base_q <= commands[side].weight_base[AddrBits-1:0];
     if (tap.valid) begin
       slice_q <= tap.last && tap.group_last ? after : slice;
       next_q  <= tap.last && !tap.group_last ? slice : after;
