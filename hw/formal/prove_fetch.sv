@@ -176,7 +176,7 @@ module prove_fetch (
       assert (8'(u_fetch.u_ahead.count) + 8'(out) == 8'(stored_q));
       if (u_fetch.beat_valid_q)
         assert (u_fetch.known_q == (queue_of(push_data[7:0]) != 2'd3)
-            && (!u_fetch.known_q || u_fetch.target_q == queue_of(push_data[7:0]))
+            && (rest_q != '0 || !u_fetch.known_q || u_fetch.target_q == 3'b001 << queue_of(push_data[7:0]))
             && u_fetch.exec_q == (push_data[7:0] == OpExec) && u_fetch.finish_q == (push_data[7:0] == OpEnd));
       if (u_fetch.want_q)
         assert (u_fetch.active_q && u_fetch.to_request_q != '0 && u_fetch.taken_q <= 7'(Depth - 16)
@@ -189,7 +189,7 @@ module prove_fetch (
             && to_parse_q - u_fetch.to_parse_q <= 29'd1 && (rest_q != '0 || to_parse_q[1:0] <= 2'd1));
       if (begins_q) assert (out == '0 && stored_q <= 7'd1);
       assert (u_fetch.left_q == rest_q);
-      if (rest_q != '0) assert (u_fetch.queue_q == queue_q && queue_q != 2'd3 && live_q);
+      if (rest_q != '0) assert (u_fetch.target_q == 3'b001 << queue_q && queue_q != 2'd3 && live_q);
       if (rest_q != '0) assert (u_fetch.end_q == end_q && 29'(rest_q) <= total_q - pushed_q && !ended_q);
       if (live_q) begin
         assert (u_fetch.to_parse_q == total_q - pushed_q && pushed_q <= requested_q && requested_q <= total_q);

@@ -45,7 +45,7 @@ module npu_exec (
 
   // The two commands in flight, by the low bit of their number.
   npu_pkg::exec_t commands_q[2];
-  npu_core_pkg::shape_t shapes_q[2];
+  npu_core_pkg::shape_t shapes_q[2], shape_q;
   logic [1:0] accepted, accepted_q, finished, finished_q, in_flight, open_q;
   logic legal, seen_q, room_q, take;
 
@@ -75,9 +75,10 @@ module npu_exec (
       // A place that is free takes in whatever is offered; `accepted_q` says that it is a command.
       if (open_q[i]) begin
         commands_q[i] <= cmd;
-        shapes_q[i] <= npu_core_pkg::shape_of(cmd);
+        shapes_q[i] <= shape_q;
       end
     end
+    shape_q <= npu_core_pkg::shape_of(cmd);
   end
 
   logic list_valid, list_last, list_pop;

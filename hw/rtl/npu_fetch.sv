@@ -53,11 +53,11 @@ module npu_fetch (
     .count()
   );
 
-  // Three registers: that of block RAM, which is late, one behind it, and the last, which also says what
-  // the lowest byte means where a command begins with it. The first one does not look at what the queues
-  // take in the same cycle, and so two beats leave in three cycles.
-  logic       known_q, exec_q, finish_q;
-  logic [1:0] target_q;
+  // Three registers: that of block RAM, which is late, one behind it, and the last, which also says whose
+  // the beat is: that of the lowest byte where a command begins with it. The first one does not look at what
+  // the queues take in the same cycle, and so two beats leave in three cycles.
+  logic       known_q, exec_q, finish_q, begins;
+  logic [2:0] target_q;
   assign refill = !beat_valid_q || beat_ready;
   assign step   = !next_valid_q || refill;
   assign shift  = !raw_valid_q || !next_valid_q;
@@ -76,9 +76,10 @@ module npu_fetch (
       finish_q     <= next_q[7:0] == npu_pkg::OpEnd;
       known_q      <= 1'b1;
       case (next_q[7:0])
-        npu_pkg::OpLoadMap, npu_pkg::OpLoadWeights, npu_pkg::OpLoadParams, npu_pkg::OpLoadTable: target_q <= 2'd0;
-        npu_pkg::OpExec, npu_pkg::OpEnd: target_q <= 2'd1;
-        npu_pkg::OpStoreMap: target_q <= 2'd2;
+        npu_pkg::OpLoadMap, npu_pkg::OpLoadWeights, npu_pkg::OpLoadParams, npu_pkg::OpLoadTable:
+          if (begins) target_q <= 3'b001;
+        npu_pkg::OpExec, npu_pkg::OpEnd: if (begins) target_q <= 3'b010;
+        npu_pkg::OpStoreMap: if (begins) target_q <= 3'b100;
         default: known_q <= 1'b0;
       endcase
     end
@@ -94,16 +95,16 @@ module npu_fetch (
   localparam int unsigned Short = npu_pkg::TransferBits / 64;
   localparam int unsigned Long = npu_pkg::ExecBits / 64;
   logic [3:0] left_q;
-  logic [1:0] queue_q, queue;
   logic       first_q, fits_short_q, fits_long_q, sound, offer;
 
-  assign queue = first_q ? target_q : queue_q;
+  // The beat behind the last register is a command's first.
+  assign begins = beat_valid_q ? left_q == 4'd1 : first_q;
   assign sound = !first_q || (known_q && (exec_q ? fits_long_q : fits_short_q));
   assign offer = active_q && beat_valid_q && sound && !stop;
 
   assign push_data  = beat_q;
-  assign push_valid = offer ? 3'b001 << queue : 3'b000;
-  assign beat_ready = offer && push_ready[queue];
+  assign push_valid = target_q & {3{offer}};
+  assign beat_ready = offer && (target_q & push_ready) != '0;
   assign illegal    = active_q && beat_valid_q && !sound;
   assign exhausted  = active_q && first_q && !fits_short_q;
 
@@ -158,12 +159,9 @@ module npu_fetch (
         if (unit_beat_q == '1) unit_q <= unit_q + 1'b1;
         left_q  <= first_q ? (exec_q ? 4'(Long - 1) : 4'(Short - 1)) : left_q - 1'b1;
         first_q <= left_q == 4'd1;
-        if (first_q) begin
-          queue_q <= target_q;
-          if (finish_q) begin
-            to_request_q <= '0;
-            want_q       <= 1'b0;
-          end
+        if (first_q && finish_q) begin
+          to_request_q <= '0;
+          want_q       <= 1'b0;
         end
         // Behind END nothing is read.
         if (left_q == 4'd1 && end_q) active_q <= 1'b0;
