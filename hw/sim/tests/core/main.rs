@@ -40,9 +40,10 @@ fn compare(seed: u64, count: usize, choice: Choice) {
         let expected = timing::predict(&[(command, stats, false)])[0];
         let late = run.done[0] as i64 - (run.accepted[0] + expected) as i64;
         // A second map's first words, and conflicts for its banks, come on top of the formula; two
-        // rows at a time meet more of them.
+        // rows at a time meet more of them, and so do four banks instead of eight.
         let allowed = if choice.residual {
-            20 + expected as i64 / if PARAMETERS.drain_rows == 1 { 8 } else { 2 }
+            let conflicts = if PARAMETERS.drain_rows == 1 { PARAMETERS.rows.min(8) } else { 2 };
+            20 + expected as i64 / i64::from(conflicts)
         } else if choice.sparse {
             14
         } else {
