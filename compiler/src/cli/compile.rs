@@ -21,7 +21,8 @@ use super::Global;
 
 With a target that has an accelerator the artefact holds its program beside the processor's steps;
 -v prints where its cycles go, `secateur disasm` its commands. A layer that the accelerator cannot
-run is an error; with --allow-processor the accelerator gets the row of layers with the most MACs that it can.
+run is an error; with --allow-processor it gets, of the rows of layers that it can run, the one with
+the most multiply-accumulates, and the processor runs what comes before and after.
 
 The manifest is written beside the artefact, as NET.sct.json.")]
 pub(crate) struct Args {

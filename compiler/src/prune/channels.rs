@@ -6,8 +6,7 @@ use super::repair::{self, Block, Statistics};
 use super::{Figures, Granularity, Masks, Pruned, Ranking, UnitSet, constants, cut_graph, masks, transform};
 use crate::Result;
 use crate::float::Plan;
-use crate::graph::Columns;
-use crate::graph::{ChannelGroups, Graph, LayerWeights, Source, Weights, stat};
+use crate::graph::{ChannelGroups, Columns, Graph, LayerWeights, Source, Weights, stat};
 
 /// The channels of a network in the order of a criterion.
 pub struct Channels<'a> {

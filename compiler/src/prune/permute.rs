@@ -6,8 +6,9 @@
 
 use super::vector_masks::takes_part;
 use crate::float;
-use crate::graph::Columns;
-use crate::graph::{ChannelGroups, Graph, LayerWeights, Op, ShortcutWeights, Source, Weights, is_dense};
+use crate::graph::{
+    ChannelGroups, Columns, Graph, LayerWeights, Op, ShortcutWeights, Source, Weights, is_dense,
+};
 
 /// The least gain of a swap, relative to all that there is: rounding is not one.
 const LEAST_GAIN: f64 = 1e-9;

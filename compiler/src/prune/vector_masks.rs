@@ -4,8 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::graph::Columns;
-use crate::graph::{Graph, Op, Source, Weights};
+use crate::graph::{Columns, Graph, Op, Source, Weights};
 use crate::{Error, Result, files};
 
 /// A mask file beyond this size is not one.

@@ -16,8 +16,7 @@ use super::vector_masks::{VectorMasks, takes_part};
 use super::{Criterion, Figures, Granularity, Pruned, Ranking, UnitSet};
 use crate::Result;
 use crate::float::{self, Plan};
-use crate::graph::Columns;
-use crate::graph::{Graph, LayerWeights, Weights, stat};
+use crate::graph::{Columns, Graph, LayerWeights, Weights, stat};
 
 /// The vectors of a network's dense layers in the order of a criterion. Unit `block · inputs + input`
 /// of a layer's set is the weights of output channels `block · rows ..` on one input channel.

@@ -48,16 +48,8 @@ pub(crate) fn measure(quantised: &Quantised, pictures: &[Vec<f32>]) -> Result<Ve
     let Quantised { net, prepared } = quantised;
     let plan = Plan::keeping(&prepared.graph, &prepared.weights, &Keep::All)?;
     let heads = head_inputs(quantised);
-    let step = pictures.len().div_ceil(PICTURES).max(1);
-    let outputs: Vec<Vec<Vec<f32>>> = pictures
-        .par_iter()
-        .step_by(step)
-        .map(|picture| {
-            let mut scratch = plan.scratch();
-            plan.run(&mut scratch, picture);
-            (0..prepared.graph.nodes.len()).map(|node| plan.output(&scratch, node).to_vec()).collect()
-        })
-        .collect();
+    let pictures = some(pictures, PICTURES);
+    let outputs = outputs(&plan, prepared.graph.nodes.len(), &pictures);
     let trials = trials(quantised, &plan, &outputs)?;
     let progress = Progress::new("measuring what the heads see", trials.len() as u64);
     let ratios: Vec<f64> = trials
@@ -65,7 +57,7 @@ pub(crate) fn measure(quantised: &Quantised, pictures: &[Vec<f32>]) -> Result<Ve
         .map(|trial| {
             let mut scratch = trial.plan.scratch();
             let mut ratio = Sqnr::default();
-            for (outputs, picture) in outputs.iter().zip(pictures.iter().step_by(step)) {
+            for (outputs, picture) in outputs.iter().zip(&pictures) {
                 let node = prepared.output_of(trial.layer);
                 let rounded = (!trial.weights).then(|| round(quantised, trial.layer, &outputs[node]));
                 let input = |source: &Source| match *source {
@@ -94,6 +86,21 @@ pub(crate) fn measure(quantised: &Quantised, pictures: &[Vec<f32>]) -> Result<Ve
         *if trial.weights { &mut impact.weights } else { &mut impact.output } = Some(db);
     }
     Ok(impacts)
+}
+
+/// About `count` pictures, evenly from all of them.
+pub(super) fn some(pictures: &[Vec<f32>], count: usize) -> Vec<&Vec<f32>> {
+    pictures.iter().step_by(pictures.len().div_ceil(count).max(1)).collect()
+}
+
+/// `[picture][node]`: what each of the `nodes` of `plan`, which keeps all, computes.
+pub(super) fn outputs(plan: &Plan, nodes: usize, pictures: &[&Vec<f32>]) -> Vec<Vec<Vec<f32>>> {
+    let run = |picture: &&Vec<f32>| {
+        let mut scratch = plan.scratch();
+        plan.run(&mut scratch, picture);
+        (0..nodes).map(|node| plan.output(&scratch, node).to_vec()).collect()
+    };
+    pictures.par_iter().map(run).collect()
 }
 
 /// Nodes whose outputs the heads read; the last node's own where there are no heads.

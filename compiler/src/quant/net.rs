@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::scales::Scale;
 use crate::graph::{Detection, NmsKind, Pool, Region, Reorg, Shape, Source, Yolo};
 use crate::{Error, Result, files};
 
@@ -64,9 +65,8 @@ pub struct QTensor {
 impl QTensor {
     /// Rounds `values`, each times `sign`, to the tensor's codes.
     pub(crate) fn round(&self, values: &mut [f32], sign: f32) {
-        let zero = f32::from(self.zero_point);
-        let code = |v: f32| ((v / self.scale + 0.5).floor() + zero).clamp(-128.0, 127.0);
-        values.iter_mut().for_each(|v| *v = sign * self.scale * (code(sign * *v) - zero));
+        let scale = Scale { scale: self.scale.into(), zero_point: self.zero_point };
+        values.iter_mut().for_each(|v| *v = sign * scale.real(scale.quantise((sign * *v).into())) as f32);
     }
 }
 

@@ -8,6 +8,7 @@
 
 use rayon::prelude::*;
 
+use super::impact;
 use super::recipe::Quantised;
 use crate::Result;
 use crate::float::{Cut, Keep, Plan};
@@ -53,16 +54,8 @@ pub(crate) fn split(
 fn noise(quantised: &Quantised, pictures: &[Vec<f32>]) -> Result<Vec<Vec<f64>>> {
     let Quantised { net, prepared } = quantised;
     let plan = Plan::keeping(&prepared.graph, &prepared.weights, &Keep::All)?;
-    let step = pictures.len().div_ceil(PICTURES).max(1);
-    let outputs: Vec<Vec<Vec<f32>>> = pictures
-        .par_iter()
-        .step_by(step)
-        .map(|picture| {
-            let mut scratch = plan.scratch();
-            plan.run(&mut scratch, picture);
-            (0..prepared.graph.nodes.len()).map(|node| plan.output(&scratch, node).to_vec()).collect()
-        })
-        .collect();
+    let pictures = impact::some(pictures, PICTURES);
+    let outputs = impact::outputs(&plan, prepared.graph.nodes.len(), &pictures);
     let answers: Vec<usize> = net.heads().into_iter().map(|layer| prepared.output_of(layer)).collect();
     let layers: Vec<usize> = (0..net.nodes.len()).collect();
     let cuts: Vec<Option<Cut>> = layers
@@ -84,7 +77,7 @@ fn noise(quantised: &Quantised, pictures: &[Vec<f32>]) -> Result<Vec<Vec<f64>>> 
                 let node = prepared.output_of(layer);
                 let plane = prepared.graph.nodes[node].shape.plane();
                 let mut sum = 0.0;
-                for (outputs, picture) in outputs.iter().zip(pictures.iter().step_by(step)) {
+                for (outputs, picture) in outputs.iter().zip(&pictures) {
                     let mut rounded = outputs[node].clone();
                     let values = &mut rounded[channel * plane..][..plane];
                     net.nodes[layer].output.round(values, prepared.sign(Source::Layer(node), channel));

@@ -165,7 +165,7 @@ impl<'p, B: Bus> Npu<'p, B> {
     /// [`crate::detect::decode`] reads them. `limit` is for the program alone.
     ///
     /// # Errors
-    /// [`Error::Shape`] where `engine` has another model.
+    /// [`Error::Shape`] where a map of the program is no tensor of `engine`'s model.
     pub fn run<K: Kernels>(
         &mut self,
         engine: &mut Engine<'_, '_, K>,

@@ -24,8 +24,7 @@ use self::moments::Moments;
 use self::solve::{Cholesky, dot};
 use crate::Result;
 use crate::float::{Keep, Plan};
-use crate::graph::Columns;
-use crate::graph::{Graph, LayerWeights, Op, Source, Weights, is_dense};
+use crate::graph::{Columns, Graph, LayerWeights, Op, Source, Weights, is_dense};
 use crate::progress::Progress;
 
 /// Pictures that share one partial sum: fixed, so that sums do not depend on the threads.

@@ -7,8 +7,7 @@ use rayon::prelude::*;
 use super::super::Ranking;
 use super::solve::{Cholesky, dot};
 use super::{Moments, Statistics, damping, uniform};
-use crate::graph::Columns;
-use crate::graph::{ChannelGroups, Graph, Source, Weights};
+use crate::graph::{ChannelGroups, Columns, Graph, Source, Weights};
 
 /// Ranks every group's units by what their readers lose beyond repair, one removal after another.
 ///
