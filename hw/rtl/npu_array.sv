@@ -24,34 +24,35 @@ module npu_array (
   end
 
   for (genvar r = 0; r < npu_pkg::Rows; r++) begin : gen_row
-    // A register of its own for every row: each of them drives hundreds of adder inputs.
-    logic add_q, take_q, take_greater_q, done_q;
-    npu_replica #(
-        .Width(4)
-    ) u_control (
-        .clk,
-        .in ({
-          !tap.first && !maximum,
-          !rst && tap.valid && (tap.first || !maximum),
-          !rst && tap.valid && maximum,
-          done
-        }),
-        .out({add_q, take_q, take_greater_q, done_q})
-    );
-    for (genvar l = 0; l < npu_pkg::Lanes; l++) begin : gen_lane
-      npu_mac #(
-          .Logic(r * npu_pkg::Lanes + l < npu_core_pkg::LogicMacs)
-      ) u_mac (
+    // Registers of their own for every four lanes of a row: each of them drives a hundred adder inputs.
+    for (genvar i = 0; i < npu_pkg::Lanes / 4; i++) begin : gen_lanes
+      logic add_q, take_q, take_greater_q, done_q;
+      npu_replica #(
+          .Width(4)
+      ) u_control (
           .clk,
-          .operand(operand[r][8*l+:8]),
-          .weight(weight[r]),
-          .multiply(tap.valid),
-          .take(take_q),
-          .take_greater(take_greater_q),
-          .add(add_q),
-          .done(done_q),
-          .shadow(shadow[r][l])
+          .in ({
+            !tap.first && !maximum,
+            !rst && tap.valid && (tap.first || !maximum),
+            !rst && tap.valid && maximum,
+            done
+          }),
+          .out({add_q, take_q, take_greater_q, done_q})
       );
+      for (genvar l = 4 * i; l < 4 * i + 4; l++) begin : gen_lane
+        npu_mac #(
+            .Logic(r * npu_pkg::Lanes + l < npu_core_pkg::LogicMacs)
+        ) u_mac (
+            .clk,
+            .operand(operand[r][8*l+:8]),
+            .weight(weight[r]),
+            .take(take_q),
+            .take_greater(take_greater_q),
+            .add(add_q),
+            .done(done_q),
+            .shadow(shadow[r][l])
+        );
+      end
     end
   end
 

@@ -8,7 +8,6 @@ module npu_mac #(
     input  logic               clk,
     input  logic signed [ 7:0] operand,
     input  logic signed [ 7:0] weight,
-    input  logic               multiply,
     // One stage on: take the product, with the accumulator (`add`) or in its place; a maximum takes
     // it where it is greater.
     input  logic               take,
@@ -32,7 +31,7 @@ module npu_mac #(
       .Logic(Logic)
   ) u_multiply (
       .clk,
-      .enable(multiply),
+      .enable(1'b1),
       .a(weight),
       .b(operand),
       .product_q

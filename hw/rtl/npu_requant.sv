@@ -103,19 +103,21 @@ module npu_requant (
     );
 
     logic [ParamBits-1:0] parameters2_q;
-    logic [5:3][17:0] m_pos_q, m_neg_q;
-    logic [9:3][5:0] shift_q;  // less one
-    logic [5:0] shift_high8_q;
-    logic [4:0] mask_high8_q;
-    logic [6:0] mask_low9_q;
+    logic [4:3][17:0] m_pos_q, m_neg_q;
+    logic [8:3][5:0] shift_q;  // less one
+    logic [5:0] shift_high7;
+    logic [4:0] mask_high7;
+    logic [6:0] mask_low8;
     always_ff @(posedge clk) begin
       parameters2_q <= parameters;
-      m_pos_q <= {m_pos_q[4:3], parameters2_q[49:32]};
-      m_neg_q <= {m_neg_q[4:3], parameters2_q[67:50]};
-      shift_q <= {shift_q[8:3], parameters2_q[73:68] - 6'd1};
-      for (int unsigned i = 0; i < 6; i++) shift_high8_q[i] <= shift_q[7][5:3] == 3'(i);
-      for (int unsigned i = 0; i < 5; i++) mask_high8_q[i] <= shift_q[7][5:3] <= 3'(i);
-      for (int unsigned i = 0; i < 7; i++) mask_low9_q[i] <= shift_q[8][2:0] <= 3'(i);
+      m_pos_q <= {m_pos_q[3], parameters2_q[49:32]};
+      m_neg_q <= {m_neg_q[3], parameters2_q[67:50]};
+      shift_q <= {shift_q[7:3], parameters2_q[73:68] - 6'd1};
+    end
+    always_comb begin
+      for (int unsigned i = 0; i < 6; i++) shift_high7[i] = shift_q[7][5:3] == 3'(i);
+      for (int unsigned i = 0; i < 5; i++) mask_high7[i] = shift_q[7][5:3] <= 3'(i);
+      for (int unsigned i = 0; i < 7; i++) mask_low8[i] = shift_q[8][2:0] <= 3'(i);
     end
 
     // The second map's products wait for the requantised value.
@@ -132,6 +134,20 @@ module npu_requant (
     );
 
     for (genvar l = 0; l < Lanes; l++) begin : gen_lane
+      // Parameters reach all lanes; each of them has its own register for those that drive many gates.
+      logic [17:0] m_pos5_q, m_neg5_q;
+      logic [5:0] shift_high8_q;
+      logic [4:0] mask_high8_q;
+      logic [2:0] shift_low9_q;
+      logic [6:0] mask_low9_q;
+      npu_replica #(
+          .Width(18 + 18 + 6 + 5 + 3 + 7)
+      ) u_parameters (
+          .clk,
+          .in ({m_pos_q[4], m_neg_q[4], shift_high7, mask_high7, shift_q[8][2:0], mask_low8}),
+          .out({m_pos5_q, m_neg5_q, shift_high8_q, mask_high8_q, shift_low9_q, mask_low9_q})
+      );
+
       logic signed [7:0] code, looked_up;
       npu_requant_lane u_lane (
           .clk,
@@ -142,12 +158,12 @@ module npu_requant (
           .multiply(multiply_q[2]),
           .m_res(m_res2_q),
           .multiplied(multiply_q[5]),
-          .m_pos(m_pos_q[5]),
-          .m_neg(m_neg_q[5]),
+          .m_pos(m_pos5_q),
+          .m_neg(m_neg5_q),
           .second_early(second_early[l]),
           .shift_high(shift_high8_q),
           .mask_high(mask_high8_q),
-          .shift_low(shift_q[9][2:0]),
+          .shift_low(shift_low9_q),
           .mask_low(mask_low9_q),
           .z_out(z_out10_q),
           .lo(lo10_q),

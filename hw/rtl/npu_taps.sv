@@ -43,8 +43,7 @@ module npu_taps (
   npu_core_pkg::tap_t [5:0] tap_q;
   logic [8*Lanes-1:0] data_q[Rows];
   logic [Rows-1:0] load_q, move_q;
-  logic [1:0] word_q;
-  logic split_q, twice_q;
+  logic twice_q;
   logic [LaneBits+1:0] position_q;
   logic [RowBits-1:0] bank_q;
   logic [3:0] all_q;
@@ -72,8 +71,6 @@ module npu_taps (
     data_q <= data;
     load_q <= banks(!rst && step.valid && step.fetch, all, step.channel[RowBits-1:0]);
     move_q <= banks(!rst && step.valid && step.start, held_all_q, held_bank_q);
-    word_q <= step.word;
-    split_q <= commands[step.fetch_side].stride[1];
     twice_q <= commands[step.tap_side].stride[1];
 
     tap_q[0].valid <= step.valid && step.tap;
@@ -94,7 +91,7 @@ module npu_taps (
   // hold a half each, and the odd string's halves have changed places. Columns of a string from its
   // first on belong to the first word (or pair), those before it to the next.
   logic swapped;
-  logic [LaneBits-1:0] first, place1_q, place2_q, other_half;
+  logic [LaneBits-1:0] first, place1_q, other_half;
   logic [2*Lanes-1:0] sources, sources_q;
   assign swapped = twice_q && position_q[0];
   assign other_half = {swapped, (LaneBits - 1)'(0)};
@@ -110,7 +107,6 @@ module npu_taps (
   always_ff @(posedge clk) begin
     place1_q  <= first ^ other_half;
     sources_q <= sources;
-    place2_q  <= place1_q;
   end
 
   logic [8*Lanes-1:0] turned[Rows];
@@ -118,16 +114,14 @@ module npu_taps (
     npu_window u_window (
         .clk,
         .rst,
+        .next_word(step.word),
+        .next_split(commands[step.fetch_side].stride[1]),
         .load(load_q[r]),
-        .load_word(word_q),
-        .load_split(split_q),
         .data(data_q[r]),
         .move(move_q[r]),
-        .pick(pick_q[r]),
         .sources(sources_q),
+        .place(place1_q),
         .turn(turn_q[r]),
-        .clear(tap_q[2].valid),
-        .place(place2_q),
         .operand(turned[r])
     );
   end
@@ -158,26 +152,22 @@ module npu_taps (
   end
   for (genvar l = 0; l < Lanes; l++) begin : gen_shared
     always_ff @(posedge clk) begin
-      if (tap_q[3].valid) begin
-        if (outside[l] || !dense) shared_q[8*l+:8] <= '0;
-        else shared_q[8*l+:8] <= upsample_q ? any[8*(l/2)+:8] : any[8*l+:8];
-        border_q[8*l+:8] <= outside[l] ? border_code_q : '0;
-      end
+      if (outside[l] || !dense) shared_q[8*l+:8] <= '0;
+      else shared_q[8*l+:8] <= upsample_q ? any[8*(l/2)+:8] : any[8*l+:8];
+      border_q[8*l+:8] <= outside[l] ? border_code_q : '0;
     end
   end
   for (genvar r = 0; r < Rows; r++) begin : gen_operand
     logic [8*Lanes-1:0] own_q, twin_q;
     for (genvar l = 0; l < Lanes; l++) begin : gen_lane
       always_ff @(posedge clk) begin
-        if (tap_q[3].valid) begin
-          if (outside[l] || dense || upsample_q) own_q[8*l+:8] <= '0;
-          else own_q[8*l+:8] <= turned[r][8*l+:8];
-          if (outside[l] || dense || !upsample_q) twin_q[8*l+:8] <= '0;
-          else twin_q[8*l+:8] <= turned[r][8*(l/2)+:8];
-        end
+        if (outside[l] || dense || upsample_q) own_q[8*l+:8] <= '0;
+        else own_q[8*l+:8] <= turned[r][8*l+:8];
+        if (outside[l] || dense || !upsample_q) twin_q[8*l+:8] <= '0;
+        else twin_q[8*l+:8] <= turned[r][8*(l/2)+:8];
       end
     end
-    always_ff @(posedge clk) if (tap_q[4].valid) operand[r] <= own_q | twin_q | shared_q | border_q;
+    always_ff @(posedge clk) operand[r] <= own_q | twin_q | shared_q | border_q;
   end
 
   assign weight_side = tap_q[2].side;

@@ -21,17 +21,9 @@ pub fn secateur_path() -> &'static Path {
         // target/PROFILE/deps/TEST
         let folder = test.parent().and_then(Path::parent).expect("tests lie in target/PROFILE/deps");
         let mut cargo = Command::new(env!("CARGO"));
-        // The same features as in the tests' own build, so that nothing is compiled twice.
-        cargo.args([
-            "build",
-            "--quiet",
-            "--package",
-            "secateur",
-            "--bin",
-            "secateur",
-            "--features",
-            "testing,sim",
-        ]);
+        // Cargo unites features over what it builds, dependencies of tests with them. With one of the tests
+        // beside the command they are those of the tests' own build, so that nothing is compiled twice.
+        cargo.args(["build", "--quiet", "--locked", "--workspace", "--bin", "secateur", "--test", "build"]);
         cargo.arg("--target-dir").arg(folder.parent().expect("target"));
         if folder.ends_with("release") {
             cargo.arg("--release");
