@@ -4,7 +4,8 @@ Left alone, nextpnr puts products where they are far from what adds them up: wir
 again, and routing does not end. Here each lane of the array, its requantiser and its tables are a strip
 from the top to the bottom of the device, and each bank's memories stand side by side.
 
-    floorplan.py NETLIST.json        rewrites the netlist with a BEL for each of these cells
+    floorplan.py NETLIST.json        rewrites the netlist with a BEL for each of these cells, and what router2
+                                     has no option for
 """
 
 import collections
@@ -24,6 +25,9 @@ ROWS = {"MULT18X18D": (58, 34, 10), "DP16KD": (22, 46, 70, 82)}
 # Places for logic of a group of columns, and how many of them may be taken: what is fuller is hard to route.
 PLACES, FILL = 83640 / len(GROUPS), 0.62
 LOGIC = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6}
+# By how much another net on a wire grows dearer in each round of --router2-alt-weights, from 5 on: without growth
+# the last disputes take hundreds of rounds, with ten times as much nets go far round.
+ROUTER = {"router2/currCongWeightMult": "0.2"}
 
 
 def number(pattern, name):
@@ -117,8 +121,9 @@ class Floorplan:
 def main():
     path = pathlib.Path(sys.argv[1])
     netlist = json.loads(path.read_text())
-    cells = next(m["cells"] for m in netlist["modules"].values() if int(m["attributes"].get("top", "0"), 2))
-    plan = Floorplan(cells)
+    top = next(m for m in netlist["modules"].values() if int(m["attributes"].get("top", "0"), 2))
+    top["settings"] = top.get("settings", {}) | ROUTER
+    plan = Floorplan(top["cells"])
     plan.products()
     plan.memories()
     plan.write()
