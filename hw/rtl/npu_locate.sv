@@ -30,7 +30,6 @@ module npu_locate (
       .BBits(AddrBits + 1)
   ) u_group (
       .clk,
-      .enable(1'b1),
       .a({1'b0, channel[12:npu_pkg::RowBits]}),
       .b({1'b0, place.plane[AddrBits-1:0]}),
       .product_q(group_q)

@@ -31,7 +31,6 @@ module npu_mac #(
       .Logic(Logic)
   ) u_multiply (
       .clk,
-      .enable(1'b1),
       .a(weight),
       .b(operand),
       .product_q

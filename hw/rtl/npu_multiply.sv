@@ -8,7 +8,6 @@ module npu_multiply #(
     parameter bit Logic = 1'b0
 ) (
     input  logic                          clk,
-    input  logic                          enable,
     input  logic signed [      ABits-1:0] a,
     input  logic signed [      BBits-1:0] b,
     output logic signed [ABits+BBits-1:0] product_q
@@ -23,7 +22,7 @@ module npu_multiply #(
         .wide(b),
         .product
     );
-    always_ff @(posedge clk) if (enable) product_q <= product;
+    always_ff @(posedge clk) product_q <= product;
   end else begin : gen_dsp
 `ifdef NPU_ECP5
     logic [17:0] x, y;
@@ -39,7 +38,7 @@ module npu_multiply #(
         .REG_OUTPUT_RST("RST0")
     ) u_dsp (
         .CLK0(clk),
-        .CE0(enable),
+        .CE0(1'b1),
         .RST0(1'b0),
         .SIGNEDA(1'b1),
         .SIGNEDB(1'b1),
@@ -137,7 +136,7 @@ module npu_multiply #(
         .P35(p[35])
     );
 `else
-    always_ff @(posedge clk) if (enable) product_q <= a * b;
+    always_ff @(posedge clk) product_q <= a * b;
 `endif
   end
 

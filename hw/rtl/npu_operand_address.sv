@@ -23,7 +23,6 @@ module npu_operand_address (
       .BBits(12)
   ) u_row (
       .clk,
-      .enable(1'b1),
       .a(step.row),
       .b({1'b0, commands[step.fetch_side].in_w[10:0]}),
       .product_q

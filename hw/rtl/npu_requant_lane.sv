@@ -94,14 +94,12 @@ module npu_requant_lane (
   // A DSP block for the low 17 bits, another for the upper fifteen.
   npu_multiply #(.ABits(18), .BBits(18)) u_low (
       .clk,
-      .enable(1'b1),
       .a({1'b0, a6_q[16:0]}),
       .b(m6_q),
       .product_q(low7_q)
   );
   npu_multiply #(.ABits(15), .BBits(18)) u_high (
       .clk,
-      .enable(1'b1),
       .a(a6_q[31:17]),
       .b(m6_q),
       .product_q(high7_q)

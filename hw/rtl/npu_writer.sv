@@ -42,7 +42,6 @@ module npu_writer (
       .BBits(12)
   ) u_row (
       .clk,
-      .enable(1'b1),
       .a({1'b0, tile.y}),
       .b({1'b0, commands[slot.side].out_w[10:0]}),
       .product_q

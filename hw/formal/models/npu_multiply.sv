@@ -5,7 +5,6 @@ module npu_multiply #(
   parameter bit          Logic = 1'b0
 ) (
   input  logic                          clk,
-  input  logic                          enable,
   input  logic signed [ABits-1:0]       a,
   input  logic signed [BBits-1:0]       b,
   output logic signed [ABits+BBits-1:0] product_q
