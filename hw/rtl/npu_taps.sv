@@ -48,7 +48,7 @@ module npu_taps (
   logic [RowBits-1:0] bank_q;
   logic [3:0] all_q;
 
-  // Stages 1 and 2: whose columns are chosen, and turned.
+  // Stages 1 and 2: whose columns are taken.
   logic [Rows-1:0] pick_q, turn_q;
 
   logic all;

@@ -25,8 +25,8 @@ ROWS = {"MULT18X18D": (58, 34, 10), "DP16KD": (22, 46, 70, 82)}
 # Places for logic of a group of columns, and how many of them may be taken: what is fuller is hard to route.
 PLACES, FILL = 83640 / len(GROUPS), 0.62
 LOGIC = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6}
-# By how much another net on a wire grows dearer in each round of --router2-alt-weights, from 5 on: without growth
-# the last disputes take hundreds of rounds, with ten times as much nets go far round.
+# By how much another net on a wire grows dearer in each round of --router2-alt-weights, from 5 on. Without growth
+# the last disputes take hundreds of rounds.
 ROUTER = {"router2/currCongWeightMult": "0.2"}
 
 
