@@ -1,7 +1,7 @@
 // Rows × Lanes multiply-accumulators.
 //
-// Operands (0), products (1), accumulators (2), shadow (3); `done` tells with stage 1 that a tile's
-// last products are added.
+// The tap (-1), operands (0), products (1), accumulators (2), shadow (3); `done` tells with stage 1 that
+// a tile's last products are added.
 
 module npu_array (
     input  logic                      clk,
@@ -18,9 +18,21 @@ module npu_array (
   logic maximum;
   assign maximum = commands[tap.side].mode == npu_pkg::ModeMaximum;
 
+  logic add0_q, take0_q, take_greater0_q, last0_q, halves0_q;
   always_ff @(posedge clk) begin
-    done <= !rst && tap.valid && tap.last;
-    done_halves <= tap.halves;
+    add0_q <= !tap.first && !maximum;
+    take0_q <= tap.valid && (tap.first || !maximum);
+    take_greater0_q <= tap.valid && maximum;
+    last0_q <= tap.valid && tap.last;
+    halves0_q <= tap.halves;
+    done <= last0_q;
+    done_halves <= halves0_q;
+    if (rst) begin
+      take0_q <= 1'b0;
+      take_greater0_q <= 1'b0;
+      last0_q <= 1'b0;
+      done <= 1'b0;
+    end
   end
 
   for (genvar r = 0; r < npu_pkg::Rows; r++) begin : gen_row
@@ -31,12 +43,7 @@ module npu_array (
           .Width(4)
       ) u_control (
           .clk,
-          .in ({
-            !tap.first && !maximum,
-            !rst && tap.valid && (tap.first || !maximum),
-            !rst && tap.valid && maximum,
-            done
-          }),
+          .in ({add0_q, take0_q, take_greater0_q, done}),
           .out({add_q, take_q, take_greater_q, done_q})
       );
       for (genvar l = 4 * i; l < 4 * i + 4; l++) begin : gen_lane

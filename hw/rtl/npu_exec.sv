@@ -159,7 +159,7 @@ module npu_exec (
       .data_offset
   );
 
-  npu_core_pkg::tap_t weight_tap, operand_tap;
+  npu_core_pkg::tap_t weight_tap, array_tap, operand_tap;
   logic weight_side;
 
   npu_taps u_taps (
@@ -173,6 +173,7 @@ module npu_exec (
       .data(op_data),
       .weight_side,
       .weight_tap,
+      .array_tap,
       .operand_tap,
       .operand
   );
@@ -200,7 +201,7 @@ module npu_exec (
       .clk,
       .rst,
       .commands(commands_q),
-      .tap(operand_tap),
+      .tap(array_tap),
       .operand,
       .weight,
       .done(tile_done),

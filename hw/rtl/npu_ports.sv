@@ -113,23 +113,37 @@ module npu_ports (
     always_ff @(posedge clk) b_data_q[r] <= b_data;
   end
 
-  // With the bank's address, its data, and the register behind them.
+  // With the bank's address, its data, and the register behind them, of which every four lanes have their own.
   logic [3:1] rs_flight_q, st_flight_q;
-  logic [3:1][DrainRows-1:0][RowBits-1:0] bank_q;
+  logic [2:1][DrainRows-1:0][RowBits-1:0] bank_q;
   logic [DrainRows-1:0][8*npu_pkg::Lanes-1:0] word;
   for (genvar d = 0; d < DrainRows; d++) begin : gen_way
-    npu_select #(
-        .Words(Rows),
-        .Width(8 * npu_pkg::Lanes)
-    ) u_select (
-        .index(bank_q[3][d]),
-        .words(b_data_q),
-        .out  (word[d])
-    );
+    for (genvar i = 0; i < npu_pkg::Lanes / 4; i++) begin : gen_lanes
+      logic [RowBits-1:0] bank3_q;
+      logic [31:0] words[Rows];
+      npu_replica #(
+          .Width(RowBits)
+      ) u_bank (
+          .clk,
+          .in (bank_q[2][d]),
+          .out(bank3_q)
+      );
+      for (genvar r = 0; r < Rows; r++) begin : gen_words
+        assign words[r] = b_data_q[r][32*i+:32];
+      end
+      npu_select #(
+          .Words(Rows),
+          .Width(32)
+      ) u_select (
+          .index(bank3_q),
+          .words,
+          .out  (word[d][32*i+:32])
+      );
+    end
   end
   assign st_rdata = rs_data[0];
   always_ff @(posedge clk) begin
-    bank_q <= {bank_q[2:1], rs_bank};
+    bank_q <= {bank_q[1], rs_bank};
     if (rs_request == '0) bank_q[1][0] <= st_bank;
     rs_data <= word;
     {rs_answer, rs_flight_q} <= {rs_flight_q, rs_grant};

@@ -13,10 +13,11 @@ module npu_taps (
     input  npu_core_pkg::step_t                                  step,
     input  logic                [npu_pkg::LaneBits-1:0]          offset,
     input  logic                [8*npu_pkg::Lanes-1:0] data[npu_pkg::Rows],
-    // Two stages ahead of the operands, for the weight memory.
-    // Side of the tap that is the weights' next.
+    // Four stages ahead of the operands, for the weight memory, and the next tap's side.
     output logic                                                 weight_side,
     output npu_core_pkg::tap_t                                   weight_tap,
+    // A stage ahead of the operands, and with them.
+    output npu_core_pkg::tap_t                                   array_tap,
     output npu_core_pkg::tap_t                                   operand_tap,
     output logic                [8*npu_pkg::Lanes-1:0] operand[npu_pkg::Rows]
 );
@@ -170,8 +171,9 @@ module npu_taps (
     always_ff @(posedge clk) operand[r] <= own_q | twin_q | shared_q | border_q;
   end
 
-  assign weight_side = tap_q[2].side;
-  assign weight_tap = tap_q[3];
+  assign weight_side = tap_q[0].side;
+  assign weight_tap = tap_q[1];
+  assign array_tap = tap_q[4];
   assign operand_tap = tap_q[5];
 
 endmodule

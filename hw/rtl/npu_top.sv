@@ -72,10 +72,14 @@ module npu_top (
   logic [3:0]        fault_code;
   logic [12:0][31:0] counters /* verilator public_flat_rd */;
 
-  // A register, since it drives nearly everything. What software starts waits for it.
+  // Registers, since it drives nearly everything. What software starts waits for them.
+  logic [3:0] unit_rst;  // command fetch, LOAD, STORE, array
   always_ff @(posedge clk) begin
     core_rst <= rst || clear;
     start_q  <= start;
+  end
+  for (genvar i = 0; i < 4; i++) begin : g_rst
+    npu_replica u_rst (.clk, .in(rst || clear), .out(unit_rst[i]));
   end
 
   npu_csr u_csr (
@@ -155,7 +159,7 @@ module npu_top (
   logic [26:0]      unit;
 
   npu_fetch u_fetch (
-    .clk, .rst(core_rst), .start(frame_start), .stop,
+    .clk, .rst(unit_rst[0]), .start(frame_start), .stop,
     .stream_address, .stream_units,
     .req_valid(read_req_valid[0]), .req_ready(read_req_ready[0]),
     .req_address(read_req_address[0]), .req_beats(read_req_beats[0]),
@@ -169,19 +173,19 @@ module npu_top (
   npu_pkg::exec_t     exec_cmd;
 
   npu_queue #(.Beats(npu_pkg::TransferBits / 64), .Depth(64)) u_load_queue (
-    .clk, .rst(core_rst),
+    .clk, .rst(unit_rst[1]),
     .push_valid(push_valid[0]), .push_ready(push_ready[0]), .push_data,
     .finished(finished_q), .empty(queue_empty[0]),
     .head_valid(head_valid[0]), .head(load_cmd), .head_waits(head_waits[0]), .pop(head_pop[0])
   );
   npu_queue #(.Beats(npu_pkg::ExecBits / 64), .Depth(64)) u_exec_queue (
-    .clk, .rst(core_rst),
+    .clk, .rst(unit_rst[3]),
     .push_valid(push_valid[1]), .push_ready(push_ready[1]), .push_data,
     .finished(finished_q), .empty(queue_empty[1]),
     .head_valid(head_valid[1]), .head(exec_cmd), .head_waits(head_waits[1]), .pop(head_pop[1])
   );
   npu_queue #(.Beats(npu_pkg::TransferBits / 64), .Depth(32)) u_store_queue (
-    .clk, .rst(core_rst),
+    .clk, .rst(unit_rst[2]),
     .push_valid(push_valid[2]), .push_ready(push_ready[2]), .push_data,
     .finished(finished_q), .empty(queue_empty[2]),
     .head_valid(head_valid[2]), .head(store_cmd), .head_waits(head_waits[2]), .pop(head_pop[2])
@@ -228,7 +232,7 @@ module npu_top (
   );
 
   npu_load u_load (
-    .clk, .rst(core_rst), .stop,
+    .clk, .rst(unit_rst[1]), .stop,
     .cmd_valid(head_valid[0]), .cmd(load_cmd), .cmd_waits(|head_waits[0]), .cmd_pop(head_pop[0]),
     .region_base, .region_bytes,
     .illegal(load_illegal), .outside(load_outside), .done(load_done), .idle(load_idle),
@@ -241,7 +245,7 @@ module npu_top (
   );
 
   npu_store #(.Room(StoreRoom)) u_store (
-    .clk, .rst(core_rst), .stop,
+    .clk, .rst(unit_rst[2]), .stop,
     .cmd_valid(head_valid[2]), .cmd(store_cmd), .cmd_waits(|head_waits[2]), .cmd_pop(head_pop[2]),
     .region_base(region_base[1]), .region_bytes(region_bytes[1]),
     .illegal(store_illegal), .outside(store_outside), .idle(store_idle),
@@ -259,7 +263,7 @@ module npu_top (
   assign exec_valid = running && head_valid[1] && !is_end && head_waits[1] == '0;
 
   npu_exec u_exec (
-    .clk, .rst(core_rst),
+    .clk, .rst(unit_rst[3]),
     .cmd_valid(exec_valid), .cmd_ready(exec_ready), .cmd(exec_cmd),
     .done(exec_done), .illegal(exec_illegal),
     .ld_valid, .ld_ready, .ld_bank, .ld_addr, .ld_data, .ld_be,

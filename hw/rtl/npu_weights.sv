@@ -12,7 +12,7 @@ module npu_weights (
     // Read port of the skip list.
     input  logic                [npu_pkg::WeightAddrBits-1:0] list_addr,
     output logic                [                        7:0] list_control,
-    // The next tap's side; a tap, and two stages later the weight of each row.
+    // The next tap's side; a tap, and four stages later the weight of each row.
     input  logic                                              side,
     input  npu_core_pkg::tap_t                                tap,
     output logic                [     8*npu_pkg::Rows-1:0]    weight
@@ -34,25 +34,11 @@ module npu_weights (
   );
 
   logic [AddrBits-1:0] base_q, next_q, slice_q, from, slice, after;
-  logic [8*npu_pkg::Rows-1:0] word;
-  logic fixed_q;
+  logic [2:0] fixed_q;
 
   assign from  = tap.fresh ? base_q : next_q;
   assign slice = tap.fresh ? base_q : slice_q;
   assign after = from == AddrBits'(npu_pkg::WeightWords - 1) ? '0 : from + AddrBits'(1);
-
-  npu_ram #(
-      .Words(npu_pkg::WeightWords),
-      .Width(8 * npu_pkg::Rows)
-  ) u_values (
-      .clk,
-      .we(lw_valid),
-      .waddr(lw_addr),
-      .wdata(lw_data[8*npu_pkg::Rows-1:0]),
-      .en(tap.valid),
-      .raddr(from),
-      .rdata(word)
-  );
 
   always_ff @(posedge clk) begin
     base_q <= commands[side].weight_base[AddrBits-1:0];
@@ -60,9 +46,37 @@ module npu_weights (
       slice_q <= tap.last && tap.group_last ? after : slice;
       next_q  <= tap.last && !tap.group_last ? slice : after;
     end
-    // Modes without weights multiply by one.
-    fixed_q <= commands[tap.side].mode > npu_pkg::ModeDepthwise;
-    weight <= fixed_q ? {npu_pkg::Rows{8'd1}} : word;
+    fixed_q <= {fixed_q[1:0], commands[tap.side].mode > npu_pkg::ModeDepthwise};
+  end
+
+  // Two rows a memory, with an address register of its own: memories stand all over the device.
+  for (genvar i = 0; i < npu_pkg::Rows / 2; i++) begin : gen_rows
+    logic [AddrBits-1:0] from_q;
+    logic [15:0] word, word_q;
+    npu_replica #(
+        .Width(AddrBits)
+    ) u_from (
+        .clk,
+        .in (from),
+        .out(from_q)
+    );
+    npu_ram #(
+        .Words(npu_pkg::WeightWords),
+        .Width(16)
+    ) u_values (
+        .clk,
+        .we(lw_valid),
+        .waddr(lw_addr),
+        .wdata(lw_data[16*i+:16]),
+        .en(1'b1),
+        .raddr(from_q),
+        .rdata(word)
+    );
+    always_ff @(posedge clk) begin
+      word_q <= word;
+      // Modes without weights multiply by one.
+      weight[16*i+:16] <= fixed_q[2] ? {2{8'd1}} : word_q;
+    end
   end
 
 endmodule
