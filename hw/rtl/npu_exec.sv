@@ -159,7 +159,7 @@ module npu_exec (
       .data_offset
   );
 
-  npu_core_pkg::tap_t weight_tap, array_tap, operand_tap;
+  npu_core_pkg::tap_t weight_tap, array_tap;
   logic weight_side;
 
   npu_taps u_taps (
@@ -174,7 +174,7 @@ module npu_exec (
       .weight_side,
       .weight_tap,
       .array_tap,
-      .operand_tap,
+      .operand_valid(busy_mac),
       .operand
   );
 
@@ -195,7 +195,6 @@ module npu_exec (
 
   logic tile_done, tile_halves;
   logic signed [npu_core_pkg::AccBits-1:0] shadow[npu_pkg::Rows][npu_pkg::Lanes];
-  assign busy_mac = operand_tap.valid;
 
   npu_array u_array (
       .clk,

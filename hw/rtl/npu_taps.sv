@@ -18,7 +18,7 @@ module npu_taps (
     output npu_core_pkg::tap_t                                   weight_tap,
     // A stage ahead of the operands, and with them.
     output npu_core_pkg::tap_t                                   array_tap,
-    output npu_core_pkg::tap_t                                   operand_tap,
+    output logic                                                 operand_valid,
     output logic                [8*npu_pkg::Lanes-1:0] operand[npu_pkg::Rows]
 );
 
@@ -41,7 +41,7 @@ module npu_taps (
   logic held_all_q;
 
   // Stage 0: what windows take in, and the row whose taps are selected.
-  npu_core_pkg::tap_t [5:0] tap_q;
+  npu_core_pkg::tap_t [4:0] tap_q;
   logic [8*Lanes-1:0] data_q[Rows];
   logic [Rows-1:0] load_q, move_q;
   logic twice_q;
@@ -81,7 +81,8 @@ module npu_taps (
     tap_q[0].last <= step.last;
     tap_q[0].halves <= step.halves;
     tap_q[0].group_last <= step.group_last;
-    tap_q[5:1] <= tap_q[4:0];
+    tap_q[4:1] <= tap_q[3:0];
+    operand_valid <= !rst && tap_q[4].valid;
     all_q[3:1] <= all_q[2:0];
     pick_q <= banks(tap_q[0].valid, all_q[0], bank_q);
     turn_q <= pick_q;
@@ -174,6 +175,5 @@ module npu_taps (
   assign weight_side = tap_q[0].side;
   assign weight_tap = tap_q[1];
   assign array_tap = tap_q[4];
-  assign operand_tap = tap_q[5];
 
 endmodule
