@@ -149,7 +149,7 @@ module prove_fetch (
       // One queue at a time, the command's own.
       assert ($onehot0(push_valid));
       if (push_valid != '0) begin
-        assert (live_q && !stop && !ended_q && stored_q != '0 && queue != 2'd3);
+        assert (live_q && !ended_q && stored_q != '0 && queue != 2'd3);
         assert (push_valid == 3'b001 << queue);
         assert (pushed_q < total_q);
         if (rest_q == '0) assert (29'(beats_of(push_data[7:0])) <= total_q - pushed_q);
@@ -157,7 +157,7 @@ module prove_fetch (
       if (marked_q && ahead_q == '0 && push_valid != '0) assert (push_data == data_q);
       if (marked_q) assert (ahead_q < stored_q);
       // What is stored moves up, and goes on unless it is no command: then that is told.
-      if (live_q && !ended_q && !stop && u_fetch.beat_valid_q) assert (push_valid != '0 || illegal);
+      if (live_q && !ended_q && u_fetch.beat_valid_q) assert (push_valid != '0 || illegal);
       if (moving_q) assert (out != '0);
       if (raised_q[0]) assert (u_fetch.next_valid_q || u_fetch.beat_valid_q);
       if (raised_q[1]) assert (u_fetch.beat_valid_q);

@@ -144,6 +144,7 @@ module prove_prepare (
           assert (u_prepare.factor_first_q == first_factor_q);
           assert (u_prepare.pitch_q == value_q && u_prepare.plane_q == plane_q);
         end
+        assert (u_prepare.sound_q == (u_prepare.sound && cmd.address[2:0] == '0));
         assert (u_prepare.size_q == u_prepare.size && 32'(u_prepare.size_q) == bytes);
         assert (u_prepare.room_q == 34'({1'b0, region_bytes}) - 34'({1'b0, cmd.address}));
         assert (u_prepare.first_word_q == first_word[16:0]);

@@ -14,10 +14,10 @@ module npu_drain (
     input  logic                                                                done,
     input  logic                                                                halves,
     input  logic signed [npu_core_pkg::AccBits-1:0] shadow[npu_pkg::Rows][npu_pkg::Lanes],
-    // Two stages ahead of `row`: the tile, for addresses and parameters.
+    // Three stages ahead of `row`: the tile, for addresses and parameters.
     output npu_core_pkg::slot_t                                                 slot,
     output npu_core_pkg::tile_t                                                 tile,
-    // With the slot two stages on.
+    // With the slot three stages on.
     output logic signed         [31:0] row[npu_pkg::DrainRows][npu_pkg::Lanes]
 );
 
@@ -100,20 +100,17 @@ module npu_drain (
     end
   end
 
-  // With the choice; of average pooling also with the row.
-  logic busy1_q;
-  logic [2:1] average_q;
+  // Of average pooling: with the choice, with the rows' parts, with the row.
+  logic [3:1] average_q;
   logic signed [31:0] lane_q[DrainRows][npu_pkg::Lanes];
-  always_ff @(posedge clk) begin
-    busy1_q   <= busy_q;
-    average_q <= {average_q[1], average};
-  end
+  always_ff @(posedge clk) average_q <= {average_q[2:1], average};
 
   // Four lanes at a time have a copy of the choice. Gated sums take five LUTs a bit of eight rows,
-  // where a tree of choices takes seven.
+  // where a tree of choices takes seven; even and odd rows are added up first.
   for (genvar i = 0; i < npu_pkg::Lanes / 4; i++) begin : gen_lanes
     logic [npu_pkg::Rows-1:0] chosen_q;
-    logic odd_q;
+    logic odd_q, odd2_q;
+    always_ff @(posedge clk) odd2_q <= odd_q;
     npu_replica #(
         .Width(npu_pkg::Rows + 1)
     ) u_choice (
@@ -122,19 +119,18 @@ module npu_drain (
         .out({odd_q, chosen_q})
     );
     for (genvar l = 4 * i; l < 4 * i + 4; l++) begin : gen_lane
-      logic [AccBits-1:0] half[2];
+      logic [AccBits-1:0] part[2], part_q[2];
       always_comb begin
-        half = '{default: '0};
+        part = '{default: '0};
         for (int unsigned r = 0; r < npu_pkg::Rows; r++) begin
-          half[r%2] |= shadow[r][l] & {AccBits{chosen_q[r]}};
+          part[r%2] |= shadow[r][l] & {AccBits{chosen_q[r]}};
         end
       end
       always_ff @(posedge clk) begin
-        if (busy1_q) begin
-          for (int unsigned d = 0; d < DrainRows; d++) begin
-            lane_q[d][l] <= 32'($signed(DrainRows == 1 ? half[0] | half[1]
-                : odd_q == (d == 1) ? half[0] : half[1]));
-          end
+        part_q <= part;
+        for (int unsigned d = 0; d < DrainRows; d++) begin
+          lane_q[d][l] <= 32'($signed(DrainRows == 1 ? part_q[0] | part_q[1]
+              : odd2_q == (d == 1) ? part_q[0] : part_q[1]));
         end
       end
     end
@@ -145,7 +141,7 @@ module npu_drain (
   logic signed [31:0] quarter_q[Quarters], half_q[2];
   for (genvar i = 0; i < Quarters; i++) begin : gen_quarter
     always_ff @(posedge clk) begin
-      if (average_q[1])
+      if (average_q[2])
         quarter_q[i] <= (lane_q[0][4*i] + lane_q[0][4*i+1]) + (lane_q[0][4*i+2] + lane_q[0][4*i+3]);
     end
   end
@@ -160,7 +156,7 @@ module npu_drain (
 
   always_ff @(posedge clk) begin
     row <= lane_q;
-    if (average_q[2]) row[0][0] <= half_q[0] + half_q[1];
+    if (average_q[3]) row[0][0] <= half_q[0] + half_q[1];
   end
 
 endmodule

@@ -146,7 +146,7 @@ module npu_exec (
 
   logic [npu_pkg::BankAddrBits-1:0] op_addr;
   logic [8*npu_pkg::Lanes-1:0] op_data[npu_pkg::Rows], operand[npu_pkg::Rows];
-  logic [npu_pkg::LaneBits-1:0] data_offset;
+  logic [npu_pkg::LaneBits-1:0] early_offset;
 
   npu_operand_address u_operand_address (
       .clk,
@@ -155,8 +155,8 @@ module npu_exec (
       .step,
       .bank_addr(op_addr),
       .early_step,
-      .data_step,
-      .data_offset
+      .early_offset,
+      .data_step
   );
 
   npu_core_pkg::tap_t weight_tap, array_tap;
@@ -168,8 +168,8 @@ module npu_exec (
       .commands(commands_q),
       .shapes(shapes_q),
       .early_step,
+      .early_offset,
       .step(data_step),
-      .offset(data_offset),
       .data(op_data),
       .weight_side,
       .weight_tap,

@@ -4,6 +4,7 @@ module npu_fetch (
   input  logic             rst,
   // Begins a stream; what an old one left is forgotten.
   input  logic             start,
+  // Nothing more is requested; beats that are there go on to queues, where they stay.
   input  logic             stop,
   input  logic [31:0]      stream_address,
   input  logic [26:0]      stream_units,
@@ -100,7 +101,7 @@ module npu_fetch (
   // The beat behind the last register is a command's first.
   assign begins = beat_valid_q ? left_q == 4'd1 : first_q;
   assign sound = !first_q || (known_q && (exec_q ? fits_long_q : fits_short_q));
-  assign offer = active_q && beat_valid_q && sound && !stop;
+  assign offer = active_q && beat_valid_q && sound;
 
   assign push_data  = beat_q;
   assign push_valid = target_q & {3{offer}};

@@ -15,7 +15,8 @@ module npu_fifo #(
 );
   localparam int unsigned Bits = $clog2(Depth);
 
-  logic [Width-1:0] mem [Depth];
+  // What is read in the cycle in which it is written is not valid yet.
+  (* no_rw_check *) logic [Width-1:0] mem [Depth];
   logic [Bits:0] write_q, read_q;
 
   assign count      = write_q - read_q;

@@ -1,4 +1,4 @@
-// Which lanes read outside the input map: five stages from the step to `outside`.
+// Which lanes read outside the input map: four stages from the step to registers that say it together.
 //
 // Flat tiles run over the ends of rows: lane l stands l mod W columns and l / W rows after lane 0,
 // and one more row on where that reaches the width; a narrow table tells that where W < Lanes. All
@@ -108,7 +108,7 @@ module npu_mask (
     end
   end
 
-  // Fourth stage: the comparisons; fifth: what they say together.
+  // Fourth stage: the comparisons, and what they say together.
   logic [Lanes-1:0] first3_q, past3_q, far3_q, wrap3_q, rows3_q, rows_next3_q;
   always_ff @(posedge clk) begin
     for (int unsigned l = 0; l < Lanes; l++) begin
@@ -118,7 +118,11 @@ module npu_mask (
       wrap3_q[l] <= flat2_q && reaches(across2_q[l], wrap2_q);
       rows3_q[l] <= reaches(down2_q[l], top2_q) && !reaches(down2_q[l], bottom2_q);
       rows_next3_q[l] <= reaches(down2_q[l], top_next2_q) && !reaches(down2_q[l], bottom_next2_q);
-      outside[l] <= wrap3_q[l] ? !(past3_q[l] && !far3_q[l] && rows_next3_q[l])
+    end
+  end
+  always_comb begin
+    for (int unsigned l = 0; l < Lanes; l++) begin
+      outside[l] = wrap3_q[l] ? !(past3_q[l] && !far3_q[l] && rows_next3_q[l])
           : !(first3_q[l] && !past3_q[l] && rows3_q[l]);
     end
   end

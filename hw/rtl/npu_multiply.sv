@@ -1,5 +1,5 @@
-// Signed product with a register behind it: a DSP block with its own register on an ECP5, which
-// synthesis would leave outside; logic where DSP blocks are scarce; what synthesis makes of it elsewhere.
+// Signed product, a cycle on: a DSP block with its own register on an ECP5, which synthesis would leave
+// outside; logic where DSP blocks are scarce; what synthesis makes of it elsewhere.
 
 module npu_multiply #(
     parameter int unsigned ABits = 18,  // at most 18 each
@@ -14,15 +14,14 @@ module npu_multiply #(
 );
 
   if (Logic) begin : gen_logic
-    logic signed [ABits+BBits-1:0] product;
     npu_multiply_logic #(
         .WideBits(BBits)
     ) u_logic (
+        .clk,
         .narrow(a),
         .wide(b),
-        .product
+        .product(product_q)
     );
-    always_ff @(posedge clk) product_q <= product;
   end else begin : gen_dsp
 `ifdef NPU_ECP5
     logic [17:0] x, y;

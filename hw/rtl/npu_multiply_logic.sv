@@ -1,4 +1,5 @@
-// Signed product of eight bits and more in logic, where DSP blocks are scarce.
+// Signed product of eight bits and more in logic, where DSP blocks are scarce, a cycle on. Its last sum
+// stands behind the registers: less has to happen between far operands and them.
 //
 // Bits of the narrow operand are taken in pairs, whose two terms are one gated sum; the pairs are
 // added up in a tree. Every level only adds where both of its operands have bits.
@@ -6,6 +7,7 @@
 module npu_multiply_logic #(
     parameter int unsigned WideBits = 8
 ) (
+    input  logic                       clk,
     input  logic signed [         7:0] narrow,
     input  logic signed [WideBits-1:0] wide,
     output logic signed [WideBits+7:0] product
@@ -32,10 +34,18 @@ module npu_multiply_logic #(
   // make of a sum of many terms.
   (* keep *) logic signed [PairBits-1:0] low, high;
   (* keep *) logic signed [PairBits+1:0] upper;
+  logic signed [PairBits-1:0] low_q, high_q;
+  logic [1:0] lowest_q, middle_q;
   assign low   = pairs[1] + (pairs[0] >>> 2);
   assign high  = pairs[3] + (pairs[2] >>> 2);
-  assign upper = $signed({high, pairs[2][1:0]}) + (PairBits + 2)'($signed(low[PairBits-1:2]));
+  always_ff @(posedge clk) begin
+    low_q <= low;
+    lowest_q <= pairs[0][1:0];
+    high_q <= high;
+    middle_q <= pairs[2][1:0];
+  end
+  assign upper = $signed({high_q, middle_q}) + (PairBits + 2)'($signed(low_q[PairBits-1:2]));
 
-  assign product = {upper, low[1:0], pairs[0][1:0]};
+  assign product = {upper, low_q[1:0], lowest_q};
 
 endmodule

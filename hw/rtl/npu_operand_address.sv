@@ -1,5 +1,5 @@
 // Addresses of the words that the sequencer fetches: five stages from step to bank address, and the
-// bank's own. `data_step` accompanies the bank's data, `early_step` goes one stage before it.
+// bank's own. `data_step` accompanies the bank's data; what is early goes one stage before it.
 
 module npu_operand_address (
     input  logic                                              clk,
@@ -8,14 +8,14 @@ module npu_operand_address (
     input  npu_core_pkg::step_t                               step,
     output logic                 [npu_pkg::BankAddrBits-1:0] bank_addr,
     output npu_core_pkg::step_t                               early_step,
-    output npu_core_pkg::step_t                               data_step,
     // Place of lane 0 within the first word, and its input pixel.
-    output logic                 [      npu_pkg::LaneBits-1:0] data_offset
+    output logic                 [      npu_pkg::LaneBits-1:0] early_offset,
+    output npu_core_pkg::step_t                               data_step
 );
 
-  // Steps 1 to 6; the offset from stage 3 on.
+  // Steps 1 to 6; the offset of stages 3 to 5.
   npu_core_pkg::step_t [6:1] step_q;
-  logic [6:3][npu_pkg::LaneBits-1:0] offset_q;
+  logic [5:3][npu_pkg::LaneBits-1:0] offset_q;
   logic signed [23:0] address_q;
   logic signed [24:0] product_q;
   npu_multiply #(
@@ -33,7 +33,7 @@ module npu_operand_address (
     // The sequencer counts channels of the command; in modes other than dense their low bits are idle.
     step_q[1].channel <= step.channel + commands[step.fetch_side].in_origin[12:0];
     if (rst) step_q <= '0;
-    offset_q <= {offset_q[5:3], address_q[npu_pkg::LaneBits-1:0]};
+    offset_q <= {offset_q[4:3], address_q[npu_pkg::LaneBits-1:0]};
     address_q <= product_q[23:0] + 24'(step_q[1].column);
   end
 
@@ -61,7 +61,7 @@ module npu_operand_address (
   );
 
   assign early_step = step_q[5];
+  assign early_offset = offset_q[5];
   assign data_step = step_q[6];
-  assign data_offset = offset_q[6];
 
 endmodule

@@ -100,8 +100,6 @@ module npu_prepare (
   logic [13:0] blocks;
   assign blocks = 14'((17'(cmd.words) + 17'd7) >> 3);
 
-  logic legal_map, legal_weights, legal_params, legal;
-
   always_comb begin
     unique case (cmd.opcode)
       npu_pkg::OpLoadWeights: begin
@@ -114,27 +112,28 @@ module npu_prepare (
     endcase
   end
 
-  assign legal_map = cmd.pitch[3:0] == '0 && cmd.count != '0 && cmd.words != '0
-    && cmd.pos_first < cmd.plane && !first_word_q[16] && words_end_q <= 18'(cmd.plane)
-    && $signed({1'b0, end_q}) <= 33'(bank_room_q);
-  assign legal_weights = 32'(cmd.base) < npu_pkg::WeightWords && cmd.words != '0
-    && 32'(cmd.words) <= npu_pkg::WeightWords;
-  assign legal_params = 32'(cmd.base) < npu_pkg::ParamEntries && cmd.words != '0
-    && 32'(cmd.words) <= npu_pkg::ParamEntries;
-
+  // Beside that: whether the command alone is sound, and whether a map's planes fit.
+  logic sound, sound_q, fits, placed;
   always_comb begin
+    placed = 1'b0;
     unique case (cmd.opcode)
-      npu_pkg::OpLoadWeights: legal = legal_weights;
-      npu_pkg::OpLoadParams: legal = legal_params;
-      npu_pkg::OpLoadTable: legal = 1'b1;
-      default: legal = legal_map;
+      npu_pkg::OpLoadWeights: sound = 32'(cmd.base) < npu_pkg::WeightWords && cmd.words != '0
+        && 32'(cmd.words) <= npu_pkg::WeightWords;
+      npu_pkg::OpLoadParams: sound = 32'(cmd.base) < npu_pkg::ParamEntries && cmd.words != '0
+        && 32'(cmd.words) <= npu_pkg::ParamEntries;
+      npu_pkg::OpLoadTable: sound = 1'b1;
+      default: begin
+        sound = cmd.pitch[3:0] == '0 && cmd.count != '0 && cmd.words != '0 && cmd.pos_first < cmd.plane;
+        placed = 1'b1;
+      end
     endcase
-    legal = legal && cmd.address[2:0] == '0;
   end
+  assign fits = !first_word_q[16] && words_end_q <= 18'(cmd.plane) && $signed({1'b0, end_q}) <= 33'(bank_room_q);
+  always_ff @(posedge clk) sound_q <= sound && cmd.address[2:0] == '0;
 
   always_ff @(posedge clk) begin
     if (state_q == Judge) begin
-      illegal       <= !legal;
+      illegal       <= !sound_q || (placed && !fits);
       outside       <= $signed({1'b0, span_q}) > 49'(limit_q);
       span_beats    <= 16'((19'(span_q) + 19'(size_q)) >> 3);
       contiguous    <= !is_map || cmd.count == 16'd1 || cmd.pitch == pitch_needed_q;

@@ -1,6 +1,6 @@
 // The requantiser: one or two rows of results a cycle, with parameters, tables and the writer.
 //
-// Slots arrive in stage 0, their accumulators in stage 2; a write leaves in stage 22. Fields of a
+// Slots arrive a stage ahead of 0, their accumulators in stage 2; a write leaves in stage 22. Fields of a
 // command are chosen the stage before they are used; numbers in names are the stage of use.
 
 module npu_requant (
@@ -33,17 +33,19 @@ module npu_requant (
   localparam int unsigned Lanes = npu_pkg::Lanes;
   localparam int unsigned DrainRows = npu_pkg::DrainRows;
 
-  npu_core_pkg::slot_t [22:1] slot_q;
+  npu_core_pkg::slot_t [22:0] slot_q;
+  npu_core_pkg::tile_t tile0_q;
   always_ff @(posedge clk) begin
-    slot_q <= {slot_q[21:1], slot};
+    slot_q  <= {slot_q[21:0], slot};
+    tile0_q <= tile;
     if (rst) slot_q <= '0;
   end
 
   // Of the command, by stages.
-  logic spread2_q, table11_q, select11_q, table13_q, add20_q;
+  logic spread1_q, table11_q, select11_q, table13_q, add20_q;
   logic [5:2] multiply_q;
-  logic [7:0] z_res2_q, z_out10_q, lo10_q, hi10_q, z_main14_q, z_add20_q, lo_add20_q, hi_add20_q;
-  logic [17:0] m_res2_q, m_main15_q;
+  logic [7:0] z_res2_q, z_out10_q, lo10_q, hi10_q, z_main13_q, z_add20_q, lo_add20_q, hi_add20_q;
+  logic [17:0] m_res2_q, m_main14_q;
   // Shift of the sum, less one: beyond 31 every sum rounds to zero, as it does with 31. The mask has
   // the bits that stay above the ninth.
   logic [7:0] shift_add17_q;
@@ -51,7 +53,7 @@ module npu_requant (
   logic [2:0] shift_add19_q;
   logic [17:0] mask_add18_q;
   always_ff @(posedge clk) begin
-    spread2_q <= commands[slot_q[1].side].residual[3:2] == npu_pkg::SpreadChannel;
+    spread1_q <= commands[slot_q[0].side].residual[3:2] == npu_pkg::SpreadChannel;
     z_res2_q <= commands[slot_q[1].side].z_res;
     multiply_q <= {multiply_q[4:2], commands[slot_q[1].side].residual[1:0] == npu_pkg::ResMultiply};
     m_res2_q <= commands[slot_q[1].side].m_res[17:0];
@@ -61,8 +63,8 @@ module npu_requant (
     table11_q <= commands[slot_q[10].side].flags[npu_pkg::ExecFlagTable];
     select11_q <= commands[slot_q[10].side].flags[npu_pkg::ExecFlagTableSelect];
     table13_q <= commands[slot_q[12].side].flags[npu_pkg::ExecFlagTable];
-    z_main14_q <= commands[slot_q[13].side].z_main;
-    m_main15_q <= commands[slot_q[14].side].m_main[17:0];
+    z_main13_q <= commands[slot_q[12].side].z_main;
+    m_main14_q <= commands[slot_q[13].side].m_main[17:0];
     shift_add17_q <= commands[slot_q[16].side].shift_add - 8'd1;
     shift_add18_q <= shift_add17_q > 8'd31 ? 5'd31 : shift_add17_q[4:0];
     for (int unsigned i = 0; i < 18; i++) mask_add18_q[i] <= shift_add17_q <= 8'(i);
@@ -73,7 +75,7 @@ module npu_requant (
     add20_q <= commands[slot_q[19].side].residual[1:0] == npu_pkg::ResAdd;
   end
 
-  assign second_pop = slot_q[2].valid[0] && slot_q[2].pop;
+  assign second_pop = slot_q[1].valid[0] && slot_q[1].pop;
 
   // Parameters of a channel: bias, m_pos, m_neg, shift.
   localparam int unsigned ParamBits = 32 + 18 + 18 + 6;
@@ -102,17 +104,17 @@ module npu_requant (
         .rdata(parameters)
     );
 
-    logic [ParamBits-1:0] parameters2_q;
-    logic [4:3][17:0] m_pos_q, m_neg_q;
-    logic [8:3][5:0] shift_q;  // less one
+    logic [ParamBits-1:0] parameters1_q;
+    logic [4:2][17:0] m_pos_q, m_neg_q;
+    logic [8:2][5:0] shift_q;  // less one
     logic [5:0] shift_high7;
     logic [4:0] mask_high7;
     logic [6:0] mask_low8;
     always_ff @(posedge clk) begin
-      parameters2_q <= parameters;
-      m_pos_q <= {m_pos_q[3], parameters2_q[49:32]};
-      m_neg_q <= {m_neg_q[3], parameters2_q[67:50]};
-      shift_q <= {shift_q[7:3], parameters2_q[73:68] - 6'd1};
+      parameters1_q <= parameters;
+      m_pos_q <= {m_pos_q[3:2], parameters1_q[49:32]};
+      m_neg_q <= {m_neg_q[3:2], parameters1_q[67:50]};
+      shift_q <= {shift_q[7:2], parameters1_q[73:68] - 6'd1};
     end
     always_comb begin
       for (int unsigned i = 0; i < 6; i++) shift_high7[i] = shift_q[7][5:3] == 3'(i);
@@ -135,25 +137,34 @@ module npu_requant (
 
     for (genvar l = 0; l < Lanes; l++) begin : gen_lane
       // Parameters reach all lanes; each of them has its own register for those that drive many gates.
-      logic [17:0] m_pos5_q, m_neg5_q;
+      logic [31:0] bias2_q;
+      logic [7:0] second2_q, z_main14_q;
+      logic [17:0] m_pos5_q, m_neg5_q, m_main15_q;
       logic [5:0] shift_high8_q;
       logic [4:0] mask_high8_q;
       logic [2:0] shift_low9_q;
       logic [6:0] mask_low9_q;
       npu_replica #(
-          .Width(18 + 18 + 6 + 5 + 3 + 7)
+          .Width(32 + 18 + 18 + 6 + 5 + 3 + 7 + 8 + 18)
       ) u_parameters (
           .clk,
-          .in ({m_pos_q[4], m_neg_q[4], shift_high7, mask_high7, shift_q[8][2:0], mask_low8}),
-          .out({m_pos5_q, m_neg5_q, shift_high8_q, mask_high8_q, shift_low9_q, mask_low9_q})
+          .in ({
+            parameters1_q[31:0], m_pos_q[4], m_neg_q[4], shift_high7, mask_high7, shift_q[8][2:0], mask_low8,
+            z_main13_q, m_main14_q
+          }),
+          .out({
+            bias2_q, m_pos5_q, m_neg5_q, shift_high8_q, mask_high8_q, shift_low9_q, mask_low9_q,
+            z_main14_q, m_main15_q
+          })
       );
+      always_ff @(posedge clk) second2_q <= spread1_q ? second[d][7:0] : second[d][8*l+:8];
 
       logic signed [7:0] code, looked_up;
       npu_requant_lane u_lane (
           .clk,
           .acc(row[d][l]),
-          .bias(parameters2_q[31:0]),
-          .second(spread2_q ? second[d][7:0] : second[d][8*l+:8]),
+          .bias(bias2_q),
+          .second(second2_q),
           .z_res(z_res2_q),
           .multiply(multiply_q[2]),
           .m_res(m_res2_q),
@@ -216,8 +227,8 @@ module npu_requant (
       .clk,
       .rst,
       .commands,
-      .slot,
-      .tile,
+      .slot(slot_q[0]),
+      .tile(tile0_q),
       .late(slot_q[21].valid),
       .result,
       .wr_valid,

@@ -218,7 +218,9 @@ module npu_top (
   logic [127:0]                      lp_data;
   logic [4:0]                        lt_addr;
   logic [63:0]                       lt_data;
-  logic                              st_valid, st_ready;
+  logic                              st_valid, st_ready, word_valid, word_ready;
+  logic [npu_pkg::RowBits-1:0]       word_bank;
+  logic [AddrBits-1:0]               word_addr;
   logic load_illegal, load_outside, load_idle, load_done, store_illegal, store_outside, store_idle;
 
   // The bus's handshake ends here; the loader's begins.
@@ -251,7 +253,15 @@ module npu_top (
     .illegal(store_illegal), .outside(store_outside), .idle(store_idle),
     .req_valid(write_req_valid), .req_ready(write_req_ready),
     .req_address(write_req_address), .req_beats(write_req_beats), .req_last(write_req_last),
-    .word_left, .st_valid, .st_ready, .st_bank, .st_addr
+    .word_left, .st_valid(word_valid), .st_ready(word_ready), .st_bank(word_bank), .st_addr(word_addr)
+  );
+
+  // Who may use the banks is decided too late for the walk over the map's words.
+  npu_fifo #(.Width(npu_pkg::RowBits + AddrBits), .Depth(2)) u_store_words (
+    .clk, .rst(unit_rst[2]),
+    .push_valid(word_valid), .push_ready(word_ready), .push_data({word_bank, word_addr}),
+    .pop_valid(st_valid), .pop_ready(st_ready), .pop_data({st_bank, st_addr}),
+    .count()
   );
 
   // Array. END is the one command of its queue that it does not see.

@@ -15,8 +15,8 @@ module npu_window (
     input  logic [8*npu_pkg::Lanes-1:0] data,
     // The fetched words become the current ones.
     input  logic         move,
-    // Tap: word of each column with `place`, and the rotation a stage on; zero where another bank's tap
-    // is taken.
+    // Tap: a cycle ahead the word of each column; then its place; a stage on whether it is this bank's, and
+    // zero where it is not.
     input  logic [2*npu_pkg::Lanes-1:0] sources,
     input  logic [npu_pkg::LaneBits-1:0] place,
     input  logic         turn,
@@ -35,10 +35,12 @@ module npu_window (
   logic [1:0] word_q;
   logic split_q;
   logic [LaneBits-1:0] place_q;
+  logic [2*Lanes-1:0] sources_q;
   always_ff @(posedge clk) begin
     word_q  <= next_word;
     split_q <= next_split;
     place_q <= place;
+    sources_q <= sources;
   end
 
   logic [8*Lanes-1:0] stored, columns, columns_q;
@@ -54,7 +56,7 @@ module npu_window (
     // Distributed RAM: a column has an address of its own to read.
     (* ram_style = "distributed" *) logic [7:0] mem[8];
     always_ff @(posedge clk) if (load) mem[{fetched, word_q}] <= stored[8*b+:8];
-    assign columns[8*b+:8] = mem[{!fetched_q, sources[2*b+:2]}];
+    assign columns[8*b+:8] = mem[{!fetched_q, sources_q[2*b+:2]}];
   end
 
   assign by_eight = Lanes == 16 && place_q[LaneBits-1]

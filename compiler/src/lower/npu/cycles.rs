@@ -19,13 +19,13 @@ const QUEUE_DEPTHS: [usize; 3] = [16, 5, 8];
 const FIRST_TAP: u64 = 3;
 const FIRST_TAP_SPARSE: u64 = 6;
 /// Cycles from the last tap and its drain to the command's end.
-pub(super) const EXEC_LATENCY: u64 = 37;
+pub(super) const EXEC_LATENCY: u64 = 38;
 /// Cycles from the end of a command to offering one that waits for it.
 pub(super) const WAIT: u64 = 2;
 /// Cycles from taking a LOAD to its first request.
 const LOAD_START: u64 = 8;
 /// Cycles from taking a STORE to its first data on the bus.
-const STORE_START: u64 = 19;
+const STORE_START: u64 = 20;
 /// Bytes of a burst; a burst is requested in a cycle.
 const BURST: usize = 256;
 /// Bytes that the fetcher hands on in a cycle.
