@@ -231,7 +231,7 @@ module prove_load (
       assert (Lanes == 16 || u_load.walk_step == (word && is_map(job.cmd)));
       if (Lanes == 16 && u_load.walk_step)
         assert (is_map(job.cmd) && got_q != '0 && (u_load.finished_q || (running && part == '0)));
-      if (!running && !u_load.finished_q) assert (took_q == '0 && got_q == '0 && !u_load.map_valid_q);
+      if (!running && !u_load.finished_q) assert (took_q == '0 && got_q == '0 && !u_load.map_valid);
       if (u_load.finished_q) assert (jobs_q != '0 && took_q == job.beats && got_q == job.words);
       if (running) begin
         assert (jobs_q != '0 && took_q < job.beats && got_q < job.words);
@@ -259,9 +259,9 @@ module prove_load (
           if (u_load.is_params_q) assert (u_load.entry_q == entry(job.cmd.base, got_q, ParamEntries));
         end
       end
-      if (u_load.map_valid_q) begin
+      if (u_load.map_valid) begin
         assert (jobs_q != '0 && is_map(job.cmd) && u_load.is_map_q && got_q != '0);
-        assert (u_load.map_last_q == u_load.finished_q);
+        assert (u_load.map_last == u_load.finished_q);
       end
     end
   end

@@ -46,7 +46,7 @@ module npu_exec (
   // The two commands in flight, by the low bit of their number.
   npu_pkg::exec_t commands_q[2];
   npu_core_pkg::shape_t shapes_q[2], shape_q;
-  logic [1:0] accepted, accepted_q, finished, finished_q, in_flight, open_q;
+  logic [1:0] accepted, accepted_q, finished, finished_q, in_flight, open;
   logic legal, seen_q, room_q, take;
 
   npu_exec_legal u_check (
@@ -70,15 +70,30 @@ module npu_exec (
     finished_q <= finished;
     // A place is free: known a cycle ahead, since a thousand registers go by it.
     room_q <= 2'(accepted - finished) < 2'd2;
-    for (int unsigned i = 0; i < 2; i++) begin
-      open_q[i] <= 2'(accepted - finished) < 2'd2 && accepted[0] == 1'(i);
-      // A place that is free takes in whatever is offered; `accepted_q` says that it is a command.
-      if (open_q[i]) begin
-        commands_q[i] <= cmd;
-        shapes_q[i] <= shape_q;
-      end
-    end
     shape_q <= npu_core_pkg::shape_of(cmd);
+  end
+
+  // A place that is free takes in whatever is offered; `accepted_q` says that it is a command. Parts of a
+  // command stand all over the device and are opened by registers of their own.
+  localparam int unsigned Part = 64;
+  for (genvar i = 0; i < 2; i++) begin : gen_place
+    assign open[i] = 2'(accepted - finished) < 2'd2 && accepted[0] == 1'(i);
+    for (genvar p = 0; p < npu_pkg::ExecBits / Part; p++) begin : gen_part
+      logic open_q;
+      npu_replica u_open (
+          .clk,
+          .in (open[i]),
+          .out(open_q)
+      );
+      always_ff @(posedge clk) if (open_q) commands_q[i][Part*p+:Part] <= cmd[Part*p+:Part];
+    end
+    logic open_shape_q;
+    npu_replica u_open_shape (
+        .clk,
+        .in (open[i]),
+        .out(open_shape_q)
+    );
+    always_ff @(posedge clk) if (open_shape_q) shapes_q[i] <= shape_q;
   end
 
   logic list_valid, list_last, list_pop;

@@ -90,19 +90,17 @@ module npu_load (
   // Writing. The first cycle of a job sets up the walk and says what it is.
   logic is_map_q, is_weights_q, is_params_q, is_table_q, sparse_q, pairs_q;
 
-  logic        running_q, odd_q, complete_q, finished_q, map_valid_q, map_last_q;
+  logic        running_q, odd_q, complete_q, finished_q;
   logic [2:0]  place_q;
   logic        control_q;
   logic [63:0] low_q, controls_q;
   logic [15:0] entry_q, left_q;
-  logic [8*npu_pkg::Lanes-1:0] map_q;
-  logic [npu_pkg::RowBits-1:0] map_bank_q, walk_bank;
-  logic [AddrBits-1:0] map_addr_q, walk_addr;
-  logic        walk_last, walk_step, setup, accept, pairs, two, control, map_room, word, last_word;
+  logic [npu_pkg::RowBits-1:0] walk_bank;
+  logic [AddrBits-1:0] walk_addr;
+  logic        walk_last, walk_step, setup, accept, pairs, two, control, word, last_word;
+  logic        map_room, map_word, map_valid, map_last;
 
   assign setup    = job_valid && !running_q && !finished_q;
-  // A word of two beats has left before the next one is complete, unless the bank is taken.
-  assign map_room = !map_valid_q || (npu_pkg::Lanes != 16 && ld_ready);
   // Entries of 16 bytes come in two beats; `complete_q` says that the next beat is an entry's last.
   assign pairs      = job.cmd.opcode == npu_pkg::OpLoadParams
     || (job.cmd.opcode == npu_pkg::OpLoadMap && npu_pkg::Lanes == 16)
@@ -115,13 +113,33 @@ module npu_load (
   // A beat that completes an entry of its memory.
   assign word       = accept && complete_q && !control_q;
   assign last_word  = is_map_q ? walk_last : left_q == 16'd1;
-  assign job_done   = finished_q && (!map_valid_q || (ld_ready && map_last_q));
+  assign job_done   = finished_q && (!map_valid || (ld_ready && map_last));
+  assign map_word   = word && is_map_q;
 
-  // Words of two beats leave time to move on a cycle later.
-  if (npu_pkg::Lanes == 16) begin : g_step
-    always_ff @(posedge clk) walk_step <= word && is_map_q && !rst;
-  end else begin : g_step
-    assign walk_step = word && is_map_q;
+  // Words for the banks wait for their turn. One of two beats has left before the next one is complete, unless
+  // its bank is taken, and leaves time to move on a cycle later. What is free takes in whatever is offered.
+  if (npu_pkg::Lanes == 16) begin : g_words
+    assign map_room = !map_valid;
+    always_ff @(posedge clk) begin
+      walk_step <= map_word && !rst;
+      if (map_room) begin
+        ld_data  <= {data, low_q};
+        ld_bank  <= walk_bank;
+        ld_addr  <= walk_addr;
+        map_last <= walk_last;
+      end
+      if (rst) map_valid <= 1'b0;
+      else if (map_word) map_valid <= 1'b1;
+      else if (ld_ready) map_valid <= 1'b0;
+    end
+  end else begin : g_words
+    assign walk_step = map_word;
+    npu_fifo #(.Width(64 + npu_pkg::RowBits + AddrBits + 1), .Depth(2)) u_words (
+      .clk, .rst,
+      .push_valid(map_word), .push_ready(map_room), .push_data({data, walk_bank, walk_addr, walk_last}),
+      .pop_valid(map_valid), .pop_ready(ld_ready), .pop_data({ld_data, ld_bank, ld_addr, map_last}),
+      .count()
+    );
   end
   npu_walk u_walk (
     .clk, .start(setup), .cmd(job.cmd), .plane_address(job.plane_address), .ring(job.ring),
@@ -132,15 +150,12 @@ module npu_load (
     if (rst) begin
       running_q   <= 1'b0;
       finished_q  <= 1'b0;
-      map_valid_q <= 1'b0;
       done        <= 1'b0;
     end else begin
       if (setup) running_q <= 1'b1;
       else if (word && last_word) running_q <= 1'b0;
       if (word && last_word) finished_q <= 1'b1;
       else if (job_done) finished_q <= 1'b0;
-      if (word && is_map_q) map_valid_q <= 1'b1;
-      else if (ld_ready) map_valid_q <= 1'b0;
       done <= job_done && !stop;
     end
   end
@@ -172,20 +187,10 @@ module npu_load (
         place_q <= place_q + 1'b1;
       end
     end
-    // What is free takes in whatever is offered.
     if (!complete_q) low_q <= data;
-    if (map_room) begin
-      map_q      <= (8 * npu_pkg::Lanes)'(npu_pkg::Lanes == 16 ? {data, low_q} : 128'(data));
-      map_bank_q <= walk_bank;
-      map_addr_q <= walk_addr;
-      map_last_q <= walk_last;
-    end
   end
 
-  assign ld_valid = map_valid_q;
-  assign ld_bank  = map_bank_q;
-  assign ld_addr  = map_addr_q;
-  assign ld_data  = map_q;
+  assign ld_valid = map_valid;
   assign ld_be    = '1;
 
   assign lw_valid  = word && is_weights_q;
