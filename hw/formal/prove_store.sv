@@ -114,7 +114,7 @@ module prove_store #(
         assert (req_last == (asked_q + (whole_q ? total_q : words_q) == total_q));
       end
       // It reads its words as long as there is room for them, and no others.
-      assert (st_valid == (reading && level_q != 7'(Room) && !stop));
+      assert (st_valid == (reading && level_q != 7'(Room)));
       assert (level_q <= 7'(Room));
       assert (idle == (!cmd_valid && !asking && !reading));
 

@@ -49,7 +49,7 @@ module npu_control (
   output logic        clear
 );
   typedef enum logic [2:0] {Idle, Running, Done, Faulted, Draining, Clearing} state_e;
-  state_e state_q;
+  state_e state_q, state;
 
   logic [31:0] still_q;
 
@@ -94,39 +94,36 @@ module npu_control (
   assign done        = state_q == Done;
   assign fault       = state_q == Faulted;
   assign resetting   = state_q == Draining || state_q == Clearing;
-  assign stop        = state_q == Faulted || resetting;
   assign clear       = state_q == Clearing;
   assign raise_fault = running && raised;
   assign raise_done  = running && !raised && finish;
 
+  always_comb begin
+    state = state_q;
+    unique case (state_q)
+      Idle, Done: if (frame_start) state = Running;
+      Running: if (raised) state = Faulted;
+        else if (finish) state = Done;
+      Faulted: ;
+      Draining: if (bus_idle) state = Clearing;
+      Clearing: state = Idle;
+      default: state = Idle;  // not covered: no state has these codes
+    endcase
+    if (reset && forget) state = Clearing;
+    else if (reset && !resetting) state = Draining;
+    if (rst) state = Idle;
+  end
+
   always_ff @(posedge clk) begin
-    if (rst) begin
-      state_q    <= Idle;
+    state_q <= state;
+    // A register, since it goes everywhere.
+    stop    <= state == Faulted || state == Draining || state == Clearing;
+    if (rst || clear) begin
       fault_code <= npu_pkg::FaultNone;
       fault_info <= '0;
-    end else begin
-      unique case (state_q)
-        Idle, Done: if (frame_start) state_q <= Running;
-        Running: begin
-          if (raised) begin
-            state_q    <= Faulted;
-            fault_code <= code;
-            fault_info <= info;
-          end else if (finish) begin
-            state_q <= Done;
-          end
-        end
-        Faulted: ;
-        Draining: if (bus_idle) state_q <= Clearing;
-        Clearing: begin
-          state_q    <= Idle;
-          fault_code <= npu_pkg::FaultNone;
-          fault_info <= '0;
-        end
-        default: state_q <= Idle;  // not covered: no state has these codes
-      endcase
-      if (reset && forget) state_q <= Clearing;
-      else if (reset && !resetting) state_q <= Draining;
+    end else if (raise_fault) begin
+      fault_code <= code;
+      fault_info <= info;
     end
   end
 

@@ -44,7 +44,7 @@ module npu_requant (
   // Of the command, by stages.
   logic spread1_q, table11_q, select11_q, table13_q, add20_q;
   logic [5:2] multiply_q;
-  logic [7:0] z_res2_q, z_out10_q, lo10_q, hi10_q, z_main13_q, z_add20_q, lo_add20_q, hi_add20_q;
+  logic [7:0] z_res2_q, z_out9_q, lo9_q, hi9_q, z_main13_q, z_add19_q, lo_add19_q, hi_add19_q;
   logic [17:0] m_res2_q, m_main14_q;
   // Shift of the sum, less one: beyond 31 every sum rounds to zero, as it does with 31. The mask has
   // the bits that stay above the ninth.
@@ -57,9 +57,9 @@ module npu_requant (
     z_res2_q <= commands[slot_q[1].side].z_res;
     multiply_q <= {multiply_q[4:2], commands[slot_q[1].side].residual[1:0] == npu_pkg::ResMultiply};
     m_res2_q <= commands[slot_q[1].side].m_res[17:0];
-    z_out10_q <= commands[slot_q[9].side].z_out;
-    lo10_q <= commands[slot_q[9].side].lo;
-    hi10_q <= commands[slot_q[9].side].hi;
+    z_out9_q <= commands[slot_q[8].side].z_out;
+    lo9_q <= commands[slot_q[8].side].lo;
+    hi9_q <= commands[slot_q[8].side].hi;
     table11_q <= commands[slot_q[10].side].flags[npu_pkg::ExecFlagTable];
     select11_q <= commands[slot_q[10].side].flags[npu_pkg::ExecFlagTableSelect];
     table13_q <= commands[slot_q[12].side].flags[npu_pkg::ExecFlagTable];
@@ -69,9 +69,9 @@ module npu_requant (
     shift_add18_q <= shift_add17_q > 8'd31 ? 5'd31 : shift_add17_q[4:0];
     for (int unsigned i = 0; i < 18; i++) mask_add18_q[i] <= shift_add17_q <= 8'(i);
     shift_add19_q <= shift_add18_q[2:0];
-    z_add20_q <= commands[slot_q[19].side].z_add;
-    lo_add20_q <= commands[slot_q[19].side].lo_add;
-    hi_add20_q <= commands[slot_q[19].side].hi_add;
+    z_add19_q <= commands[slot_q[18].side].z_add;
+    lo_add19_q <= commands[slot_q[18].side].lo_add;
+    hi_add19_q <= commands[slot_q[18].side].hi_add;
     add20_q <= commands[slot_q[19].side].residual[1:0] == npu_pkg::ResAdd;
   end
 
@@ -136,25 +136,25 @@ module npu_requant (
     );
 
     for (genvar l = 0; l < Lanes; l++) begin : gen_lane
-      // Parameters reach all lanes; each of them has its own register for those that drive many gates.
+      // What reaches all lanes has a register in each of them where it drives many gates.
       logic [31:0] bias2_q;
-      logic [7:0] second2_q, z_main14_q;
+      logic [7:0] second2_q, z_out10_q, lo10_q, hi10_q, z_main14_q, z_add20_q, lo_add20_q, hi_add20_q;
       logic [17:0] m_pos5_q, m_neg5_q, m_main15_q;
       logic [5:0] shift_high8_q;
       logic [4:0] mask_high8_q;
       logic [2:0] shift_low9_q;
       logic [6:0] mask_low9_q;
       npu_replica #(
-          .Width(32 + 18 + 18 + 6 + 5 + 3 + 7 + 8 + 18)
+          .Width(32 + 18 + 18 + 6 + 5 + 3 + 7 + 24 + 8 + 18 + 24)
       ) u_parameters (
           .clk,
           .in ({
             parameters1_q[31:0], m_pos_q[4], m_neg_q[4], shift_high7, mask_high7, shift_q[8][2:0], mask_low8,
-            z_main13_q, m_main14_q
+            z_out9_q, lo9_q, hi9_q, z_main13_q, m_main14_q, z_add19_q, lo_add19_q, hi_add19_q
           }),
           .out({
             bias2_q, m_pos5_q, m_neg5_q, shift_high8_q, mask_high8_q, shift_low9_q, mask_low9_q,
-            z_main14_q, m_main15_q
+            z_out10_q, lo10_q, hi10_q, z_main14_q, m_main15_q, z_add20_q, lo_add20_q, hi_add20_q
           })
       );
       always_ff @(posedge clk) second2_q <= spread1_q ? second[d][7:0] : second[d][8*l+:8];

@@ -8,6 +8,7 @@ module npu_store #(
 ) (
   input  logic               clk,
   input  logic               rst,
+  // Nothing more is taken or requested; words of a command that is under way may still be read.
   input  logic               stop,
   // Oldest command; `cmd_pop` when it is taken.
   input  logic               cmd_valid,
@@ -59,7 +60,7 @@ module npu_store #(
 
   logic step, walk_last;
   logic [RoomBits-1:0] taken_q;
-  assign st_valid = reading_q && taken_q != RoomBits'(Room) && !stop;
+  assign st_valid = reading_q && taken_q != RoomBits'(Room);
   assign step     = st_valid && st_ready;
 
   npu_walk u_walk (

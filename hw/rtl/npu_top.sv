@@ -155,6 +155,9 @@ module npu_top (
   logic [63:0]      push_data;
   logic [2:0][15:0] taken_q, finished_q;
   logic [2:0][2:0]  head_waits;
+  logic [2:0]       beat_valid, beat_target;
+  logic             beat_room, beat_waits;
+  logic [63:0]      beat;
   logic             exhausted, fetch_illegal;
   logic [26:0]      unit;
 
@@ -164,9 +167,17 @@ module npu_top (
     .req_valid(read_req_valid[0]), .req_ready(read_req_ready[0]),
     .req_address(read_req_address[0]), .req_beats(read_req_beats[0]),
     .data_valid(read_valid[0]), .data(read_data),
-    .push_valid, .push_ready, .push_data,
+    .push_valid(beat_valid), .push_ready({3{beat_room}}), .push_data(beat),
     .exhausted, .illegal(fetch_illegal), .unit
   );
+  // The queues stand far from each other: a beat and whose it is wait for them here.
+  npu_fifo #(.Width(67), .Depth(2)) u_beats (
+    .clk, .rst(unit_rst[0]),
+    .push_valid(beat_valid != '0), .push_ready(beat_room), .push_data({beat_valid, beat}),
+    .pop_valid(beat_waits), .pop_ready((beat_target & push_ready) != '0), .pop_data({beat_target, push_data}),
+    .count()
+  );
+  assign push_valid = beat_target & {3{beat_waits}};
   assign read_ready[0] = 1'b1;
 
   npu_pkg::transfer_t load_cmd, store_cmd;
@@ -224,12 +235,12 @@ module npu_top (
   logic load_illegal, load_outside, load_idle, load_done, store_illegal, store_outside, store_idle;
 
   // The bus's handshake ends here; the loader's begins.
-  logic        beat_valid, beat_ready;
-  logic [63:0] beat;
+  logic        load_beat_valid, load_beat_ready;
+  logic [63:0] load_beat;
   npu_fifo #(.Width(64), .Depth(2)) u_load_beats (
     .clk, .rst(core_rst),
     .push_valid(read_valid[1]), .push_ready(read_ready[1]), .push_data(read_data),
-    .pop_valid(beat_valid), .pop_ready(beat_ready), .pop_data(beat),
+    .pop_valid(load_beat_valid), .pop_ready(load_beat_ready), .pop_data(load_beat),
     .count()
   );
 
@@ -240,7 +251,7 @@ module npu_top (
     .illegal(load_illegal), .outside(load_outside), .done(load_done), .idle(load_idle),
     .req_valid(read_req_valid[1]), .req_ready(read_req_ready[1]),
     .req_address(read_req_address[1]), .req_beats(read_req_beats[1]),
-    .data_valid(beat_valid), .data_ready(beat_ready), .data(beat),
+    .data_valid(load_beat_valid), .data_ready(load_beat_ready), .data(load_beat),
     .ld_valid, .ld_ready, .ld_bank, .ld_addr, .ld_data, .ld_be,
     .lw_valid, .lw_addr, .lw_data, .lp_valid, .lp_addr, .lp_data,
     .lt_valid, .lt_select, .lt_addr, .lt_data
@@ -265,12 +276,13 @@ module npu_top (
   );
 
   // Array. END is the one command of its queue that it does not see.
-  logic is_end, exec_valid, exec_ready, exec_done, exec_illegal, exec_idle;
+  logic is_end_q, exec_valid, exec_ready, exec_done, exec_illegal, exec_idle;
   logic busy_mac, stall_drain, stall_residual;
   logic [10:0] skipped;
 
-  assign is_end     = exec_cmd.opcode == npu_pkg::OpEnd;
-  assign exec_valid = running && head_valid[1] && !is_end && head_waits[1] == '0;
+  // The opcode comes with the first beat, long before a command is whole.
+  always_ff @(posedge clk) is_end_q <= exec_cmd.opcode == npu_pkg::OpEnd;
+  assign exec_valid = running && head_valid[1] && !is_end_q && head_waits[1] == '0;
 
   npu_exec u_exec (
     .clk, .rst(unit_rst[3]),
@@ -287,7 +299,7 @@ module npu_top (
   logic finish, drained, broken;
   assign drained = queue_empty[0] && queue_empty[2] && load_idle && store_idle && exec_idle;
   always_ff @(posedge clk) begin
-    finish <= running && head_valid[1] && is_end && head_waits[1] == '0 && drained && read_idle
+    finish <= running && head_valid[1] && is_end_q && head_waits[1] == '0 && drained && read_idle
         && write_idle && !finish && !core_rst;
     broken <= exhausted && queue_empty[1] && drained && !core_rst;
   end
