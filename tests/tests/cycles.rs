@@ -17,11 +17,9 @@ use secateur_sim::rtl::{Rtl, Timing};
 /// What the compiler promises of a frame, and of a layer.
 const NETWORK: f64 = 0.01;
 const LAYER: f64 = 0.03;
-/// Cycles by which a layer that waits for the bus may miss that: chunks of the command stream and
-/// transfers that are asked for in nearly the same cycle may come in another order. The next layer
-/// may make up for it. A network of a few thousand cycles may miss its limit by as much, since one such
-/// layer is more than 1 % of it.
-const BUS: u64 = 96;
+/// Cycles by which a layer that waits for the second map's words may miss that: reads give way to results
+/// for the same bank, which the model does not follow word by word.
+const SECOND_MAP: u64 = 32;
 
 /// An int8 artefact of a random network; `None` where the accelerator lacks one of its operators.
 fn artefact(seed: u64, graph: &Graph, weights: &Weights) -> Option<Vec<u8>> {
@@ -58,19 +56,14 @@ fn the_cycle_model_holds_on_random_layers() {
         assert_eq!(frame.mismatch, None, "seed {seed}");
         let cycles = f64::from(frame.counters.cycles);
         let error = cycles / frame.predicted as f64 - 1.0;
-        let missed = u64::from(frame.counters.cycles).abs_diff(frame.predicted);
-        assert!(
-            error.abs() <= NETWORK || missed <= BUS,
-            "seed {seed}: {cycles} cycles, {} predicted",
-            frame.predicted
-        );
+        assert!(error.abs() <= NETWORK, "seed {seed}: {cycles} cycles, {} predicted", frame.predicted);
         for layer in sim::layers(&frame, &deployed).iter().filter(|layer| layer.predicted > 0) {
             let error = layer.measured.abs_diff(layer.predicted);
             let allowed = (LAYER * layer.predicted as f64) as u64;
-            assert!(error <= allowed + BUS, "seed {seed}: {layer:?}");
+            assert!(error <= allowed + SECOND_MAP, "seed {seed}: {layer:?}");
             within += u64::from(error <= allowed);
             layers += 1;
         }
     }
-    assert!(within * 100 >= layers * 97, "{within} of {layers} layers within 3 %");
+    assert!(within * 100 >= layers * 98, "{within} of {layers} layers within 3 %");
 }

@@ -92,7 +92,7 @@ impl<'a> Replay<'a> {
             queues,
             done: [0; 3],
             fetched: 0,
-            fetcher: Fetcher::default(),
+            fetcher: Fetcher { total: commands.iter().map(stream_beats).sum(), ..Fetcher::default() },
             entered: vec![0; commands.len()],
             last: Tail::default(),
             taken: 0,
@@ -112,11 +112,7 @@ impl<'a> Replay<'a> {
             match (fetch, next) {
                 (Some(time), next) if next.is_none_or(|(start, _)| time <= start) => {
                     let command = &self.commands[self.fetched];
-                    let bytes = match command.body {
-                        Body::Exec(_) => size_of::<Exec>(),
-                        _ => size_of::<Transfer>(),
-                    };
-                    self.fetcher.take(bytes as u64 / FETCH_BEAT, time, self.accelerator, &mut self.bus);
+                    self.fetcher.take(stream_beats(command), time, self.accelerator, &mut self.bus);
                     self.finish_store();
                     self.entered[self.fetched] = self.fetcher.parsed;
                     self.fetched += 1;
@@ -253,6 +249,15 @@ impl<'a> Replay<'a> {
     }
 }
 
+/// Beats of a command in the stream.
+fn stream_beats(command: &Command) -> u64 {
+    let bytes = match command.body {
+        Body::Exec(_) => size_of::<Exec>(),
+        _ => size_of::<Transfer>(),
+    };
+    bytes as u64 / FETCH_BEAT
+}
+
 /// The memory's bus. It serves reads in the order of their requests, and writes in what is left.
 #[derive(Debug, Clone, Copy, Default)]
 struct Bus {
@@ -284,8 +289,9 @@ impl Bus {
 struct Fetcher {
     /// Cycle in which the last beat was handed on.
     parsed: u64,
-    /// Beats that were handed on.
+    /// Beats that were handed on, and those of the whole stream.
     beats: u64,
+    total: u64,
     /// By chunk: cycle in which its data begin.
     chunks: Vec<u64>,
 }
@@ -299,10 +305,12 @@ impl Fetcher {
         self.parsed = self.parsed.max(time);
         for number in self.beats..self.beats + beats {
             // A chunk is requested as soon as the buffer has room for all of it.
-            while self.chunks.len() as u64 * FETCH_CHUNK < number + FETCH_BUFFER - FETCH_CHUNK + 1 {
+            let room = (number + FETCH_BUFFER - FETCH_CHUNK + 1).min(self.total);
+            while self.chunks.len() as u64 * FETCH_CHUNK < room {
+                let left = self.total - self.chunks.len() as u64 * FETCH_CHUNK;
                 let request = FETCH_START.max(self.parsed);
                 let due = request + u64::from(memory.latency_cycles);
-                self.chunks.push(bus.read(due, FETCH_CHUNK * beat / 100));
+                self.chunks.push(bus.read(due, left.min(FETCH_CHUNK) * beat / 100));
             }
             let (chunk, within) = (number / FETCH_CHUNK, number % FETCH_CHUNK);
             let arrived = self.chunks[chunk as usize] + (within + 1) * beat / 100;
