@@ -14,7 +14,7 @@ module npu_ram #(
     output logic [   Width-1:0] rdata
 );
 
-  // Nothing reads a word in the cycle in which LOAD writes it.
+  // Nothing uses a word that is read in the cycle in which LOAD writes it.
   (* no_rw_check *) logic [Width-1:0] mem[Words];
 
   always_ff @(posedge clk) begin

@@ -42,7 +42,7 @@ fn the_cycle_model_holds_on_random_layers() {
         activations: vec![Activation::Linear, Activation::Leaky, Activation::Relu, Activation::Mish],
         ..RandomOptions::default()
     };
-    let (mut layers, mut within, mut seed) = (0, 0, 0);
+    let (mut layers, mut within, mut seed, mut worst) = (0, 0, 0, 0.0f64);
     while layers < 200 {
         seed += 1;
         let (_, graph, weights) = random_network(seed, &options);
@@ -56,6 +56,7 @@ fn the_cycle_model_holds_on_random_layers() {
         assert_eq!(frame.mismatch, None, "seed {seed}");
         let cycles = f64::from(frame.counters.cycles);
         let error = cycles / frame.predicted as f64 - 1.0;
+        worst = worst.max(error.abs());
         assert!(error.abs() <= NETWORK, "seed {seed}: {cycles} cycles, {} predicted", frame.predicted);
         for layer in sim::layers(&frame, &deployed).iter().filter(|layer| layer.predicted > 0) {
             let error = layer.measured.abs_diff(layer.predicted);
@@ -65,5 +66,6 @@ fn the_cycle_model_holds_on_random_layers() {
             layers += 1;
         }
     }
+    println!("{within} of {layers} layers within 3 %, networks within {:.2} %", 100.0 * worst);
     assert!(within * 100 >= layers * 98, "{within} of {layers} layers within 3 %");
 }
