@@ -51,7 +51,7 @@ module prove_axi_read #(
   assign beats  = 10'(m_axi_arlen) + 10'd1;
 
   // The bus in the last cycle.
-  logic        valid_q, ready_q, stop_q, rst_q, room_q;
+  logic        valid_q, ready_q, stop_q, rst_q, room_q, shown_q;
   logic [31:0] araddr_q;
   logic [7:0]  arlen_q;
   assign shown = m_axi_arvalid && (!valid_q || ready_q);
@@ -98,6 +98,7 @@ module prove_axi_read #(
     begun_q  <= 1'b1;
     valid_q  <= m_axi_arvalid;
     ready_q  <= m_axi_arready;
+    shown_q  <= shown;
     araddr_q <= m_axi_araddr;
     arlen_q  <= m_axi_arlen;
     stop_q   <= stop;
@@ -169,8 +170,8 @@ module prove_axi_read #(
       assert (moved == beat);
       // Idle tells that nothing is left.
       assert (idle == (open == '0 && !m_axi_arvalid && active == '0));
-      // A request that finds room on the bus moves on in every cycle.
-      if ((!valid_q || ready_q) && active_q != '0 && room_q && !stop_q)
+      // A request that finds room on the bus moves on in every cycle but the one after a burst.
+      if ((!valid_q || ready_q) && active_q != '0 && room_q && !stop_q && !shown_q)
         assert (shown);
     end
   end
@@ -181,10 +182,12 @@ module prove_axi_read #(
     if (begun_q) begin
       assert (u_read.active_q == active && (active_q != '0 || !shown));
       for (int c = 0; c < 2; c++) begin
+        assert (u_read.known_q[c] == (active[c] && !(shown && client == 1'(c))));
         if (active[c]) begin
           assert (u_read.address_q[c] == address[c] && u_read.left_q[c] == left[c]);
           assert (left[c] != '0 && address[c][2:0] == '0);
-          assert (16'(u_read.burst_q[c]) == lesser(lesser(16'(MaxBurst), left[c]), 16'd512 - 16'(address[c][11:3])));
+          if (u_read.known_q[c])
+            assert (16'(u_read.burst_q[c]) == lesser(lesser(16'(MaxBurst), left[c]), 16'd512 - 16'(address[c][11:3])));
         end
       end
       assert (u_read.u_outstanding.count == open);

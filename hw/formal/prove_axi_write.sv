@@ -208,11 +208,12 @@ module prove_axi_write #(
   assign place = u_write.u_words.read_q[WordBits-1:0] + ahead_q[WordBits-1:0];
   always_comb begin
     if (begun_q) begin
-      assert (u_write.active_q == active);
+      assert (u_write.active_q == active && u_write.known_q == (active && !shown));
       if (active) begin
         assert (u_write.address_q == address && u_write.left_q == left && u_write.last_q == last);
         assert (left != '0 && address[2:0] == '0);
-        assert (16'(u_write.burst) == lesser(lesser(16'(MaxBurst), left), 16'd512 - 16'(address[11:3])));
+        if (u_write.known_q)
+          assert (16'(u_write.burst) == lesser(lesser(16'(MaxBurst), left), 16'd512 - 16'(address[11:3])));
       end
       assert (u_write.u_outstanding.count == open);
       for (int unsigned i = 0; i < MaxOutstanding; i++) begin

@@ -40,12 +40,20 @@ module prove_delay #(
     logic [AddrBits-1:0] place;
     assign place = u_delay.place_q - AddrBits'(i + 1);
     if (Block) begin : gen_block
-      assign held = u_delay.gen_block.mem[place];
+      assign held = u_delay.gen_part[0].gen_block.mem[place];
     end else begin : gen_distributed
-      assign held = u_delay.gen_distributed.mem[place];
+      assign held = u_delay.gen_part[0].gen_distributed.mem[place];
     end
     always_comb begin
       if (begun_q && 32'(age_q) > i) assert (held == past_q[i]);
+    end
+  end
+  if (Block) begin : gen_place
+    always_comb begin
+      if (begun_q) begin
+        assert (u_delay.gen_part[0].gen_block.write_q == u_delay.place_q);
+        assert (u_delay.gen_part[0].gen_block.read_q == u_delay.place_q - AddrBits'(Cycles - 1));
+      end
     end
   end
 endmodule

@@ -74,8 +74,8 @@ module prove_ports
   logic [4:1]                st_q, st_here_q, rs_q;
   logic [4:1][DrainRows-1:0] rs_here_q;
   logic [4:1][7:0]           value_past_q;
-  logic                      op_here_q, written_q, writing_q;
-  logic [7:0]                op_value_q;
+  logic [2:1]                op_here_q;
+  logic                      written_q;
 
   always_ff @(posedge clk) begin
     begun_q <= 1'b1;
@@ -97,12 +97,10 @@ module prove_ports
     for (int unsigned d = 0; d < DrainRows; d++)
       rs_here_q[1][d] <= known_q && rs_grant && rs_request[d] && rs_bank[d] == bank_q && rs_addr[d] == addr_q;
     st_here_q    <= {st_here_q[3:1], known_q && st_valid && st_ready && st_bank == bank_q && st_addr == addr_q};
-    op_here_q    <= begun_q && written_q && op_en[bank_q] && op_addr == addr_q;
+    op_here_q    <= {begun_q && op_here_q[1], begun_q && known_q && op_en[bank_q] && op_addr == addr_q};
     value_past_q <= {value_past_q[3:1], value_q};
-    op_value_q   <= value_past_q[1];
     // What is taken is written a cycle later.
     written_q    <= begun_q && known_q;
-    writing_q    <= wr_here || ld_here;
     if (rst) begin
       rs_q      <= '0;
       st_q      <= '0;
@@ -116,14 +114,15 @@ module prove_ports
     always_comb begin
       if (begun_q && written_q && known_q && bank_q == RowBits'(r))
         assert (u_ports.gen_bank[r].u_bank.mem[addr_q][8*byte_q +: 8] == value_past_q[1]);
+      if (begun_q && op_here_q[1] && bank_q == RowBits'(r)) assert (u_ports.gen_bank[r].op_addr_q == addr_q);
     end
   end
 
   always_comb begin
     if (!begun_q) assume (rst);
-    // Commands are free of hazards: no operand is read in the cycle in which it is written. Nobody
-    // writes without a byte.
-    if (op_en[bank_q] && op_addr == addr_q) assume (!writing_q);
+    // Commands are free of hazards: no operand is read in the cycle in which it is written (both a cycle on).
+    // Nobody writes without a byte.
+    if (op_en[bank_q] && op_addr == addr_q) assume (!wr_here && !ld_here);
     assume (ld_be != '0 && (wr_be != '0 || wr_valid == '0));
     // Rows of one cycle: results in different banks; a bank is asked for one word.
     if (DrainRows == 2) begin
@@ -143,9 +142,9 @@ module prove_ports
       for (int unsigned d = 0; d < DrainRows; d++)
         if (rs_here_q[4][d]) assert (rs_data[d][8*byte_q +: 8] == value_past_q[4]);
       if (st_here_q[4]) assert (st_rdata[8*byte_q +: 8] == value_past_q[4]);
-      if (op_here_q) assert (op_data[bank_q][8*byte_q +: 8] == op_value_q);
+      if (op_here_q[2]) assert (op_data[bank_q][8*byte_q +: 8] == value_past_q[2]);
 
-      cover (rs_here_q[4] == '1 && st_here_q[3] && op_here_q);
+      cover (rs_here_q[4] == '1 && st_here_q[3] && op_here_q[2]);
       cover (ld_valid && !ld_ready && wr_valid == '0);
     end
   end

@@ -75,10 +75,18 @@ module prove_queue #(
     if (!head_valid) assume (!pop);
   end
 
-  // Beats of the head that are there, and with the one behind it: what the induction needs.
-  logic [Bits-1:0] filled, ready;
+  // Beats of the head that are taken, and with the one behind it; those that are in place: what the induction
+  // needs.
+  logic [Bits-1:0] filled, ready, placed_q;
+  always_ff @(posedge clk) placed_q <= rst || pop ? '0 : filled;
   assign filled = Bits'(u_queue.filled_q);
   assign ready  = filled + Bits'(u_queue.beat_valid_q);
+
+  // The copy ahead of each beat's place holds the marked beat, and goes there next.
+  logic [Beats-1:0] copied;
+  for (genvar i = 0; i < Beats; i++) begin : gen_copied
+    assign copied[i] = u_queue.g_part[i/4].here_q[i%4] && u_queue.g_part[i/4].copy_q == data_q;
+  end
 
   always_comb begin
     if (begun_q) begin
@@ -96,9 +104,12 @@ module prove_queue #(
 
       assert (Bits'(u_queue.u_beats.count) == level_q - ready && ready <= level_q);
       if (filled != '0) assert (filled <= length(head[7:0]));
-      assert (head_valid == (filled != '0 && filled == length(head[7:0])));
+      assert (u_queue.full_q == (filled != '0 && filled == length(head[7:0])));
+      assert (head_valid == (u_queue.full_q && placed_q == filled));
+      assert (placed_q == filled || placed_q + 1'b1 == filled);
       if (marked_q) begin
-        if (ahead_q < filled) assert (head[64*ahead_q +: 64] == data_q);
+        if (ahead_q < placed_q) assert (head[64*ahead_q +: 64] == data_q);
+        else if (ahead_q < filled) assert (copied[ahead_q]);
         else if (ahead_q < ready) assert (u_queue.beat_q == data_q);
         else
           assert (u_queue.u_beats.mem[u_queue.u_beats.read_q[PlaceBits-1:0] + PlaceBits'(ahead_q - ready)]
@@ -111,7 +122,7 @@ module prove_queue #(
   logic            moving_q, coming_q;
   logic [Bits-1:0] filled_q;
   always_ff @(posedge clk) begin
-    moving_q <= !rst && !head_valid && ready != filled;
+    moving_q <= !rst && !u_queue.full_q && ready != filled;
     coming_q <= !rst && level_q > ready;
     filled_q <= filled;
   end

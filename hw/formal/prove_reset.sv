@@ -183,10 +183,14 @@ module prove_reset #(
       assert (32'(u_write.u_outstanding.count) == 32'(addressed_q) + 32'(m_axi_awvalid));
       assert (32'(u_write.u_outstanding.count) == 32'(written_q) + 32'(u_write.w_left_q != '0));
       assert (32'(u_read.u_outstanding.count) <= MaxReads && 32'(u_write.u_outstanding.count) <= MaxWrites);
-      for (int c = 0; c < 2; c++)
-        if (u_read.active_q[c]) assert (u_read.left_q[c] != '0 && 16'(u_read.burst_q[c]) <= u_read.left_q[c]
-          && u_read.burst_q[c] != '0);
-      if (u_write.active_q) assert (u_write.burst != '0 && 16'(u_write.burst) <= u_write.left_q);
+      for (int c = 0; c < 2; c++) begin
+        if (u_read.active_q[c]) assert (u_read.left_q[c] != '0);
+        if (u_read.known_q[c])
+          assert (u_read.active_q[c] && 16'(u_read.burst_q[c]) <= u_read.left_q[c] && u_read.burst_q[c] != '0);
+      end
+      if (u_write.active_q) assert (u_write.left_q != '0);
+      if (u_write.known_q)
+        assert (u_write.active_q && u_write.burst != '0 && 16'(u_write.burst) <= u_write.left_q);
       // The beats of the burst under way lie in the buffer.
       assert (u_write.beats_q >= 7'(u_write.w_left_q));
       assert (32'(u_write.u_words.count) <= Room);

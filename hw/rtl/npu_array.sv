@@ -1,7 +1,7 @@
 // Rows × Lanes multiply-accumulators.
 //
-// The tap (-1), operands (0), products (1), accumulators (2), shadow (3); `done` tells with stage 1 that
-// a tile's last products are added.
+// The tap and its operands (0), both at the products (1), products (2), accumulators (3), shadow (4); `done`
+// tells with stage 2 that a tile's last products are added. Weights come a stage ahead of the operands.
 
 module npu_array (
     input  logic                      clk,
@@ -18,33 +18,35 @@ module npu_array (
   logic maximum;
   assign maximum = commands[tap.side].mode == npu_pkg::ModeMaximum;
 
-  logic add0_q, take0_q, take_greater0_q, last0_q, halves0_q;
+  logic add1_q, take1_q, take_greater1_q, last1_q, halves1_q;
   always_ff @(posedge clk) begin
-    add0_q <= !tap.first && !maximum;
-    take0_q <= tap.valid && (tap.first || !maximum);
-    take_greater0_q <= tap.valid && maximum;
-    last0_q <= tap.valid && tap.last;
-    halves0_q <= tap.halves;
-    done <= last0_q;
-    done_halves <= halves0_q;
+    add1_q <= !tap.first && !maximum;
+    take1_q <= tap.valid && (tap.first || !maximum);
+    take_greater1_q <= tap.valid && maximum;
+    last1_q <= tap.valid && tap.last;
+    halves1_q <= tap.halves;
+    done <= last1_q;
+    done_halves <= halves1_q;
     if (rst) begin
-      take0_q <= 1'b0;
-      take_greater0_q <= 1'b0;
-      last0_q <= 1'b0;
+      take1_q <= 1'b0;
+      take_greater1_q <= 1'b0;
+      last1_q <= 1'b0;
       done <= 1'b0;
     end
   end
 
   for (genvar r = 0; r < npu_pkg::Rows; r++) begin : gen_row
-    // Registers of their own for every four lanes of a row: each of them drives a hundred adder inputs.
+    // Registers of their own for every four lanes of a row: each of them drives a hundred adder inputs, and
+    // weights go to products all over the device.
     for (genvar i = 0; i < npu_pkg::Lanes / 4; i++) begin : gen_lanes
       logic add_q, take_q, take_greater_q, done_q;
+      logic [7:0] weight_q;
       npu_replica #(
-          .Width(4)
+          .Width(12)
       ) u_control (
           .clk,
-          .in ({add0_q, take0_q, take_greater0_q, done}),
-          .out({add_q, take_q, take_greater_q, done_q})
+          .in ({add1_q, take1_q, take_greater1_q, done, weight[r]}),
+          .out({add_q, take_q, take_greater_q, done_q, weight_q})
       );
       for (genvar l = 4 * i; l < 4 * i + 4; l++) begin : gen_lane
         npu_mac #(
@@ -52,7 +54,7 @@ module npu_array (
         ) u_mac (
             .clk,
             .operand(operand[r][8*l+:8]),
-            .weight(weight[r]),
+            .weight(weight_q),
             .take(take_q),
             .take_greater(take_greater_q),
             .add(add_q),

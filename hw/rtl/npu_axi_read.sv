@@ -50,8 +50,10 @@ module npu_axi_read #(
     return to_boundary < burst ? to_boundary : burst;
   endfunction
 
-  // The burst that is next; that of each client is worked out with its request or the burst before.
+  // The burst that is next; that of each client is worked out as its request comes, or in the cycle after the
+  // burst before: known then.
   logic                      client, issue;
+  logic [1:0]                known_q;
   logic [1:0][BurstBits-1:0] burst_q;
   logic [BurstBits-1:0]      burst;
   logic                      ar_valid_q, room;
@@ -60,17 +62,12 @@ module npu_axi_read #(
 
   assign client = !active_q[0];
   assign burst  = burst_q[client];
-  assign issue      = active_q != '0 && (!ar_valid_q || m_axi_arready) && room && !stop;
+  assign issue  = known_q[client] && (!ar_valid_q || m_axi_arready) && room && !stop;
 
   for (genvar c = 0; c < 2; c++) begin : g_client
-    logic        mine, accept;
-    logic [31:0] address;
-    logic [15:0] left;
-    assign mine    = issue && client == 1'(c);
-    assign accept  = req_valid[c] && req_ready[c];
-    // Whether anything is taken over is for enables alone.
-    assign address = active_q[c] ? address_q[c] + 32'({burst_q[c], 3'b0}) : req_address[c];
-    assign left    = active_q[c] ? left_q[c] - 16'(burst_q[c]) : req_beats[c];
+    logic mine, accept;
+    assign mine   = issue && client == 1'(c);
+    assign accept = req_valid[c] && req_ready[c];
     assign req_ready[c] = !active_q[c] && !stop;
     always_ff @(posedge clk) begin
       if (rst || stop) begin
@@ -82,10 +79,13 @@ module npu_axi_read #(
       end
     end
     always_ff @(posedge clk) begin
+      known_q[c] <= !rst && !stop && (active_q[c] ? !mine : accept);
+      burst_q[c] <= active_q[c] ? next_burst(address_q[c][11:3], left_q[c])
+                                : next_burst(req_address[c][11:3], req_beats[c]);
       if (accept || mine) begin
-        address_q[c] <= address;
-        left_q[c]    <= left;
-        burst_q[c]   <= next_burst(address[11:3], left);
+        // Whether anything is taken over is for enables alone.
+        address_q[c] <= active_q[c] ? address_q[c] + 32'({burst_q[c], 3'b0}) : req_address[c];
+        left_q[c]    <= active_q[c] ? left_q[c] - 16'(burst_q[c]) : req_beats[c];
       end
     end
   end

@@ -66,9 +66,8 @@ module npu_axi_write #(
   logic [15:0]          left_q;
   logic [BurstBits-1:0] burst, w_left_q;
 
-  // Beats of a request's next burst, from the beat within the page where it begins; worked out with the
-  // request or the burst before. A page is a whole number of the longest bursts, so what its last one leaves
-  // is known from the lower bits.
+  // Beats of a request's next burst, from the beat within the page where it begins. A page is a whole number of
+  // the longest bursts, so what its last one leaves is known from the lower bits.
   function automatic logic [BurstBits-1:0] next_burst(input logic [8:0] place, input logic [15:0] left);
     logic [BurstBits-1:0] to_boundary, longest;
     to_boundary = BurstBits'(MaxBurst);
@@ -77,15 +76,11 @@ module npu_axi_write #(
     return to_boundary < longest ? to_boundary : longest;
   endfunction
 
-  logic        accept;
-  logic [31:0] address;
-  logic [15:0] left;
-  assign accept  = req_valid && req_ready;
-  // Whether anything is taken over is for enables alone.
-  assign address = active_q ? address_q + 32'({burst, 3'b0}) : req_address;
-  assign left    = active_q ? left_q - 16'(burst) : req_beats;
+  // `burst` is worked out as the request comes, or in the cycle after the burst before: known then.
+  logic known_q, accept;
+  assign accept     = req_valid && req_ready;
   assign last_burst = left_q == 16'(burst);
-  assign issue = active_q && beats_q >= (CountBits + 1)'(burst) && w_left_q == '0
+  assign issue = known_q && beats_q >= (CountBits + 1)'(burst) && w_left_q == '0
     && !m_axi_awvalid && room && !stop;
   assign req_ready = !active_q && !stop;
 
@@ -96,10 +91,12 @@ module npu_axi_write #(
   end
 
   always_ff @(posedge clk) begin
+    known_q <= !rst && !stop && (active_q ? !issue : accept);
+    burst   <= active_q ? next_burst(address_q[11:3], left_q) : next_burst(req_address[11:3], req_beats);
     if (accept || issue) begin
-      address_q <= address;
-      left_q    <= left;
-      burst     <= next_burst(address[11:3], left);
+      // Whether anything is taken over is for enables alone.
+      address_q <= active_q ? address_q + 32'({burst, 3'b0}) : req_address;
+      left_q    <= active_q ? left_q - 16'(burst) : req_beats;
     end
     if (accept) last_q <= req_last;
   end

@@ -21,7 +21,7 @@ package npu_core_pkg;
   localparam int unsigned AccBits = 15 + npu_pkg::WeightAddrBits;
 
   // Entries of the second map's queue. A tile waits for all of its own; from an entry's request to its
-  // use pass some 36 cycles.
+  // use pass some 38 cycles.
   localparam int unsigned SecondDepth = 64;
   typedef logic [$clog2(SecondDepth):0] second_count_t;
 
@@ -164,9 +164,10 @@ package npu_core_pkg;
     room = (npu_pkg::RowBits + 1)'(npu_pkg::Rows) - {1'b0, shape.row_first};
     shape.one_group = cmd.out_channels[10:0] <= 11'(room);
     shape.rows_first = shape.one_group ? cmd.out_channels[npu_pkg::RowBits:0] : room;
-    places = 12'(cmd.out_channels[10:0]) + 12'(shape.row_first) - 12'd1;
+    // From the first group's first row to the last group's last.
+    places = 12'(cmd.out_channels[10:0]) + (12'(shape.row_first) + 12'(npu_pkg::Rows - 1));
     shape.rows_last = {1'b0, places[npu_pkg::RowBits-1:0]} + (npu_pkg::RowBits + 1)'(1);
-    shape.groups = 11'(places >> npu_pkg::RowBits) + 11'd1;
+    shape.groups = 11'(places >> npu_pkg::RowBits);
     shape.step_x = shape.row_mode ? 13'(npu_pkg::Lanes) : cmd.lane_step_x[12:0];
     shape.step_y = shape.row_mode ? '0 : cmd.lane_step_y[11:0];
     shape.back_x = {1'b0, cmd.lane_step_x[12:0]} - {1'b0, cmd.in_w[12:0]};

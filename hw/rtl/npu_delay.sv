@@ -15,21 +15,36 @@ module npu_delay #(
   localparam int unsigned AddrBits = $clog2(Cycles);
 
   // Read before it is written again; the register behind it is the last cycle.
-  logic [AddrBits-1:0] place_q, oldest;
-  assign oldest = place_q - AddrBits'(Cycles - 1);
-  always_ff @(posedge clk) place_q <= rst ? '0 : place_q + AddrBits'(1);
+  logic [AddrBits-1:0] place_q, next;
+  assign next = rst ? '0 : place_q + AddrBits'(1);
+  always_ff @(posedge clk) place_q <= next;
 
-  if (Block) begin : gen_block
-    (* ram_style = "block", no_rw_check *) logic [Width-1:0] mem[2**AddrBits];
-    always_ff @(posedge clk) begin
-      mem[place_q] <= in;
-      out <= mem[oldest];
-    end
-  end else begin : gen_distributed
-    logic [Width-1:0] mem[2**AddrBits];
-    always_ff @(posedge clk) begin
-      mem[place_q] <= in;
-      out <= mem[oldest];
+  // Each block has its own place: blocks stand all over the device.
+  localparam int unsigned Part = Block && Width > 36 ? 36 : Width;
+  for (genvar first = 0; first < Width; first += Part) begin : gen_part
+    localparam int unsigned Bits = Width - first < Part ? Width - first : Part;
+    if (Block) begin : gen_block
+      logic [AddrBits-1:0] write_q, read_q;
+      npu_replica #(
+          .Width(2 * AddrBits)
+      ) u_place (
+          .clk,
+          .in ({next, next - AddrBits'(Cycles - 1)}),
+          .out({write_q, read_q})
+      );
+      (* ram_style = "block", no_rw_check *) logic [Bits-1:0] mem[2**AddrBits];
+      always_ff @(posedge clk) begin
+        mem[write_q] <= in[first+:Bits];
+        out[first+:Bits] <= mem[read_q];
+      end
+    end else begin : gen_distributed
+      logic [AddrBits-1:0] oldest;
+      assign oldest = place_q - AddrBits'(Cycles - 1);
+      logic [Bits-1:0] mem[2**AddrBits];
+      always_ff @(posedge clk) begin
+        mem[place_q] <= in[first+:Bits];
+        out[first+:Bits] <= mem[oldest];
+      end
     end
   end
 

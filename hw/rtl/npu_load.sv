@@ -178,7 +178,6 @@ module npu_load (
       odd_q      <= two && !odd_q;
       complete_q <= !pairs_q || control || (two && !odd_q);
       control_q  <= control;
-      if (control_q) controls_q <= data;
       if (word) begin
         left_q  <= left_q - 1'b1;
         entry_q <= entry_q + 1'b1;
@@ -188,6 +187,8 @@ module npu_load (
       end
     end
     if (!complete_q) low_q <= data;
+    // Over and over until they come.
+    if (control_q) controls_q <= data;
   end
 
   assign ld_valid = map_valid;

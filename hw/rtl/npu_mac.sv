@@ -8,7 +8,7 @@ module npu_mac #(
     input  logic               clk,
     input  logic signed [ 7:0] operand,
     input  logic signed [ 7:0] weight,
-    // One stage on: take the product, with the accumulator (`add`) or in its place; a maximum takes
+    // Two stages on: take the product, with the accumulator (`add`) or in its place; a maximum takes
     // it where it is greater.
     input  logic               take,
     input  logic               take_greater,
@@ -28,6 +28,7 @@ module npu_mac #(
   npu_multiply #(
       .ABits(8),
       .BBits(8),
+      .Inputs(1'b1),
       .Logic(Logic)
   ) u_multiply (
       .clk,

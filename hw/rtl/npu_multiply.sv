@@ -1,9 +1,11 @@
-// Signed product, a cycle on: a DSP block with its own register on an ECP5, which synthesis would leave
-// outside; logic where DSP blocks are scarce; what synthesis makes of it elsewhere.
+// Signed product, a cycle on, or two with `Inputs`: a DSP block with its own registers on an ECP5, which
+// synthesis would leave outside; logic where DSP blocks are scarce; what synthesis makes of it elsewhere.
 
 module npu_multiply #(
     parameter int unsigned ABits = 18,  // at most 18 each
     parameter int unsigned BBits = 18,
+    // Registers for the operands too.
+    parameter bit Inputs = 1'b0,
     // In logic; `a` has eight bits then.
     parameter bit Logic = 1'b0
 ) (
@@ -13,13 +15,25 @@ module npu_multiply #(
     output logic signed [ABits+BBits-1:0] product_q
 );
 
+  logic signed [ABits-1:0] a_q;
+  logic signed [BBits-1:0] b_q;
+  if (Inputs) begin : gen_inputs
+    always_ff @(posedge clk) begin
+      a_q <= a;
+      b_q <= b;
+    end
+  end else begin : gen_wires
+    assign a_q = a;
+    assign b_q = b;
+  end
+
   if (Logic) begin : gen_logic
     npu_multiply_logic #(
         .WideBits(BBits)
     ) u_logic (
         .clk,
-        .narrow(a),
-        .wide(b),
+        .narrow(a_q),
+        .wide(b_q),
         .product(product_q)
     );
   end else begin : gen_dsp
@@ -32,6 +46,8 @@ module npu_multiply #(
     assign y = {b, {18 - BBits{1'b0}}};
     assign product_q = p[35-:ABits+BBits];
     MULT18X18D #(
+        .REG_INPUTA_CLK(Inputs ? "CLK0" : "NONE"),
+        .REG_INPUTB_CLK(Inputs ? "CLK0" : "NONE"),
         .REG_OUTPUT_CLK("CLK0"),
         .REG_OUTPUT_CE("CE0"),
         .REG_OUTPUT_RST("RST0")
@@ -135,7 +151,7 @@ module npu_multiply #(
         .P35(p[35])
     );
 `else
-    always_ff @(posedge clk) product_q <= a * b;
+    always_ff @(posedge clk) product_q <= a_q * b_q;
 `endif
   end
 

@@ -1,5 +1,5 @@
-// Addresses of the words that the sequencer fetches: five stages from step to bank address, and the
-// bank's own. `data_step` accompanies the bank's data; what is early goes one stage before it.
+// Addresses of the words that the sequencer fetches: five stages from step to bank address, then a register at
+// each bank and the bank's own. `data_step` accompanies the bank's data; what is early goes one stage before it.
 
 module npu_operand_address (
     input  logic                                              clk,
@@ -13,9 +13,9 @@ module npu_operand_address (
     output npu_core_pkg::step_t                               data_step
 );
 
-  // Steps 1 to 6; the offset of stages 3 to 5.
-  npu_core_pkg::step_t [6:1] step_q;
-  logic [5:3][npu_pkg::LaneBits-1:0] offset_q;
+  // Steps 1 to 7; the offset of stages 3 to 6.
+  npu_core_pkg::step_t [7:1] step_q;
+  logic [6:3][npu_pkg::LaneBits-1:0] offset_q;
   logic signed [23:0] address_q;
   logic signed [24:0] product_q;
   npu_multiply #(
@@ -29,11 +29,11 @@ module npu_operand_address (
   );
 
   always_ff @(posedge clk) begin
-    step_q <= {step_q[5:1], step};
+    step_q <= {step_q[6:1], step};
     // The sequencer counts channels of the command; in modes other than dense their low bits are idle.
     step_q[1].channel <= step.channel + commands[step.fetch_side].in_origin[12:0];
     if (rst) step_q <= '0;
-    offset_q <= {offset_q[4:3], address_q[npu_pkg::LaneBits-1:0]};
+    offset_q <= {offset_q[5:3], address_q[npu_pkg::LaneBits-1:0]};
     address_q <= product_q[23:0] + 24'(step_q[1].column);
   end
 
@@ -60,8 +60,8 @@ module npu_operand_address (
       .addr(bank_addr)
   );
 
-  assign early_step = step_q[5];
-  assign early_offset = offset_q[5];
-  assign data_step = step_q[6];
+  assign early_step = step_q[6];
+  assign early_offset = offset_q[6];
+  assign data_step = step_q[7];
 
 endmodule

@@ -1,13 +1,13 @@
 // The map banks and who may use their second port: results, second map, LOAD, STORE, in this order.
 // STORE and second map share one way out of the banks, so that they never read in the same cycle.
 //
-// A register stands ahead of the banks' second port, two behind: the memory's own, and the one behind
-// the choice among the banks. A read is answered four cycles after the grant.
+// A register stands ahead of both of a bank's ports. Two stand behind the second one: the memory's own, and
+// the one behind the choice among the banks. A read is answered four cycles after the grant.
 
 module npu_ports (
     input  logic                                                clk,
     input  logic                                                rst,
-    // First port: operands.
+    // First port: operands, two cycles on.
     input  logic [ npu_pkg::BankAddrBits-1:0]                   op_addr,
     output logic [8*npu_pkg::Lanes-1:0] op_data[npu_pkg::Rows],
     // Results: always taken; those of one cycle lie in different banks.
@@ -78,6 +78,14 @@ module npu_ports (
     logic [npu_pkg::Lanes-1:0] we_q;
     logic [npu_pkg::BankAddrBits-1:0] addr_q;
     logic [8*npu_pkg::Lanes-1:0] b_data;
+    logic [npu_pkg::BankAddrBits-1:0] op_addr_q;
+    npu_replica #(
+        .Width(npu_pkg::BankAddrBits)
+    ) u_op_addr (
+        .clk,
+        .in (op_addr),
+        .out(op_addr_q)
+    );
     assign wr = among(wr_valid, wr_bank, RowBits'(r));
     assign rs = among(rs_request, rs_bank, RowBits'(r));
     assign ld = ld_valid && ld_bank == RowBits'(r);
@@ -103,7 +111,7 @@ module npu_ports (
         .Bytes(npu_pkg::Lanes)
     ) u_bank (
         .clk,
-        .a_addr(op_addr),
+        .a_addr(op_addr_q),
         .a_rdata(op_data[r]),
         .b_we(we_q),
         .b_addr(addr_q),

@@ -1,5 +1,5 @@
 // In-order queue of commands: stores beats, assembles the oldest command, watches its waits (which
-// show a cycle late).
+// show a cycle late). Beats pass two registers on their way from the memory into the command.
 module npu_queue #(
   // Beats of the longest command.
   parameter int unsigned Beats = 4,
@@ -46,30 +46,41 @@ module npu_queue #(
   // Told a cycle late: the last but one place is kept for a beat that comes in between.
   always_ff @(posedge clk) push_ready <= !rst && stored < ($clog2(Depth) + 1)'(Depth - 1);
 
+  // Beats of the oldest command that are taken, and whether these are all; then they are all in place.
   logic [Beats-1:0][63:0] head_q;
   logic [CountBits-1:0] filled_q;
-  logic head_valid_q, long;
+  logic full_q, head_valid_q, long;
 
   // The first beat is there long before the last but one.
   assign long       = Beats >= ExecBeats && head_q[0][7:0] == npu_pkg::OpExec;
   assign head_valid = head_valid_q;
-  assign beat_ready = !head_valid_q;
+  assign beat_ready = !full_q;
   assign empty      = !stored_valid && !beat_valid_q && filled_q == '0;
   assign head       = head_q;
 
   always_ff @(posedge clk) begin
     if (rst || pop) begin
       filled_q     <= '0;
+      full_q       <= 1'b0;
       head_valid_q <= 1'b0;
-    end else if (beat_valid_q && beat_ready) begin
-      filled_q     <= filled_q + 1'b1;
-      head_valid_q <= filled_q == (long ? CountBits'(ExecBeats - 1) : CountBits'(TransferBeats - 1));
+    end else begin
+      head_valid_q <= full_q;
+      if (beat_valid_q && beat_ready) begin
+        filled_q <= filled_q + 1'b1;
+        full_q   <= filled_q == (long ? CountBits'(ExecBeats - 1) : CountBits'(TransferBeats - 1));
+      end
     end
   end
 
-  always_ff @(posedge clk) begin
-    // Over and over until there is a beat.
-    if (beat_ready) head_q[filled_q] <= beat_q;
+  // Every four beats of the command have a copy of the beat; its place is written over and over until it comes.
+  for (genvar g = 0; g < Beats / 4; g++) begin : g_part
+    logic [3:0] here, here_q;
+    logic [63:0] copy_q;
+    for (genvar i = 0; i < 4; i++) begin : g_beat
+      assign here[i] = beat_ready && filled_q == CountBits'(4*g + i);
+      always_ff @(posedge clk) if (here_q[i]) head_q[4*g + i] <= copy_q;
+    end
+    npu_replica #(.Width(4 + 64)) u_copy (.clk, .in({here, beat_q}), .out({here_q, copy_q}));
   end
 
   // The three waits stand at the same place in every command: LOAD, EXEC, STORE.

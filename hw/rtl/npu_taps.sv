@@ -13,10 +13,10 @@ module npu_taps (
     input  logic                [npu_pkg::LaneBits-1:0]          early_offset,
     input  npu_core_pkg::step_t                                  step,
     input  logic                [8*npu_pkg::Lanes-1:0] data[npu_pkg::Rows],
-    // Four stages ahead of the operands, for the weight memory, and the next tap's side.
+    // Five stages ahead of the operands, for the weight memory, and the next tap's side.
     output logic                                                 weight_side,
     output npu_core_pkg::tap_t                                   weight_tap,
-    // A stage ahead of the operands, and with them.
+    // With the operands, both.
     output npu_core_pkg::tap_t                                   array_tap,
     output logic                                                 operand_valid,
     output logic                [8*npu_pkg::Lanes-1:0] operand[npu_pkg::Rows]
@@ -40,7 +40,7 @@ module npu_taps (
   logic held_all_q;
 
   // Stage 0: what windows take in, and the row whose taps are selected.
-  npu_core_pkg::tap_t [4:0] tap_q;
+  npu_core_pkg::tap_t [5:0] tap_q;
   logic [8*Lanes-1:0] data_q[Rows];
   logic [Rows-1:0] load_q, move_q;
   logic [RowBits-1:0] bank_q;
@@ -73,7 +73,7 @@ module npu_taps (
     tap_q[0].last <= step.last;
     tap_q[0].halves <= step.halves;
     tap_q[0].group_last <= step.group_last;
-    tap_q[4:1] <= tap_q[3:0];
+    tap_q[5:1] <= tap_q[4:0];
     operand_valid <= !rst && tap_q[4].valid;
     all_q[2:1] <= all_q[1:0];
     pick_q <= banks(tap_q[0].valid, all_q[0], bank_q);
@@ -179,8 +179,8 @@ module npu_taps (
     always_ff @(posedge clk) operand[r] <= own_q | twin_q | shared_q | border_q;
   end
 
-  assign weight_side = tap_q[0].side;
-  assign weight_tap = tap_q[1];
-  assign array_tap = tap_q[4];
+  assign weight_side = step.tap_side;
+  assign weight_tap = tap_q[0];
+  assign array_tap = tap_q[5];
 
 endmodule

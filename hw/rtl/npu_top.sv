@@ -97,7 +97,7 @@ module npu_top (
   logic [1:0][31:0] read_req_address;
   logic [1:0][15:0] read_req_beats;
   logic [63:0]      read_data;
-  logic             read_error, read_error_client, read_idle, read_moved;
+  logic             read_error, read_error_client, read_idle, read_moved, load_ready_q;
   logic [31:0]      read_error_address;
 
   // The engines' side of the data bus.
@@ -178,7 +178,7 @@ module npu_top (
     .count()
   );
   assign push_valid = beat_target & {3{beat_waits}};
-  assign read_ready[0] = 1'b1;
+  assign read_ready = {load_ready_q, 1'b1};
 
   npu_pkg::transfer_t load_cmd, store_cmd;
   npu_pkg::exec_t     exec_cmd;
@@ -234,14 +234,21 @@ module npu_top (
   logic [AddrBits-1:0]               word_addr;
   logic load_illegal, load_outside, load_idle, load_done, store_illegal, store_outside, store_idle;
 
-  // The bus's handshake ends here; the loader's begins.
-  logic        load_beat_valid, load_beat_ready;
-  logic [63:0] load_beat;
-  npu_fifo #(.Width(64), .Depth(2)) u_load_beats (
+  // The bus's handshake ends here; the loader's begins. Both sides of the bus's are registers: of what is taken
+  // three beats may not have been counted yet.
+  logic        load_beat_valid, load_beat_ready, load_push_q;
+  logic [63:0] load_beat, load_data_q;
+  logic [3:0]  load_waiting;
+  always_ff @(posedge clk) begin
+    load_push_q   <= read_valid[1] && load_ready_q && !core_rst;
+    load_data_q   <= read_data;
+    load_ready_q  <= load_waiting < 4'd4 && !core_rst;
+  end
+  npu_fifo #(.Width(64), .Depth(8)) u_load_beats (
     .clk, .rst(core_rst),
-    .push_valid(read_valid[1]), .push_ready(read_ready[1]), .push_data(read_data),
+    .push_valid(load_push_q), .push_ready(), .push_data(load_data_q),
     .pop_valid(load_beat_valid), .pop_ready(load_beat_ready), .pop_data(load_beat),
-    .count()
+    .count(load_waiting)
   );
 
   npu_load u_load (

@@ -12,7 +12,7 @@ module npu_weights (
     // Read port of the skip list.
     input  logic                [npu_pkg::WeightAddrBits-1:0] list_addr,
     output logic                [                        7:0] list_control,
-    // The next tap's side; a tap, and four stages later the weight of each row.
+    // The next tap's side; a tap, and four stages later the weight of each row, a stage ahead of its operand.
     input  logic                                              side,
     input  npu_core_pkg::tap_t                                tap,
     output logic                [     8*npu_pkg::Rows-1:0]    weight
@@ -20,14 +20,24 @@ module npu_weights (
 
   localparam int unsigned AddrBits = npu_pkg::WeightAddrBits;
 
+  logic control_we_q;
+  logic [AddrBits-1:0] control_waddr_q;
+  logic [7:0] control_q;
+  npu_replica #(
+      .Width(1 + AddrBits + 8)
+  ) u_control_write (
+      .clk,
+      .in ({lw_valid, lw_addr, lw_data[8*npu_pkg::Rows+:8]}),
+      .out({control_we_q, control_waddr_q, control_q})
+  );
   npu_ram #(
       .Words(npu_pkg::WeightWords),
       .Width(8)
   ) u_control (
       .clk,
-      .we(lw_valid),
-      .waddr(lw_addr),
-      .wdata(lw_data[8*npu_pkg::Rows+:8]),
+      .we(control_we_q),
+      .waddr(control_waddr_q),
+      .wdata(control_q),
       .en(1'b1),
       .raddr(list_addr),
       .rdata(list_control)
@@ -49,10 +59,18 @@ module npu_weights (
     fixed_q <= {fixed_q[1:0], commands[tap.side].mode > npu_pkg::ModeDepthwise};
   end
 
-  // Two rows a memory, with an address register of its own: memories stand all over the device.
+  // Two rows a memory, with registers of its own ahead of both ports: memories stand all over the device.
   for (genvar i = 0; i < npu_pkg::Rows / 2; i++) begin : gen_rows
-    logic [AddrBits-1:0] from_q;
-    logic [15:0] word, word_q;
+    logic we_q;
+    logic [AddrBits-1:0] from_q, waddr_q;
+    logic [15:0] written_q, word, word_q;
+    npu_replica #(
+        .Width(1 + AddrBits + 16)
+    ) u_write (
+        .clk,
+        .in ({lw_valid, lw_addr, lw_data[16*i+:16]}),
+        .out({we_q, waddr_q, written_q})
+    );
     npu_replica #(
         .Width(AddrBits)
     ) u_from (
@@ -65,9 +83,9 @@ module npu_weights (
         .Width(16)
     ) u_values (
         .clk,
-        .we(lw_valid),
-        .waddr(lw_addr),
-        .wdata(lw_data[16*i+:16]),
+        .we(we_q),
+        .waddr(waddr_q),
+        .wdata(written_q),
         .en(1'b1),
         .raddr(from_q),
         .rdata(word)

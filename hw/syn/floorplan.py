@@ -25,9 +25,10 @@ ROWS = {"MULT18X18D": (58, 34, 10), "DP16KD": (22, 46, 70, 82)}
 # Places for logic of a group of columns, and how many of them may be taken: what is fuller is hard to route.
 PLACES, FILL = 83640 / len(GROUPS), 0.62
 LOGIC = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6}
-# By how much another net on a wire grows dearer in each round of --router2-alt-weights, from 5 on. Without growth
-# the last disputes take hundreds of rounds.
-ROUTER = {"router2/currCongWeightMult": "0.2"}
+# By how much another net on a wire grows dearer in each round of --router2-alt-weights, from 5 on: without growth
+# the last disputes take hundreds of rounds, with more the detours take the wires of others. And how many tiles
+# beyond its ends a net may go round what is full.
+ROUTER = {"router2/currCongWeightMult": "0.1", "router2/bbMargin/x": "8", "router2/bbMargin/y": "8"}
 
 
 def number(pattern, name):
@@ -96,7 +97,10 @@ class Floorplan:
             bank, part = divmod(at, len(banks) // count)
             rows = ROWS["DP16KD"][part % 3:3] + ROWS["DP16KD"][:part % 3]
             self.put(name, self.share(bank, count) + part // 3, rows + (82,))
-        weights = self.named("DP16KD", r"\.u_weights\.")
+        # The skip list's blocks lead to one choice and stand in the middle.
+        for name in self.named("DP16KD", r"\.u_weights\.u_control"):
+            self.put(name, self.share(0, 1), (46, 22, 70, 82))
+        weights = self.named("DP16KD", r"\.u_weights\.(?!u_control)")
         for at, name in enumerate(weights):
             self.put(name, self.share(at, len(weights)), ROWS["DP16KD"][at % 3:] + ROWS["DP16KD"][:at % 3])
         for at, name in enumerate(self.named("DP16KD", r"\.u_requant\..*gen_lane")):

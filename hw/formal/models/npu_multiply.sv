@@ -2,6 +2,7 @@
 module npu_multiply #(
   parameter int unsigned ABits = 18,
   parameter int unsigned BBits = 18,
+  parameter bit          Inputs = 1'b0,
   parameter bit          Logic = 1'b0
 ) (
   input  logic                          clk,

@@ -19,11 +19,11 @@ const QUEUE_DEPTHS: [usize; 3] = [16, 5, 8];
 const FIRST_TAP: u64 = 3;
 const FIRST_TAP_SPARSE: u64 = 6;
 /// Cycles from the last tap and its drain to the command's end.
-pub(super) const EXEC_LATENCY: u64 = 38;
+pub(super) const EXEC_LATENCY: u64 = 40;
 /// Cycles from the end of a command to offering one that waits for it.
 pub(super) const WAIT: u64 = 2;
-/// Cycles from taking a LOAD to its first request.
-const LOAD_START: u64 = 8;
+/// Cycles from taking a LOAD to its first request, and of its beats in registers.
+const LOAD_START: u64 = 9;
 /// Cycles from taking a STORE to its first data on the bus.
 const STORE_START: u64 = 20;
 /// Bytes of a burst; a burst is requested in a cycle.
@@ -33,8 +33,8 @@ const FETCH_BEAT: u64 = 8;
 /// Beats that the fetcher's buffer holds, and those of a request (`npu_fetch`).
 const FETCH_BUFFER: u64 = 64;
 const FETCH_CHUNK: u64 = 16;
-/// Cycles from the frame's start to the fetcher's first request.
-const FETCH_START: u64 = 6;
+/// Cycles from the frame's start to the fetcher's first request, and of its beats in registers.
+const FETCH_START: u64 = 7;
 /// Cycles from offering a command to the last tap of its first tile, where the second map's words are
 /// waited for, its rows apart.
 const SECOND_MAP: u64 = 12;
