@@ -201,7 +201,7 @@ impl Planner<'_> {
                     let groups = (tiles.off + tiles.channels).div_ceil(rows) as usize;
                     let cycles = (0..groups).map(|group| op.tile_cycles(group, lanes as usize) as u32);
                     let taken = ready.map_or(0, |ready| ready + WAIT);
-                    last = tiles.run(cycles, taken, last, accelerator).tail;
+                    last = tiles.estimate(cycles, taken, last, accelerator);
                     // Each further chunk of output channels is a command, which may wait for weights.
                     let more = (self.packed.chunks[*index].len() as u64 - 1) * tiles.window.1;
                     last.tap += more;
