@@ -11,6 +11,11 @@ const BURST_CYCLES: u64 = 2;
 const UNDER_WAY: usize = 16;
 /// Cycles from issuing a burst to its address at the memory.
 const ADDRESS: u64 = 1;
+/// Bytes that wait to be written, bursts that wait for their answers, and cycles that these take beside the
+/// memory's latency (`npu_axi_write`).
+const WRITE_BUFFER: u64 = 512;
+const UNACKNOWLEDGED: u64 = 8;
+const ANSWER: u64 = 4;
 /// Beats that the memory moves at once behind a pause.
 const AHEAD: u64 = 2;
 /// Bytes of a beat.
@@ -64,6 +69,8 @@ pub(super) struct Bus {
     /// Where reads and writes end.
     read: Place,
     written: Place,
+    /// Bytes of the last writes that may still wait when the next ones are taken.
+    buffered: u64,
     busy: Busy,
 }
 
@@ -87,6 +94,7 @@ impl Bus {
             under_way: VecDeque::new(),
             read: Place::default(),
             written: Place::default(),
+            buffered: 0,
             busy: Busy::default(),
         }
     }
@@ -151,10 +159,14 @@ impl Bus {
     /// Writes `count` times `bytes`, the first of which are ready in cycle `due`.
     pub(super) fn write(&mut self, due: u64, bytes: u64, count: u64) {
         let place = Place(due * self.rate).max(self.read).max(self.written);
-        // A burst begins in a cycle of its own.
+        // A burst begins in a cycle of its own, and when the eighth before it has been acknowledged.
         let cycles = |bytes: u64| (100 * bytes).div_ceil(self.rate);
         let segment = bytes / BURST * cycles(BURST) + cycles(bytes % BURST);
-        self.written = Place(place.0 + count * segment * self.rate);
+        let answers = bursts(bytes) * count / UNACKNOWLEDGED * (self.latency + ANSWER);
+        self.written = Place(place.0 + (count * segment).max(answers) * self.rate);
+        // The last request is accepted when all of the one before is on its way.
+        let last_burst = bytes.saturating_sub(1) % BURST + 1;
+        self.buffered = if count > 1 { (bytes + last_burst).min(WRITE_BUFFER) } else { WRITE_BUFFER };
         self.wait_for_banks(due);
     }
 
@@ -180,8 +192,8 @@ impl Bus {
         self.written.0.div_ceil(self.rate)
     }
 
-    /// Cycle in which all but `bytes` are written.
-    pub(super) const fn written_but(&self, bytes: u64) -> u64 {
-        self.written.0.saturating_sub(100 * bytes).div_ceil(self.rate)
+    /// Cycle in which nothing more of the last writes has to be read from the banks or requested.
+    pub(super) const fn stored(&self) -> u64 {
+        self.written.0.saturating_sub(100 * self.buffered).div_ceil(self.rate)
     }
 }

@@ -45,9 +45,7 @@ const EXEC_BETWEEN: u64 = 15;
 const LOAD_START: u64 = 2;
 const LOAD_END: u64 = 4;
 /// Cycles from taking a STORE to its first data on the bus.
-const STORE_START: u64 = 20;
-/// Bytes that wait for the bus, once they have been read from the banks.
-const STORE_BUFFER: u64 = 512;
+const STORE_START: u64 = 21;
 
 /// When a command ran, and why not earlier.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -215,8 +213,7 @@ impl<'a> Replay<'a> {
                 let requested = self.bus.accepted(Client::Load)? + 1;
                 self.checked(at, taken).max(requested).max(last_but_one?)
             }
-            // The words of the one before have been read from the banks.
-            Queue::Store => self.checked(at, taken).max(self.bus.written_but(STORE_BUFFER)),
+            Queue::Store => self.checked(at, taken).max(self.bus.stored()),
         };
         Some(start.max(free))
     }
