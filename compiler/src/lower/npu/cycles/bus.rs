@@ -1,5 +1,5 @@
 //! The cycle model of the memory's bus: bursts of reads in the order of their requests, writes in what is
-//! left (`npu_axi_read`).
+//! left (`npu_axi_read`, `npu_axi_write`).
 
 use std::collections::VecDeque;
 

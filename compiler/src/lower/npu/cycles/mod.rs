@@ -66,6 +66,17 @@ pub fn replay(commands: &[Command], accelerator: &Accelerator) -> (Vec<Timing>, 
     Replay::new(commands, accelerator).run()
 }
 
+/// What happens next.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    /// A burst of reads is issued.
+    Burst(Client),
+    /// A beat of the stream goes to its queue.
+    Beat,
+    /// The head of a queue is taken.
+    Take(Queue),
+}
+
 struct Replay<'a> {
     commands: &'a [Command],
     accelerator: &'a Accelerator,
@@ -125,20 +136,16 @@ impl<'a> Replay<'a> {
     fn run(mut self) -> (Vec<Timing>, u64) {
         let mut beats = [0; 3];
         loop {
-            let fetch = self.fetch(&beats);
-            let next = [Queue::Load, Queue::Store, Queue::Exec]
-                .into_iter()
-                .filter_map(|queue| self.ready(queue).map(|start| (start, queue)))
-                .min_by_key(|&(start, _)| start);
-            let before = |time: u64| fetch.is_none_or(|fetch| time <= fetch);
-            match (self.bus.next_burst(), next) {
-                (Some((time, client)), next)
-                    if before(time) && next.is_none_or(|(start, _)| time <= start) =>
-                {
-                    self.issue(time, client);
-                }
-                (_, next) if next.is_none_or(|(start, _)| !before(start) || fetch == Some(start)) => {
-                    let Some(time) = fetch else { break };
+            let burst = self.bus.next_burst().map(|(time, client)| (time, Step::Burst(client)));
+            let beat = self.fetch(&beats).map(|time| (time, Step::Beat));
+            let take = [Queue::Load, Queue::Store, Queue::Exec]
+                .map(|queue| self.ready(queue).map(|time| (time, Step::Take(queue))));
+            // Of those of one cycle the first.
+            let steps = [burst, beat].into_iter().chain(take).flatten();
+            let Some((time, step)) = steps.min_by_key(|&(time, _)| time) else { break };
+            match step {
+                Step::Burst(client) => self.issue(time, client),
+                Step::Beat => {
                     let command = &self.commands[self.fetched];
                     self.fetcher.take(time, &mut self.bus);
                     beats[command.queue as usize] += 1;
@@ -148,14 +155,13 @@ impl<'a> Replay<'a> {
                         (self.fetched, self.beat) = (self.fetched + 1, 0);
                     }
                 }
-                (_, Some((start, queue))) => {
+                Step::Take(queue) => {
                     let at = self.queues[queue as usize][self.done[queue as usize]];
-                    self.execute(at, start);
-                    self.taken[queue as usize] = start;
+                    self.execute(at, time);
+                    self.taken[queue as usize] = time;
                     self.done[queue as usize] += 1;
                     self.finish_store();
                 }
-                (_, None) => break,
             }
         }
         debug_assert_eq!(

@@ -66,10 +66,10 @@ pub(super) struct Reader<'a> {
     tiles: Tiles,
     rows: u32,
     drain_rows: u32,
-    /// First channel of results and of the second map; `None` where it has a single channel.
+    /// First channel of results.
     out_origin: u32,
+    /// First channel of the second map; `None` where it has a single one, in `bank`.
     origin: Option<u32>,
-    /// The bank of a single channel.
     bank: u32,
     /// Next word to be asked for: output group, tile of the group, word of the tile.
     group: u32,
