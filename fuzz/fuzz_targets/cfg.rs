@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use secateur::frontend::darknet::{Cfg, apply, build_graph};
-use secateur::graph::{dump, stat, verify};
+use secateur_frontend::darknet::{Cfg, apply, build_graph};
+use secateur_ir::{dump, stat, verify};
 
 fuzz_target!(|bytes: &[u8]| {
     let cfg = match Cfg::parse(Path::new("fuzz.cfg"), bytes) {

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use secateur::frontend::darknet::{Cfg, build_graph, read_weights, write_weights};
-use secateur::graph::{Graph, verify_weights};
+use secateur_frontend::darknet::{Cfg, build_graph, read_weights, write_weights};
+use secateur_ir::{Graph, verify_weights};
 
 const CFG: &str = "[net]\nwidth=4\nheight=4\nchannels=1\n\
     [convolutional]\nfilters=2\nbatch_normalize=1\n\
@@ -23,9 +23,9 @@ static GRAPH: LazyLock<Graph> = LazyLock::new(|| {
 
 fuzz_target!(|bytes: &[u8]| {
     match read_weights(&GRAPH, Path::new("fuzz.weights"), bytes) {
-        Ok(weights) => {
+        Ok((header, weights)) => {
             verify_weights(&GRAPH, &weights).expect("read weights fit");
-            assert!(write_weights(&GRAPH, &weights) == bytes);
+            assert!(write_weights(&GRAPH, header, &weights) == bytes);
         }
         Err(error) => assert!(!error.to_string().is_empty()),
     }

@@ -11,11 +11,10 @@ use std::time::Duration;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use secateur::data::Sample;
-use secateur::eval::Detector;
-use secateur::pack::Deployed;
-use secateur::sim;
-use secateur::testing::data_dir;
+use secateur_data::Sample;
+use secateur_deploy::Deployed;
+use secateur_deploy::sim;
+use secateur_eval::Detector;
 use secateur_runtime::Tensor;
 use secateur_runtime::artefact::format::CRC_BYTES;
 use secateur_runtime::artefact::{Model, crc32};
@@ -24,6 +23,7 @@ use secateur_runtime::npu::driver::Error;
 use secateur_runtime::npu::registers::FaultCode;
 use secateur_sim::Simulator;
 use secateur_sim::rtl::{BusFault, Rtl, Timing};
+use secateur_testing::data_dir;
 use secateur_tests::{TINY_CFG, compiled_project, done, secateur, tiny_project};
 
 /// Runs the command in `folder`; it must fail with code 1. Returns its words.

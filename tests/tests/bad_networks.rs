@@ -7,10 +7,10 @@ use predicates::str::contains;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use secateur::Error;
-use secateur::frontend::darknet::{Cfg, build_graph, file_size, read_weights, write_weights};
-use secateur::graph::{WeightsHeader, dump, verify};
-use secateur::testing::{RandomOptions, random_network};
+use secateur_base::Error;
+use secateur_frontend::darknet::{Cfg, WeightsHeader, build_graph, file_size, read_weights, write_weights};
+use secateur_ir::{dump, verify};
+use secateur_testing::{RandomOptions, random_network};
 use secateur_tests::secateur;
 
 const NET: &str = "[net]\nwidth=32\nheight=32\nchannels=3\n";
@@ -232,15 +232,15 @@ fn weights_of_every_header_version_survive_and_wrong_lengths_are_refused() {
     let headers = [(0, 1, 0), (0, 2, 5), (1, 0, 0), (0, 0, 0), (2000, 0, 1), (0, 1001, 0), (-1, 3, 0)];
     for (seed, (major, minor, revision)) in headers.into_iter().enumerate() {
         let options = RandomOptions { rare: true, classifier: seed % 2 == 0, ..RandomOptions::default() };
-        let (_, graph, mut weights) = random_network(seed as u64, &options);
+        let (_, graph, weights) = random_network(seed as u64, &options);
         let wide = i64::from(major) * 10 + i64::from(minor) >= 2;
         let seen = if wide { 0x1_2345_6789 } else { 0x2345_6789 };
-        weights.header = WeightsHeader { major, minor, revision, seen };
-        let bytes = write_weights(&graph, &weights);
-        assert_eq!(bytes.len(), file_size(&graph, weights.header));
+        let header = WeightsHeader { major, minor, revision, seen };
+        let bytes = write_weights(&graph, header, &weights);
+        assert_eq!(bytes.len(), file_size(&graph, header));
         assert_eq!(bytes.len() % 4, 0);
         let path = Path::new("net.weights");
-        assert_eq!(read_weights(&graph, path, &bytes).expect("its own bytes"), weights);
+        assert_eq!(read_weights(&graph, path, &bytes).expect("its own bytes"), (header, weights));
 
         // Every cut in a small file would be slow in a large one: the ends, and a prime step between.
         let cuts = (0..64).chain((64..bytes.len()).step_by(997)).chain(bytes.len() - 16..bytes.len());
@@ -275,7 +275,7 @@ fn connected_weights_of_old_files_are_turned() {
         header.chain(numbers.into_iter().flat_map(f32::to_le_bytes)).collect()
     };
     let read =
-        |major| read_weights(&graph, Path::new("c.weights"), &file(major)).expect("good").layers.remove(0);
+        |major| read_weights(&graph, Path::new("c.weights"), &file(major)).expect("good").1.layers.remove(0);
     assert_eq!(read(1).bias, [10.0, 20.0]);
     assert_eq!(read(1).weights, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
     // Of an old file the numbers are [in][out].

@@ -93,7 +93,7 @@ fn models_get(name: &str, from: &Path, out: &Path) -> assert_cmd::assert::Assert
 
 #[test]
 fn every_model_of_the_catalogue_is_got_and_verified() {
-    let Some(data) = secateur::testing::data_dir() else { return };
+    let Some(data) = secateur_testing::data_dir() else { return };
     let list = secateur().args(["models", "list"]).assert().success();
     let list = String::from_utf8(list.get_output().stdout.clone()).unwrap();
     let out = tempfile::tempdir().unwrap();
@@ -127,7 +127,7 @@ fn a_model_that_is_not_the_right_one_is_refused() {
 #[test]
 fn a_download_is_verified_and_never_half_written() {
     use std::os::unix::fs::PermissionsExt;
-    let Some(data) = secateur::testing::data_dir() else { return };
+    let Some(data) = secateur_testing::data_dir() else { return };
     let cfg = data.join("models/yoloface-50k/model.cfg");
     // A curl that sends the right file, the start of it, too much of it, or fails.
     for (script, code, says) in [

@@ -4,15 +4,16 @@ use std::path::Path;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use secateur::eval::Detector;
-use secateur::graph::{Activation, Graph, Weights};
-use secateur::pack::{self, Deployed};
-use secateur::quant::net::Provenance;
-use secateur::quant::{self, Options};
-use secateur::sim;
-use secateur::target::Target;
-use secateur::testing::{RandomOptions, random_network};
+use secateur_codegen::pack;
+use secateur_codegen::target::Target;
+use secateur_deploy::Deployed;
+use secateur_deploy::sim;
+use secateur_eval::Detector;
+use secateur_ir::{Activation, Graph, Weights};
+use secateur_quant::net::Provenance;
+use secateur_quant::{self as quant, Options};
 use secateur_sim::rtl::{Rtl, Timing};
+use secateur_testing::{RandomOptions, random_network};
 
 /// What the compiler promises of a frame, and of a layer.
 const NETWORK: f64 = 0.01;

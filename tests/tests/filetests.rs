@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use secateur::frontend::darknet::{Cfg, apply, build_graph};
-use secateur::graph::{dump, verify};
+use secateur_frontend::darknet::{Cfg, apply, build_graph};
+use secateur_ir::{dump, verify};
 
 #[test]
 fn every_cfg_becomes_the_expected_graph() {

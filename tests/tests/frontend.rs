@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use secateur::frontend::darknet::{self, Cfg};
-use secateur::graph::{
+use secateur_frontend::darknet::{self, Cfg, WeightsHeader};
+use secateur_ir::{
     Graph, LayerCost, LayerWeights, Op, Shape, Source, dump, layer_cost, verify, verify_weights,
 };
-use secateur::testing::{RandomOptions, data_dir, random_network};
+use secateur_testing::{RandomOptions, data_dir, random_network};
 
 fn models() -> Vec<PathBuf> {
     let Some(data) = data_dir() else { return Vec::new() };
@@ -28,7 +28,8 @@ fn real_models_round_trip_byte_for_byte() {
         let weights = network.weights.as_ref().expect("given");
         assert_eq!(network.cfg.to_bytes(), std::fs::read(&cfg_path).expect("cfg"), "{}", model.display());
         assert!(
-            darknet::write_weights(&network.graph, weights) == std::fs::read(&weights_path).expect("weights"),
+            darknet::write_weights(&network.graph, network.header, weights)
+                == std::fs::read(&weights_path).expect("weights"),
             "{}",
             model.display()
         );
@@ -76,8 +77,9 @@ fn random_networks_survive_writing_and_reading() {
         let (text, graph, weights) = random_network(seed, &options);
         verify(&graph).unwrap_or_else(|error| panic!("seed {seed}: {error:?}"));
         verify_weights(&graph, &weights).unwrap_or_else(|error| panic!("seed {seed}: {error:?}"));
-        let bytes = darknet::write_weights(&graph, &weights);
-        let again = darknet::read_weights(&graph, Path::new("again.weights"), &bytes).expect("its own bytes");
+        let bytes = darknet::write_weights(&graph, WeightsHeader::default(), &weights);
+        let (_, again) =
+            darknet::read_weights(&graph, Path::new("again.weights"), &bytes).expect("its own bytes");
         assert!(again == weights, "seed {seed}");
         let cfg = Cfg::parse(Path::new("random.cfg"), text.as_bytes()).expect("was read before");
         assert_eq!(darknet::apply(&cfg, &graph).to_bytes(), text.as_bytes(), "seed {seed}");

@@ -43,7 +43,7 @@ fn found(artefact: &Path, picture: &Path) -> Vec<String> {
 
 #[test]
 fn the_smallest_detector_is_pruned_quantised_and_still_finds_the_dog() {
-    let Some(data) = secateur::testing::data_dir() else { return };
+    let Some(data) = secateur_testing::data_dir() else { return };
     let workspace = tempfile::tempdir().unwrap();
     let out = workspace.path();
     build("yolo-fastest-1.1", &data, out);

@@ -16,7 +16,7 @@ fn ana(folder: &Path, network: [&Path; 2], list: &Path, names: &Path) -> Child {
 
 #[test]
 fn sensitivities_of_a_real_detector_survive_kills() {
-    let Some(data) = secateur::testing::data_dir() else { return };
+    let Some(data) = secateur_testing::data_dir() else { return };
     let model = data.join("models/yolo-fastest-1.1");
     let (cfg, weights) = (model.join("model.cfg"), model.join("model.weights"));
     let (list, names) = (data.join("coco128/train2017.txt"), model.join("names"));

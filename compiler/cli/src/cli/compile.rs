@@ -1,0 +1,107 @@
+//! `compile`: an int8 network as an artefact for a target.
+
+use std::path::PathBuf;
+
+use secateur_base::{Result, files};
+use secateur_codegen::lower::PASSES;
+use secateur_codegen::lower::npu::Options;
+use secateur_codegen::pack::{self, Manifest};
+use secateur_codegen::target::Target;
+use secateur_quant::QNet;
+
+use super::Global;
+
+/// Pack an int8 network into an artefact for a target.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  secateur compile yolo-fastest.int8 --target host -o yolo-fastest.sct
+  secateur compile yolo-fastest.int8 --target npu-8x16 -v
+  secateur compile resnet.int8 --target npu-8x16 --allow-processor
+  secateur compile yolo-fastest.int8 --dump-after place
+
+With a target that has an accelerator the artefact holds its program beside the processor's steps;
+-v prints where its cycles go, `secateur disasm` its commands. A layer that the accelerator cannot
+run is an error; with --allow-processor it gets, of the rows of layers that it can run, the one with
+the most multiply-accumulates, and the processor runs what comes before and after.
+
+The manifest is written beside the artefact, as NET.sct.json.")]
+pub(crate) struct Args {
+    /// The int8 network that `quantize` wrote.
+    #[arg(value_name = "NET.int8")]
+    net: PathBuf,
+    /// A known target's name or a target file (.toml).
+    #[arg(long, default_value = "host", value_name = "TARGET")]
+    target: String,
+    /// The artefact to write [default: the network's name with .sct].
+    #[arg(short, long, value_name = "NET.sct")]
+    output: Option<PathBuf>,
+    /// Accelerator: run each layer on its own, every map through memory; for finding faults.
+    #[arg(long)]
+    layer_by_layer: bool,
+    /// Accelerator: let the processor run the layers that the accelerator cannot run, and all before or after
+    /// them; the report names them.
+    #[arg(long)]
+    allow_processor: bool,
+    /// Print the program after this pass; may be given several times.
+    #[arg(long, value_name = "PASS", value_parser = clap::builder::PossibleValuesParser::new(PASSES))]
+    dump_after: Vec<String>,
+}
+
+pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
+    let target = Target::load(&args.target)?;
+    let net = QNet::load(&args.net)?;
+    let options = match args.layer_by_layer {
+        true => Options::LAYER_BY_LAYER,
+        false => Options::default(),
+    };
+    let options = Options { processor: args.allow_processor, ..options };
+    let compiled = pack::compile_with(&net, &target, options, |pass, took, program| {
+        if global.verbose > 0 {
+            eprintln!("pass {pass:<10} {:>8.1} ms", took.as_secs_f64() * 1e3);
+        }
+        if args.dump_after.iter().any(|wanted| wanted == pass) {
+            print!("; after {pass}\n{}", program.dump());
+        }
+    })
+    // Lines are those of the .cfg that the network was made from.
+    .map_err(|e| match e.at_line() {
+        Some(_) => e.file(&net.provenance.model),
+        None => e.file(&args.net),
+    })?;
+    let output = args.output.unwrap_or_else(|| args.net.with_extension("sct"));
+    let mut manifest_path = output.clone().into_os_string();
+    manifest_path.push(".json");
+    files::write_bytes(&output, &compiled.artefact)?;
+    files::write_bytes(manifest_path.as_ref(), compiled.manifest.to_json().as_bytes())?;
+    println!("{}: {}", output.display(), summary(&compiled.manifest));
+    if let Some(report) = &compiled.manifest.accelerator {
+        if global.verbose > 0 {
+            print!("{report}");
+        }
+        if let Some(share) = &report.share {
+            print!("{share}");
+        }
+        println!(
+            "accelerator: {} cycles a frame, MACs (those with zeros too) are {:.1} % of what its multipliers can do, {:.2} MB over the bus",
+            report.cycles,
+            100.0 * report.utilisation(),
+            report.bytes as f64 / 1e6
+        );
+    }
+    Ok(())
+}
+
+fn summary(manifest: &Manifest) -> String {
+    let arena = &manifest.arena;
+    let over = 100.0 * (arena.bytes as f64 / arena.lower_bound.max(1) as f64 - 1.0);
+    format!(
+        "{} bytes for target {}, {:.1} M multiply-accumulates\n\
+         arena {} bytes, {over:.1} % over the lower bound of {}; concatenations copy {} bytes",
+        manifest.artefact.bytes,
+        manifest.target,
+        manifest.macs as f64 / 1e6,
+        arena.bytes,
+        arena.lower_bound,
+        arena.copied,
+    )
+}

@@ -1,0 +1,24 @@
+use clap::CommandFactory;
+use clap_complete::Shell;
+use secateur_base::{Error, Result};
+
+use super::{Cli, Global};
+
+/// Print a shell completion script.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  secateur completions bash > ~/.local/share/bash-completion/completions/secateur
+  secateur completions zsh > ~/.zfunc/_secateur
+  secateur completions fish > ~/.config/fish/completions/secateur.fish")]
+pub(crate) struct Args {
+    /// The shell to write for.
+    shell: Shell,
+}
+
+pub(crate) fn run(args: Args, _global: &Global) -> Result<()> {
+    // Generated into memory first: clap_complete panics where its writer fails.
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "secateur", &mut script);
+    std::io::Write::write_all(&mut std::io::stdout(), &script)
+        .map_err(|e| Error::new(format!("cannot write the completion script: {e}")))
+}

@@ -1,0 +1,86 @@
+//! `emit`: files for hardware people.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use secateur_base::{Error, Result, files};
+use secateur_codegen::target::Target;
+use secateur_data::Sample;
+use secateur_deploy::sim;
+use secateur_deploy::{Deployed, read_artefact};
+use secateur_eval::Detector;
+use secateur_sim::package;
+
+use super::Global;
+
+/// Write a test bench of a frame, or the accelerator's generated files.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Self-checking SystemVerilog test bench of one frame, with RTL and memory images.
+    #[command(after_help = "Examples:
+  secateur emit testbench yolo-fastest.sct dog.jpg -o bench && bench/run
+
+The bench prints PASS or the first mismatch, and the frame's cycles. It needs Verilator 5.006 or later
+and nothing else.")]
+    Testbench(Testbench),
+    /// SystemVerilog package and register manual of an accelerator.
+    #[command(after_help = "Examples:
+  secateur emit rtl-package --target npu-8x16 -o hw
+
+Writes DIR/rtl/npu_pkg.sv and DIR/doc/registers.md.")]
+    RtlPackage(RtlPackage),
+}
+
+#[derive(Debug, clap::Args)]
+struct Testbench {
+    /// The artefact that `compile --target npu-…` wrote (.sct).
+    artefact: PathBuf,
+    /// A picture (JPEG, PNG or BMP).
+    image: PathBuf,
+    /// Folder to write to.
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+struct RtlPackage {
+    /// A known accelerator's name or a target file (.toml).
+    #[arg(long, default_value = "npu-8x16")]
+    target: String,
+    /// Folder to write to.
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+}
+
+pub(crate) fn run(args: Args, _global: &Global) -> Result<()> {
+    match args.what {
+        What::Testbench(args) => testbench(&args),
+        What::RtlPackage(args) => rtl_package(&args),
+    }
+}
+
+fn testbench(args: &Testbench) -> Result<()> {
+    let bytes = read_artefact(&args.artefact)?;
+    let deployed = Deployed::new(&bytes, &args.artefact)?;
+    let sample = Sample::load(&args.image, deployed.input(), deployed.fit())?;
+    let codes = deployed.quantise(&sample.input);
+    sim::testbench(&deployed, &codes, &args.output).map_err(|e| e.file(&args.artefact))?;
+    println!("{0}: run {0}/run", args.output.display());
+    Ok(())
+}
+
+fn rtl_package(args: &RtlPackage) -> Result<()> {
+    let target = Target::load(&args.target)?;
+    let accelerator = target.accelerator.ok_or_else(|| {
+        Error::new(format!("target {} has no accelerator", args.target)).help("choose npu-8x16 or npu-4x16")
+    })?;
+    let text = package::package(&accelerator.parameters());
+    files::write_bytes(&args.output.join("rtl/npu_pkg.sv"), text.as_bytes())?;
+    files::write_bytes(&args.output.join("doc/registers.md"), package::manual().as_bytes())
+}

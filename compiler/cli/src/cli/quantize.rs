@@ -1,0 +1,186 @@
+//! `quantize`: a float network becomes an int8 one.
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use secateur_base::progress::Progress;
+use secateur_base::{Error, Result, files};
+use secateur_data::{DataFile, Dataset, Fit, Sample, class_name, read_list, read_names};
+use secateur_eval::Heads;
+use secateur_frontend::darknet::{self, Network};
+use secateur_ir::{Graph, Op};
+use secateur_quant::net::Provenance;
+use secateur_quant::report::{self, Report};
+use secateur_quant::{self as quant, RangeRule};
+use sha2::{Digest, Sha256};
+
+use super::Global;
+use super::subject::check_names;
+
+/// Greatest .cfg or .weights that is hashed.
+const LIMIT: u64 = 1 << 32;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  secateur quantize yolo.cfg yolo.weights --data coco.data -o yolo.int8
+  secateur quantize yolo.cfg yolo.weights --list train.txt --names coco.names \\
+      --eval val.txt --report quantisation.txt -o yolo.int8
+  secateur quantize yolo.cfg yolo.weights --data coco.data --split 15 -o yolo.int8
+
+Calibration looks at the pictures only, not at their labels: 30 pictures do, 100 are better. Keep
+those that accuracy is measured on (--eval) apart.")]
+pub(crate) struct Args {
+    /// The network's .cfg.
+    cfg: PathBuf,
+    /// Its trained .weights.
+    weights: PathBuf,
+    /// Darknet's .data file: its `train` list is calibrated on.
+    #[arg(long, value_name = "FILE", conflicts_with = "list", required_unless_present = "list")]
+    data: Option<PathBuf>,
+    /// List of pictures to calibrate on.
+    #[arg(long, value_name = "FILE")]
+    list: Option<PathBuf>,
+    /// Names of the classes, one a line [default: those of --data, else numbers].
+    #[arg(long, value_name = "FILE")]
+    names: Option<PathBuf>,
+    /// Where the int8 network goes.
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// Write the report there (JSON if it ends in .json) instead of printing its summary.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Labelled held-out pictures to measure mAP, agreement and score shift on.
+    #[arg(long, value_name = "LIST")]
+    eval: Option<PathBuf>,
+    /// How ranges are chosen: mse, minmax, percentile or percentile:P.
+    #[arg(long, value_name = "RULE", default_value = "mse")]
+    ranges: RangeRule,
+    /// Compute channels twice where that makes int8 more precise, for up to PERCENT more operations.
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = percent)]
+    split: f64,
+    /// Do not equalise channels.
+    #[arg(long)]
+    no_equalize: bool,
+    /// Do not correct biases.
+    #[arg(long)]
+    no_bias_correction: bool,
+}
+
+/// Percent that may be spent on splits: with three times more operations everything is there twice.
+pub(crate) const SPLIT: RangeInclusive<f64> = 0.0..=300.0;
+
+fn percent(text: &str) -> Result<f64, String> {
+    let percent: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if SPLIT.contains(&percent) { Ok(percent) } else { Err("allowed: 0 to 300".to_owned()) }
+}
+
+pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
+    let network = darknet::load(&args.cfg, Some(&args.weights))?;
+    let weights = network.weights()?;
+    let graph = &network.graph;
+    let (list, names) = calibration_files(&args)?;
+    let names = names.map(|path| read_names(&path)).transpose()?;
+    let classes = classes(graph)?;
+    if let (Some(names), Some(classes)) = (&names, classes) {
+        check_names(names, classes)?;
+    }
+    let fit = fit(&network);
+    let numbered = || (0..classes.unwrap_or(0)).map(|class| class_name(&[], class)).collect();
+    let labelled = |eval: &PathBuf| Dataset::with_names(eval, names.clone().unwrap_or_else(numbered));
+    let held_out = args.eval.as_ref().map(labelled).transpose()?;
+    let pictures = load_pictures(&read_list(&list)?, &network, fit)?;
+    let defaults = quant::Options::default();
+    let options = quant::Options {
+        ranges: args.ranges,
+        equalise: !args.no_equalize,
+        correction: if args.no_bias_correction { 0 } else { defaults.correction },
+        split: args.split / 100.0,
+    };
+    let provenance = provenance(&args, &options, &pictures)?;
+    let quantised =
+        quant::quantise(graph, weights, &pictures, &options, names.unwrap_or_default(), provenance)?;
+    let layers = report::layers(&quantised, &pictures)?;
+    drop(pictures);
+    let accuracy = match &held_out {
+        Some(dataset) => {
+            let samples = dataset.load_all(graph.input, fit)?;
+            report::accuracy(graph, weights, &quantised.net, &samples, &dataset.labels, global.seed)?
+        }
+        None => None,
+    };
+    quantised.net.save(&args.output)?;
+    let report = Report { layers, accuracy };
+    match &args.report {
+        Some(path) if path.extension().is_some_and(|extension| extension == "json") => {
+            let json = serde_json::to_vec_pretty(&report).expect("plain data always serialises");
+            files::write_bytes(path, &json)?;
+        }
+        Some(path) => files::write_bytes(path, report.to_text().as_bytes())?,
+        None => {}
+    }
+    print!("{}", report.summary());
+    Ok(())
+}
+
+/// The calibration list and, where one is named, the names.
+fn calibration_files(args: &Args) -> Result<(PathBuf, Option<PathBuf>)> {
+    match (&args.data, &args.list) {
+        (Some(data), _) => {
+            let file = DataFile::load(data)?;
+            let names = match &args.names {
+                Some(names) => Some(names.clone()),
+                None => file.get("names").is_some().then(|| file.file("names")).transpose()?,
+            };
+            Ok((file.file("train")?, names))
+        }
+        (None, Some(list)) => Ok((list.clone(), args.names.clone())),
+        (None, None) => Err(Error::new("calibration pictures are missing").help("give --data or --list")),
+    }
+}
+
+/// Number of classes; `None` where nothing in the network says it.
+fn classes(graph: &Graph) -> Result<Option<usize>> {
+    let heads = Heads::of(graph)?;
+    let softmax = graph.nodes.last().filter(|node| matches!(node.op, Op::Softmax(_)));
+    Ok(match heads.heads.is_empty() {
+        false => Some(heads.classes),
+        true => softmax.map(|node| node.shape.len()),
+    })
+}
+
+/// How pictures are brought to the network's size, as for detection.
+fn fit(network: &Network) -> Fit {
+    let is_head = |op: &Op| matches!(op, Op::Yolo(_) | Op::Region(_) | Op::Detection(_));
+    match network.graph.nodes.iter().any(|node| is_head(&node.op)) {
+        false => Fit::Crop,
+        true if network.graph.letter_box => Fit::Letterbox,
+        true => Fit::Stretch,
+    }
+}
+
+fn load_pictures(paths: &[PathBuf], network: &Network, fit: Fit) -> Result<Vec<Vec<f32>>> {
+    use rayon::prelude::*;
+    let progress = Progress::new(format!("reading {} pictures", paths.len()), paths.len() as u64);
+    let load = |path: &PathBuf| {
+        let sample = Sample::load(path, network.graph.input, fit);
+        progress.advance(1);
+        sample.map(|sample| sample.input)
+    };
+    paths.par_iter().map(load).collect()
+}
+
+fn provenance(args: &Args, options: &quant::Options, pictures: &[Vec<f32>]) -> Result<Provenance> {
+    let hash = |path| Ok::<_, Error>(Sha256::digest(files::read_limited(path, LIMIT)?).into());
+    let mut recipe = Sha256::new();
+    recipe.update(serde_json::to_vec(options).expect("plain data always serialises"));
+    for picture in pictures {
+        recipe.update(picture.iter().map(|v| (v * 255.0).round() as u8).collect::<Vec<_>>());
+    }
+    Ok(Provenance {
+        model: args.cfg.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
+        cfg_sha256: hash(&args.cfg)?,
+        weights_sha256: hash(&args.weights)?,
+        recipe_sha256: recipe.finalize().into(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    })
+}

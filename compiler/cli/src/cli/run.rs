@@ -1,0 +1,173 @@
+//! `run`: an artefact on one picture with the integer runtime, as a device would do it.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use secateur_base::{Error, Result};
+use secateur_data::{Sample, class_name};
+use secateur_deploy::{Deployed, kernel_macs, kernel_name, read_artefact};
+use secateur_eval::{Detector, NMS_THRESH};
+use secateur_runtime::artefact::Step;
+use secateur_runtime::{Hook, Tensor};
+
+use super::Global;
+use super::subject::share;
+
+/// Classes that a classifier's run prints.
+const TOP: usize = 5;
+
+/// Run an artefact on a picture with the integer runtime.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  secateur run yolo-fastest.sct dog.jpg
+  secateur run yolo-fastest.sct dog.jpg --repeat 20 -v
+
+With -v a table shows each step's time; times are medians over the repetitions.")]
+pub(crate) struct Args {
+    /// The artefact that `compile` wrote (.sct).
+    artefact: PathBuf,
+    /// A picture (JPEG, PNG or BMP).
+    image: PathBuf,
+    /// Detections need a score above this.
+    #[arg(long, default_value_t = 0.25, value_parser = share)]
+    thresh: f32,
+    /// Two boxes of a class that overlap by more than this are one object.
+    #[arg(long, default_value_t = NMS_THRESH, value_parser = share)]
+    nms: f32,
+    /// Runs to time.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    repeat: u32,
+}
+
+pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
+    let bytes = read_artefact(&args.artefact)?;
+    let started = Instant::now();
+    let deployed = Deployed::new(&bytes, &args.artefact)?;
+    let loaded = started.elapsed();
+    let sample = Sample::load(&args.image, deployed.input(), deployed.fit())?;
+    let profile = profile(&deployed, &sample.input, args.repeat as usize)?;
+    if deployed.layout().heads.is_empty() {
+        print_classes(&deployed, &sample.input);
+    } else {
+        print_detections(&deployed, &sample, &args);
+    }
+    if global.verbose > 0 {
+        print_steps(&deployed, &profile);
+    }
+    let model = deployed.model();
+    println!(
+        "{}: {} bytes, checked in {:.2} ms; arena {} bytes; {:.2} ms a picture (median of {})",
+        args.artefact.display(),
+        bytes.len(),
+        milliseconds(loaded),
+        model.arena_bytes(),
+        milliseconds(profile.whole),
+        args.repeat,
+    );
+    Ok(())
+}
+
+/// Medians of a whole run and of every step.
+struct Profile {
+    whole: Duration,
+    steps: Vec<Duration>,
+}
+
+/// Takes the time of every step.
+struct StopWatch {
+    started: Instant,
+    /// By step, one entry a run.
+    times: Vec<Vec<Duration>>,
+}
+
+impl Hook for StopWatch {
+    fn before(&mut self, _step: &Step<'_>) {
+        self.started = Instant::now();
+    }
+
+    fn after(&mut self, step: &Step<'_>, _output: Tensor<'_>) {
+        self.times[step.index()].push(self.started.elapsed());
+    }
+}
+
+fn profile(deployed: &Deployed<'_>, input: &[f32], repeat: usize) -> Result<Profile> {
+    let picture = deployed.quantise(input);
+    let progress = secateur_base::progress::Progress::new("running", repeat as u64);
+    let mut watch =
+        StopWatch { started: Instant::now(), times: vec![Vec::new(); deployed.model().step_count()] };
+    let whole = deployed.with_engine(|engine| {
+        (0..repeat)
+            .map(|_| {
+                let started = Instant::now();
+                engine.run(&picture, &mut watch);
+                let took = started.elapsed();
+                progress.advance(1);
+                took
+            })
+            .collect::<Vec<_>>()
+    });
+    let steps: Option<Vec<Duration>> = watch.times.into_iter().map(median).collect();
+    match (median(whole), steps) {
+        (Some(whole), Some(steps)) => Ok(Profile { whole, steps }),
+        _ => Err(Error::new("a step of the artefact did not run")),
+    }
+}
+
+fn median(mut times: Vec<Duration>) -> Option<Duration> {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied()
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+fn print_detections(deployed: &Deployed<'_>, sample: &Sample, args: &Args) {
+    let names = deployed.names();
+    let detections = deployed.detect(&sample.input, sample.frame, args.thresh, args.nms);
+    let (width, height) = (sample.size.0 as f32, sample.size.1 as f32);
+    for found in &detections {
+        let b = &found.bbox;
+        println!(
+            "{:<16} {:>3.0} %  left {:>5.0} top {:>5.0} width {:>5.0} height {:>5.0}",
+            class_name(&names, found.class),
+            100.0 * found.prob,
+            (b.x - b.w / 2.0) * width,
+            (b.y - b.h / 2.0) * height,
+            b.w * width,
+            b.h * height,
+        );
+    }
+    println!("{}: {} objects over {}", args.image.display(), detections.len(), args.thresh);
+}
+
+fn print_classes(deployed: &Deployed<'_>, input: &[f32]) {
+    let names = deployed.names();
+    let outputs = deployed.heads(input);
+    let scores = outputs.first().map_or(&[][..], Vec::as_slice);
+    let mut order: Vec<usize> = (0..scores.len()).collect();
+    order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
+    for &class in order.iter().take(TOP) {
+        println!("{:<16} {:.4}", class_name(&names, class), scores[class]);
+    }
+}
+
+fn print_steps(deployed: &Deployed<'_>, profile: &Profile) {
+    println!(
+        "{:>4} {:>5}  {:<12} {:>14} {:>7} {:>9} {:>9} {:>8}",
+        "step", "layer", "kernel", "output", "pitch", "MACs", "us", "GMAC/s"
+    );
+    for (step, time) in deployed.model().steps().zip(&profile.steps) {
+        let (kernel, macs) = (kernel_name(&step), kernel_macs(&step));
+        let microseconds = time.as_secs_f64() * 1e6;
+        let output = step.output().map(|record| (record.shape(), record.pitch.get()));
+        let ([h, w, c], pitch) = output.unwrap_or(([0; 3], 0));
+        let rate = if macs == 0 { String::new() } else { format!("{:.2}", macs as f64 / microseconds / 1e3) };
+        println!(
+            "{:>4} {:>5}  {kernel:<12} {:>14} {pitch:>7} {macs:>9} {microseconds:>9.1} {rate:>8}",
+            step.index(),
+            step.layer(),
+            format!("{w}x{h}x{c}"),
+        );
+    }
+}

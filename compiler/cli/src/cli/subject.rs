@@ -1,0 +1,93 @@
+//! The network that a verb works on: `CFG WEIGHTS` or `ARTEFACT`.
+
+use std::path::{Path, PathBuf};
+
+use secateur_base::{Error, Result};
+use secateur_data::{names_beside, read_names};
+use secateur_deploy::{Deployed, is_artefact, read_artefact};
+use secateur_eval::{Detector, FloatDetector};
+use secateur_frontend::darknet;
+
+/// What stands on the command line before a verb's own files.
+#[derive(Debug, Clone)]
+pub(crate) enum Subject {
+    Float { cfg: PathBuf, weights: PathBuf },
+    Artefact(PathBuf),
+}
+
+impl Subject {
+    /// Takes the network off the front of `paths` and leaves the rest.
+    pub(crate) fn take(paths: Vec<PathBuf>) -> Result<(Self, Vec<PathBuf>)> {
+        let mut paths = paths.into_iter();
+        let first = paths.next().ok_or_else(|| needed("nothing"))?;
+        if is_artefact(&first) || first.extension().is_some_and(|extension| extension == "sct") {
+            return Ok((Self::Artefact(first), paths.collect()));
+        }
+        let weights = paths.next().ok_or_else(|| needed("a .cfg alone").file(&first))?;
+        Ok((Self::Float { cfg: first, weights }, paths.collect()))
+    }
+
+    /// The path that stands for the network in messages and results.
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Self::Float { cfg, .. } => cfg,
+            Self::Artefact(path) => path,
+        }
+    }
+
+    /// Loads the network and hands it, with the class names known to it, to `work`. `threads` share
+    /// one picture.
+    pub(crate) fn open<T>(
+        &self,
+        threads: usize,
+        work: impl FnOnce(&dyn Detector, Vec<String>) -> Result<T>,
+    ) -> Result<T> {
+        match self {
+            Self::Float { cfg, weights } => {
+                let network = darknet::load(cfg, Some(weights))?;
+                let detector = FloatDetector::new(&network.graph, network.weights()?)
+                    .map_err(|error| error.file(cfg))?
+                    .with_threads(threads);
+                let names = names_beside(cfg, detector.classes()).unwrap_or_default();
+                work(&detector, names)
+            }
+            Self::Artefact(path) => {
+                let bytes = read_artefact(path)?;
+                let deployed = Deployed::new(&bytes, path)?;
+                let names = deployed.names();
+                work(&deployed, names)
+            }
+        }
+    }
+}
+
+fn needed(found: &str) -> Error {
+    Error::new("a network is needed")
+        .found(found)
+        .allowed("CFG WEIGHTS (model.cfg model.weights) or ARTEFACT (model.sct)")
+}
+
+/// The names of a file for a network of `classes` classes.
+pub(crate) fn checked_names(path: &Path, classes: usize) -> Result<Vec<String>> {
+    let names = read_names(path)?;
+    check_names(&names, classes).map_err(|error| error.file(path))?;
+    Ok(names)
+}
+
+/// Fails where there are not as many names as the network has classes.
+pub(crate) fn check_names(names: &[String], classes: usize) -> Result<()> {
+    if names.len() == classes {
+        return Ok(());
+    }
+    Err(Error::new("names and network do not belong together")
+        .found(format!("{} names, {classes} classes in the network", names.len()))
+        .help("give the names that the network was trained with"))
+}
+
+/// A number from 0 to 1, for clap.
+pub(crate) fn share(text: &str) -> std::result::Result<f32, String> {
+    match text.parse() {
+        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
+        _ => Err("a number from 0 to 1 is needed".to_owned()),
+    }
+}

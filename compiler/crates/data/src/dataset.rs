@@ -1,0 +1,140 @@
+//! Pictures with their labels, and their preparation for a network.
+
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::{
+    DataFile, Fit, Frame, Picture, Truth, crop, label_path, letterbox, load_picture_as, read_labels,
+    read_list, read_names, resize,
+};
+use secateur_base::progress::Progress;
+use secateur_base::{Error, Result};
+use secateur_ir::Shape;
+
+/// A list of labelled pictures.
+#[derive(Debug, Clone)]
+pub struct Dataset {
+    pub pictures: Vec<PathBuf>,
+    /// Objects of every picture.
+    pub labels: Vec<Vec<Truth>>,
+    pub names: Vec<String>,
+}
+
+/// A picture as the network takes it.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    /// `[c][h][w]`, 0..1.
+    pub input: Vec<f32>,
+    pub frame: Frame,
+    /// Width and height of the picture itself.
+    pub size: (usize, usize),
+}
+
+impl Dataset {
+    /// The list that `.data` names under `split` (`valid` or `train`), with its names.
+    pub fn from_data_file(path: &Path, split: &str) -> Result<Self> {
+        let data = DataFile::load(path)?;
+        let names = data.file("names")?;
+        let dataset = Self::from_list(&data.file(split)?, &names)?;
+        match data.classes()? {
+            Some(classes) if classes != dataset.names.len() => Err(Error::new("classes and names disagree")
+                .file(path)
+                .found(format!("classes={classes}, {} names in {}", dataset.names.len(), names.display()))),
+            _ => Ok(dataset),
+        }
+    }
+
+    /// A list of pictures with labels beside them, and a file of names.
+    ///
+    /// A picture without a label file has no objects (as Darknet takes it, with a warning); a list
+    /// where every label file is missing is an error.
+    pub fn from_list(list: &Path, names: &Path) -> Result<Self> {
+        Self::with_names(list, read_names(names)?)
+    }
+
+    /// [`Dataset::from_list`] of names that are at hand; labels must be below their number.
+    pub fn with_names(list: &Path, names: Vec<String>) -> Result<Self> {
+        let pictures = read_list(list)?;
+        let read: Result<Vec<Option<Vec<Truth>>>> = pictures
+            .par_iter()
+            .map(|picture| {
+                let path = label_path(picture);
+                if path.exists() { read_labels(&path, names.len()).map(Some) } else { Ok(None) }
+            })
+            .collect();
+        let read = read?;
+        let missing = read.iter().filter(|labels| labels.is_none()).count();
+        if missing == pictures.len() {
+            return Err(Error::new("no picture of the list has a label file")
+                .file(list)
+                .found(format!("no {}", label_path(&pictures[0]).display()))
+                .help("labels lie beside the pictures, or in `labels` where those lie in `images` or `JPEGImages`"));
+        }
+        if missing > 0 {
+            tracing::warn!(
+                "{missing} of {} pictures have no label file: taken as without objects",
+                pictures.len()
+            );
+        }
+        let labels = read.into_iter().map(Option::unwrap_or_default).collect();
+        Ok(Self { pictures, labels, names })
+    }
+
+    /// Number of pictures.
+    pub fn len(&self) -> usize {
+        self.pictures.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.pictures.is_empty()
+    }
+
+    /// The first `count` pictures.
+    #[must_use]
+    pub fn take(mut self, count: usize) -> Self {
+        self.pictures.truncate(count);
+        self.labels.truncate(count);
+        self
+    }
+
+    /// Decodes and prepares one picture for an input of shape `input`.
+    pub fn sample(&self, index: usize, input: Shape, fit: Fit) -> Result<Sample> {
+        Sample::load(&self.pictures[index], input, fit)
+    }
+
+    /// All pictures, prepared in parallel and kept in memory (4 bytes an input value and picture).
+    pub fn load_all(&self, input: Shape, fit: Fit) -> Result<Vec<Sample>> {
+        let progress = Progress::new(format!("reading {} pictures", self.len()), self.len() as u64);
+        (0..self.len())
+            .into_par_iter()
+            .map(|index| {
+                let sample = self.sample(index, input, fit);
+                progress.advance(1);
+                sample
+            })
+            .collect()
+    }
+}
+
+impl Sample {
+    /// Decodes a picture, gives it the network's channels and size.
+    pub fn load(path: &Path, input: Shape, fit: Fit) -> Result<Self> {
+        Self::prepare(load_picture_as(path, input.c)?, input, fit).map_err(|error| error.file(path))
+    }
+
+    /// As [`Sample::load`], of a decoded picture.
+    pub fn prepare(picture: Picture, input: Shape, fit: Fit) -> Result<Self> {
+        let size = (picture.shape.w, picture.shape.h);
+        let picture = picture.with_channels(input.c)?;
+        let stretched = Frame::stretched(input);
+        let (prepared, frame) = match fit {
+            Fit::Stretch => (resize(&picture, input.w, input.h), stretched),
+            Fit::Letterbox => {
+                (letterbox(&picture, input.w, input.h), Frame::letterboxed(input, size.0, size.1))
+            }
+            Fit::Crop => (crop(&picture, input.w, input.h), stretched),
+        };
+        Ok(Self { input: prepared.data, frame, size })
+    }
+}

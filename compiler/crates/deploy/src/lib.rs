@@ -1,0 +1,14 @@
+//! Artefacts on this machine: [`Deployed`] runs them behind the evaluation's interfaces, [`disassemble`]
+//! lists their accelerator program, [`sim`] runs it on a simulated accelerator.
+
+mod deployed;
+mod disasm;
+pub mod sim;
+
+#[cfg(test)]
+mod npu_tests;
+#[cfg(test)]
+mod tests;
+
+pub use deployed::{Deployed, LayerOutput, is_artefact, kernel_macs, kernel_name, read_artefact};
+pub use disasm::disassemble;

@@ -1,0 +1,172 @@
+//! Padding, and strides taken apart: every tap of a convolution becomes a shifted dense plane.
+
+use std::ops::Range;
+
+use pulp::Simd;
+
+use super::{Job, copy_row, load, store};
+use secateur_ir::Shape;
+
+/// Floats after the last plane, so that a vector may start at its last element.
+const SLACK: usize = 64;
+
+/// Splits a padded plane by row and column modulo the stride into `stride_y · stride_x` phase
+/// planes `[height][width]`. The tap `(ky, kx)` of the output `(oy, ox)` then stands in phase
+/// `(ky·d mod stride_y, kx·d mod stride_x)` at row `oy + ky·d / stride_y` and column
+/// `ox + kx·d / stride_x`: strides and dilation are offsets, borders are zeros (or `fill`).
+#[derive(Debug, Clone)]
+pub(crate) struct Phases {
+    input: Shape,
+    pad: usize,
+    stride_x: usize,
+    stride_y: usize,
+    pub(super) width: usize,
+    pub(super) height: usize,
+    fill: f32,
+    /// Offset of every tap, rows first, in one channel's phase planes.
+    pub(super) taps: Vec<usize>,
+}
+
+/// A sliding window: its taps, their distance, its steps.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Window {
+    pub(crate) size: usize,
+    pub(crate) dilation: usize,
+    pub(crate) stride_x: usize,
+    pub(crate) stride_y: usize,
+    /// Rows and columns added before the map; what is needed after it follows from the output.
+    pub(crate) pad: usize,
+}
+
+impl Phases {
+    pub(crate) fn new(window: Window, input: Shape, output: Shape, fill: f32) -> Self {
+        let Window { size, dilation, stride_x, stride_y, pad } = window;
+        let reach = (size - 1) * dilation;
+        let width = output.w + reach / stride_x;
+        let height = output.h + reach / stride_y;
+        let taps = (0..size * size)
+            .map(|tap| {
+                let (y, x) = (tap / size * dilation, tap % size * dilation);
+                let phase = y % stride_y * stride_x + x % stride_x;
+                phase * width * height + y / stride_y * width + x / stride_x
+            })
+            .collect();
+        Self { input, pad, stride_x, stride_y, width, height, fill, taps }
+    }
+
+    /// Floats of one channel.
+    pub(super) fn channel(&self) -> usize {
+        self.stride_x * self.stride_y * self.width * self.height
+    }
+
+    /// Floats of `channels` channels with the slack behind them.
+    pub(crate) fn len(&self, channels: usize) -> usize {
+        self.channel() * channels + SLACK
+    }
+
+    /// Writes the phase planes of the channels `job.units` of the whole input map.
+    #[inline(always)]
+    pub(crate) fn run<S: Simd>(&self, simd: S, job: &mut Job<'_>) {
+        let plane = self.input.plane();
+        for c in job.units.clone() {
+            // SAFETY: channel `c` belongs to this part only.
+            let to = unsafe { job.target.segment(c * self.channel(), self.channel()) };
+            self.split::<S, true>(simd, &job.inputs[0][c * plane..], to);
+        }
+    }
+
+    /// Fills everything, borders included; [`Phases::split`] may then leave the borders alone.
+    #[inline(always)]
+    pub(super) fn clear(&self, to: &mut [f32]) {
+        to.fill(self.fill);
+    }
+
+    /// Writes the phase planes of the channel that `from` begins with; without `BORDERS` those of
+    /// `to` stay, as [`Phases::clear`] or an earlier call left them.
+    #[inline(always)]
+    pub(super) fn split<S: Simd, const BORDERS: bool>(&self, simd: S, from: &[f32], to: &mut [f32]) {
+        let Self { input, pad, stride_x, stride_y, width, height, fill, .. } = *self;
+        for y_phase in 0..stride_y {
+            for x_phase in 0..stride_x {
+                let columns = inside(x_phase, stride_x, pad, input.w, width);
+                let rows = inside(y_phase, stride_y, pad, input.h, height);
+                let start = (y_phase * stride_x + x_phase) * width * height;
+                let plane = &mut to[start..];
+                if BORDERS {
+                    plane[..rows.start * width].fill(fill);
+                    plane[rows.end * width..height * width].fill(fill);
+                }
+                if columns.is_empty() {
+                    if BORDERS {
+                        plane[..height * width].fill(fill);
+                    }
+                    continue;
+                }
+                let first = columns.start * stride_x + x_phase - pad;
+                for y in rows.clone() {
+                    let line = &from[(y * stride_y + y_phase - pad) * input.w + first..];
+                    let row = &mut plane[y * width..];
+                    if BORDERS {
+                        row[..columns.start].fill(fill);
+                        row[columns.end..width].fill(fill);
+                    }
+                    // What a short row spills over is border, or written again by the next row.
+                    let spill = if BORDERS { columns.len() } else { row.len() - columns.start };
+                    let row = &mut row[columns.start..][..spill];
+                    gather(simd, line, stride_x, row, columns.len(), fill);
+                }
+            }
+        }
+    }
+}
+
+/// Positions of a phase that lie on the map: `0 <= i·stride + phase − pad < limit`.
+fn inside(phase: usize, stride: usize, pad: usize, limit: usize, len: usize) -> Range<usize> {
+    let start = pad.saturating_sub(phase).div_ceil(stride).min(len);
+    let end = (limit + pad).saturating_sub(phase).div_ceil(stride).clamp(start, len);
+    start..end
+}
+
+/// `to[i] = from[i · stride]` for `i < len`; up to a vector of `fill` may follow where `to` goes on.
+#[inline(always)]
+fn gather<S: Simd>(simd: S, from: &[f32], stride: usize, to: &mut [f32], len: usize, fill: f32) {
+    let lanes = S::F32_LANES;
+    if stride == 1 {
+        if len >= lanes {
+            copy_row::<S>(from, to, len);
+        } else if from.len() >= lanes && to.len() >= lanes {
+            let inside = simd.mask_between_m32s(0, len as u32).mask();
+            store::<S>(to, 0, simd.select_f32s(inside, load::<S>(from, 0), simd.splat_f32s(fill)));
+        } else {
+            to[..len].copy_from_slice(&from[..len]);
+        }
+    } else if stride == 2 && len >= BLOCK {
+        let mut at = 0;
+        while at < len {
+            let start = at.min(len - BLOCK);
+            match from[2 * start..].first_chunk::<{ 2 * BLOCK }>() {
+                Some(pairs) => to[start..start + BLOCK].copy_from_slice(&evens(pairs)),
+                None => {
+                    let from = from[2 * start..].iter().step_by(2);
+                    to[start..start + BLOCK].iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+                }
+            }
+            at += BLOCK;
+        }
+    } else {
+        to[..len].iter_mut().zip(from.iter().step_by(stride)).for_each(|(to, from)| *to = *from);
+    }
+}
+
+/// Elements that [`evens`] takes at a time.
+const BLOCK: usize = 16;
+
+/// Every second float: the low half of each pair, which compiles to vector narrowing.
+#[inline(always)]
+fn evens(pairs: &[f32; 2 * BLOCK]) -> [f32; BLOCK] {
+    let mut low = [0u32; BLOCK];
+    for (low, pair) in low.iter_mut().zip(pairs.as_chunks::<2>().0) {
+        *low = (u64::from(pair[1].to_bits()) << 32 | u64::from(pair[0].to_bits())) as u32;
+    }
+    low.map(f32::from_bits)
+}

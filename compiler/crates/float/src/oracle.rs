@@ -1,0 +1,30 @@
+//! Every layer's output in plain f32: the one meaning of float in this project.
+//!
+//! Nothing is fused and nothing is fast; sums run in f64 so that the result does not depend on
+//! their order. The fast [`Plan`](super::Plan) is tested against it, and it against Darknet.
+
+use super::ops;
+use secateur_ir::{Graph, Source, Weights};
+
+/// Outputs of all layers, by Darknet's number, each `[c][h][w]`, for one picture `[c][h][w]` in 0..1.
+///
+/// # Panics
+/// If `input` does not have the graph's input shape, or the weights are not the graph's.
+pub fn run(graph: &Graph, weights: &Weights, input: &[f32]) -> Vec<Vec<f32>> {
+    assert_eq!(input.len(), graph.input.len(), "the picture has the network's input shape");
+    let mut outputs: Vec<Vec<f32>> = Vec::with_capacity(graph.nodes.len());
+    for (i, node) in graph.nodes.iter().enumerate() {
+        let mut output = vec![0.0; node.shape.len()];
+        let inputs: Vec<&[f32]> = node
+            .inputs
+            .iter()
+            .map(|source| match *source {
+                Source::Image => input,
+                Source::Layer(from) => outputs[from].as_slice(),
+            })
+            .collect();
+        ops::apply(graph, i, &weights.layers[i], &inputs, &mut output);
+        outputs.push(output);
+    }
+    outputs
+}

@@ -1,0 +1,353 @@
+//! Channel groups: which output channels can only be removed together.
+//!
+//! Every output channel of every layer belongs to exactly one *unit*. Removing a unit removes all
+//! of its channels; what remains is a valid network. Units arise by union:
+//!
+//! | layer | tie |
+//! |---|---|
+//! | shortcut | channel `c` of all inputs that have it, and of the output |
+//! | grouped and depthwise convolution | all inputs and outputs of one convolution group |
+//! | pool, upsample, dropout, batchnorm, crop, cost | input channel = output channel |
+//! | route | concatenation: offsets; with `groups=` the same position in every slice |
+//! | reorg | input channel `c` = output channels `c`, `c + C`, … (stride² of them) |
+//! | scale_channels, sam | both inputs and the output |
+//!
+//! Never removable (frozen): the picture, what yolo, region, detection and softmax read, outputs
+//! that nobody reads, and what mixes channels by position (`reorg_old`, reverse reorg,
+//! `maxpool_depth`, a shortcut of unequal sizes, channel-normalising activations).
+//!
+//! A *group* collects the units that are made by the same convolutions or connected layers, so a
+//! ratio means the same for all of its members. A layer can take part in several groups: a shortcut
+//! of unequal channels splits the wider input into the shared and the private channels.
+
+use std::collections::BTreeMap;
+
+use super::{Activation, Graph, Op, Source};
+
+/// Channels that go together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unit {
+    /// The group that the unit belongs to; `None` if it can never be removed.
+    pub group: Option<usize>,
+    /// `(layer, output channel)`, ascending.
+    pub channels: Vec<(usize, usize)>,
+}
+
+/// Units with the same producers; one ratio, one line in the sensitivities.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// Convolutions and connected layers that make these channels, ascending: the first is the
+    /// *main layer*, the others are its *slaves* (tied by a shortcut, sam or scale_channels).
+    pub producers: Vec<usize>,
+    /// Layers with weights of their own between producers and consumers: depthwise and grouped
+    /// convolutions, batchnorm.
+    pub related: Vec<usize>,
+    /// Dense convolutions and connected layers that read these channels, ascending.
+    pub consumers: Vec<usize>,
+    /// Indices into [`ChannelGroups::units`], in the order of the main layer's channels.
+    pub units: Vec<usize>,
+}
+
+impl Group {
+    /// The layer that gives the group its name.
+    pub fn main(&self) -> usize {
+        self.producers[0]
+    }
+
+    /// Whether the group touches the weights of `layer` (a user may ask to leave it alone).
+    pub fn changes(&self, layer: usize) -> bool {
+        self.producers.contains(&layer) || self.related.contains(&layer)
+    }
+}
+
+/// All units and groups of a graph.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelGroups {
+    /// Groups in the order of their main layers.
+    pub groups: Vec<Group>,
+    pub units: Vec<Unit>,
+    /// `unit_of[layer][channel]`: index into [`ChannelGroups::units`].
+    unit_of: Vec<Vec<usize>>,
+}
+
+impl ChannelGroups {
+    /// Finds the groups of a verified graph.
+    pub fn new(graph: &Graph) -> Self {
+        let mut ties = Ties::new(graph);
+        for layer in 0..graph.nodes.len() {
+            ties.tie_layer(graph, layer);
+        }
+        for (layer, readers) in graph.consumers().iter().enumerate() {
+            if readers.is_empty() {
+                ties.freeze_output(graph, layer);
+            }
+        }
+        ties.into_groups(graph)
+    }
+
+    /// The unit that holds an output channel.
+    pub fn unit_of(&self, layer: usize, channel: usize) -> usize {
+        self.unit_of[layer][channel]
+    }
+
+    /// Units of all output channels of a layer, in channel order.
+    pub fn units_of(&self, layer: usize) -> &[usize] {
+        &self.unit_of[layer]
+    }
+}
+
+/// Whether `op` makes output channels of its own, each from all input channels.
+pub fn is_dense(op: &Op) -> bool {
+    match op {
+        Op::Conv(conv) | Op::Deconv(conv) => conv.groups == 1,
+        Op::Connected(_) => true,
+        _ => false,
+    }
+}
+
+/// Whether an activation looks at other channels of the same pixel.
+fn mixes_channels(activation: Activation) -> bool {
+    matches!(
+        activation,
+        Activation::NormChan | Activation::NormChanSoftmax | Activation::NormChanSoftmaxMaxval
+    )
+}
+
+/// Union-find over all output channels; the picture's channels come first.
+struct Ties {
+    parent: Vec<usize>,
+    frozen: Vec<bool>,
+    /// First element of each layer's output.
+    offset: Vec<usize>,
+}
+
+impl Ties {
+    fn new(graph: &Graph) -> Self {
+        let mut offset = Vec::with_capacity(graph.nodes.len());
+        let mut total = graph.input.c;
+        for node in &graph.nodes {
+            offset.push(total);
+            total += node.shape.c;
+        }
+        let mut frozen = vec![false; total];
+        frozen[..graph.input.c].fill(true);
+        Self { parent: (0..total).collect(), frozen, offset }
+    }
+
+    fn element(&self, source: Source, channel: usize) -> usize {
+        match source {
+            Source::Image => channel,
+            Source::Layer(layer) => self.offset[layer] + channel,
+        }
+    }
+
+    fn root(&mut self, mut element: usize) -> usize {
+        while self.parent[element] != element {
+            self.parent[element] = self.parent[self.parent[element]];
+            element = self.parent[element];
+        }
+        element
+    }
+
+    fn tie(&mut self, a: usize, b: usize) {
+        let (a, b) = (self.root(a), self.root(b));
+        // The smaller element leads, so that the result does not depend on the order of ties.
+        let (low, high) = (a.min(b), a.max(b));
+        self.parent[high] = low;
+        self.frozen[low] |= self.frozen[high];
+    }
+
+    fn freeze(&mut self, source: Source, channels: usize) {
+        for channel in 0..channels {
+            let element = self.element(source, channel);
+            let root = self.root(element);
+            self.frozen[root] = true;
+        }
+    }
+
+    fn freeze_output(&mut self, graph: &Graph, layer: usize) {
+        self.freeze(Source::Layer(layer), graph.nodes[layer].shape.c);
+    }
+
+    fn freeze_all(&mut self, graph: &Graph, layer: usize) {
+        for &input in &graph.nodes[layer].inputs {
+            self.freeze(input, graph.shape_of(input).c);
+        }
+        self.freeze_output(graph, layer);
+    }
+
+    /// Ties channel `c` of `input` to output channel `c` of `layer`.
+    fn tie_same(&mut self, graph: &Graph, layer: usize, input: Source) {
+        let channels = graph.nodes[layer].shape.c.min(graph.shape_of(input).c);
+        for channel in 0..channels {
+            self.tie(self.element(input, channel), self.element(Source::Layer(layer), channel));
+        }
+    }
+
+    fn tie_layer(&mut self, graph: &Graph, layer: usize) {
+        let node = &graph.nodes[layer];
+        let own = Source::Layer(layer);
+        let activation = match &node.op {
+            Op::Conv(conv) | Op::Deconv(conv) => conv.activation,
+            Op::Connected(connected) => connected.activation,
+            Op::BatchNorm(activation) | Op::Sam(activation) => *activation,
+            Op::Shortcut(shortcut) => shortcut.activation,
+            Op::ScaleChannels(scale) => scale.activation,
+            _ => Activation::Linear,
+        };
+        match &node.op {
+            Op::Conv(conv) | Op::Deconv(conv) if conv.groups > 1 => {
+                let per_group = graph.input_shape(layer).c / conv.groups;
+                let filters = conv.filters / conv.groups;
+                for group in 0..conv.groups {
+                    let first = self.element(own, group * filters);
+                    for channel in group * per_group..(group + 1) * per_group {
+                        self.tie(first, self.element(node.inputs[0], channel));
+                    }
+                    for filter in group * filters..(group + 1) * filters {
+                        self.tie(first, self.element(own, filter));
+                    }
+                }
+            }
+            Op::Conv(_) | Op::Deconv(_) | Op::Connected(_) => {}
+            Op::MaxPool(pool) if pool.depth.is_some() => self.freeze_all(graph, layer),
+            Op::MaxPool(_)
+            | Op::LocalAvgPool(_)
+            | Op::AvgPool
+            | Op::Upsample(_)
+            | Op::Dropout
+            | Op::BatchNorm(_)
+            | Op::Crop(_)
+            | Op::Cost => self.tie_same(graph, layer, node.inputs[0]),
+            Op::Shortcut(_) => {
+                let same_size = node.inputs.iter().all(|&input| {
+                    let shape = graph.shape_of(input);
+                    (shape.h, shape.w) == (node.shape.h, node.shape.w)
+                });
+                if same_size {
+                    for &input in &node.inputs {
+                        self.tie_same(graph, layer, input);
+                    }
+                } else {
+                    self.freeze_all(graph, layer);
+                }
+            }
+            Op::Sam(_) => {
+                for &input in &node.inputs {
+                    self.tie_same(graph, layer, input);
+                }
+            }
+            Op::ScaleChannels(scale) => {
+                if scale.scale_wh {
+                    self.freeze(node.inputs[0], graph.shape_of(node.inputs[0]).c);
+                } else {
+                    self.tie_same(graph, layer, node.inputs[0]);
+                }
+                self.tie_same(graph, layer, node.inputs[1]);
+            }
+            Op::Route(route) => {
+                let mut next = 0;
+                for &input in &node.inputs {
+                    let slice = graph.shape_of(input).c / route.groups;
+                    for position in 0..slice {
+                        let output = self.element(own, next + position);
+                        self.tie(output, self.element(input, route.group_id * slice + position));
+                        for other in 0..route.groups {
+                            self.tie(output, self.element(input, other * slice + position));
+                        }
+                    }
+                    next += slice;
+                }
+            }
+            Op::Reorg(reorg) if reorg.old || reorg.reverse => self.freeze_all(graph, layer),
+            Op::Reorg(_) => {
+                let channels = graph.input_shape(layer).c;
+                for output in 0..node.shape.c {
+                    self.tie(self.element(node.inputs[0], output % channels), self.element(own, output));
+                }
+            }
+            Op::Softmax(_) | Op::Yolo(_) | Op::Region(_) | Op::Detection(_) => {
+                self.freeze_all(graph, layer);
+            }
+        }
+        if mixes_channels(activation) {
+            self.freeze_output(graph, layer);
+        }
+    }
+
+    fn into_groups(mut self, graph: &Graph) -> ChannelGroups {
+        let mut unit_of_root = BTreeMap::new();
+        let mut units: Vec<Unit> = Vec::new();
+        let mut frozen = Vec::new();
+        let mut unit_of = Vec::with_capacity(graph.nodes.len());
+        for (layer, node) in graph.nodes.iter().enumerate() {
+            let mut of_layer = Vec::with_capacity(node.shape.c);
+            for channel in 0..node.shape.c {
+                let root = self.root(self.offset[layer] + channel);
+                let unit = *unit_of_root.entry(root).or_insert_with(|| {
+                    units.push(Unit { group: None, channels: Vec::new() });
+                    frozen.push(self.frozen[root]);
+                    units.len() - 1
+                });
+                units[unit].channels.push((layer, channel));
+                of_layer.push(unit);
+            }
+            unit_of.push(of_layer);
+        }
+
+        let weighs = |layer: usize| match &graph.nodes[layer].op {
+            Op::Conv(_) | Op::Deconv(_) | Op::BatchNorm(_) => true,
+            op => is_dense(op),
+        };
+        // Units are numbered by first appearance, so each group's units come in channel order.
+        let mut by_signature: BTreeMap<Vec<usize>, Group> = BTreeMap::new();
+        for (index, unit) in units.iter().enumerate() {
+            let producers: Vec<usize> = unit
+                .channels
+                .iter()
+                .map(|&(layer, _)| layer)
+                .filter(|&layer| is_dense(&graph.nodes[layer].op))
+                .collect();
+            // Without a producer the channels are a frozen layer's, or the picture's.
+            if frozen[index] || producers.is_empty() {
+                continue;
+            }
+            let related = unit
+                .channels
+                .iter()
+                .map(|&(layer, _)| layer)
+                .filter(|&layer| weighs(layer) && !is_dense(&graph.nodes[layer].op));
+            let group = by_signature.entry(producers.clone()).or_insert_with(|| Group {
+                producers,
+                related: Vec::new(),
+                consumers: Vec::new(),
+                units: Vec::new(),
+            });
+            group.producers.dedup();
+            group.related.extend(related);
+            group.units.push(index);
+        }
+        let mut groups: Vec<Group> = by_signature.into_values().collect();
+        groups.sort_by_key(|group| (group.main(), group.units[0]));
+
+        for (number, group) in groups.iter_mut().enumerate() {
+            group.related.sort_unstable();
+            group.related.dedup();
+            for &unit in &group.units {
+                units[unit].group = Some(number);
+            }
+        }
+        for (layer, node) in graph.nodes.iter().enumerate().filter(|(_, node)| is_dense(&node.op)) {
+            let Some(&Source::Layer(from)) = node.inputs.first() else { continue };
+            for &unit in &unit_of[from] {
+                if let Some(group) = units[unit].group {
+                    let consumers = &mut groups[group].consumers;
+                    if consumers.last() != Some(&layer) {
+                        consumers.push(layer);
+                    }
+                }
+            }
+        }
+        ChannelGroups { groups, units, unit_of }
+    }
+}

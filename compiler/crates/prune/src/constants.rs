@@ -1,0 +1,97 @@
+//! What a dead channel puts out: the constant that its bias leaves behind on the way to its readers.
+
+use secateur_float::activate;
+use secateur_ir::{BATCH_NORM_EPSILON, Graph, LayerWeights, Op, Pool, Source, Weights};
+
+/// Value of a removed channel: `None` where it is not the same at every pixel.
+pub(super) type Constant = Option<f32>;
+
+/// For every layer and output channel, the constant of a removed channel; 0 for kept ones.
+///
+/// `kept` are the flags of [`super::Masks::channel_flags`]; a removed channel's own filter weights
+/// count as zero, its bias and batch norm as they stand.
+pub(super) fn of_removed(graph: &Graph, weights: &Weights, kept: &[Vec<bool>]) -> Vec<Vec<Constant>> {
+    let mut constants: Vec<Vec<Constant>> = Vec::with_capacity(graph.nodes.len());
+    for (layer, node) in graph.nodes.iter().enumerate() {
+        let of_layer = (0..node.shape.c)
+            .map(|channel| match kept[layer][channel] {
+                true => Some(0.0),
+                false => constant(graph, &weights.layers[layer], &constants, layer, channel),
+            })
+            .collect();
+        constants.push(of_layer);
+    }
+    constants
+}
+
+fn constant(
+    graph: &Graph,
+    weights: &LayerWeights,
+    constants: &[Vec<Constant>],
+    layer: usize,
+    channel: usize,
+) -> Constant {
+    let node = &graph.nodes[layer];
+    let input = |number: usize, channel: usize| match node.inputs[number] {
+        Source::Layer(from) => constants[from].get(channel).copied().unwrap_or(Some(0.0)),
+        Source::Image => None,
+    };
+    let zero_or_varies = |value: Constant| value.filter(|&value| value == 0.0);
+    match &node.op {
+        Op::Conv(conv) | Op::Deconv(conv) => Some(activate(conv.activation, affine(weights, channel, 0.0))),
+        Op::Connected(connected) => Some(activate(connected.activation, affine(weights, channel, 0.0))),
+        Op::BatchNorm(activation) => {
+            Some(activate(*activation, affine(weights, channel, input(0, channel)?)))
+        }
+        Op::MaxPool(pool) | Op::LocalAvgPool(pool) if !always_inside(pool) => None,
+        Op::Upsample(upsample) => {
+            let copies = if upsample.reverse { upsample.stride * upsample.stride } else { 1 };
+            Some(input(0, channel)? * upsample.scale * copies as f32)
+        }
+        Op::Shortcut(shortcut) => {
+            let mut sum = 0.0;
+            for number in 0..node.inputs.len() {
+                let value = input(number, channel);
+                sum += if weights.weights.is_empty() { value } else { zero_or_varies(value) }?;
+            }
+            Some(activate(shortcut.activation, sum))
+        }
+        Op::Sam(activation) => Some(activate(*activation, input(0, channel)? * input(1, channel)?)),
+        // One factor a pixel: only zero stays the same everywhere.
+        Op::ScaleChannels(scale) if scale.scale_wh => {
+            zero_or_varies(input(1, channel)).map(|zero| activate(scale.activation, zero))
+        }
+        Op::ScaleChannels(scale) => Some(activate(scale.activation, input(0, channel)? * input(1, channel)?)),
+        Op::Route(route) => {
+            let mut position = channel;
+            for (number, &from) in node.inputs.iter().enumerate() {
+                let slice = graph.shape_of(from).c / route.groups;
+                if position < slice {
+                    return input(number, route.group_id * slice + position);
+                }
+                position -= slice;
+            }
+            None
+        }
+        Op::Reorg(_) => input(0, channel % graph.input_shape(layer).c),
+        Op::Crop(crop) if !crop.noadjust => Some(input(0, channel)? * 2.0 - 1.0),
+        _ => input(0, channel),
+    }
+}
+
+/// Whether every pooling window holds at least one pixel of the map.
+fn always_inside(pool: &Pool) -> bool {
+    pool.size > pool.pad.div_ceil(2)
+}
+
+/// Batch norm (where there is one) and bias of one channel: `scale · (x − mean) / σ + bias`.
+fn affine(weights: &LayerWeights, channel: usize, x: f32) -> f32 {
+    let bias = weights.bias.get(channel).copied().unwrap_or(0.0);
+    match &weights.batch_norm {
+        Some(norm) => {
+            let deviation = (norm.variance[channel] + BATCH_NORM_EPSILON).sqrt();
+            norm.scale[channel] * (x - norm.mean[channel]) / deviation + bias
+        }
+        None => x + bias,
+    }
+}

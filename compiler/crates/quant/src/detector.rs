@@ -1,0 +1,144 @@
+//! An int8 network as a detector, layer by layer with the runtime's kernels.
+
+use super::exec::{Map, Steps};
+use super::net::{HeadTables, QNet, QOp, QTensor};
+use secateur_base::Result;
+use secateur_eval::{Detector, Heads};
+use secateur_ir::{Graph, Shape};
+
+/// Runs a [`QNet`] without lowering it: slower than an artefact, the same codes.
+pub struct QDetector<'a> {
+    net: &'a QNet,
+    layout: Heads,
+    steps: Steps<'a>,
+}
+
+impl<'a> QDetector<'a> {
+    /// `graph` is the network that was quantised.
+    ///
+    /// # Errors
+    /// If its heads differ in their number of classes.
+    pub fn new(net: &'a QNet, graph: &Graph) -> Result<Self> {
+        Ok(Self { net, layout: Heads::of(graph)?, steps: Steps::new(net) })
+    }
+}
+
+impl QDetector<'_> {
+    /// Every head's output, and the real values of the tensor that it reads.
+    pub(crate) fn heads_and_inputs(&self, picture: &[f32]) -> (Vec<Vec<f32>>, Vec<Vec<f32>>) {
+        let layers = self.net.heads();
+        let (mut heads, mut inputs) = (Vec::new(), Vec::new());
+        let mut previous = Vec::new();
+        self.steps.run(picture, |layer, map| {
+            let node = &self.net.nodes[layer];
+            if layers.contains(&layer) {
+                heads.push(decode(&node.op, &node.output, map));
+                inputs.push(match &node.op {
+                    QOp::Softmax(_) => std::mem::take(&mut previous),
+                    // A head hands on its input's codes.
+                    _ => real_values(&node.output, map),
+                });
+            } else if layers.contains(&(layer + 1)) {
+                previous = real_values(&node.output, map);
+            }
+        });
+        (heads, inputs)
+    }
+}
+
+impl Detector for QDetector<'_> {
+    fn input(&self) -> Shape {
+        self.net.input.shape
+    }
+
+    fn letter_box(&self) -> bool {
+        self.net.letter_box
+    }
+
+    fn layout(&self) -> &Heads {
+        &self.layout
+    }
+
+    fn heads(&self, input: &[f32]) -> Vec<Vec<f32>> {
+        self.heads_and_inputs(input).0
+    }
+
+    fn head_inputs(&self, input: &[f32]) -> Vec<Vec<f32>> {
+        self.heads_and_inputs(input).1
+    }
+}
+
+/// The real values of a map, `[c][h][w]`.
+pub(crate) fn real_values(tensor: &QTensor, map: &Map) -> Vec<f32> {
+    let (channels, plane) = (tensor.shape.c, tensor.shape.plane());
+    let value = |i: usize| {
+        let q = map[i % plane * channels + i / plane].get();
+        tensor.scale * (f32::from(q) - f32::from(tensor.zero_point))
+    };
+    (0..channels * plane).map(value).collect()
+}
+
+/// A head's tensor as Darknet's layer leaves it, the device's tables applied.
+fn decode(op: &QOp, tensor: &QTensor, map: &Map) -> Vec<f32> {
+    let (channels, plane) = (tensor.shape.c, tensor.shape.plane());
+    let mut values = real_values(tensor, map);
+    let code =
+        |channel: usize, pixel: usize| (i16::from(map[pixel * channels + channel].get()) + 128) as usize;
+    match op {
+        QOp::Yolo { head, tables } => {
+            for (channel, plane_values) in values.chunks_exact_mut(plane).enumerate() {
+                for (pixel, value) in plane_values.iter_mut().enumerate() {
+                    *value = match channel % (5 + head.classes) {
+                        0 | 1 => tables.xy[code(channel, pixel)] as f32 / 65536.0,
+                        2 | 3 => *value,
+                        4 => share(tables.objectness[code(channel, pixel)]),
+                        _ => share(tables.class[code(channel, pixel)]),
+                    };
+                }
+            }
+            values
+        }
+        QOp::Region { head, tables } => {
+            let entries = head.coords + 1 + head.classes;
+            let mut cells = vec![0.0; values.len()];
+            for (i, cell) in cells.chunks_exact_mut(entries).enumerate() {
+                let (pixel, anchor) = (i / (channels / entries), i % (channels / entries));
+                let channel = |entry: usize| anchor * entries + entry;
+                for (entry, value) in cell.iter_mut().enumerate() {
+                    *value = values[channel(entry) * plane + pixel];
+                }
+                cell[head.coords] = share(tables.objectness[code(channel(head.coords), pixel)]);
+                if head.softmax {
+                    softmax(tables, &mut cell[head.coords + 1..], |k| {
+                        code(channel(head.coords + 1 + k), pixel)
+                    });
+                }
+            }
+            cells
+        }
+        // One cell: Darknet's layer reads the flattened output of a connected layer.
+        QOp::Detection { head, tables } if head.softmax && plane == 1 => {
+            for location in 0..head.side * head.side {
+                let first = location * head.classes;
+                softmax(tables, &mut values[first..first + head.classes], |k| code(first + k, 0));
+            }
+            values
+        }
+        _ => values,
+    }
+}
+
+/// A softmax over `values`, whose codes are `code(k)`.
+fn softmax(tables: &HeadTables, values: &mut [f32], code: impl Fn(usize) -> usize) {
+    let largest = (0..values.len()).map(&code).max().unwrap_or(0);
+    let entry = |k: usize| f32::from(tables.class[largest - code(k)]);
+    let sum: f32 = (0..values.len()).map(entry).sum();
+    for (k, value) in values.iter_mut().enumerate() {
+        *value = entry(k) / sum;
+    }
+}
+
+/// A share in Q0.15.
+fn share(q15: u16) -> f32 {
+    f32::from(q15) / 32768.0
+}

@@ -1,0 +1,332 @@
+//! How well an int8 network follows its float one: layer by layer, and as a detector.
+
+use std::fmt::Write;
+
+use rayon::prelude::*;
+use serde::Serialize;
+
+use super::detector::{QDetector, real_values};
+use super::exec::Steps;
+use super::impact::{self, Impact};
+use super::net::{QNet, QOp, Requant};
+use super::recipe::Quantised;
+use secateur_base::Result;
+use secateur_base::progress::Progress;
+use secateur_data::{Sample, Truth};
+use secateur_eval::{
+    Detection, Heads, Interval, MAP_THRESH, MapOptions, NMS_THRESH, Sqnr, agreement, bootstrap_map,
+    bootstrap_mean, bootstrap_paired_map, decode, head_sqnr, mean_ap, score_shift,
+};
+use secateur_float::{Keep, Plan};
+use secateur_ir::{Graph, Source, Weights};
+
+/// Pictures that the SQNR of layers is measured on.
+const SQNR_PICTURES: usize = 16;
+
+/// What `quantize` tells about its result.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    pub layers: Vec<LayerReport>,
+    /// Where labelled pictures were given and the network has heads.
+    pub accuracy: Option<Accuracy>,
+}
+
+/// One layer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LayerReport {
+    /// Darknet's number.
+    pub layer: usize,
+    pub kind: &'static str,
+    /// Of the output.
+    pub scale: f32,
+    pub zero_point: i8,
+    /// Signal-to-noise ratio of the output in dB, noise of all layers before included; of the
+    /// equalised network, so that every channel counts alike.
+    pub sqnr: f64,
+    /// What the heads see of it.
+    pub impact: Impact,
+    /// Proved bound of the accumulators, for layers with weights.
+    pub accumulator: Option<i64>,
+    /// Least and greatest shift of the requantisation.
+    pub shifts: Option<(u8, u8)>,
+}
+
+/// The whole network as a detector.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Accuracy {
+    pub pictures: usize,
+    pub float_map: Estimate,
+    pub map: Estimate,
+    /// Paired difference, int8 − float.
+    pub difference: Estimate,
+    /// mAP with the float detections at .25 and above as truth, over the classes found.
+    pub agree: f64,
+    /// dP: mean |difference of objectness × class| at the float detections of .1 and above.
+    pub score_shift: Estimate,
+    /// The same with its sign: below zero, scores sink.
+    pub signed_score_shift: f64,
+    /// SQNR in dB of every head's input.
+    pub heads: Vec<f64>,
+}
+
+/// A number and its 95 % bootstrap interval over pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Estimate {
+    pub value: f64,
+    pub interval: Interval,
+}
+
+/// Reports on every layer; `pictures` as for calibration, of which the first sixteen are run.
+///
+/// # Errors
+/// If the float network cannot be planned.
+pub fn layers(quantised: &Quantised, pictures: &[Vec<f32>]) -> Result<Vec<LayerReport>> {
+    let (net, prepared) = (&quantised.net, &quantised.prepared);
+    let steps = Steps::new(net);
+    let plan = Plan::keeping(&prepared.graph, &prepared.weights, &Keep::All)?;
+    let pictures = &pictures[..pictures.len().min(SQNR_PICTURES)];
+    let progress = Progress::new("comparing layers", pictures.len() as u64);
+    let each: Vec<Vec<Sqnr>> = pictures
+        .par_iter()
+        .map(|picture| {
+            let mut scratch = plan.scratch();
+            plan.run(&mut scratch, picture);
+            let mut ratios = Vec::with_capacity(net.nodes.len());
+            steps.run(picture, |layer, map| {
+                let mut ratio = Sqnr::default();
+                // A head hands on its input's codes.
+                let source = match net.nodes[layer].op {
+                    QOp::Yolo { .. } | QOp::Region { .. } | QOp::Detection { .. } => {
+                        match net.nodes[layer].inputs[0] {
+                            Source::Layer(from) => from,
+                            Source::Image => layer,
+                        }
+                    }
+                    _ => layer,
+                };
+                let mut real = real_values(&net.nodes[layer].output, map);
+                let node = prepared.output_of(source);
+                prepared.mirror(node, &mut real);
+                ratio.add(plan.output(&scratch, node), &real);
+                ratios.push(ratio);
+            });
+            progress.advance(1);
+            ratios
+        })
+        .collect();
+    let impacts = impact::measure(quantised, pictures)?;
+    let layer = |layer: usize| {
+        let mut ratio = Sqnr::default();
+        each.iter().for_each(|ratios| ratio.merge(&ratios[layer]));
+        describe(net, layer, ratio.db(), impacts[layer])
+    };
+    Ok((0..net.nodes.len()).map(layer).collect())
+}
+
+fn describe(net: &QNet, layer: usize, sqnr: f64, impact: Impact) -> LayerReport {
+    let node = &net.nodes[layer];
+    let (accumulator, requant): (Option<i64>, &[Requant]) = match &node.op {
+        QOp::Conv(conv) => (Some(bound(&conv.weights, &conv.bias)), &conv.requant),
+        QOp::Connected(full) => (Some(bound(&full.weights, &full.bias)), &full.requant),
+        QOp::AvgPool(scaled) | QOp::Sam(scaled) | QOp::ScaleChannels { scaled, .. } => {
+            (None, std::slice::from_ref(&scaled.requant))
+        }
+        QOp::Shortcut(shortcut) => (None, std::slice::from_ref(&shortcut.requant)),
+        _ => (None, &[]),
+    };
+    let shifts = requant.iter().map(|r| r.shift);
+    LayerReport {
+        layer,
+        kind: node.op.name(),
+        scale: node.output.scale,
+        zero_point: node.output.zero_point,
+        sqnr,
+        impact,
+        accumulator,
+        shifts: shifts.clone().min().zip(shifts.max()),
+    }
+}
+
+/// Greatest `|b'| + 128 · Σ|w|` of a layer's channels.
+fn bound(weights: &[i8], bias: &[i32]) -> i64 {
+    let rows = weights.chunks_exact((weights.len() / bias.len().max(1)).max(1));
+    let bounds = rows.zip(bias).map(|(row, &bias)| {
+        i64::from(bias).abs() + 128 * row.iter().map(|&w| i64::from(w).abs()).sum::<i64>()
+    });
+    bounds.max().unwrap_or(0)
+}
+
+/// Compares the int8 network with its float original on labelled pictures; `None` for a classifier.
+pub fn accuracy(
+    graph: &Graph,
+    weights: &Weights,
+    net: &QNet,
+    samples: &[Sample],
+    truths: &[Vec<Truth>],
+    seed: u64,
+) -> Result<Option<Accuracy>> {
+    let heads = Heads::of(graph)?;
+    if heads.heads.is_empty() {
+        return Ok(None);
+    }
+    let detector = QDetector::new(net, graph)?;
+    let plan = Plan::keeping(graph, weights, &Keep::Layers(inputs_of(graph, &heads)))?;
+    let progress = Progress::new("measuring accuracy", samples.len() as u64);
+    let runs: Vec<Run> = samples
+        .par_iter()
+        .map(|sample| {
+            let run = Run::of(&plan, &detector, &heads, sample);
+            progress.advance(1);
+            run
+        })
+        .collect();
+    let column = |of: fn(&Run) -> &Vec<Detection>| runs.iter().map(|run| of(run).clone()).collect::<Vec<_>>();
+    let (original, changed) = (column(|run| &run.original), column(|run| &run.changed));
+    let options = MapOptions::default();
+    let map = |found: &[Vec<Detection>]| Estimate {
+        value: mean_ap(found, truths, heads.classes, options).map,
+        interval: bootstrap_map(found, truths, heads.classes, options, seed),
+    };
+    let tensors = |of: fn(&Run) -> &Vec<Vec<f32>>| runs.iter().map(|run| of(run).clone()).collect::<Vec<_>>();
+    let shift = score_shift(&heads, &original, &tensors(|run| &run.outputs));
+    let (float_map, int_map) = (map(&original), map(&changed));
+    Ok(Some(Accuracy {
+        pictures: samples.len(),
+        float_map,
+        map: int_map,
+        difference: Estimate {
+            value: int_map.value - float_map.value,
+            interval: bootstrap_paired_map(&original, &changed, truths, heads.classes, options, seed),
+        },
+        agree: agreement(&original, &changed, heads.classes).map_present,
+        score_shift: Estimate { value: shift.absolute, interval: bootstrap_mean(&shift.pictures, seed) },
+        signed_score_shift: shift.signed,
+        heads: head_sqnr(&tensors(|run| &run.float_inputs), &tensors(|run| &run.int_inputs)),
+    }))
+}
+
+/// One picture through both networks.
+struct Run {
+    original: Vec<Detection>,
+    changed: Vec<Detection>,
+    /// `[head]` outputs of the int8 network, decoded.
+    outputs: Vec<Vec<f32>>,
+    /// `[head]` tensors before the heads.
+    float_inputs: Vec<Vec<f32>>,
+    int_inputs: Vec<Vec<f32>>,
+}
+
+impl Run {
+    fn of(plan: &Plan, detector: &QDetector<'_>, heads: &Heads, sample: &Sample) -> Self {
+        let mut scratch = plan.scratch();
+        plan.run(&mut scratch, &sample.input);
+        let output = |layer: usize| plan.output(&scratch, layer).to_vec();
+        let float_outputs: Vec<Vec<f32>> = heads.heads.iter().map(|head| output(head.layer)).collect();
+        let float_inputs = inputs_of(plan.graph(), heads).into_iter().map(output).collect();
+        let (outputs, int_inputs) = detector.heads_and_inputs(&sample.input);
+        let detections = |outputs: &[Vec<f32>]| decode(heads, outputs, sample.frame, MAP_THRESH, NMS_THRESH);
+        Self {
+            original: detections(&float_outputs),
+            changed: detections(&outputs),
+            outputs,
+            float_inputs,
+            int_inputs,
+        }
+    }
+}
+
+/// The layer that every head reads.
+fn inputs_of(graph: &Graph, heads: &Heads) -> Vec<usize> {
+    let layers = heads.heads.iter().filter_map(|head| match graph.nodes[head.layer].inputs[0] {
+        Source::Layer(from) => Some(from),
+        Source::Image => None,
+    });
+    layers.collect()
+}
+
+impl Report {
+    /// A table for people.
+    pub fn to_text(&self) -> String {
+        let mut text = String::from(
+            "                                                       heads see, dB\n\
+             layer  kind            scale         zero   SQNR dB   output  weights  accumulator  shifts\n",
+        );
+        let db = |db: Option<f64>| db.map_or(String::new(), |db| format!("{db:.1}"));
+        for layer in &self.layers {
+            let accumulator = layer.accumulator.map_or(String::new(), |bound| bound.to_string());
+            let shifts = layer.shifts.map_or(String::new(), |(low, high)| format!("{low}-{high}"));
+            let _ = writeln!(
+                text,
+                "{:5}  {:14}  {:<12.6e}  {:4}  {:8.2}  {:>7}  {:>7}  {accumulator:>11}  {shifts}",
+                layer.layer,
+                layer.kind,
+                layer.scale,
+                layer.zero_point,
+                layer.sqnr,
+                db(layer.impact.output),
+                db(layer.impact.weights),
+            );
+        }
+        let ranking = self.ranking();
+        let total: f64 = ranking.iter().map(|layer| layer.impact.noise()).sum();
+        text.push_str("\nrank  layer  kind            share of the noise at the heads\n");
+        for (rank, layer) in ranking.iter().enumerate() {
+            let share = 100.0 * layer.impact.noise() / total;
+            let _ = writeln!(text, "{:4}  {:5}  {:14}  {share:5.1} %", rank + 1, layer.layer, layer.kind);
+        }
+        text + "\n" + &self.summary()
+    }
+
+    /// Layers whose quantisation the heads notice, the worst first.
+    pub fn ranking(&self) -> Vec<&LayerReport> {
+        let mut layers: Vec<&LayerReport> = self.layers.iter().filter(|l| l.impact.noise() > 0.0).collect();
+        layers.sort_by(|a, b| b.impact.noise().total_cmp(&a.impact.noise()).then(a.layer.cmp(&b.layer)));
+        layers
+    }
+
+    /// A few lines for people.
+    pub fn summary(&self) -> String {
+        let finite = self.layers.iter().filter(|layer| layer.sqnr.is_finite());
+        let (sum, count) = finite.clone().fold((0.0, 0), |(sum, count), layer| (sum + layer.sqnr, count + 1));
+        let mut text = format!("mean SQNR of {count} layers {:.2} dB", sum / f64::from(count.max(1)));
+        if let Some(worst) = finite.min_by(|a, b| a.sqnr.total_cmp(&b.sqnr)) {
+            let _ = write!(text, ", least {:.2} dB at layer {} [{}]", worst.sqnr, worst.layer, worst.kind);
+        }
+        let ranking = self.ranking();
+        let total: f64 = ranking.iter().map(|layer| layer.impact.noise()).sum();
+        let worst = ranking.iter().take(5).map(|layer| {
+            let share = 100.0 * layer.impact.noise() / total;
+            format!("layer {} [{}] {share:.0} %", layer.layer, layer.kind)
+        });
+        let worst = worst.collect::<Vec<_>>().join(", ");
+        let _ = write!(text, "\nnoise at the heads comes from {worst}");
+        if let Some(bound) = self.layers.iter().filter_map(|layer| layer.accumulator).max() {
+            let _ = write!(text, "\ngreatest accumulator {bound} of {}", 1i64 << 31);
+        }
+        text.push('\n');
+        if let Some(accuracy) = &self.accuracy {
+            let _ = write!(text, "{accuracy}");
+        }
+        text
+    }
+}
+
+impl std::fmt::Display for Accuracy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "on {} pictures (95 % intervals by bootstrap over pictures)", self.pictures)?;
+        writeln!(f, "  mAP float       {}", self.float_map)?;
+        writeln!(f, "  mAP int8        {}", self.map)?;
+        writeln!(f, "  difference      {}", self.difference)?;
+        writeln!(f, "  agree           {:.4}", self.agree)?;
+        writeln!(f, "  dP              {}", self.score_shift)?;
+        writeln!(f, "  dP, signed      {:+.4}", self.signed_score_shift)?;
+        let heads: Vec<String> = self.heads.iter().map(|db| format!("{db:.2}")).collect();
+        writeln!(f, "  head SQNR       {} dB", heads.join(", "))
+    }
+}
+
+impl std::fmt::Display for Estimate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.4} [{:.4}, {:.4}]", self.value, self.interval.low, self.interval.high)
+    }
+}

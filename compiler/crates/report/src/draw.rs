@@ -1,0 +1,296 @@
+//! Detections drawn on a picture: boxes in the class's colour, names on plates that keep clear of
+//! one another.
+
+use std::io::Cursor;
+use std::path::Path;
+
+use image::{ImageFormat, Rgb, RgbImage};
+use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster};
+
+use secateur_base::{Error, Result, files};
+use secateur_data::{Picture, class_name};
+use secateur_eval::Detection;
+use secateur_ir::Shape;
+
+/// Quality of written JPEG files: no visible loss.
+const JPEG_QUALITY: u8 = 92;
+/// Pictures with a shorter side are enlarged to twice this, if their longer side allows.
+const SMALL_SIDE: usize = 120;
+/// Longest side after enlarging.
+const ENLARGED_SIDE: usize = 2048;
+/// A name's height as a share of the picture's shorter side.
+const TEXT_SHARE: f32 = 1.0 / 22.0;
+/// A box line's width as a share of the picture's shorter side.
+const LINE_SHARE: f32 = 1.0 / 200.0;
+/// Hues that are told apart at a glance; further classes repeat them in other shades.
+const HUES: usize = 12;
+/// Saturation and value of the shades.
+const SHADES: [(f32, f32); 3] = [(0.85, 0.95), (0.5, 1.0), (0.9, 0.65)];
+
+/// Draws `detections`, boxes first and then all names, the most certain on top.
+///
+/// A grey picture becomes a colour one, a tiny one is enlarged so that names can be read. Names
+/// beyond Latin letters show as `?`.
+pub fn draw_detections(picture: &Picture, detections: &[Detection], names: &[String]) -> Picture {
+    let mut canvas = Canvas::new(picture);
+    let (w, h) = (canvas.image.width() as usize, canvas.image.height() as usize);
+    let mut order: Vec<&Detection> = detections.iter().collect();
+    order.sort_by(|a, b| a.prob.total_cmp(&b.prob));
+    for detection in &order {
+        canvas.frame(pixel_edges(detection, w, h), colour(detection.class));
+    }
+    // Certain detections choose the place of their plate first.
+    let mut plates = Vec::new();
+    for detection in order.iter().rev() {
+        let text = format!("{} {:.0}%", class_name(names, detection.class), detection.prob * 100.0);
+        let place = canvas.plate_place(pixel_edges(detection, w, h), &text, &plates);
+        plates.push(place);
+        canvas.plate(place, &text, colour(detection.class));
+    }
+    Picture::from_bytes(Shape::new(3, h, w), canvas.image.as_raw())
+}
+
+/// Writes a picture as JPEG or PNG, as the path's extension says.
+pub fn save_picture(path: &Path, picture: &Picture) -> Result<()> {
+    let Shape { c, h, w } = picture.shape;
+    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
+    let (bytes, colours) =
+        (picture.to_bytes(), if c == 1 { image::ColorType::L8 } else { image::ColorType::Rgb8 });
+    let mut file = Cursor::new(Vec::new());
+    let encoded = match extension.as_str() {
+        "jpg" | "jpeg" => image::codecs::jpeg::JpegEncoder::new_with_quality(&mut file, JPEG_QUALITY).encode(
+            &bytes,
+            w as u32,
+            h as u32,
+            colours.into(),
+        ),
+        "png" => {
+            image::write_buffer_with_format(&mut file, &bytes, w as u32, h as u32, colours, ImageFormat::Png)
+        }
+        _ => {
+            return Err(Error::new("unknown picture format")
+                .file(path)
+                .found(extension)
+                .allowed("jpg or png"));
+        }
+    };
+    encoded.map_err(|e| Error::new(format!("cannot encode the picture: {e}")).file(path))?;
+    files::write_bytes(path, file.get_ref())
+}
+
+/// Left, top, right, bottom in pixels; the last ones are outside.
+type Rect = [i32; 4];
+
+/// A box's edges, clipped to the picture.
+fn pixel_edges(detection: &Detection, w: usize, h: usize) -> Rect {
+    let [left, top, right, bottom] = detection.bbox.edges();
+    // A saturating cast: foreign weights can yield infinite boxes.
+    let pixel = |share: f32, extent: usize| ((share * extent as f32).round() as i32).clamp(0, extent as i32);
+    [pixel(left, w), pixel(top, h), pixel(right, w), pixel(bottom, h)]
+}
+
+/// A colour for every class; those of neighbouring classes lie 150 degrees of hue apart.
+fn colour(class: usize) -> Rgb<u8> {
+    let hue = (class * 5 % HUES) as f32 * (6.0 / HUES as f32);
+    let (saturation, value) = SHADES[class / HUES % SHADES.len()];
+    let channel = |offset: f32| {
+        let full = (((hue + offset) % 6.0 - 3.0).abs() - 1.0).clamp(0.0, 1.0);
+        ((1.0 - saturation * (1.0 - full)) * value * 255.0).round() as u8
+    };
+    Rgb([channel(0.0), channel(4.0), channel(2.0)])
+}
+
+/// Black or white, whichever reads better on `background` (Rec. 709 luma).
+fn ink(background: Rgb<u8>) -> Rgb<u8> {
+    let [r, g, b] = background.0.map(f32::from);
+    if 0.2126 * r + 0.7152 * g + 0.0722 * b > 140.0 { Rgb([0; 3]) } else { Rgb([255; 3]) }
+}
+
+struct Canvas {
+    image: RgbImage,
+    /// Width of a box's line.
+    line: i32,
+    font: RasterHeight,
+    /// Every pixel of the font becomes a square of this side.
+    zoom: i32,
+}
+
+impl Canvas {
+    fn new(picture: &Picture) -> Self {
+        let Shape { c, h, w } = picture.shape;
+        let enlarge = if w.min(h) < SMALL_SIDE {
+            (2 * SMALL_SIDE).div_ceil(w.min(h)).min(ENLARGED_SIDE / w.max(h)).max(1)
+        } else {
+            1
+        };
+        let bytes = picture.to_bytes();
+        let image = RgbImage::from_fn((w * enlarge) as u32, (h * enlarge) as u32, |x, y| {
+            let pixel = &bytes[(y as usize / enlarge * w + x as usize / enlarge) * c..][..c];
+            if c == 1 { Rgb([pixel[0]; 3]) } else { Rgb([pixel[0], pixel[1], pixel[2]]) }
+        });
+        let short = image.width().min(image.height()) as f32;
+        let wanted = short * TEXT_SHARE;
+        let zoom = (wanted / 32.0).floor().max(1.0);
+        let font = match wanted / zoom {
+            size if size < 18.0 => RasterHeight::Size16,
+            size if size < 22.0 => RasterHeight::Size20,
+            size if size < 28.0 => RasterHeight::Size24,
+            _ => RasterHeight::Size32,
+        };
+        Self { image, line: (short * LINE_SHARE).round().max(2.0) as i32, font, zoom: zoom as i32 }
+    }
+
+    fn text_size(&self, text: &str) -> (i32, i32) {
+        let glyph = noto_sans_mono_bitmap::get_raster_width(FontWeight::Bold, self.font) as i32;
+        (text.chars().count() as i32 * glyph * self.zoom, self.font.val() as i32 * self.zoom)
+    }
+
+    fn fill(&mut self, [left, top, right, bottom]: Rect, colour: Rgb<u8>) {
+        let (w, h) = (self.image.width() as i32, self.image.height() as i32);
+        for y in top.max(0)..bottom.min(h) {
+            for x in left.max(0)..right.min(w) {
+                self.image.put_pixel(x as u32, y as u32, colour);
+            }
+        }
+    }
+
+    /// The four sides of a box, with a dark hairline outside that sets them off from the picture.
+    fn frame(&mut self, [left, top, right, bottom]: Rect, colour: Rgb<u8>) {
+        for (grow, width, colour) in [(1, self.line + 2, Rgb([20; 3])), (0, self.line, colour)] {
+            let [l, t, r, b] = [left - grow, top - grow, right + grow, bottom + grow];
+            for side in
+                [[l, t, r, t + width], [l, b - width, r, b], [l, t, l + width, b], [r - width, t, r, b]]
+            {
+                self.fill(side, colour);
+            }
+        }
+    }
+
+    /// Where a box's plate goes: above it, inside its top, below it, or the next free place down.
+    fn plate_place(&self, [left, top, _, bottom]: Rect, text: &str, taken: &[Rect]) -> Rect {
+        let (text_w, text_h) = self.text_size(text);
+        let (w, h) = (text_w + text_h / 2, text_h + 2 * self.zoom);
+        let (picture_w, picture_h) = (self.image.width() as i32, self.image.height() as i32);
+        let x = left.min(picture_w - w).max(0);
+        let at = |y: i32| [x, y, x + w, y + h];
+        let free = |place: &Rect| {
+            place[1] >= 0
+                && place[3] <= picture_h
+                && taken
+                    .iter()
+                    .all(|t| place[2] <= t[0] || t[2] <= place[0] || place[3] <= t[1] || t[3] <= place[1])
+        };
+        let below = (0..).map(|n| top + n * h).take_while(|&y| y + h <= picture_h);
+        [top - h, top, bottom]
+            .into_iter()
+            .chain(below)
+            .map(at)
+            .find(free)
+            .unwrap_or(at(top.clamp(0, (picture_h - h).max(0))))
+    }
+
+    /// A filled plate with its text.
+    fn plate(&mut self, place: Rect, text: &str, background: Rgb<u8>) {
+        self.fill(place, background);
+        let (_, text_h) = self.text_size(text);
+        let (mut x, y) = (place[0] + text_h / 4, place[1] + self.zoom);
+        for character in text.chars() {
+            x += self.glyph(character, x, y, ink(background));
+        }
+    }
+
+    /// Blends one character in and returns its width.
+    fn glyph(&mut self, character: char, left: i32, top: i32, ink: Rgb<u8>) -> i32 {
+        let fallback = || get_raster('?', FontWeight::Bold, self.font).expect("the font has ASCII");
+        let raster = get_raster(character, FontWeight::Bold, self.font).unwrap_or_else(fallback);
+        let zoom = self.zoom;
+        let width = raster.width() as i32 * zoom;
+        let (w, h) = (self.image.width() as i32, self.image.height() as i32);
+        for y in 0..raster.height() as i32 * zoom {
+            for x in 0..width {
+                let (at_x, at_y) = (left + x, top + y);
+                if at_x < 0 || at_y < 0 || at_x >= w || at_y >= h {
+                    continue;
+                }
+                let cover =
+                    f32::from(raster.pixel((x / zoom) as usize, (y / zoom) as usize).unwrap_or(0)) / 255.0;
+                let pixel = self.image.get_pixel_mut(at_x as u32, at_y as u32);
+                for (value, ink) in pixel.0.iter_mut().zip(ink.0) {
+                    *value = (f32::from(*value) * (1.0 - cover) + f32::from(ink) * cover).round() as u8;
+                }
+            }
+        }
+        width
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secateur_base::BBox;
+    use secateur_data::load_picture;
+    use secateur_eval::Place;
+
+    fn grey(w: usize, h: usize) -> Picture {
+        Picture { shape: Shape::new(1, h, w), data: vec![0.5; w * h] }
+    }
+
+    fn detection(class: usize, x: f32, y: f32, w: f32, h: f32) -> Detection {
+        let place = Place { head: 0, anchor: 0, cell: 0 };
+        Detection { class, prob: 0.7, objectness: 0.9, bbox: BBox { x, y, w, h }, place }
+    }
+
+    #[test]
+    fn a_box_is_drawn_where_it_is() {
+        let drawn = draw_detections(&grey(200, 150), &[detection(0, 0.5, 0.6, 0.5, 0.4)], &[]);
+        let at = |x: usize, y: usize| [0, 1, 2].map(|c| drawn.data[c * 30000 + y * 200 + x]);
+        let line = Picture::from_bytes(Shape::new(3, 1, 1), &colour(0).0);
+        assert_eq!(at(50, 100), [line.data[0], line.data[1], line.data[2]], "left side");
+        assert_eq!(at(149, 100), at(50, 100), "right side");
+        assert_eq!(at(100, 100), [128.0 / 255.0; 3], "the inside stays");
+        assert_eq!(at(10, 140), [128.0 / 255.0; 3], "the outside stays");
+    }
+
+    #[test]
+    fn odd_boxes_and_tiny_pictures_are_drawn_too() {
+        let odd = [
+            detection(3, f32::INFINITY, 0.5, f32::INFINITY, 0.1),
+            detection(4, f32::NAN, 0.5, 1.0, 1.0),
+            detection(5, -4.0, 9.0, 0.1, 0.1),
+            detection(6, 0.5, 0.5, 40.0, 40.0),
+        ];
+        for (w, h, enlarged) in
+            [(1, 1, 240), (3, 40, 51), (640, 5, 3), (64, 64, 4), (5000, 2, 1), (200, 120, 1)]
+        {
+            let names = ["日本".to_owned()];
+            let drawn = draw_detections(&grey(w, h), &odd, &names);
+            assert_eq!(drawn.shape, Shape::new(3, h * enlarged, w * enlarged));
+        }
+    }
+
+    #[test]
+    fn plates_keep_clear_of_one_another() {
+        let canvas = Canvas::new(&grey(400, 300));
+        let mut plates: Vec<Rect> = Vec::new();
+        for _ in 0..5 {
+            let place = canvas.plate_place([50, 80, 200, 180], "person 87%", &plates);
+            for other in &plates {
+                assert!(place[3] <= other[1] || other[3] <= place[1], "{place:?} over {other:?}");
+            }
+            plates.push(place);
+        }
+    }
+
+    #[test]
+    fn saved_pictures_can_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let drawn = draw_detections(&grey(64, 48), &[detection(0, 0.5, 0.5, 0.5, 0.5)], &[]);
+        let png = folder.path().join("a.png");
+        save_picture(&png, &drawn).unwrap();
+        assert_eq!(load_picture(&png).unwrap(), drawn);
+        let jpeg = folder.path().join("a.JPG");
+        save_picture(&jpeg, &drawn).unwrap();
+        assert_eq!(load_picture(&jpeg).unwrap().shape, drawn.shape);
+        assert!(save_picture(&folder.path().join("a.gif"), &drawn).unwrap_err().what().contains("format"));
+    }
+}
