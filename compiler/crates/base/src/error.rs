@@ -6,10 +6,34 @@ use std::sync::Arc;
 
 use miette::{LabeledSpan, NamedSource, SourceSpan};
 
+use crate::terminal::{masked, printable};
+
 /// Result of everything in this crate that can fail on a user's input.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A mistake in the user's input, or a failure of the machine (disk full, file missing).
+/// Whose fault a failure is; decides the command's exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ErrorKind {
+    /// The input asks for something that cannot be done, or is damaged.
+    #[default]
+    User,
+    /// The machine failed: a file is missing, a disk is full.
+    Io,
+    /// An invariant of our own does not hold: a bug in Secateur.
+    Internal,
+}
+
+impl ErrorKind {
+    /// The command's exit code: 1, or 70 (`EX_SOFTWARE` of sysexits.h) for a bug.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::User | Self::Io => 1,
+            Self::Internal => 70,
+        }
+    }
+}
+
+/// A mistake in the user's input, a failure of the machine (disk full, file missing), or a bug of ours.
 ///
 /// Built up with the setters below; `Display` prints one self-contained paragraph, and the
 /// `miette::Diagnostic` side adds the source line with a caret when [`Error::source_text`] is set.
@@ -18,6 +42,7 @@ pub struct Error(Box<Inner>);
 
 #[derive(Clone, Default)]
 struct Inner {
+    kind: ErrorKind,
     what: String,
     file: Option<PathBuf>,
     line: Option<usize>,
@@ -38,7 +63,22 @@ impl Error {
 
     /// An operating-system failure on `file`.
     pub fn io(action: &str, file: &Path, cause: &std::io::Error) -> Self {
-        Self::new(format!("cannot {action} {}: {cause}", file.display())).file(file)
+        let mut error = Self::new(format!("cannot {action} {}: {cause}", file.display())).file(file);
+        error.0.kind = ErrorKind::Io;
+        error
+    }
+
+    /// A broken invariant: `what` did not hold although earlier checks should have made sure of it.
+    pub fn internal(what: impl Into<String>) -> Self {
+        let mut error = Self::new(format!("internal error: {}", what.into()))
+            .help("this is a bug in secateur: please report it with the command and its input files");
+        error.0.kind = ErrorKind::Internal;
+        error
+    }
+
+    /// Whose fault it is.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
     }
 
     /// The file that the error is about.
@@ -99,8 +139,10 @@ impl Error {
 
     /// The text that the error points into, and the bytes it marks.
     #[must_use]
-    pub fn source_text(mut self, text: Arc<NamedSource<String>>, span: SourceSpan) -> Self {
-        self.0.source = Some((text, span));
+    pub fn source_text(mut self, name: &str, text: String, span: SourceSpan) -> Self {
+        // Diagnostics print the text itself.
+        let text = NamedSource::new(printable(name), masked(text));
+        self.0.source = Some((Arc::new(text), span));
         self
     }
 
@@ -121,7 +163,16 @@ impl Error {
 }
 
 impl fmt::Display for Error {
+    /// Foreign text in the message is made harmless to terminals here, for every error alike.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&printable(&self.message()?))
+    }
+}
+
+impl Error {
+    fn message(&self) -> Result<String, fmt::Error> {
+        use fmt::Write;
+        let mut f = String::new();
         let e = &self.0;
         if let Some(file) = &e.file {
             write!(f, "{}", file.display())?;
@@ -146,7 +197,7 @@ impl fmt::Display for Error {
         if let Some(allowed) = &e.allowed {
             write!(f, "\nallowed: {allowed}")?;
         }
-        Ok(())
+        Ok(f)
     }
 }
 
@@ -154,7 +205,7 @@ impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)?;
         if let Some(help) = &self.0.help {
-            write!(f, "\nhelp: {help}")?;
+            write!(f, "\nhelp: {}", printable(help))?;
         }
         Ok(())
     }
@@ -164,7 +215,7 @@ impl std::error::Error for Error {}
 
 impl miette::Diagnostic for Error {
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        self.0.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+        self.0.help.as_ref().map(|help| Box::new(printable(help)) as Box<dyn fmt::Display>)
     }
 
     fn source_code(&self) -> Option<&dyn miette::SourceCode> {

@@ -1,24 +1,123 @@
 //! Files: read with a clear error, write whole or not at all.
 
-use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::collections::HashSet;
+use std::fs::{File, TryLockError};
+use std::io::{BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use crate::{Error, Result};
 
 /// What the names of files begin with that are being written.
 pub const TEMPORARY_PREFIX: &str = ".secateur-";
 
-/// Reads a whole file; larger than `limit` bytes is an error before anything is allocated.
+/// How old an unlocked temporary file is before it counts as left by a killed process: its writer locks it
+/// within this time.
+const LEFTOVER_AGE: Duration = Duration::from_secs(60);
+
+/// Reads a whole file; more than `limit` bytes are an error before memory is taken for them.
+///
+/// The limit holds for what is read, not only for the size that the system reports: devices and pipes report 0.
+///
+/// # Errors
+/// The file cannot be read, or is larger than `limit`.
 pub fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
-    let size = std::fs::metadata(path).map_err(|e| Error::io("read", path, &e))?.len();
-    if size > limit {
-        return Err(Error::new("file is too large")
+    let fail = |e: std::io::Error| Error::io("read", path, &e);
+    let too_large = |found: String| {
+        Error::new("file is too large")
             .file(path)
-            .found(format!("{size} bytes"))
+            .found(found)
             .allowed(format!("at most {limit} bytes"))
-            .help("check that this is the file you meant"));
+            .help("check that this is the file you meant")
+    };
+    let file = File::open(path).map_err(fail)?;
+    let size = file.metadata().map_err(fail)?.len();
+    if size > limit {
+        return Err(too_large(format!("{size} bytes")));
     }
-    std::fs::read(path).map_err(|e| Error::io("read", path, &e))
+    let mut bytes = Vec::new();
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(fail)?;
+    if bytes.len() as u64 > limit {
+        return Err(too_large(format!("more than {limit} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// Refuses a command that would write over one of its inputs, or write two results to one file.
+///
+/// Files are the same if their paths or, where they exist, what links and mounts make of them are.
+///
+/// # Errors
+/// Names the output and what it would destroy.
+pub fn refuse_overwrite(inputs: &[&Path], outputs: &[&Path]) -> Result<()> {
+    let inputs: Vec<(&Path, Identity)> = inputs.iter().map(|path| (*path, Identity::of(path))).collect();
+    let mut written: Vec<(&Path, Identity)> = Vec::new();
+    for &output in outputs {
+        let identity = Identity::of(output);
+        if identity.is_device {
+            continue;
+        }
+        if let Some((input, _)) = inputs.iter().find(|(_, input)| input.same(&identity)) {
+            return Err(Error::new("the output would overwrite an input")
+                .file(output)
+                .found(format!("{} is read by the same command", input.display()))
+                .allowed("another path for the output"));
+        }
+        if written.iter().any(|(_, other)| other.same(&identity)) {
+            return Err(Error::new("two outputs have the same path")
+                .file(output)
+                .allowed("a path of its own for each output"));
+        }
+        written.push((output, identity));
+    }
+    Ok(())
+}
+
+/// What makes two paths the same file.
+struct Identity {
+    path: PathBuf,
+    /// Device and inode, where the file exists and the system has them.
+    inode: Option<(u64, u64)>,
+    /// A device or a pipe keeps nothing that could be overwritten.
+    is_device: bool,
+}
+
+impl Identity {
+    fn of(path: &Path) -> Self {
+        let metadata = std::fs::metadata(path).ok();
+        #[cfg(unix)]
+        let inode = metadata.as_ref().map(|m| {
+            use std::os::unix::fs::MetadataExt;
+            (m.dev(), m.ino())
+        });
+        #[cfg(not(unix))]
+        let inode = None;
+        Self { path: resolved(path), inode, is_device: metadata.is_some_and(|m| !m.is_file() && !m.is_dir()) }
+    }
+
+    fn same(&self, other: &Self) -> bool {
+        self.path == other.path || (self.inode.is_some() && self.inode == other.inode)
+    }
+}
+
+/// The path with links resolved, of a file that need not exist yet.
+fn resolved(path: &Path) -> PathBuf {
+    if let Ok(whole) = path.canonicalize() {
+        return whole;
+    }
+    let folder = folder_of(path).canonicalize();
+    match (folder, path.file_name()) {
+        (Ok(folder), Some(name)) => folder.join(name),
+        _ => std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
 }
 
 /// Writes through a temporary file in the same folder and renames it: nothing is ever half-written.
@@ -32,12 +131,10 @@ pub fn write_atomic(path: &Path, fill: impl FnOnce(&mut dyn Write) -> std::io::R
         let mut writer = BufWriter::new(std::fs::OpenOptions::new().write(true).open(path).map_err(fail)?);
         return fill(&mut writer).and_then(|()| writer.flush()).map_err(fail);
     }
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let folder = folder_of(path);
     let fail = |e: std::io::Error| Error::io("write", path, &e);
     std::fs::create_dir_all(folder).map_err(fail)?;
+    remove_leftovers_once(folder);
     let mut builder = tempfile::Builder::new();
     builder.prefix(TEMPORARY_PREFIX);
     #[cfg(unix)]
@@ -47,12 +144,58 @@ pub fn write_atomic(path: &Path, fill: impl FnOnce(&mut dyn Write) -> std::io::R
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
     let temporary = builder.tempfile_in(folder).map_err(fail)?;
+    // Tells others that its writer is alive. File systems without locks only lose the cleaning.
+    let _ = temporary.as_file().try_lock();
     let mut writer = BufWriter::new(temporary);
     fill(&mut writer).map_err(fail)?;
     let temporary = writer.into_inner().map_err(|e| fail(e.into_error()))?;
     temporary.as_file().sync_all().map_err(fail)?;
-    temporary.persist(path).map_err(|e| fail(e.error))?;
-    Ok(())
+    let file = temporary.persist(path).map_err(|e| fail(e.error))?;
+    let _ = file.unlock();
+    sync_folder(folder).map_err(fail)
+}
+
+/// Makes a rename within `folder` survive a power failure.
+fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        // Some file systems (and Windows) cannot sync a folder.
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidInput || !cfg!(unix) => Ok(()),
+        result => result,
+    }
+}
+
+/// [`remove_leftovers`] for the first write of this process into a folder.
+fn remove_leftovers_once(folder: &Path) {
+    static CLEANED: Mutex<Option<HashSet<PathBuf>>> = Mutex::new(None);
+    let mut cleaned = CLEANED.lock().unwrap_or_else(PoisonError::into_inner);
+    if cleaned.get_or_insert_default().insert(folder.to_owned()) {
+        remove_leftovers(folder, LEFTOVER_AGE);
+    }
+}
+
+/// Removes temporary files of killed processes: those of at least `age` that no process holds a lock on.
+///
+/// What cannot be removed stays; it does no harm.
+pub fn remove_leftovers(folder: &Path, age: Duration) {
+    let now = SystemTime::now();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let is_old = || {
+            let written = entry.metadata().and_then(|m| m.modified()).ok()?;
+            Some(now.duration_since(written).unwrap_or_default() >= age)
+        };
+        if !entry.file_name().as_encoded_bytes().starts_with(TEMPORARY_PREFIX.as_bytes())
+            || !entry.file_type().is_ok_and(|kind| kind.is_file())
+            || is_old() != Some(true)
+        {
+            continue;
+        }
+        let Ok(file) = File::options().read(true).write(true).open(&path) else { continue };
+        match file.try_lock() {
+            Ok(()) => drop(std::fs::remove_file(&path)),
+            Err(TryLockError::WouldBlock | TryLockError::Error(_)) => {}
+        }
+    }
 }
 
 /// [`write_atomic`] of bytes that are already there.
@@ -74,12 +217,11 @@ pub fn at(path: &Path, text: &str, span: std::ops::Range<usize>, what: impl Into
     let before = &text[..start];
     let line = before.matches('\n').count() + 1;
     let column = before.chars().rev().take_while(|&c| c != '\n').count() + 1;
-    let source = miette::NamedSource::new(path.display().to_string(), text.to_owned());
-    Error::new(what)
-        .file(path)
-        .line(line)
-        .column(column)
-        .source_text(std::sync::Arc::new(source), span.into())
+    Error::new(what).file(path).line(line).column(column).source_text(
+        &path.display().to_string(),
+        text.to_owned(),
+        span.into(),
+    )
 }
 
 #[cfg(test)]
@@ -98,6 +240,56 @@ mod tests {
         assert!(failed.unwrap_err().to_string().contains("cable pulled"));
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn limits_hold_for_files_that_report_no_size() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        std::fs::write(&path, b"12345").unwrap();
+        assert_eq!(read_limited(&path, 5).unwrap(), b"12345");
+        assert!(read_limited(&path, 4).unwrap_err().to_string().contains("5 bytes"));
+        if cfg!(unix) {
+            let error = read_limited(Path::new("/dev/zero"), 1 << 16).unwrap_err();
+            assert!(error.to_string().contains("more than 65536 bytes"), "{error}");
+        }
+    }
+
+    #[test]
+    fn outputs_are_no_inputs() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("in"), b"1").unwrap();
+        let refused = |inputs: &[&Path], outputs: &[&Path]| refuse_overwrite(inputs, outputs).is_err();
+        assert!(!refused(&[&at("in")], &[&at("out"), &at("other")]));
+        assert!(refused(&[&at("in")], &[&at("in")]));
+        assert!(refused(&[&at("in")], &[&at("new/../in"), &at("x")]) || !at("new").exists());
+        assert!(refused(&[], &[&at("out"), &at("out")]));
+        assert!(refused(&[], &[&at("out"), &folder.path().join(".").join("out")]));
+        #[cfg(unix)]
+        {
+            std::fs::hard_link(at("in"), at("hard")).unwrap();
+            std::os::unix::fs::symlink(at("in"), at("soft")).unwrap();
+            assert!(refused(&[&at("in")], &[&at("hard")]) && refused(&[&at("in")], &[&at("soft")]));
+            let null = Path::new("/dev/null");
+            assert!(!refused(&[null], &[null, null]));
+        }
+    }
+
+    #[test]
+    fn leftovers_of_the_dead_go_and_those_of_the_living_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for name in [".secateur-dead", ".secateur-alive", "other"] {
+            std::fs::write(at(name), b"x").unwrap();
+        }
+        let alive = File::options().write(true).open(at(".secateur-alive")).unwrap();
+        alive.try_lock().unwrap();
+        remove_leftovers(folder.path(), Duration::from_secs(3600));
+        assert!(at(".secateur-dead").exists(), "it is young");
+        remove_leftovers(folder.path(), Duration::ZERO);
+        assert!(!at(".secateur-dead").exists());
+        assert!(at(".secateur-alive").exists() && at("other").exists());
     }
 
     #[cfg(unix)]

@@ -1,10 +1,12 @@
-//! What every stage shares: errors with their place, files that are written whole or not at all,
-//! progress, and bounding boxes.
+//! What every stage shares: errors with their origin, files that are written whole or not at all, limits,
+//! progress, harmless text for terminals, and bounding boxes.
 
 mod bbox;
 pub mod error;
 pub mod files;
+pub mod limits;
 pub mod progress;
+pub mod terminal;
 
 pub use bbox::BBox;
-pub use error::{Error, Result};
+pub use error::{Error, ErrorKind, Result};

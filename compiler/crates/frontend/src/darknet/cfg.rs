@@ -6,9 +6,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use miette::NamedSource;
 use nom::branch::alt;
 use nom::bytes::complete::{take_till, take_while};
 use nom::character::complete::char;
@@ -345,7 +343,7 @@ impl Cfg {
         let marked = lossy(span.clone());
         let place = (before.len(), marked.len()).into();
         let text = before + &marked + &lossy(span.end..self.bytes.len());
-        error.source_text(Arc::new(NamedSource::new(self.path.to_string_lossy(), text)), place)
+        error.source_text(&self.path.to_string_lossy(), text, place)
     }
 }
 
