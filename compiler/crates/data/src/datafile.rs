@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::find_file;
+use secateur_base::limits::MAX_TEXT_BYTES;
 use secateur_base::{Error, Result, files};
-
-/// Largest .data file that is read.
-const MAX_DATA_BYTES: u64 = 1 << 20;
 
 /// A parsed `.data` file.
 #[derive(Debug, Clone)]
@@ -20,7 +18,7 @@ pub struct DataFile {
 impl DataFile {
     /// Reads a `.data` file. Blanks are ignored anywhere, `#` and `;` begin a comment line.
     pub fn load(path: &Path) -> Result<Self> {
-        let bytes = files::read_limited(path, MAX_DATA_BYTES)?;
+        let bytes = files::read_limited(path, MAX_TEXT_BYTES)?;
         let text = String::from_utf8(bytes)
             .map_err(|_| Error::new("not a .data file").file(path).found("bytes that are not UTF-8"))?;
         let mut entries = BTreeMap::new();

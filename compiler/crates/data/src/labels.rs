@@ -3,10 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use secateur_base::BBox;
+use secateur_base::limits::MAX_LABEL_BYTES;
 use secateur_base::{Error, Result, files};
 
-/// Largest label file that is read.
-const MAX_LABEL_BYTES: u64 = 16 << 20;
 /// Relative coordinates beyond this are pixels by mistake; annotators do overshoot 1 a little.
 const MAX_RELATIVE: f32 = 2.0;
 

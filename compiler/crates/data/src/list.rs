@@ -2,10 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use secateur_base::limits::MAX_LIST_BYTES;
 use secateur_base::{Error, Result, files};
 
-/// Largest list file that is read.
-const MAX_LIST_BYTES: u64 = 256 << 20;
 /// Longest line that can be a path.
 const MAX_PATH_BYTES: usize = 4096;
 

@@ -2,10 +2,8 @@
 
 use std::path::Path;
 
+use secateur_base::limits::MAX_NAMES_BYTES;
 use secateur_base::{Error, Result, files};
-
-/// Largest names file that is read.
-const MAX_NAMES_BYTES: u64 = 4 << 20;
 
 /// Reads class names; blank lines at the end do not count.
 pub fn read_names(path: &Path) -> Result<Vec<String>> {

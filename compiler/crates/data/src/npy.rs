@@ -5,14 +5,12 @@ use std::path::Path;
 
 use npyz::{NpyFile, WriterBuilder};
 
+use secateur_base::limits::MAX_TENSOR_BYTES;
 use secateur_base::{Error, Result, files};
-
-/// Largest .npy file that is read.
-const MAX_NPY_BYTES: u64 = 1 << 30;
 
 /// Reads an f32 tensor in C order: its dimensions and values.
 pub fn read_npy(path: &Path) -> Result<(Vec<usize>, Vec<f32>)> {
-    let bytes = files::read_limited(path, MAX_NPY_BYTES)?;
+    let bytes = files::read_limited(path, MAX_TENSOR_BYTES)?;
     let bad = |cause: &dyn std::fmt::Display| {
         Error::new(format!("cannot read the .npy file: {cause}"))
             .file(path)

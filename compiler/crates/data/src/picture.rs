@@ -13,11 +13,10 @@ use std::path::Path;
 use image::{ColorType, DynamicImage, ImageReader, Limits};
 
 use super::jpeg::{self, Failure, Jpeg};
+use secateur_base::limits::MAX_IMAGE_BYTES;
 use secateur_base::{Error, Result, files};
 use secateur_ir::Shape;
 
-/// Largest picture file that is read.
-const MAX_FILE_BYTES: u64 = 256 << 20;
 /// Largest width and height.
 const MAX_SIDE: u32 = 1 << 15;
 /// Memory that a decoder may take; the planes then take four times as much.
@@ -83,14 +82,14 @@ impl Picture {
 
 /// Reads a picture file; the format is told by its content, not by its name.
 pub fn load_picture(path: &Path) -> Result<Picture> {
-    let bytes = files::read_limited(path, MAX_FILE_BYTES)?;
+    let bytes = files::read_limited(path, MAX_IMAGE_BYTES)?;
     decode_picture(&bytes).map_err(|error| error.file(path))
 }
 
 /// Reads a picture file as `channels` planes (1 or 3). As in stb_image, grey of a colour JPEG is its
 /// luma plane; of other files see [`Picture::with_channels`].
 pub fn load_picture_as(path: &Path, channels: usize) -> Result<Picture> {
-    let bytes = files::read_limited(path, MAX_FILE_BYTES)?;
+    let bytes = files::read_limited(path, MAX_IMAGE_BYTES)?;
     let luma = if channels == 1 { own_jpeg(&bytes) } else { None };
     let picture = match luma.and_then(|jpeg| Some((jpeg.luma()?, jpeg.height, jpeg.width))) {
         Some((luma, h, w)) => Ok(Picture::from_bytes(Shape::new(1, h, w), &luma)),
@@ -208,6 +207,38 @@ mod tests {
             // Cut within the final marker nothing is lost.
             assert!(decode_picture(&bytes[..length]).is_err(), "cut at {length} of {}", bytes.len());
         }
+    }
+
+    /// A progressive file of one component, 8 × 8 blocks of `side` × `side`, with `scans` scans that change nothing.
+    fn file_of_empty_scans(side: u16, scans: usize) -> Vec<u8> {
+        let mut bytes = vec![0xFF, 0xD8, 0xFF, 0xDB, 0, 67, 0];
+        bytes.extend([1; 64]);
+        bytes.extend([0xFF, 0xC2, 0, 11, 8]);
+        bytes.extend([side.to_be_bytes(), side.to_be_bytes()].concat());
+        bytes.extend([1, 1, 0x11, 0]);
+        // One code of one bit each: DC difference 0, and a run of 2^14 blocks and more without coefficients.
+        for (class, symbol) in [(0x00, 0x00), (0x10, 0xE0)] {
+            bytes.extend([0xFF, 0xC4, 0, 20, class, 1]);
+            bytes.extend([0; 15]);
+            bytes.push(symbol);
+        }
+        let blocks = usize::from(side).div_ceil(8).pow(2);
+        bytes.extend([0xFF, 0xDA, 0, 8, 1, 1, 0, 0, 0, 0]);
+        bytes.extend(vec![0; blocks.div_ceil(8)]);
+        for _ in 0..scans {
+            bytes.extend([0xFF, 0xDA, 0, 8, 1, 1, 0, 1, 63, 0]);
+            bytes.extend(vec![0; 15 * blocks.div_ceil(1 << 14) / 8 + 1]);
+        }
+        bytes.extend([0xFF, 0xD9]);
+        bytes
+    }
+
+    /// Scans are bounded by the file's size: a walk over all blocks costs a file but a few bytes.
+    #[test]
+    fn more_scans_than_the_file_can_fill_are_refused() {
+        assert!(decode_picture(&file_of_empty_scans(1024, 10)).is_ok());
+        let error = decode_picture(&file_of_empty_scans(1024, 400)).unwrap_err();
+        assert!(error.what().contains("more passes"), "{error}");
     }
 
     #[test]

@@ -27,6 +27,22 @@ pub(super) struct Frame {
     pub(super) components: Vec<Component>,
 }
 
+/// Passes over each block that every file may make: encoders' scripts have up to 12 for each component.
+const FREE_PASSES: usize = 16;
+/// Further block visits for each byte of the file: a block that changes takes at least a bit.
+const VISITS_PER_BYTE: usize = 8;
+
+impl Frame {
+    /// Block visits that all scans of a file of `bytes` bytes may make together.
+    ///
+    /// A progressive scan that changes nothing takes a few bytes and a walk over every block; without this
+    /// bound a file of 200 kB can keep the decoder busy for minutes.
+    fn allowed_visits(&self, bytes: usize) -> usize {
+        let blocks: usize = self.components.iter().map(|c| c.blocks.0 * c.blocks.1).sum();
+        blocks.saturating_mul(FREE_PASSES).saturating_add(bytes.saturating_mul(VISITS_PER_BYTE))
+    }
+}
+
 /// One component with its coefficients.
 pub(super) struct Component {
     id: u8,
@@ -84,6 +100,7 @@ pub(super) fn read(bytes: &[u8], max_side: usize, max_bytes: usize) -> Result<De
     let mut tables = Tables::default();
     let mut frame: Option<Frame> = None;
     let (mut jfif, mut adobe_transform, mut scans) = (false, None, 0);
+    let mut visits = 0;
     while let Some(marker) = next_marker(bytes, &mut at) {
         match marker {
             0xD9 => break,
@@ -106,6 +123,10 @@ pub(super) fn read(bytes: &[u8], max_side: usize, max_bytes: usize) -> Result<De
             0xDA => {
                 let frame = frame.as_mut().ok_or(Failure::Damaged("a scan before the frame"))?;
                 let header = scan_header(segment, frame, &tables)?;
+                visits += scan::block_visits(frame, &header);
+                if visits > frame.allowed_visits(bytes.len()) {
+                    return Err(Failure::Damaged("more passes over the image than its bytes can fill"));
+                }
                 at = scan::read(bytes, at, frame, &header, &tables)?;
                 scans += 1;
             }

@@ -13,6 +13,34 @@ struct State {
     empty: i32,
 }
 
+/// Minimum coded units of a scan, across and down.
+fn scan_units(frame: &Frame, header: &ScanHeader) -> (usize, usize) {
+    match header.components.as_slice() {
+        // A scan of one component holds only the blocks that the image touches.
+        &[(index, ..)] => {
+            let (w, h) = frame.components[index].size;
+            (w.div_ceil(8), h.div_ceil(8))
+        }
+        _ => frame.units,
+    }
+}
+
+/// Blocks that reading the scan visits.
+pub(super) fn block_visits(frame: &Frame, header: &ScanHeader) -> usize {
+    let (across, down) = scan_units(frame, header);
+    let blocks_per_unit: usize = match header.components.as_slice() {
+        [_] => 1,
+        several => several
+            .iter()
+            .map(|&(index, ..)| {
+                let (h, v) = frame.components[index].sampling;
+                h * v
+            })
+            .sum(),
+    };
+    across * down * blocks_per_unit
+}
+
 /// Reads the scan that begins at byte `at`; returns where it ends.
 pub(super) fn read(
     bytes: &[u8],
@@ -24,13 +52,7 @@ pub(super) fn read(
     let mut bits = Bits::new(bytes, at);
     let mut state = State::default();
     let single = header.components.len() == 1;
-    let units = if single {
-        // A scan of one component holds only the blocks that the picture touches.
-        let (w, h) = frame.components[header.components[0].0].size;
-        (w.div_ceil(8), h.div_ceil(8))
-    } else {
-        frame.units
-    };
+    let units = scan_units(frame, header);
     let mut until_restart = tables.restart;
     for unit in 0..units.0 * units.1 {
         if tables.restart > 0 && until_restart == 0 {
