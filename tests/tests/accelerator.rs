@@ -172,9 +172,11 @@ fn test_benches_of_other_sizes_pass() {
 fn generated_files_are_those_of_the_tree() {
     let folder = tempfile::tempdir().unwrap();
     done(folder.path(), &["emit", "rtl-package", "--target", "npu-8x16", "-o", "."]);
-    for file in ["rtl/npu_pkg.sv", "doc/registers.md"] {
-        let found = std::fs::read_to_string(folder.path().join(file)).unwrap();
-        let tree = std::fs::read_to_string(secateur_tests::root().join("hw").join(file)).unwrap();
+    let files =
+        [("rtl/npu_pkg.sv", "hw/rtl/npu_pkg.sv"), ("doc/registers.md", "docs/accelerator/registers.md")];
+    for (written, file) in files {
+        let found = std::fs::read_to_string(folder.path().join(written)).unwrap();
+        let tree = std::fs::read_to_string(secateur_tests::root().join(file)).unwrap();
         assert_eq!(found, tree, "{file}");
     }
 }

@@ -21,6 +21,7 @@ fn package_is_current() {
 
 #[test]
 fn manual_is_current() {
-    let verb = "rtl-package --target npu-8x16 -o hw";
-    assert_current(include_str!("../../doc/registers.md"), &package::manual(), "hw/doc/registers.md", verb);
+    let found = include_str!("../../../docs/accelerator/registers.md");
+    let verb = "rtl-package --target npu-8x16 -o out` and copy out/doc/registers.md to `docs/accelerator/";
+    assert_current(found, &package::manual(), "docs/accelerator/registers.md", verb);
 }

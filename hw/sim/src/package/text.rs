@@ -114,7 +114,7 @@ fn camel(name: &str) -> String {
     name.split('_').map(word).collect()
 }
 
-/// `hw/doc/registers.md`: registers, faults and commands for people who write drivers.
+/// `docs/accelerator/registers.md`: registers, faults and commands for people who write drivers.
 pub fn manual() -> String {
     let mut text = format!("# Registers and commands of the accelerator\n\n{ORIGIN}\n\n## Registers\n\n");
     text.push_str(

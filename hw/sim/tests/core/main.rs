@@ -1,5 +1,5 @@
 //! The core's RTL against the emulator: random commands of every mode, all banks compared after
-//! each, cycles against the formula of hw/doc/cycles.md.
+//! each, cycles against the formula of docs/accelerator/cycles.md.
 
 mod bench;
 mod generate;

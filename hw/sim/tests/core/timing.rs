@@ -1,4 +1,4 @@
-//! The cycle formula of hw/doc/cycles.md.
+//! The cycle formula of docs/accelerator/cycles.md.
 
 use secateur_runtime::npu::isa::Exec;
 use secateur_sim::emulator::ExecStats;

@@ -1,4 +1,4 @@
-//! The cycle model of an EXEC command: the array's tiles and the requantiser (`hw/doc/cycles.md`).
+//! The cycle model of an EXEC command: the array's tiles and the requantiser (`docs/accelerator/cycles.md`).
 
 use std::ops::Range;
 
