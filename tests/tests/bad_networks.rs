@@ -251,7 +251,10 @@ fn weights_of_every_header_version_survive_and_wrong_lengths_are_refused() {
             if length >= 20 {
                 let layer = error.at_layer().expect("the layer at which the file ends");
                 assert!(
-                    message.contains(&format!("line {} of the cfg", graph.nodes[layer].line)),
+                    message.contains(&format!(
+                        "line {} of the cfg",
+                        graph.nodes[layer].origin.line.expect("a line")
+                    )),
                     "{message}"
                 );
             }

@@ -8,7 +8,7 @@ use secateur_deploy::{Deployed, read_artefact};
 use secateur_eval::Detector;
 use secateur_float::oracle;
 use secateur_frontend::darknet;
-use secateur_ir::{Op, Shape};
+use secateur_ir::Shape;
 use secateur_report::{LayerCodes, LayerFolder};
 
 use super::Global;
@@ -54,9 +54,7 @@ pub(crate) fn run(args: Args, _global: &Global) -> Result<()> {
 fn float(cfg: &Path, weights: &Path, input: &Path, mut folder: LayerFolder) -> Result<usize> {
     let network = darknet::load(cfg, Some(weights))?;
     let graph = &network.graph;
-    let has_heads =
-        graph.nodes.iter().any(|n| matches!(n.op, Op::Yolo(_) | Op::Region(_) | Op::Detection(_)));
-    let fit = match (has_heads, graph.letter_box) {
+    let fit = match (graph.has_heads(), graph.letter_box) {
         (false, _) => Fit::Crop,
         (true, true) => Fit::Letterbox,
         (true, false) => Fit::Stretch,

@@ -79,23 +79,24 @@ fn print_table(graph: &Graph) {
 
 /// Window and stride; groups or dilation where there are any.
 fn window(op: &Op) -> String {
-    let square = |size: usize, x: usize, y: usize| match x == y {
-        true => format!("{size}×{size}/{x}"),
-        false => format!("{size}×{size}/{x}×{y}"),
+    // Columns before rows, as Darknet prints sizes.
+    let sizes = |[rows, columns]: [usize; 2], [down, across]: [usize; 2]| match down == across {
+        true => format!("{columns}×{rows}/{across}"),
+        false => format!("{columns}×{rows}/{across}×{down}"),
     };
     match op {
         Op::Conv(conv) | Op::Deconv(conv) => {
-            let mut text = square(conv.size, conv.stride_x, conv.stride_y);
+            let mut text = sizes(conv.kernel, conv.stride);
             if conv.groups > 1 {
                 text += &format!(" g{}", conv.groups);
             }
-            if conv.dilation > 1 {
-                text += &format!(" d{}", conv.dilation);
+            if conv.dilation != [1; 2] {
+                text += &format!(" d{}", conv.dilation[0].max(conv.dilation[1]));
             }
             text
         }
         Op::MaxPool(pool) if pool.depth.is_some() => "depth".to_owned(),
-        Op::MaxPool(pool) | Op::LocalAvgPool(pool) => square(pool.size, pool.stride_x, pool.stride_y),
+        Op::MaxPool(pool) | Op::LocalAvgPool(pool) => sizes(pool.kernel, pool.stride),
         Op::Upsample(upsample) if upsample.reverse => format!("/{}", upsample.stride),
         Op::Upsample(upsample) => format!("×{}", upsample.stride),
         Op::Reorg(reorg) if reorg.reverse => format!("×{}", reorg.stride),

@@ -122,8 +122,7 @@ impl Subject {
 
     /// dP for detectors, top-1 for classifiers.
     pub(crate) fn usual_metric(&self) -> Metric {
-        let detector = |op: &Op| matches!(op, Op::Yolo(_) | Op::Region(_) | Op::Detection(_));
-        match self.graph().nodes.iter().any(|node| detector(&node.op)) {
+        match self.graph().has_heads() {
             true => Metric::Dp,
             false => Metric::Top1,
         }

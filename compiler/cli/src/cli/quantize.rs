@@ -150,8 +150,7 @@ fn classes(graph: &Graph) -> Result<Option<usize>> {
 
 /// How pictures are brought to the network's size, as for detection.
 fn fit(network: &Network) -> Fit {
-    let is_head = |op: &Op| matches!(op, Op::Yolo(_) | Op::Region(_) | Op::Detection(_));
-    match network.graph.nodes.iter().any(|node| is_head(&node.op)) {
+    match network.graph.has_heads() {
         false => Fit::Crop,
         true if network.graph.letter_box => Fit::Letterbox,
         true => Fit::Stretch,

@@ -156,8 +156,7 @@ fn assert_complete(what: &str, net: &QNet, seen: &[Vec<bool>], fused: bool) {
             node.op,
             QOp::Route(_) | QOp::Identity | QOp::Softmax(_) | QOp::Crop { .. } | QOp::LocalAvgPool(_)
         );
-        let head = matches!(node.op, QOp::Yolo { .. } | QOp::Region { .. } | QOp::Detection { .. });
-        let computed = !addressed && !head;
+        let computed = !addressed && !node.op.is_head();
         let seen = &seen[layer + 1];
         let whole = seen.iter().all(|&seen| seen);
         let taken_over = fused && matches!(node.op, QOp::Conv(_)) && seen.iter().all(|&seen| !seen);

@@ -95,12 +95,10 @@ impl Heads {
                 _ => continue,
             };
             if found.classes != 0 && found.classes != classes {
-                return Err(Error::new("heads differ in their number of classes")
-                    .line(node.line)
-                    .layer(layer)
-                    .section(node.op.name())
+                let error = Error::new("heads differ in their number of classes")
                     .found(format!("classes={classes}"))
-                    .allowed(format!("classes={} as in the head before", found.classes)));
+                    .allowed(format!("classes={} as in the head before", found.classes));
+                return Err(graph.locate(layer, error));
             }
             (found.nms_kind, found.beta_nms) = match &kind {
                 HeadKind::Yolo(yolo) => (yolo.nms_kind, yolo.beta_nms),

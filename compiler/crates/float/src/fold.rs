@@ -19,7 +19,7 @@ pub fn fold_layer(op: &Op, layer: &LayerWeights) -> LayerWeights {
     // Innermost run of weights that belong to one output channel, in storage order.
     let run = match op {
         Op::Conv(_) | Op::Connected(_) => layer.weights.len() / filters,
-        Op::Deconv(conv) => conv.size * conv.size,
+        Op::Deconv(conv) => conv.taps(),
         _ => return layer.clone(),
     };
     let mut folded = LayerWeights { weights: layer.weights.clone(), ..LayerWeights::default() };

@@ -3,6 +3,7 @@
 mod activation;
 mod fold;
 mod kernels;
+mod moves;
 mod ops;
 pub mod oracle;
 mod plan;

@@ -1,10 +1,11 @@
 //! One plain function an operator, on maps `[c][h][w]`; the names are Darknet's.
 
 use super::activation::{activate_map, logistic};
-use super::fold;
+use super::{fold, moves};
 use secateur_ir::{
-    Activation, Connected, Conv, Crop, Detection, Graph, LayerWeights, Op, Pool, Region, Reorg, Route,
-    ScaleChannels, Shape, Shortcut, ShortcutWeights, Softmax, Upsample, WeightsNormalization, Yolo,
+    Activation, Axis, Connected, Conv, Crop, Detection, Divisor, Graph, LayerWeights, Op, Pool, Region,
+    Reorg, Route, ScaleChannels, Shape, Shortcut, ShortcutWeights, Softmax, Upsample, WeightsNormalization,
+    Yolo,
 };
 
 /// Computes layer `index` of `graph` from its inputs' maps.
@@ -25,11 +26,7 @@ pub(crate) fn apply(
         Op::Deconv(conv) => deconvolution(conv, weights, x, input, output, shape),
         Op::Connected(connected) => fully_connected(connected, weights, x, output),
         Op::BatchNorm(activation) => {
-            let planes = x.chunks_exact(shape.plane()).zip(output.chunks_exact_mut(shape.plane()));
-            for (c, (x, y)) in planes.enumerate() {
-                let affine = Affine::of(weights, c);
-                y.iter_mut().zip(x).for_each(|(y, &v)| *y = affine.at(f64::from(v)));
-            }
+            channels(x, output, shape, |c, v| Affine::of(weights, c).at(f64::from(v)));
             activate_map(*activation, output, shape.c);
         }
         Op::MaxPool(pool) => maxpool(pool, x, input, output, shape),
@@ -52,6 +49,19 @@ pub(crate) fn apply(
         Op::Region(r) => region(r, x, output, shape),
         Op::Detection(d) => detection(d, x, output),
         Op::Crop(c) => crop(c, x, input, output, shape),
+        Op::PRelu => channels(x, output, shape, |c, v| if v > 0.0 { v } else { v * weights.weights[c] }),
+        Op::Scale => channels(x, output, shape, |c, v| {
+            (f64::from(v) * f64::from(weights.weights[c]) + f64::from(weights.bias[c])) as f32
+        }),
+        Op::GlobalMaxPool => {
+            for (plane, y) in x.chunks_exact(input.plane()).zip(output) {
+                *y = plane.iter().copied().fold(f32::MIN, f32::max);
+            }
+        }
+        Op::Resize(r) => moves::resize(r, x, input, output),
+        Op::Slice(s) => moves::slice(s, x, input, output, shape),
+        Op::Transpose(t) => moves::transpose(t, x, input, output, shape),
+        Op::Reshape(_) => output.copy_from_slice(x),
     }
 }
 
@@ -64,26 +74,26 @@ fn convolution(
     shape: Shape,
 ) {
     let (in_group, out_group) = (input.c / conv.groups, conv.filters / conv.groups);
-    let kernel = conv.size * conv.size;
+    let taps = conv.taps();
     let mut sums = vec![0.0f64; shape.plane()];
     for (o, y) in output.chunks_exact_mut(shape.plane()).enumerate() {
         sums.fill(0.0);
         let first = o / out_group * in_group;
         for i in 0..in_group {
             let plane = &x[(first + i) * input.plane()..][..input.plane()];
-            for tap in 0..kernel {
-                let w = f64::from(weights.weights[(o * in_group + i) * kernel + tap]);
-                // Darknet pads `pad · dilation` on every side, the cfg's front end has multiplied it in.
-                let dy = (tap / conv.size * conv.dilation) as isize - conv.pad as isize;
-                let dx = (tap % conv.size * conv.dilation) as isize - conv.pad as isize;
+            for tap in 0..taps {
+                let w = f64::from(weights.weights[(o * in_group + i) * taps + tap]);
+                let (ky, kx) = (tap / conv.kernel[1], tap % conv.kernel[1]);
+                let dy = (ky * conv.dilation[0]) as isize - conv.padding.top as isize;
+                let dx = (kx * conv.dilation[1]) as isize - conv.padding.left as isize;
                 for (oy, row) in sums.chunks_exact_mut(shape.w).enumerate() {
-                    let iy = (oy * conv.stride_y) as isize + dy;
+                    let iy = (oy * conv.stride[0]) as isize + dy;
                     if iy < 0 || iy >= input.h as isize {
                         continue;
                     }
                     let line = &plane[iy as usize * input.w..][..input.w];
                     for (ox, sum) in row.iter_mut().enumerate() {
-                        let ix = (ox * conv.stride_x) as isize + dx;
+                        let ix = (ox * conv.stride[1]) as isize + dx;
                         if ix >= 0 && ix < input.w as isize {
                             *sum += w * f64::from(line[ix as usize]);
                         }
@@ -97,7 +107,7 @@ fn convolution(
     activate_map(conv.activation, output, shape.c);
 }
 
-/// Transposed convolution; weights `[in][out][k][k]` as Darknet stores them.
+/// Transposed convolution; weights `[in][out/groups][kernel rows][kernel columns]`.
 fn deconvolution(
     conv: &Conv,
     weights: &LayerWeights,
@@ -106,20 +116,22 @@ fn deconvolution(
     output: &mut [f32],
     shape: Shape,
 ) {
-    let kernel = conv.size * conv.size;
+    let (in_group, out_group) = (input.c / conv.groups, conv.filters / conv.groups);
+    let taps = conv.taps();
+    let (top, left) = (conv.padding.top, conv.padding.left);
     let mut sums = vec![0.0f64; shape.plane()];
     for (o, y) in output.chunks_exact_mut(shape.plane()).enumerate() {
         sums.fill(0.0);
-        for (i, plane) in x.chunks_exact(input.plane()).enumerate() {
-            for tap in 0..kernel {
-                let w = f64::from(weights.weights[(i * conv.filters + o) * kernel + tap]);
+        let first = o / out_group * in_group;
+        for i in first..first + in_group {
+            let plane = &x[i * input.plane()..][..input.plane()];
+            for tap in 0..taps {
+                let w = f64::from(weights.weights[(i * out_group + o % out_group) * taps + tap]);
                 for (at, &value) in plane.iter().enumerate() {
-                    let oy = at / input.w * conv.stride_y + tap / conv.size;
-                    let ox = at % input.w * conv.stride_x + tap % conv.size;
-                    if (conv.pad..shape.h + conv.pad).contains(&oy)
-                        && (conv.pad..shape.w + conv.pad).contains(&ox)
-                    {
-                        sums[(oy - conv.pad) * shape.w + ox - conv.pad] += w * f64::from(value);
+                    let oy = at / input.w * conv.stride[0] + tap / conv.kernel[1] * conv.dilation[0];
+                    let ox = at % input.w * conv.stride[1] + tap % conv.kernel[1] * conv.dilation[1];
+                    if (top..shape.h + top).contains(&oy) && (left..shape.w + left).contains(&ox) {
+                        sums[(oy - top) * shape.w + ox - left] += w * f64::from(value);
                     }
                 }
             }
@@ -160,12 +172,28 @@ impl Affine {
     }
 }
 
-/// In-range input rows or columns of the pooling window at output position `out`.
-pub(crate) fn window(out: usize, stride: usize, pool: &Pool, limit: usize) -> std::ops::Range<usize> {
-    let offset = pool.pad / 2;
-    let start = (out * stride).saturating_sub(offset).min(limit);
-    let end = (out * stride + pool.size).saturating_sub(offset).min(limit);
-    start..end
+/// Sets every output to `value` of its channel and input.
+fn channels(x: &[f32], output: &mut [f32], shape: Shape, value: impl Fn(usize, f32) -> f32) {
+    let planes = x.chunks_exact(shape.plane()).zip(output.chunks_exact_mut(shape.plane()));
+    for (c, (x, y)) in planes.enumerate() {
+        y.iter_mut().zip(x).for_each(|(y, &v)| *y = value(c, v));
+    }
+}
+
+/// A pooling window's extent along one axis.
+struct Extent {
+    /// Input positions on the map.
+    inside: std::ops::Range<usize>,
+    /// Positions on the map and its padding.
+    padded: usize,
+}
+
+/// The window at position `out` along `axis` of a map with `limit` positions there.
+fn extent(pool: &Pool, axis: usize, out: usize, limit: usize) -> Extent {
+    let before = [pool.padding.top, pool.padding.left][axis];
+    let (start, end) = (out * pool.stride[axis], out * pool.stride[axis] + pool.kernel[axis]);
+    let inside = start.saturating_sub(before).min(limit)..end.saturating_sub(before).min(limit);
+    Extent { inside, padded: end.min(limit + pool.padding.total()[axis]) - start }
 }
 
 fn maxpool(pool: &Pool, x: &[f32], input: Shape, output: &mut [f32], shape: Shape) {
@@ -176,32 +204,39 @@ fn maxpool(pool: &Pool, x: &[f32], input: Shape, output: &mut [f32], shape: Shap
         }
         return;
     }
-    for_windows(pool, x, input, output, shape, |values| values.fold(f32::MIN, f32::max));
+    for_windows(pool, x, input, output, shape, |values, _| values.fold(f32::MIN, f32::max));
 }
 
-/// Mean over what lies inside the map; a window wholly outside gives NaN, as in Darknet.
+/// Mean over the window; one wholly outside the map gives NaN, as in Darknet.
 fn local_avgpool(pool: &Pool, x: &[f32], input: Shape, output: &mut [f32], shape: Shape) {
-    for_windows(pool, x, input, output, shape, |values| {
-        let (sum, count) = values.fold((0.0f64, 0.0f64), |(sum, count), v| (sum + f64::from(v), count + 1.0));
+    for_windows(pool, x, input, output, shape, |values, padded| {
+        let (sum, inside) =
+            values.fold((0.0f64, 0.0f64), |(sum, count), v| (sum + f64::from(v), count + 1.0));
+        let count = match pool.divisor {
+            Divisor::Inside => inside,
+            Divisor::Padded => padded as f64,
+        };
         (sum / count) as f32
     });
 }
 
-/// Sets every output to `reduce` of the values in its window, rows first.
+/// Sets every output to `reduce` of the values in its window, rows first, and of the number of the
+/// window's elements on the map and its padding.
 fn for_windows(
     pool: &Pool,
     x: &[f32],
     input: Shape,
     output: &mut [f32],
     shape: Shape,
-    reduce: impl Fn(&mut dyn Iterator<Item = f32>) -> f32,
+    reduce: impl Fn(&mut dyn Iterator<Item = f32>, usize) -> f32,
 ) {
     for (plane, out) in x.chunks_exact(input.plane()).zip(output.chunks_exact_mut(shape.plane())) {
         for (i, y) in out.iter_mut().enumerate() {
-            let rows = window(i / shape.w, pool.stride_y, pool, input.h);
-            let columns = window(i % shape.w, pool.stride_x, pool, input.w);
-            let mut values = rows.flat_map(|r| plane[r * input.w..][columns.clone()].iter().copied());
-            *y = reduce(&mut values);
+            let rows = extent(pool, 0, i / shape.w, input.h);
+            let columns = extent(pool, 1, i % shape.w, input.w);
+            let padded = rows.padded * columns.padded;
+            let line = |row: usize| plane[row * input.w..][columns.inside.clone()].iter().copied();
+            *y = reduce(&mut rows.inside.flat_map(line), padded);
         }
     }
 }
@@ -308,13 +343,20 @@ fn reorg(reorg: &Reorg, x: &[f32], input: Shape, output: &mut [f32], shape: Shap
 
 fn softmax_layer(layer: &Softmax, x: &[f32], input: Shape, output: &mut [f32]) {
     output.copy_from_slice(x);
-    if layer.spatial {
-        // Darknet ignores the temperature here.
-        let plane = input.plane();
-        (0..plane).for_each(|pixel| softmax(&mut output[pixel..], input.c, plane, 1.0));
-    } else {
+    let Some(axis) = layer.axis else {
         let n = output.len() / layer.groups;
         output.chunks_exact_mut(n).for_each(|group| softmax(group, n, 1, layer.temperature));
+        return;
+    };
+    // Darknet ignores the temperature here.
+    let length = input.along(axis);
+    let stride = match axis {
+        Axis::Channels => input.plane(),
+        Axis::Rows => input.w,
+        Axis::Columns => 1,
+    };
+    for block in output.chunks_exact_mut(length * stride) {
+        (0..stride).for_each(|first| softmax(&mut block[first..], length, stride, 1.0));
     }
 }
 

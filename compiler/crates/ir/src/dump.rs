@@ -5,7 +5,10 @@
 
 use std::fmt::Write;
 
-use super::{Conv, Graph, NmsKind, Op, Pool, ShortcutWeights, Source, WeightsNormalization};
+use super::{
+    Axis, Conv, Coordinates, Divisor, Graph, NmsKind, Op, Padding, Pool, ResizeKind, ShortcutWeights, Source,
+    WeightsNormalization,
+};
 
 /// The whole graph as text.
 pub fn dump(graph: &Graph) -> String {
@@ -79,7 +82,9 @@ fn parameters(op: &Op) -> String {
         Op::Softmax(softmax) => {
             list.unless("groups", softmax.groups, 1);
             list.unless("temperature", softmax.temperature, 1.0);
-            list.flag("spatial", softmax.spatial);
+            if let Some(axis) = softmax.axis {
+                list.put("axis", axis_name(axis));
+            }
         }
         Op::ScaleChannels(scale) => {
             list.flag("scale_wh", scale.scale_wh);
@@ -116,7 +121,38 @@ fn parameters(op: &Op) -> String {
             list.flag("softmax", detection.softmax);
         }
         Op::Crop(crop) => list.flag("noadjust", crop.noadjust),
-        Op::AvgPool | Op::Route(_) | Op::Dropout | Op::Cost => {}
+        Op::Resize(resize) => {
+            list.put(
+                "kind",
+                match resize.kind {
+                    ResizeKind::Nearest => "nearest",
+                    ResizeKind::Bilinear => "bilinear",
+                },
+            );
+            list.put(
+                "coordinates",
+                match resize.coordinates {
+                    Coordinates::Asymmetric => "asymmetric",
+                    Coordinates::HalfPixel => "half_pixel",
+                    Coordinates::AlignCorners => "align_corners",
+                },
+            );
+        }
+        Op::Slice(slice) => {
+            list.put("axis", axis_name(slice.axis));
+            list.put("from", slice.start);
+            list.put("to", slice.end);
+            list.unless("step", slice.step, 1);
+        }
+        Op::Transpose(transpose) => list.put("order", transpose.order.map(axis_name).join(",")),
+        Op::AvgPool
+        | Op::GlobalMaxPool
+        | Op::Route(_)
+        | Op::Dropout
+        | Op::Cost
+        | Op::PRelu
+        | Op::Scale
+        | Op::Reshape(_) => {}
     }
     list.0.join(" ")
 }
@@ -140,18 +176,27 @@ impl List {
         }
     }
 
-    fn strides(&mut self, x: usize, y: usize) {
-        match x == y {
-            true => self.put("stride", x),
-            false => self.put("stride", format!("{x}x{y}")),
+    fn pair(&mut self, key: &str, [rows, columns]: [usize; 2], neutral: Option<usize>) {
+        match rows == columns {
+            true if neutral == Some(rows) => {}
+            true => self.put(key, rows),
+            false => self.put(key, format!("{rows}x{columns}")),
+        }
+    }
+
+    fn padding(&mut self, padding: Padding) {
+        let Padding { top, left, bottom, right } = padding;
+        match padding.uniform() {
+            Some(pad) => self.unless("pad", pad, 0),
+            None => self.put("pad", format!("{top},{left},{bottom},{right}")),
         }
     }
 
     fn conv(&mut self, conv: &Conv) {
-        self.put("size", conv.size);
-        self.strides(conv.stride_x, conv.stride_y);
-        self.unless("pad", conv.pad, 0);
-        self.unless("dilation", conv.dilation, 1);
+        self.pair("size", conv.kernel, None);
+        self.pair("stride", conv.stride, None);
+        self.padding(conv.padding);
+        self.pair("dilation", conv.dilation, Some(1));
         self.unless("groups", conv.groups, 1);
         self.flag("batch_norm", conv.batch_norm);
         self.put("activation", conv.activation.name());
@@ -161,13 +206,23 @@ impl List {
         if pool.depth.is_some() {
             return self.flag("depth", true);
         }
-        self.put("size", pool.size);
-        self.strides(pool.stride_x, pool.stride_y);
-        self.unless("pad", pool.pad, 0);
+        self.pair("size", pool.kernel, None);
+        self.pair("stride", pool.stride, None);
+        self.padding(pool.padding);
+        self.flag("ceil", pool.ceil);
+        self.flag("padded_divisor", pool.divisor == Divisor::Padded);
     }
 
     fn anchors(&mut self, anchors: &[(f32, f32)]) {
         let pairs: Vec<String> = anchors.iter().map(|(w, h)| format!("{w}x{h}")).collect();
         self.put("anchors", format!("[{}]", pairs.join(", ")));
+    }
+}
+
+fn axis_name(axis: Axis) -> &'static str {
+    match axis {
+        Axis::Channels => "c",
+        Axis::Rows => "h",
+        Axis::Columns => "w",
     }
 }

@@ -7,14 +7,17 @@
 //! |---|---|
 //! | shortcut | channel `c` of all inputs that have it, and of the output |
 //! | grouped and depthwise convolution | all inputs and outputs of one convolution group |
-//! | pool, upsample, dropout, batchnorm, crop, cost | input channel = output channel |
+//! | pool, upsample, resize, dropout, batchnorm, scale, prelu, crop, cost | input channel = output channel |
+//! | slice of rows or columns, transpose of rows and columns | input channel = output channel |
+//! | reshape that keeps channels whole, or splits or joins whole ones | their elements' channels |
 //! | route | concatenation: offsets; with `groups=` the same position in every slice |
 //! | reorg | input channel `c` = output channels `c`, `c + C`, … (stride² of them) |
 //! | scale_channels, sam | both inputs and the output |
 //!
 //! Never removable (frozen): the picture, what yolo, region, detection and softmax read, outputs
-//! that nobody reads, and what mixes channels by position (`reorg_old`, reverse reorg,
-//! `maxpool_depth`, a shortcut of unequal sizes, channel-normalising activations).
+//! that nobody reads, and what mixes or counts channels by position (`reorg_old`, reverse reorg,
+//! `maxpool_depth`, a shortcut of unequal sizes, channel-normalising activations, a slice of channels,
+//! a transpose that moves them, any other reshape).
 //!
 //! A *group* collects the units that are made by the same convolutions or connected layers, so a
 //! ratio means the same for all of its members. A layer can take part in several groups: a shortcut
@@ -22,7 +25,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Activation, Graph, Op, Source};
+use super::{Activation, Axis, Graph, Op, Source};
 
 /// Channels that go together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +43,7 @@ pub struct Group {
     /// *main layer*, the others are its *slaves* (tied by a shortcut, sam or scale_channels).
     pub producers: Vec<usize>,
     /// Layers with weights of their own between producers and consumers: depthwise and grouped
-    /// convolutions, batchnorm.
+    /// convolutions, batchnorm, scale, prelu.
     pub related: Vec<usize>,
     /// Dense convolutions and connected layers that read these channels, ascending.
     pub consumers: Vec<usize>,
@@ -218,7 +221,29 @@ impl Ties {
             | Op::Dropout
             | Op::BatchNorm(_)
             | Op::Crop(_)
-            | Op::Cost => self.tie_same(graph, layer, node.inputs[0]),
+            | Op::Cost
+            | Op::PRelu
+            | Op::Scale
+            | Op::GlobalMaxPool
+            | Op::Resize(_) => self.tie_same(graph, layer, node.inputs[0]),
+            Op::Slice(slice) if slice.axis != Axis::Channels => {
+                self.tie_same(graph, layer, node.inputs[0]);
+            }
+            Op::Transpose(transpose) if transpose.order[0] == Axis::Channels => {
+                self.tie_same(graph, layer, node.inputs[0]);
+            }
+            Op::Slice(_) | Op::Transpose(_) => self.freeze_all(graph, layer),
+            Op::Reshape(shape) => {
+                let (from, to) = (graph.input_shape(layer).plane(), shape.plane());
+                if from.is_multiple_of(to) || to.is_multiple_of(from) {
+                    for element in (0..shape.len()).step_by(from.min(to)) {
+                        let input = self.element(node.inputs[0], element / from);
+                        self.tie(input, self.element(own, element / to));
+                    }
+                } else {
+                    self.freeze_all(graph, layer);
+                }
+            }
             Op::Shortcut(_) => {
                 let same_size = node.inputs.iter().all(|&input| {
                     let shape = graph.shape_of(input);
@@ -296,7 +321,7 @@ impl Ties {
         }
 
         let weighs = |layer: usize| match &graph.nodes[layer].op {
-            Op::Conv(_) | Op::Deconv(_) | Op::BatchNorm(_) => true,
+            Op::Conv(_) | Op::Deconv(_) | Op::BatchNorm(_) | Op::PRelu | Op::Scale => true,
             op => is_dense(op),
         };
         // Units are numbered by first appearance, so each group's units come in channel order.
@@ -349,5 +374,75 @@ impl Ties {
             }
         }
         ChannelGroups { groups, units, unit_of }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Conv, Coordinates, Node, Resize, ResizeKind, Shape, Slice, Transpose, infer, verify};
+
+    /// Convolutions of 4 channels around `ops`, each of which reads the layer before it.
+    fn between(ops: Vec<Op>) -> (Graph, ChannelGroups) {
+        let mut graph = Graph { input: Shape::new(3, 4, 4), nodes: Vec::new(), letter_box: false };
+        let conv = || Op::Conv(Conv::square(4, 1));
+        for op in std::iter::once(conv()).chain(ops).chain([conv()]) {
+            let source = graph.nodes.len().checked_sub(1).map_or(Source::Image, Source::Layer);
+            let shape = infer(&op, &[graph.shape_of(source)]).unwrap();
+            graph.nodes.push(Node::new(op, vec![source], shape));
+        }
+        verify(&graph).unwrap();
+        let groups = ChannelGroups::new(&graph);
+        (graph, groups)
+    }
+
+    #[test]
+    fn operators_that_keep_channels_tie_them() {
+        let (kind, coordinates) = (ResizeKind::Bilinear, Coordinates::HalfPixel);
+        let (_, groups) = between(vec![
+            Op::Scale,
+            Op::PRelu,
+            Op::Resize(Resize { height: 6, width: 8, kind, coordinates }),
+            Op::Slice(Slice { axis: Axis::Columns, start: 0, end: 8, step: 2 }),
+            Op::Transpose(Transpose { order: [Axis::Channels, Axis::Columns, Axis::Rows] }),
+            Op::GlobalMaxPool,
+        ]);
+        let [group] = &groups.groups[..] else { panic!("{groups:?}") };
+        assert_eq!(
+            (&group.producers[..], &group.related[..], &group.consumers[..]),
+            (&[0][..], &[1, 2][..], &[7][..])
+        );
+        for (channel, &unit) in group.units.iter().enumerate() {
+            let expected: Vec<(usize, usize)> = (0..7).map(|layer| (layer, channel)).collect();
+            assert_eq!(groups.units[unit].channels, expected);
+        }
+    }
+
+    #[test]
+    fn a_reshape_ties_the_channels_that_its_elements_come_from() {
+        let (_, groups) = between(vec![Op::Reshape(Shape::new(8, 8, 1)), Op::Reshape(Shape::new(2, 8, 4))]);
+        // Two channels become one, whose removal takes both along.
+        assert_eq!(groups.groups[0].units.len(), 2);
+        let unit = groups.groups[0].units[1];
+        assert_eq!(groups.units[unit].channels, [(0, 2), (0, 3), (1, 4), (1, 5), (1, 6), (1, 7), (2, 1)]);
+        let (_, groups) = between(vec![Op::Reshape(Shape::new(1, 8, 8)), Op::Reshape(Shape::new(4, 4, 4))]);
+        assert_eq!(groups.groups[0].units.len(), 1);
+        // 16 elements a channel against 6: no channel stays whole.
+        let (_, groups) = between(vec![
+            Op::Slice(Slice { axis: Axis::Rows, start: 0, end: 3, step: 1 }),
+            Op::Reshape(Shape::new(6, 8, 1)),
+        ]);
+        assert!(groups.groups.is_empty(), "{groups:?}");
+    }
+
+    #[test]
+    fn what_counts_channels_by_position_freezes_them() {
+        for op in [
+            Op::Slice(Slice { axis: Axis::Channels, start: 1, end: 3, step: 1 }),
+            Op::Transpose(Transpose { order: [Axis::Rows, Axis::Channels, Axis::Columns] }),
+        ] {
+            let (_, groups) = between(vec![op]);
+            assert!(groups.groups.is_empty(), "{groups:?}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The intermediate representation: one node a Darknet layer, numbered as Darknet prints them.
+//! The intermediate representation: one node for every layer, numbered as Darknet prints them.
 //!
 //! A [`Graph`] holds structure only; the numbers stand beside it in [`Weights`], so that `stat`
 //! works on a bare `.cfg` and a pruned copy shares nothing by accident.
@@ -6,6 +6,7 @@
 mod dump;
 mod groups;
 mod op;
+mod origin;
 mod select;
 mod shape;
 mod stat;
@@ -15,13 +16,17 @@ pub use dump::dump;
 pub use groups::is_dense;
 pub use groups::{ChannelGroups, Group, Unit};
 pub use op::{
-    Activation, Connected, Conv, Crop, Detection, NmsKind, Op, Pool, Region, Reorg, Route, ScaleChannels,
-    Shortcut, ShortcutWeights, Softmax, Upsample, WeightsNormalization, Yolo,
+    Activation, Axis, Connected, Conv, Coordinates, Crop, Detection, Divisor, NmsKind, Op, Padding, Pool,
+    Region, Reorg, Resize, ResizeKind, Route, ScaleChannels, Shortcut, ShortcutWeights, Slice, Softmax,
+    Transpose, Upsample, WeightsNormalization, Yolo,
 };
+pub use origin::Origin;
 pub use select::{Columns, select_graph, select_layer};
 pub use shape::{LARGEST_SIDE, LARGEST_TENSOR, ParameterCounts, check, infer, parameter_counts};
 pub use stat::{LayerCost, layer_cost, stat};
 pub use verify::{verify, verify_weights};
+
+use secateur_base::Error;
 
 /// Feature-map shape: channels, rows, columns. Float tensors are `[c][h][w]`, integer ones `[h][w][c]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -43,6 +48,15 @@ impl Shape {
 
     pub const fn is_empty(self) -> bool {
         self.len() == 0
+    }
+
+    /// Length of one side.
+    pub const fn along(self, axis: Axis) -> usize {
+        match axis {
+            Axis::Channels => self.c,
+            Axis::Rows => self.h,
+            Axis::Columns => self.w,
+        }
     }
 
     /// Elements of one channel.
@@ -67,16 +81,25 @@ pub enum Source {
     Layer(usize),
 }
 
-/// One Darknet layer. Its index in [`Graph::nodes`] is the number that Darknet prints.
+/// One layer. Of a Darknet network, its index in [`Graph::nodes`] is the number that Darknet prints.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
     pub op: Op,
-    /// Inputs in the order of the cfg; a shortcut's first input is the layer before it.
+    /// The name in a format that names its layers.
+    pub name: Option<String>,
+    /// Inputs in the order of the file; a shortcut's first input is the layer before it.
     pub inputs: Vec<Source>,
     /// Output shape.
     pub shape: Shape,
-    /// 1-based line of the section's header in the cfg, for messages.
-    pub line: usize,
+    /// Where the layer comes from, for messages.
+    pub origin: Origin,
+}
+
+impl Node {
+    /// A layer without a name and of unknown origin.
+    pub fn new(op: Op, inputs: Vec<Source>, shape: Shape) -> Self {
+        Self { op, name: None, inputs, shape, origin: Origin::default() }
+    }
 }
 
 /// A network's structure, in execution order: a node's inputs all have smaller numbers.
@@ -103,9 +126,31 @@ impl Graph {
         self.nodes[node].inputs.iter().map(|&source| self.shape_of(source)).collect()
     }
 
+    /// Whether the network detects objects.
+    pub fn has_heads(&self) -> bool {
+        self.nodes.iter().any(|node| node.op.is_head())
+    }
+
     /// Shape of a node's first input.
     pub fn input_shape(&self, node: usize) -> Shape {
         self.shape_of(self.nodes[node].inputs[0])
+    }
+
+    /// The network alone, without where it was read from: networks of different files can then be equal.
+    #[must_use]
+    pub fn without_origins(mut self) -> Self {
+        self.nodes.iter_mut().for_each(|node| node.origin = Origin::default());
+        self
+    }
+
+    /// Gives `error` the place of the layer `node`: its number, operator, name, file and line.
+    pub fn locate(&self, node: usize, error: Error) -> Error {
+        let Node { op, name, origin, .. } = &self.nodes[node];
+        let section = match name {
+            Some(name) => format!("{} \"{name}\"", op.name()),
+            None => op.name().to_owned(),
+        };
+        origin.locate(error.layer(node).section(section))
     }
 
     /// For every node, the nodes that read its output.
@@ -134,8 +179,9 @@ pub struct LayerWeights {
     /// `[out]` biases (batch norm's β where there is batch norm).
     pub bias: Vec<f32>,
     pub batch_norm: Option<BatchNorm>,
-    /// Convolution `[out][in/groups][k][k]`, deconvolution `[in][out][k][k]`, connected `[out][in]`,
-    /// weighted shortcut `[inputs]` or `[inputs][channels]`.
+    /// Convolution `[out][in/groups][kernel rows][kernel columns]`, deconvolution
+    /// `[in][out][kernel rows][kernel columns]`, connected `[out][in]`, weighted shortcut `[inputs]` or
+    /// `[inputs][channels]`, prelu's slopes and scale's factors `[channels]`.
     pub weights: Vec<f32>,
 }
 

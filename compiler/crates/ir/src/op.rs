@@ -1,6 +1,10 @@
-//! Operators and their parameters, in Darknet's terms.
+//! Operators and their parameters: Darknet's, and those that other formats bring.
+//!
+//! Pairs of sizes are `[rows, columns]`. Maps are `[c][h][w]`.
 
 use serde::{Deserialize, Serialize};
+
+use super::Shape;
 
 /// What a layer computes.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,10 +34,21 @@ pub enum Op {
     Crop(Crop),
     /// Training loss: the identity at inference.
     Cost,
+    /// Leaky ReLU with a slope of its own for every channel: weights `[c]`.
+    PRelu,
+    /// A factor and a bias for every channel: weights `[c]`, biases `[c]`.
+    Scale,
+    /// Global maximum: output 1×1.
+    GlobalMaxPool,
+    Resize(Resize),
+    Slice(Slice),
+    Transpose(Transpose),
+    /// The same elements in the same order `[c][h][w]`, counted off anew.
+    Reshape(Shape),
 }
 
 impl Op {
-    /// The section's name in a cfg.
+    /// The operator's name: of Darknet's, the section's in a cfg.
     pub fn name(&self) -> &'static str {
         match self {
             Op::Conv(_) => "convolutional",
@@ -56,7 +71,58 @@ impl Op {
             Op::Detection(_) => "detection",
             Op::Crop(_) => "crop",
             Op::Cost => "cost",
+            Op::PRelu => "prelu",
+            Op::Scale => "scale",
+            Op::GlobalMaxPool => "global_maxpool",
+            Op::Resize(_) => "resize",
+            Op::Slice(_) => "slice",
+            Op::Transpose(_) => "transpose",
+            Op::Reshape(_) => "reshape",
         }
+    }
+
+    /// Whether the output describes boxes, which only the detector's decoding understands.
+    pub fn is_head(&self) -> bool {
+        matches!(self, Op::Yolo(_) | Op::Region(_) | Op::Detection(_))
+    }
+
+    /// Whether this is a convolution that filters every one of its input channels on its own, once.
+    pub fn is_depthwise(&self, input_channels: usize) -> bool {
+        matches!(self, Op::Conv(conv) if conv.depth_multiplier(input_channels) == Some(1))
+    }
+}
+
+/// Zeros around a map; a maximum or an average leaves them out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Padding {
+    pub top: usize,
+    pub left: usize,
+    pub bottom: usize,
+    pub right: usize,
+}
+
+impl Padding {
+    pub const NONE: Self = Self::all(0);
+
+    /// As much on every side.
+    pub const fn all(pad: usize) -> Self {
+        Self { top: pad, left: pad, bottom: pad, right: pad }
+    }
+
+    /// `total` rows and `total` columns, the odd ones after the map, as Darknet's pooling has them.
+    pub const fn centred(total: usize) -> Self {
+        let (before, after) = (total / 2, total - total / 2);
+        Self { top: before, left: before, bottom: after, right: after }
+    }
+
+    /// Added rows and added columns.
+    pub const fn total(self) -> [usize; 2] {
+        [self.top + self.bottom, self.left + self.right]
+    }
+
+    /// The padding, if every side has the same.
+    pub fn uniform(self) -> Option<usize> {
+        (self == Self::all(self.top)).then_some(self.top)
     }
 }
 
@@ -65,14 +131,44 @@ impl Op {
 pub struct Conv {
     pub filters: usize,
     pub groups: usize,
-    pub size: usize,
-    pub stride_x: usize,
-    pub stride_y: usize,
-    pub dilation: usize,
-    /// Zeros on every side.
-    pub pad: usize,
+    pub kernel: [usize; 2],
+    pub stride: [usize; 2],
+    pub dilation: [usize; 2],
+    /// Of a transposed convolution: what its output loses.
+    pub padding: Padding,
     pub batch_norm: bool,
     pub activation: Activation,
+}
+
+impl Conv {
+    /// A plain convolution: kernel `size × size`, one group, steps of 1, no padding, linear.
+    pub const fn square(filters: usize, size: usize) -> Self {
+        Self {
+            filters,
+            groups: 1,
+            kernel: [size; 2],
+            stride: [1; 2],
+            dilation: [1; 2],
+            padding: Padding::NONE,
+            batch_norm: false,
+            activation: Activation::Linear,
+        }
+    }
+
+    /// Weights between one input and one output channel.
+    pub const fn taps(&self) -> usize {
+        self.kernel[0] * self.kernel[1]
+    }
+
+    /// Filters an input channel, where every group has one input channel; `None` with only one group.
+    pub fn depth_multiplier(&self, input_channels: usize) -> Option<usize> {
+        (self.groups > 1 && self.groups == input_channels).then(|| self.filters / self.groups)
+    }
+
+    /// Whether every output pixel reads the one input pixel at its own place.
+    pub fn is_pointwise(&self) -> bool {
+        self.kernel == [1; 2] && self.stride == [1; 2] && self.padding == Padding::NONE
+    }
 }
 
 /// Fully connected layer over the flattened input.
@@ -83,15 +179,94 @@ pub struct Connected {
     pub activation: Activation,
 }
 
-/// Pooling window. `pad` is the total padding of both sides; the offset is `-pad/2`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Pooling window.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Pool {
-    pub size: usize,
-    pub stride_x: usize,
-    pub stride_y: usize,
-    pub pad: usize,
+    pub kernel: [usize; 2],
+    pub stride: [usize; 2],
+    pub padding: Padding,
+    /// A last window that hangs over the far padding counts, unless it begins there.
+    pub ceil: bool,
+    /// Of an average.
+    pub divisor: Divisor,
     /// `maxpool_depth=1`: the window runs over channels, yielding this many.
     pub depth: Option<usize>,
+}
+
+impl Pool {
+    /// A window of `size × size` in steps of `stride`, without padding.
+    pub const fn square(size: usize, stride: usize) -> Self {
+        Self {
+            kernel: [size; 2],
+            stride: [stride; 2],
+            padding: Padding::NONE,
+            ceil: false,
+            divisor: Divisor::Inside,
+            depth: None,
+        }
+    }
+}
+
+/// What an average over a window is the sum divided by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Divisor {
+    /// The window's elements on the map (Darknet, TensorFlow).
+    #[default]
+    Inside,
+    /// The window's elements on the map and its padding (Caffe).
+    Padded,
+}
+
+/// A side of a map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Axis {
+    Channels,
+    Rows,
+    Columns,
+}
+
+/// A map of another height and width.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resize {
+    pub height: usize,
+    pub width: usize,
+    pub kind: ResizeKind,
+    pub coordinates: Coordinates,
+}
+
+/// How a resized map's values arise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResizeKind {
+    /// The input pixel at the rounded-down coordinate (with [`Coordinates::AlignCorners`]: rounded).
+    Nearest,
+    /// Weighted mean of the four pixels around; borders repeat.
+    Bilinear,
+}
+
+/// Where output coordinate `i` of `out` lies on an input of `in` pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Coordinates {
+    /// `i · in / out`
+    Asymmetric,
+    /// `(i + ½) · in / out − ½`
+    HalfPixel,
+    /// `i · (in − 1) / (out − 1)`
+    AlignCorners,
+}
+
+/// Every `step`-th of the elements `start..end` along an axis.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Slice {
+    pub axis: Axis,
+    pub start: usize,
+    pub end: usize,
+    pub step: usize,
+}
+
+/// Axes in another order: output axis `i` is the input's `order[i]`, of (channels, rows, columns).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Transpose {
+    pub order: [Axis; 3],
 }
 
 /// Nearest-neighbour upsampling by `stride`, or with `reverse` the matching sum-downsampling.
@@ -143,10 +318,12 @@ pub struct Reorg {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Softmax {
+    /// Slices of the flattened input, without an axis.
     pub groups: usize,
     pub temperature: f32,
-    /// Applied over channels at every pixel.
-    pub spatial: bool,
+    /// Along this axis at every place of the others (Darknet's `spatial=1`: over channels); the
+    /// temperature then has no effect.
+    pub axis: Option<Axis>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -209,7 +386,7 @@ pub enum NmsKind {
     Corners,
 }
 
-/// Every activation that Darknet names.
+/// Every activation that Darknet names. `Swish` is SiLU, `x · logistic(x)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Activation {
     Logistic,

@@ -18,8 +18,8 @@ impl Columns {
         let node = &graph.nodes[layer];
         let input = graph.input_shape(layer);
         let (window, input_major) = match &node.op {
-            Op::Conv(conv) => (conv.size * conv.size, false),
-            Op::Deconv(conv) => (conv.size * conv.size, true),
+            Op::Conv(conv) => (conv.taps(), false),
+            Op::Deconv(conv) => (conv.taps(), true),
             _ => (input.plane(), false),
         };
         Self { inputs: input.c, outputs: node.shape.c, window, input_major }
@@ -46,6 +46,7 @@ pub fn select_graph(graph: &Graph, counts: &[usize]) -> Graph {
                 conv.filters = count;
             }
             Op::Connected(connected) => connected.outputs = count,
+            Op::Reshape(shape) => shape.c = count,
             _ => {}
         }
     }

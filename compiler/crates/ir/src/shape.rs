@@ -2,7 +2,7 @@
 //!
 //! Source of every formula: AlexeyAB's `make_*_layer`; deconvolution, which that line lacks, from pjreddie's.
 
-use super::{Conv, Op, Pool, Reorg, Shape, ShortcutWeights, Upsample};
+use super::{Axis, Conv, Op, Pool, Reorg, Shape, ShortcutWeights, Slice, Transpose, Upsample};
 use secateur_base::{Error, Result};
 
 /// No channel count, height, width, window, stride or padding may be larger.
@@ -43,7 +43,7 @@ pub fn infer(op: &Op, inputs: &[Shape]) -> Result<Shape> {
         Op::Deconv(conv) => deconvolution(conv, first)?,
         Op::Connected(connected) => Shape::new(connected.outputs, 1, 1),
         Op::MaxPool(pool) | Op::LocalAvgPool(pool) => pooling(pool, first)?,
-        Op::AvgPool => Shape::new(first.c, 1, 1),
+        Op::AvgPool | Op::GlobalMaxPool => Shape::new(first.c, 1, 1),
         Op::Upsample(upsample) => upsampled(upsample, first)?,
         Op::Route(route) => {
             let mut channels = 0;
@@ -105,7 +105,19 @@ pub fn infer(op: &Op, inputs: &[Shape]) -> Result<Shape> {
             }
             Shape::new(first.c, crop.height, crop.width)
         }
-        Op::BatchNorm(_) | Op::Dropout | Op::Cost => first,
+        Op::Resize(resize) => Shape::new(first.c, resize.height, resize.width),
+        Op::Slice(slice) => sliced(slice, first)?,
+        Op::Transpose(transpose) => transposed(transpose, first)?,
+        Op::Reshape(shape) => {
+            check(*shape)?;
+            if shape.len() != first.len() {
+                return Err(Error::new("reshape changes the number of elements")
+                    .found(format!("{shape}: {}", shape.len()))
+                    .allowed(first.len().to_string()));
+            }
+            *shape
+        }
+        Op::BatchNorm(_) | Op::Dropout | Op::Cost | Op::PRelu | Op::Scale => first,
     };
     check(shape)?;
     let weights = parameter_counts(op, inputs).weights;
@@ -121,14 +133,15 @@ pub fn infer(op: &Op, inputs: &[Shape]) -> Result<Shape> {
 fn positive_parameters(op: &Op) -> Result<()> {
     let parameters = match op {
         Op::Conv(conv) | Op::Deconv(conv) => {
-            vec![conv.filters, conv.groups, conv.size, conv.stride_x, conv.stride_y, conv.dilation]
+            [&[conv.filters, conv.groups][..], &conv.kernel, &conv.stride, &conv.dilation].concat()
         }
         Op::Connected(connected) => vec![connected.outputs],
-        Op::MaxPool(pool) | Op::LocalAvgPool(pool) => vec![pool.size, pool.stride_x, pool.stride_y],
+        Op::MaxPool(pool) | Op::LocalAvgPool(pool) => [pool.kernel, pool.stride].concat(),
         Op::Upsample(upsample) => vec![upsample.stride],
         Op::Reorg(reorg) => vec![reorg.stride],
         Op::Route(route) => vec![route.groups],
         Op::Softmax(softmax) => vec![softmax.groups],
+        Op::Slice(slice) => vec![slice.step],
         _ => Vec::new(),
     };
     match parameters.contains(&0) {
@@ -144,12 +157,12 @@ pub fn parameter_counts(op: &Op, inputs: &[Shape]) -> ParameterCounts {
         Op::Conv(conv) => ParameterCounts {
             bias: conv.filters,
             batch_norm: conv.batch_norm,
-            weights: product(&[conv.filters, first.c / conv.groups.max(1), conv.size, conv.size]),
+            weights: product(&[conv.filters, first.c / conv.groups.max(1), conv.kernel[0], conv.kernel[1]]),
         },
         Op::Deconv(conv) => ParameterCounts {
             bias: conv.filters,
             batch_norm: conv.batch_norm,
-            weights: product(&[first.c, conv.filters, conv.size, conv.size]),
+            weights: product(&[first.c, conv.filters / conv.groups.max(1), conv.kernel[0], conv.kernel[1]]),
         },
         Op::Connected(connected) => ParameterCounts {
             bias: connected.outputs,
@@ -157,6 +170,8 @@ pub fn parameter_counts(op: &Op, inputs: &[Shape]) -> ParameterCounts {
             weights: product(&[first.len(), connected.outputs]),
         },
         Op::BatchNorm(_) => ParameterCounts { bias: first.c, batch_norm: true, weights: 0 },
+        Op::PRelu => ParameterCounts { weights: first.c, ..ParameterCounts::default() },
+        Op::Scale => ParameterCounts { bias: first.c, weights: first.c, ..ParameterCounts::default() },
         Op::Shortcut(shortcut) => {
             let each = match shortcut.weights {
                 ShortcutWeights::None => 0,
@@ -191,20 +206,24 @@ fn product(factors: &[usize]) -> usize {
 fn convolution(conv: &Conv, input: Shape) -> Result<Shape> {
     divides("groups", conv.groups, "the input's channels", input.c)?;
     divides("groups", conv.groups, "filters", conv.filters)?;
-    let window = conv.dilation * (conv.size - 1) + 1;
-    let h = windows("rows", input.h + 2 * conv.pad, window, conv.stride_y)?;
-    let w = windows("columns", input.w + 2 * conv.pad, window, conv.stride_x)?;
+    let reach = |axis: usize| conv.dilation[axis] * (conv.kernel[axis] - 1) + 1;
+    let [rows, columns] = conv.padding.total();
+    let h = windows("rows", input.h + rows, reach(0), conv.stride[0])?;
+    let w = windows("columns", input.w + columns, reach(1), conv.stride[1])?;
     Ok(Shape::new(conv.filters, h, w))
 }
 
 fn deconvolution(conv: &Conv, input: Shape) -> Result<Shape> {
-    let side = |length: usize, stride: usize| {
-        ((length - 1) * stride + conv.size)
-            .checked_sub(2 * conv.pad)
+    divides("groups", conv.groups, "the input's channels", input.c)?;
+    divides("groups", conv.groups, "filters", conv.filters)?;
+    let side = |length: usize, axis: usize| {
+        let padding = conv.padding.total()[axis];
+        ((length - 1) * conv.stride[axis] + conv.dilation[axis] * (conv.kernel[axis] - 1) + 1)
+            .checked_sub(padding)
             .filter(|&side| side > 0)
-            .ok_or_else(|| Error::new("padding eats the whole output").found(conv.pad.to_string()))
+            .ok_or_else(|| Error::new("padding eats the whole output").found(padding.to_string()))
     };
-    Ok(Shape::new(conv.filters, side(input.h, conv.stride_y)?, side(input.w, conv.stride_x)?))
+    Ok(Shape::new(conv.filters, side(input.h, 0)?, side(input.w, 1)?))
 }
 
 fn pooling(pool: &Pool, input: Shape) -> Result<Shape> {
@@ -216,14 +235,53 @@ fn pooling(pool: &Pool, input: Shape) -> Result<Shape> {
         }
         return Ok(Shape { c: channels, ..input });
     }
-    if pool.pad.div_ceil(2) >= pool.size {
-        return Err(Error::new("padding puts whole windows outside the input")
-            .found(pool.pad.to_string())
-            .allowed(format!("at most {} for size={}", 2 * (pool.size - 1), pool.size)));
+    let padding = pool.padding;
+    let sides = [padding.top.max(padding.bottom), padding.left.max(padding.right)];
+    for (axis, side) in sides.into_iter().enumerate() {
+        if side >= pool.kernel[axis] {
+            return Err(Error::new("padding puts whole windows outside the input")
+                .found(padding.total()[axis].to_string())
+                .allowed(format!("at most {} for size={}", 2 * (pool.kernel[axis] - 1), pool.kernel[axis])));
+        }
     }
-    let h = windows("rows", input.h + pool.pad, pool.size, pool.stride_y)?;
-    let w = windows("columns", input.w + pool.pad, pool.size, pool.stride_x)?;
+    let count = |what: &str, length: usize, axis: usize, before: usize| {
+        let (kernel, stride) = (pool.kernel[axis], pool.stride[axis]);
+        let padded = length + padding.total()[axis];
+        let whole = windows(what, padded, kernel, stride)?;
+        let hangs_over = pool.ceil && !(padded - kernel).is_multiple_of(stride);
+        // Such a window counts where it begins on the map or before it.
+        Ok(whole + usize::from(hangs_over && whole * stride < length + before))
+    };
+    let h = count("rows", input.h, 0, padding.top)?;
+    let w = count("columns", input.w, 1, padding.left)?;
     Ok(Shape::new(input.c, h, w))
+}
+
+fn sliced(slice: &Slice, input: Shape) -> Result<Shape> {
+    let mut shape = input;
+    let side = match slice.axis {
+        Axis::Channels => &mut shape.c,
+        Axis::Rows => &mut shape.h,
+        Axis::Columns => &mut shape.w,
+    };
+    if slice.start >= slice.end || slice.end > *side {
+        return Err(Error::new("slice is empty or goes beyond its input")
+            .found(format!("{} to {}", slice.start, slice.end))
+            .allowed(format!("a part of 0 to {side}")));
+    }
+    *side = (slice.end - slice.start).div_ceil(slice.step);
+    Ok(shape)
+}
+
+fn transposed(transpose: &Transpose, input: Shape) -> Result<Shape> {
+    let axes = [Axis::Channels, Axis::Rows, Axis::Columns];
+    if let Some(missing) = axes.into_iter().find(|axis| !transpose.order.contains(axis)) {
+        return Err(Error::new("transpose loses an axis")
+            .found(format!("{:?}", transpose.order))
+            .allowed(format!("an order with {missing:?}")));
+    }
+    let [c, h, w] = transpose.order.map(|axis| input.along(axis));
+    Ok(Shape::new(c, h, w))
 }
 
 /// How many windows fit into `length`.
@@ -308,4 +366,53 @@ fn head_channels(found: usize, wanted: usize, formula: &str) -> Result<()> {
             .help("correct filters= (or output=) of the layer before, or this head's classes, mask or num"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Coordinates, Padding, Resize, ResizeKind};
+
+    fn says(op: &Op, input: Shape, what: &str) {
+        let error = infer(op, &[input]).expect_err(what);
+        assert!(error.to_string().contains(what), "{error}");
+    }
+
+    #[test]
+    fn impossible_parameters_are_refused() {
+        let input = Shape::new(4, 8, 8);
+        let slice = |start, end, step| Op::Slice(Slice { axis: Axis::Rows, start, end, step });
+        says(&slice(3, 3, 1), input, "slice is empty");
+        says(&slice(0, 9, 1), input, "beyond its input");
+        says(&slice(0, 8, 0), input, "zero");
+        assert_eq!(infer(&slice(1, 8, 3), &[input]).unwrap(), Shape::new(4, 3, 8));
+        let order = [Axis::Rows, Axis::Rows, Axis::Columns];
+        says(&Op::Transpose(Transpose { order }), input, "loses an axis");
+        says(&Op::Reshape(Shape::new(4, 8, 9)), input, "number of elements");
+        says(&Op::Reshape(Shape::new(0, 8, 8)), input, "empty");
+        let resize = |height| {
+            let (kind, coordinates) = (ResizeKind::Nearest, Coordinates::Asymmetric);
+            Op::Resize(Resize { height, width: 4, kind, coordinates })
+        };
+        says(&resize(0), input, "empty");
+        says(&resize(LARGEST_SIDE + 1), input, "too large");
+        let outside = Pool { padding: Padding { bottom: 2, ..Padding::NONE }, ..Pool::square(2, 2) };
+        says(&Op::MaxPool(outside), input, "outside the input");
+        says(&Op::Conv(Conv { kernel: [3, 0], ..Conv::square(4, 3) }), input, "zero");
+        says(&Op::Deconv(Conv { groups: 3, ..Conv::square(3, 3) }), input, "does not divide");
+    }
+
+    #[test]
+    fn four_paddings_and_two_sides() {
+        let conv = Conv {
+            kernel: [3, 5],
+            stride: [2, 1],
+            dilation: [1, 2],
+            padding: Padding { top: 0, left: 1, bottom: 1, right: 2 },
+            ..Conv::square(7, 1)
+        };
+        // Rows (8 + 1 − 3) / 2 + 1, columns 12 + 3 − 9 + 1.
+        assert_eq!(infer(&Op::Conv(conv.clone()), &[Shape::new(2, 8, 12)]).unwrap(), Shape::new(7, 4, 7));
+        assert_eq!(parameter_counts(&Op::Conv(conv), &[Shape::new(2, 8, 12)]).weights, 7 * 2 * 15);
+    }
 }

@@ -25,7 +25,7 @@ pub fn verify(graph: &Graph) -> Result<()> {
         return Err(Error::new("network has no layers"));
     }
     for (layer, node) in graph.nodes.iter().enumerate() {
-        let fail = |error: Error| error.layer(layer).section(node.op.name());
+        let fail = |error: Error| graph.locate(layer, error);
         for &input in &node.inputs {
             if let Source::Layer(from) = input
                 && from >= layer
@@ -70,11 +70,10 @@ pub fn verify_weights(graph: &Graph, weights: &Weights) -> Result<()> {
                 [&norm.scale, &norm.mean, &norm.variance].iter().all(|part| part.len() == counts.bias)
             });
         if numbers.bias.len() != counts.bias || numbers.weights.len() != counts.weights || !norm_fits {
-            return Err(Error::new("weights do not fit the layer")
-                .layer(layer)
-                .section(node.op.name())
+            let error = Error::new("weights do not fit the layer")
                 .found(format!("{} biases, {} weights", numbers.bias.len(), numbers.weights.len()))
-                .allowed(format!("{} biases, {} weights", counts.bias, counts.weights)));
+                .allowed(format!("{} biases, {} weights", counts.bias, counts.weights));
+            return Err(graph.locate(layer, error));
         }
     }
     Ok(())

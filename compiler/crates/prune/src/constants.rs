@@ -1,7 +1,7 @@
 //! What a dead channel puts out: the constant that its bias leaves behind on the way to its readers.
 
 use secateur_float::activate;
-use secateur_ir::{BATCH_NORM_EPSILON, Graph, LayerWeights, Op, Pool, Source, Weights};
+use secateur_ir::{BATCH_NORM_EPSILON, Divisor, Graph, LayerWeights, Op, Padding, Pool, Source, Weights};
 
 /// Value of a removed channel: `None` where it is not the same at every pixel.
 pub(super) type Constant = Option<f32>;
@@ -74,6 +74,14 @@ fn constant(
             None
         }
         Op::Reorg(_) => input(0, channel % graph.input_shape(layer).c),
+        // The slope and the factor go with the filter.
+        Op::PRelu => input(0, channel).map(|value| value.max(0.0)),
+        Op::Scale => Some(weights.bias[channel]),
+        // The borders' mean counts zeros that are not there.
+        Op::LocalAvgPool(pool) if pool.divisor == Divisor::Padded && pool.padding != Padding::NONE => {
+            zero_or_varies(input(0, channel))
+        }
+        Op::Reshape(shape) => input(0, channel * shape.plane() / graph.input_shape(layer).plane()),
         Op::Crop(crop) if !crop.noadjust => Some(input(0, channel)? * 2.0 - 1.0),
         _ => input(0, channel),
     }
@@ -81,7 +89,8 @@ fn constant(
 
 /// Whether every pooling window holds at least one pixel of the map.
 fn always_inside(pool: &Pool) -> bool {
-    pool.size > pool.pad.div_ceil(2)
+    let Padding { top, left, bottom, right } = pool.padding;
+    pool.kernel[0] > top.max(bottom) && pool.kernel[1] > left.max(right)
 }
 
 /// Batch norm (where there is one) and bias of one channel: `scale · (x − mean) / σ + bias`.

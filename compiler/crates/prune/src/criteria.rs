@@ -143,7 +143,7 @@ fn norm(criterion: Criterion, op: &Op, raw: &LayerWeights, folded: &LayerWeights
     let filter: Box<dyn Iterator<Item = f32> + '_> = match op {
         // `[in][out][k][k]`
         Op::Deconv(conv) => {
-            let window = conv.size * conv.size;
+            let window = conv.taps();
             Box::new(
                 folded
                     .weights

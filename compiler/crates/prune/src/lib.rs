@@ -7,6 +7,8 @@ mod granularity;
 mod looks;
 pub mod main_file;
 pub mod masks;
+#[cfg(test)]
+mod neutral_tests;
 pub mod permute;
 #[cfg(test)]
 mod property;

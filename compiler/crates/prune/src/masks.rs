@@ -196,7 +196,7 @@ fn filter(op: &Op, weights: usize, channel: usize, channels: usize) -> impl Iter
         // A weighted shortcut's factors multiply channels that are made elsewhere.
         Op::Shortcut(_) => (0, 1),
         // `[in][out][k][k]`
-        Op::Deconv(conv) => (conv.size * conv.size, channels * conv.size * conv.size),
+        Op::Deconv(conv) => (conv.taps(), channels * conv.taps()),
         _ => (weights / channels, weights.max(1)),
     };
     (channel * run..weights).step_by(step).flat_map(move |start| start..start + run)

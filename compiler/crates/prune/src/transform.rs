@@ -9,7 +9,7 @@ use super::Masks;
 use super::constants::{self, Constant};
 use secateur_float::norm_factor;
 use secateur_ir::{
-    ChannelGroups, Columns, Graph, LayerWeights, Op, ShortcutWeights, Source, Weights, is_dense,
+    ChannelGroups, Columns, Graph, LayerWeights, Op, Padding, ShortcutWeights, Source, Weights, is_dense,
     select_graph, select_layer,
 };
 
@@ -118,7 +118,7 @@ fn unfoldable_units(
     for (layer, node) in graph.nodes.iter().enumerate().filter(|(_, node)| is_dense(&node.op)) {
         let Source::Layer(from) = node.inputs[0] else { continue };
         let uniform = match &node.op {
-            Op::Conv(conv) => conv.pad == 0,
+            Op::Conv(conv) => conv.padding == Padding::NONE,
             Op::Deconv(_) => false,
             _ => true,
         };

@@ -1,7 +1,7 @@
 //! Integer nodes from float ones: weights, biases, requantisation constants, tables.
 
 use super::net::{
-    DType, Finish, QConnected, QConv, QLocalAverage, QNode, QOp, QRoute, QScaled, QShortcut, QSoftmax,
+    DType, Finish, QConnected, QConv, QLocalAverage, QNode, QOp, QPool, QRoute, QScaled, QShortcut, QSoftmax,
     QTensor, Requant,
 };
 use super::prepare::Prepared;
@@ -27,10 +27,9 @@ const LEAST_FACTOR: f64 = 1.0 / (1u64 << 18) as f64;
 pub(crate) fn node(graph: &Graph, prepared: &Prepared, scales: &Scales, layer: usize) -> Result<QNode> {
     let source = &graph.nodes[layer];
     let builder = Builder { prepared, scales, layer };
-    let op =
-        builder.op(source.shape).map_err(|e| e.layer(layer).section(source.op.name()).line(source.line))?;
+    let op = builder.op(source.shape).map_err(|e| graph.locate(layer, e))?;
     let output = tensor(source.shape, scales.nodes[prepared.output_of(layer)]);
-    Ok(QNode { op, inputs: source.inputs.clone(), output, line: source.line })
+    Ok(QNode { op, inputs: source.inputs.clone(), output, line: source.origin.line.unwrap_or(0) })
 }
 
 /// A tensor's record.
@@ -90,14 +89,14 @@ impl Builder<'_> {
         Ok(match &node.op {
             Op::Conv(conv) => {
                 let slopes = slopes(conv.activation);
-                let rows = self.rows(slopes, input.c / conv.groups, conv.size * conv.size)?;
+                let rows = self.rows(slopes, input.c / conv.groups, conv.taps())?;
                 QOp::Conv(QConv {
                     groups: conv.groups,
-                    size: conv.size,
-                    stride_x: conv.stride_x,
-                    stride_y: conv.stride_y,
-                    dilation: conv.dilation,
-                    pad: conv.pad,
+                    size: conv.kernel[0],
+                    stride_x: conv.stride[1],
+                    stride_y: conv.stride[0],
+                    dilation: conv.dilation[0],
+                    pad: conv.padding.top,
                     weights: rows.weights,
                     bias: rows.bias,
                     scales: rows.scales,
@@ -116,13 +115,14 @@ impl Builder<'_> {
                     finish: self.finish(slopes),
                 })
             }
-            Op::MaxPool(pool) => QOp::MaxPool(pool.clone()),
+            Op::MaxPool(pool) => QOp::MaxPool(window(pool)),
             Op::AvgPool => QOp::AvgPool(self.scaled(x.scale / input.plane() as f64, TwoSlope::LINEAR)?),
             Op::LocalAvgPool(pool) => {
+                let pool = window(pool);
                 let by_count = (1..=pool.size * pool.size)
                     .map(|count| requant(x.scale / (count as f64 * y.scale), TwoSlope::LINEAR));
                 QOp::LocalAvgPool(QLocalAverage {
-                    pool: pool.clone(),
+                    pool,
                     requant: by_count.collect::<Result<_>>()?,
                     finish: self.finish(TwoSlope::LINEAR),
                 })
@@ -130,7 +130,7 @@ impl Builder<'_> {
             Op::Upsample(up) if up.reverse => {
                 // A sum over cells is an average without the division; every window is full.
                 let (stride_x, stride_y) = (up.stride, up.stride);
-                let pool = Pool { size: up.stride, stride_x, stride_y, pad: 0, depth: None };
+                let pool = QPool { size: up.stride, stride_x, stride_y, pad: 0, depth: None };
                 let each = requant(x.scale * f64::from(up.scale) / y.scale, TwoSlope::LINEAR)?;
                 let requant = vec![each; up.stride * up.stride];
                 QOp::LocalAvgPool(QLocalAverage { pool, requant, finish: self.finish(TwoSlope::LINEAR) })
@@ -168,10 +168,11 @@ impl Builder<'_> {
             Op::Reorg(reorg) => QOp::Reorg(reorg.clone()),
             Op::Softmax(softmax) => {
                 // Darknet ignores the temperature of a spatial softmax, and the groups.
-                let temperature = if softmax.spatial { 1.0 } else { f64::from(softmax.temperature) };
-                let groups = if softmax.spatial { 1 } else { softmax.groups };
+                let spatial = softmax.axis.is_some();
+                let temperature = if spatial { 1.0 } else { f64::from(softmax.temperature) };
+                let groups = if spatial { 1 } else { softmax.groups };
                 let exp = tables::exponentials(x, temperature);
-                QOp::Softmax(QSoftmax { groups, spatial: softmax.spatial, exp })
+                QOp::Softmax(QSoftmax { groups, spatial, exp })
             }
             Op::ScaleChannels(scale) => QOp::ScaleChannels {
                 scale_wh: scale.scale_wh,
@@ -184,7 +185,15 @@ impl Builder<'_> {
             Op::Region(head) => QOp::Region { head: head.clone(), tables: tables::region(head, x) },
             Op::Detection(head) => QOp::Detection { head: head.clone(), tables: tables::detection(head, x) },
             Op::Crop(_) => QOp::Crop { top: (input.h - shape.h) / 2, left: (input.w - shape.w) / 2 },
-            Op::Deconv(_) | Op::BatchNorm(_) => unreachable!("refused or rewritten by Prepared::new"),
+            Op::Deconv(_)
+            | Op::BatchNorm(_)
+            | Op::PRelu
+            | Op::Scale
+            | Op::GlobalMaxPool
+            | Op::Resize(_)
+            | Op::Slice(_)
+            | Op::Transpose(_)
+            | Op::Reshape(_) => unreachable!("refused or rewritten by Prepared::new"),
         })
     }
 
@@ -246,6 +255,12 @@ impl Builder<'_> {
         });
         Finish { zero_point: direct.zero_point, lo, hi, table }
     }
+}
+
+/// The window of a pool that `Prepared::new` has let pass.
+fn window(pool: &Pool) -> QPool {
+    let Pool { kernel: [size, _], stride: [stride_y, stride_x], padding, .. } = *pool;
+    QPool { size, stride_x, stride_y, pad: padding.total()[0], depth: None }
 }
 
 /// The slopes of an activation; tables stand in nodes of their own.

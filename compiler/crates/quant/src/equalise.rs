@@ -246,7 +246,9 @@ fn dense_shares(prepared: &Prepared, classes: &Classes, roots: &[usize]) -> Vec<
     let mut shares: Vec<Option<f64>> = vec![None; roots.len()];
     for (i, node) in prepared.graph.nodes.iter().enumerate() {
         let rows = match &node.op {
-            Op::Conv(conv) if !is_depthwise(prepared, i) => Rows::of_conv(prepared, i, conv.groups),
+            Op::Conv(conv) if !node.op.is_depthwise(prepared.graph.input_shape(i).c) => {
+                Rows::of_conv(prepared, i, conv.groups)
+            }
             Op::Connected(_) => Rows::of_connected(prepared, i),
             _ => continue,
         };
@@ -280,7 +282,7 @@ impl Rows {
             unreachable!("called for convolutions only")
         };
         let columns = prepared.graph.input_shape(node).c / groups;
-        Self { columns, block: conv.size * conv.size, rows_per_group: conv.filters / groups }
+        Self { columns, block: conv.taps(), rows_per_group: conv.filters / groups }
     }
 
     fn of_connected(prepared: &Prepared, node: usize) -> Self {
@@ -295,14 +297,6 @@ impl Rows {
     /// The input channel of row `row`'s first column.
     fn first_input(&self, row: usize) -> usize {
         row / self.rows_per_group * self.columns
-    }
-}
-
-/// Whether every output channel of a convolution reads one input channel of its own.
-pub(crate) fn is_depthwise(prepared: &Prepared, node: usize) -> bool {
-    match &prepared.graph.nodes[node].op {
-        Op::Conv(conv) => conv.groups == conv.filters && conv.groups == prepared.graph.input_shape(node).c,
-        _ => false,
     }
 }
 

@@ -6,8 +6,8 @@ use secateur_runtime::kernels::{self, Epilogue, ReorgMode, ShortcutMode, Window}
 use secateur_runtime::{Kernels, Tensor};
 use zerocopy::little_endian::{I32, U32};
 
-use super::net::{Finish, QNet, QOp, QTensor, Requant};
-use secateur_ir::{Pool, Source};
+use super::net::{Finish, QNet, QOp, QPool, QTensor, Requant};
+use secateur_ir::Source;
 use secateur_kernels::HostKernels;
 
 /// Requantisation that changes nothing.
@@ -115,7 +115,7 @@ impl<'a> Step<'a> {
         match op {
             QOp::Conv(conv) => {
                 let channels = conv.bias.len();
-                if conv.groups == channels && step.input_tensor(0).shape.c == channels {
+                if conv.is_depthwise(step.input_tensor(0).shape.c) {
                     let taps = conv.size * conv.size;
                     let order =
                         (0..taps * channels).map(|i| conv.weights[i % channels * taps + i / channels]);
@@ -255,7 +255,7 @@ impl<'a> Step<'a> {
 }
 
 /// A pooling window: half of the total padding stands before.
-fn window(pool: &Pool) -> Window {
+fn window(pool: &QPool) -> Window {
     Window {
         kernel_h: pool.size,
         kernel_w: pool.size,

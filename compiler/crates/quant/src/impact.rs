@@ -105,13 +105,10 @@ pub(super) fn outputs(plan: &Plan, nodes: usize, pictures: &[&Vec<f32>]) -> Vec<
 
 /// Nodes whose outputs the heads read; the last node's own where there are no heads.
 fn head_inputs(Quantised { net, prepared }: &Quantised) -> Vec<usize> {
-    let heads =
-        net.heads().into_iter().map(|layer| match (&net.nodes[layer].op, net.nodes[layer].inputs[0]) {
-            (QOp::Yolo { .. } | QOp::Region { .. } | QOp::Detection { .. }, Source::Layer(from)) => {
-                prepared.output_of(from)
-            }
-            _ => prepared.output_of(layer),
-        });
+    let heads = net.heads().into_iter().map(|layer| match net.nodes[layer].inputs[0] {
+        Source::Layer(from) if net.nodes[layer].op.is_head() => prepared.output_of(from),
+        _ => prepared.output_of(layer),
+    });
     heads.collect()
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::scales::Scale;
 use secateur_base::{Error, Result, files};
-use secateur_ir::{Detection, NmsKind, Pool, Region, Reorg, Shape, Source, Yolo};
+use secateur_ir::{Detection, NmsKind, Region, Reorg, Shape, Source, Yolo};
 
 /// First bytes of an int8 network's file.
 const MAGIC: [u8; 8] = *b"SECQNET\0";
@@ -94,7 +94,7 @@ pub enum QOp {
     /// Fully connected: a convolution whose kernel covers the whole input.
     Connected(QConnected),
     /// Output has the input's scale and zero point.
-    MaxPool(Pool),
+    MaxPool(QPool),
     /// Global average: `requant` of `Σ (q − Z_in)`, `1/N` inside the multiplier.
     AvgPool(QScaled),
     LocalAvgPool(QLocalAverage),
@@ -139,6 +139,11 @@ pub enum QOp {
 }
 
 impl QOp {
+    /// Whether the output describes boxes, which only the detector's decoding understands.
+    pub fn is_head(&self) -> bool {
+        matches!(self, QOp::Yolo { .. } | QOp::Region { .. } | QOp::Detection { .. })
+    }
+
     /// Whether the output's codes are rounded here, and not its input's handed on.
     pub(crate) fn rounds(&self) -> bool {
         match self {
@@ -222,7 +227,18 @@ impl From<Table> for Vec<i8> {
     }
 }
 
-/// int8 convolution; depthwise where `groups == input channels == output channels`.
+/// Square pooling window. `pad` is the total padding of both sides, of which `pad / 2` stands before.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QPool {
+    pub size: usize,
+    pub stride_x: usize,
+    pub stride_y: usize,
+    pub pad: usize,
+    /// Nothing has it yet: the window would run over this many channels.
+    pub depth: Option<usize>,
+}
+
+/// int8 convolution.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct QConv {
     pub groups: usize,
@@ -241,6 +257,13 @@ pub struct QConv {
     /// `[out]`
     pub requant: Vec<Requant>,
     pub finish: Finish,
+}
+
+impl QConv {
+    /// Whether every input channel is filtered on its own, once.
+    pub fn is_depthwise(&self, input_channels: usize) -> bool {
+        self.groups > 1 && self.groups == input_channels && self.groups == self.bias.len()
+    }
 }
 
 /// int8 fully connected layer over the input flattened `[h][w][c]`.
@@ -267,7 +290,7 @@ pub struct QScaled {
 /// Average (or sum) over a window; what lies outside the picture does not take part.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct QLocalAverage {
-    pub pool: Pool,
+    pub pool: QPool,
     /// By the number of pixels that take part, from 1 to `size²`.
     pub requant: Vec<Requant>,
     pub finish: Finish,
@@ -327,10 +350,15 @@ impl QNet {
         }
     }
 
+    /// Gives `error` the place of layer `layer`: its number, operator and line.
+    pub fn locate(&self, layer: usize, error: Error) -> Error {
+        let node = &self.nodes[layer];
+        error.layer(layer).section(node.op.name()).line(node.line)
+    }
+
     /// Layers whose outputs the user reads: heads, or the last layer where there are none.
     pub fn heads(&self) -> Vec<usize> {
-        let is_head = |op: &QOp| matches!(op, QOp::Yolo { .. } | QOp::Region { .. } | QOp::Detection { .. });
-        let heads: Vec<usize> = (0..self.nodes.len()).filter(|&i| is_head(&self.nodes[i].op)).collect();
+        let heads: Vec<usize> = (0..self.nodes.len()).filter(|&i| self.nodes[i].op.is_head()).collect();
         if heads.is_empty() { self.nodes.len().checked_sub(1).into_iter().collect() } else { heads }
     }
 

@@ -7,7 +7,8 @@ use super::requant::TwoSlope;
 use secateur_base::{Error, Result};
 use secateur_float as float;
 use secateur_ir::{
-    Activation, Conv, Graph, LayerWeights, Node, Op, ScaleChannels, Shortcut, Source, Weights,
+    Activation, Axis, Conv, Divisor, Graph, LayerWeights, Node, Op, Padding, Pool, ScaleChannels, Shortcut,
+    Source, Weights,
 };
 
 /// A network of simple nodes that computes the same as a Darknet network.
@@ -40,7 +41,7 @@ impl Prepared {
             nodes_of: Vec::new(),
         };
         for (i, (node, numbers)) in graph.nodes.iter().zip(folded.layers).enumerate() {
-            check(graph, i).map_err(|e| e.layer(i).section(node.op.name()).line(node.line))?;
+            check(graph, i).map_err(|e| graph.locate(i, e))?;
             prepared.push(node, numbers);
         }
         Ok(prepared)
@@ -133,17 +134,7 @@ impl Prepared {
 
 /// A depthwise 1×1 convolution.
 fn pointwise(channels: usize, activation: Activation) -> Conv {
-    Conv {
-        filters: channels,
-        groups: channels,
-        size: 1,
-        stride_x: 1,
-        stride_y: 1,
-        dilation: 1,
-        pad: 0,
-        batch_norm: false,
-        activation,
-    }
+    Conv { groups: channels, activation, ..Conv::square(channels, 1) }
 }
 
 /// The activation of an operator that has one.
@@ -156,6 +147,15 @@ fn activation_mut(op: &mut Op) -> Option<&mut Activation> {
         | Op::Sam(activation) => Some(activation),
         _ => None,
     }
+}
+
+/// Whether the integer pooling can have this window.
+fn has_int8_window(pool: &Pool) -> bool {
+    let Pool { kernel, padding, ceil, divisor, .. } = pool;
+    kernel[0] == kernel[1]
+        && *padding == Padding::centred(padding.total()[0])
+        && !ceil
+        && (*divisor == Divisor::Inside || *padding == Padding::NONE)
 }
 
 /// Whether layer `i` has an integer meaning.
@@ -178,13 +178,35 @@ fn check(graph: &Graph, i: usize) -> Result<()> {
         Op::Deconv(_) => {
             refuse("deconvolution has no int8 form", "replace it by [upsample] and a [convolutional] layer")
         }
+        Op::PRelu
+        | Op::Scale
+        | Op::GlobalMaxPool
+        | Op::Resize(_)
+        | Op::Slice(_)
+        | Op::Transpose(_)
+        | Op::Reshape(_) => {
+            refuse(&format!("{} has no int8 form", node.op.name()), "express it by layers that have one")
+        }
+        Op::Conv(conv) if conv.kernel[0] != conv.kernel[1] || conv.dilation[0] != conv.dilation[1] => {
+            refuse("int8 convolutions have square kernels", "use as many rows as columns, and one dilation")
+        }
+        Op::Conv(Conv { padding, .. }) if padding.uniform().is_none() => {
+            refuse("int8 convolutions have the same padding on every side", "pad every side alike")
+        }
+        Op::MaxPool(pool) | Op::LocalAvgPool(pool) if !has_int8_window(pool) => refuse(
+            "int8 pooling has square windows, half of the padding on every side, and rounds sizes down",
+            "use as many rows as columns, and no ceil mode",
+        ),
+        Op::Softmax(softmax) if !matches!(softmax.axis, None | Some(Axis::Channels)) => {
+            refuse("int8 softmax runs over channels", "put the classes into the channels")
+        }
         Op::Upsample(up) if !(up.scale.is_finite() && up.scale > 0.0) => {
             refuse("upsample needs a positive scale in int8", "fold the scale into the next layer's weights")
         }
         Op::MaxPool(pool) if pool.depth.is_some() => {
             refuse("maxpool over channels has no int8 form", "remove maxpool_depth")
         }
-        Op::Softmax(softmax) if !softmax.spatial && graph.input_shape(i).plane() > 1 => refuse(
+        Op::Softmax(softmax) if softmax.axis.is_none() && graph.input_shape(i).plane() > 1 => refuse(
             "softmax over a whole map has no int8 form",
             "put an [avgpool] before it, or set spatial=1",
         ),
@@ -203,5 +225,56 @@ fn check(graph: &Graph, i: usize) -> Result<()> {
             }
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secateur_ir::{Coordinates, Resize, ResizeKind, Shape, Slice, Softmax, Transpose, infer};
+    use secateur_testing::random_weights;
+
+    #[test]
+    fn what_has_no_integer_meaning_is_refused_by_name() {
+        let (kind, coordinates) = (ResizeKind::Bilinear, Coordinates::HalfPixel);
+        let below = Padding { bottom: 1, ..Padding::NONE };
+        let soft = Softmax { groups: 1, temperature: 1.0, axis: Some(Axis::Rows) };
+        for (op, name, says) in [
+            (Op::PRelu, "[prelu]", "no int8 form"),
+            (Op::Scale, "[scale]", "no int8 form"),
+            (Op::GlobalMaxPool, "[global_maxpool]", "no int8 form"),
+            (Op::Resize(Resize { height: 8, width: 8, kind, coordinates }), "[resize]", "no int8 form"),
+            (Op::Slice(Slice { axis: Axis::Rows, start: 0, end: 2, step: 1 }), "[slice]", "no int8 form"),
+            (
+                Op::Transpose(Transpose { order: [Axis::Channels, Axis::Columns, Axis::Rows] }),
+                "[transpose]",
+                "no int8 form",
+            ),
+            (Op::Reshape(Shape::new(12, 4, 1)), "[reshape]", "no int8 form"),
+            (Op::Softmax(soft), "[softmax]", "over channels"),
+            (Op::Conv(Conv { kernel: [3, 1], ..Conv::square(3, 1) }), "[convolutional]", "square kernels"),
+            (Op::Conv(Conv { dilation: [2, 1], ..Conv::square(3, 2) }), "[convolutional]", "one dilation"),
+            (Op::Conv(Conv { padding: below, ..Conv::square(3, 3) }), "[convolutional]", "same padding"),
+            (Op::MaxPool(Pool { kernel: [2, 1], ..Pool::square(2, 2) }), "[maxpool]", "square windows"),
+            (
+                Op::MaxPool(Pool { padding: Padding { top: 1, ..below }, ..Pool::square(3, 2) }),
+                "[maxpool]",
+                "half of the padding",
+            ),
+            (
+                Op::LocalAvgPool(Pool { ceil: true, ..Pool::square(3, 2) }),
+                "[local_avgpool]",
+                "rounds sizes down",
+            ),
+        ] {
+            let input = Shape::new(3, 4, 4);
+            let shape = infer(&op, &[input]).unwrap();
+            let nodes = vec![Node::new(op, vec![Source::Image], shape)];
+            let graph = Graph { input, nodes, letter_box: false };
+            let error = Prepared::new(&graph, &random_weights(0, &graph)).expect_err(name);
+            let text = format!("{error:?}");
+            assert_eq!(error.at_layer(), Some(0));
+            assert!(text.contains(name) && text.contains(says), "{text}");
+        }
     }
 }

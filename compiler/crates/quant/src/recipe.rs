@@ -153,12 +153,10 @@ fn check_inputs(graph: &Graph, weights: &Weights, pictures: &[Vec<f32>]) -> Resu
         let norm = layer.batch_norm.iter().flat_map(|n| n.scale.iter().chain(&n.mean).chain(&n.variance));
         let all = layer.weights.iter().chain(&layer.bias).chain(norm);
         if let Some(bad) = all.copied().find(|w| !w.is_finite()) {
-            return Err(Error::new("weights hold a number that is not finite")
-                .layer(i)
-                .section(graph.nodes[i].op.name())
-                .line(graph.nodes[i].line)
+            let error = Error::new("weights hold a number that is not finite")
                 .found(bad.to_string())
-                .help("the training has diverged: take an earlier weights file"));
+                .help("the training has diverged: take an earlier weights file");
+            return Err(graph.locate(i, error));
         }
     }
     Ok(())
@@ -169,11 +167,9 @@ fn check_extremes(prepared: &Prepared, extremes: &Extremes) -> Result<()> {
         for node in nodes.clone() {
             let values = extremes.low[node].iter().chain(&extremes.high[node]);
             if values.copied().any(|v| !v.is_finite()) {
-                return Err(Error::new("activations on the calibration pictures are not finite")
-                    .layer(layer)
-                    .section(prepared.graph.nodes[node].op.name())
-                    .line(prepared.graph.nodes[node].line)
-                    .help("check that these weights belong to this cfg"));
+                let error = Error::new("activations on the calibration pictures are not finite")
+                    .help("check that these weights belong to this cfg");
+                return Err(prepared.graph.locate(node, error).layer(layer));
             }
         }
     }

@@ -95,13 +95,9 @@ pub fn layers(quantised: &Quantised, pictures: &[Vec<f32>]) -> Result<Vec<LayerR
             steps.run(picture, |layer, map| {
                 let mut ratio = Sqnr::default();
                 // A head hands on its input's codes.
-                let source = match net.nodes[layer].op {
-                    QOp::Yolo { .. } | QOp::Region { .. } | QOp::Detection { .. } => {
-                        match net.nodes[layer].inputs[0] {
-                            Source::Layer(from) => from,
-                            Source::Image => layer,
-                        }
-                    }
+                let node = &net.nodes[layer];
+                let source = match node.inputs[0] {
+                    Source::Layer(from) if node.op.is_head() => from,
                     _ => layer,
                 };
                 let mut real = real_values(&net.nodes[layer].output, map);

@@ -101,16 +101,10 @@ impl Scales {
 /// Whether the operator's output has its first input's codes, so that the scale must be the same.
 fn copies(op: &Op) -> bool {
     match op {
-        Op::MaxPool(_)
-        | Op::Dropout
-        | Op::Cost
-        | Op::Reorg(_)
-        | Op::Yolo(_)
-        | Op::Region(_)
-        | Op::Detection(_) => true,
+        Op::MaxPool(_) | Op::Dropout | Op::Cost | Op::Reorg(_) => true,
         Op::Upsample(up) => !up.reverse && up.scale == 1.0,
         Op::Crop(crop) => crop.noadjust,
-        _ => false,
+        op => op.is_head(),
     }
 }
 

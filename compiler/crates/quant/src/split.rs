@@ -181,10 +181,7 @@ fn can_split(graph: &Graph, groups: &ChannelGroups, unit: usize) -> bool {
     let unit = &groups.units[unit];
     unit.group.is_some()
         && unit.channels.iter().all(|&(layer, _)| match &graph.nodes[layer].op {
-            // Dense or depthwise.
-            Op::Conv(conv) => {
-                conv.groups == 1 || (conv.groups == conv.filters && conv.groups == graph.input_shape(layer).c)
-            }
+            op @ Op::Conv(_) => is_dense(op) || op.is_depthwise(graph.input_shape(layer).c),
             Op::Connected(_)
             | Op::BatchNorm(_)
             | Op::AvgPool

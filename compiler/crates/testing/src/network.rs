@@ -9,7 +9,8 @@ use rand_chacha::ChaCha8Rng;
 
 use secateur_frontend::darknet::{Cfg, build_graph};
 use secateur_ir::{
-    Activation, BatchNorm, Conv, Graph, LayerWeights, Op, Pool, Shape, Weights, infer, parameter_counts,
+    Activation, BatchNorm, Conv, Graph, LayerWeights, Op, Padding, Pool, Shape, Weights, infer,
+    parameter_counts,
 };
 
 /// What [`random_network`] may draw.
@@ -155,15 +156,16 @@ impl Draw<'_> {
     }
 
     fn conv(&mut self, conv: Conv) {
-        let Conv { filters, groups, size, stride_x, stride_y, dilation, pad, .. } = conv;
+        let Conv { filters, groups, kernel, stride, dilation, padding, .. } = conv;
+        let (size, dilation, pad) = (kernel[0], dilation[0], padding.top);
         let pad = if pad == size / 2 * dilation { "pad=1".to_owned() } else { format!("padding={pad}") };
         let mut options = format!("filters={filters}\nsize={size}\n{pad}\n");
         let activation = conv.activation.name();
         for (key, value, default) in [
             ("batch_normalize", usize::from(conv.batch_norm), 0),
             ("groups", groups, 1),
-            ("stride_x", stride_x, 1),
-            ("stride_y", stride_y, 1),
+            ("stride_x", stride[1], 1),
+            ("stride_y", stride[0], 1),
             ("dilation", dilation, 1),
         ] {
             if value != default {
@@ -178,15 +180,11 @@ impl Draw<'_> {
     /// A convolution that keeps the map's size; activation and batch norm are drawn.
     fn plain(&mut self, filters: usize, size: usize, groups: usize) -> Conv {
         Conv {
-            filters,
             groups,
-            size,
-            stride_x: 1,
-            stride_y: 1,
-            dilation: 1,
-            pad: size / 2,
+            padding: Padding::all(size / 2),
             batch_norm: self.rng.random_bool(0.6),
             activation: self.activation(),
+            ..Conv::square(filters, size)
         }
     }
 
@@ -194,7 +192,7 @@ impl Draw<'_> {
     fn maxpool(&mut self, size: usize, stride: usize) {
         let padded = size > self.last().h.min(self.last().w) || self.rng.random_bool(0.7);
         let pad = if padded { size - 1 } else { 0 };
-        let pool = Pool { size, stride_x: stride, stride_y: stride, pad, depth: None };
+        let pool = Pool { padding: Padding::centred(pad), ..Pool::square(size, stride) };
         let shape = infer(&Op::MaxPool(pool), &[self.last()]).expect("drawn to fit");
         let padding = if padded { "" } else { "padding=0" };
         self.layer(shape, "maxpool", &format!("size={size}\nstride={stride}\n{padding}"));
@@ -309,7 +307,7 @@ impl Draw<'_> {
             return self.maxpool(2, 2);
         }
         let filters = self.channels();
-        let conv = Conv { stride_x: 2, stride_y: 2, ..self.plain(filters, 3, 1) };
+        let conv = Conv { stride: [2; 2], ..self.plain(filters, 3, 1) };
         self.conv(conv);
     }
 
@@ -368,15 +366,15 @@ impl Draw<'_> {
         match kind {
             12 => self.layer(self.last(), "batchnorm", ""),
             13 => {
-                let pool = Pool { size: 2, stride_x: 1, stride_y: 1, pad: 1, depth: None };
+                let pool = Pool { padding: Padding::centred(1), ..Pool::square(2, 1) };
                 let shape = infer(&Op::LocalAvgPool(pool), &[self.last()]).expect("drawn to fit");
                 self.layer(shape, "local_avgpool", "size=2\nstride=1");
             }
             14 => {
                 let filters = self.channels();
                 let conv = match self.rng.random_bool(0.5) {
-                    true => Conv { dilation: 2, pad: 2, ..self.plain(filters, 3, 1) },
-                    false => Conv { stride_x: 2, pad: 1, ..self.plain(filters, 3, 1) },
+                    true => Conv { dilation: [2; 2], padding: Padding::all(2), ..self.plain(filters, 3, 1) },
+                    false => Conv { stride: [1, 2], ..self.plain(filters, 3, 1) },
                 };
                 self.conv(conv);
             }
@@ -478,9 +476,9 @@ mod tests {
             for (layer, node) in graph.nodes.iter().enumerate() {
                 let inputs = graph.input_shapes(layer);
                 let construct = match &node.op {
-                    Op::Conv(conv) if conv.groups > 1 && conv.groups == conv.filters => "depthwise",
+                    op if op.is_depthwise(inputs[0].c) => "depthwise",
                     Op::Conv(conv) if conv.groups > 1 => "grouped",
-                    Op::Conv(conv) if conv.dilation > 1 => "dilated",
+                    Op::Conv(conv) if conv.dilation != [1; 2] => "dilated",
                     Op::Shortcut(_) if inputs.iter().any(|shape| shape.c != inputs[0].c) => {
                         "unequal shortcut"
                     }

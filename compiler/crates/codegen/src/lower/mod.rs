@@ -66,11 +66,9 @@ fn check_operators(net: &QNet, target: &Target) -> Result<()> {
         let operator = node.op.name();
         if !target.runs(operator) {
             let runs: Vec<&str> = target.operators().map_or(Vec::new(), Iterator::collect);
-            return Err(Error::new(format!("target {} does not run this operator", target.name))
-                .layer(layer)
-                .section(operator)
-                .line(node.line)
-                .allowed(runs.join(", ")));
+            let error = Error::new(format!("target {} does not run this operator", target.name))
+                .allowed(runs.join(", "));
+            return Err(net.locate(layer, error));
         }
     }
     Ok(())

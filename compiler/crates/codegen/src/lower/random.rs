@@ -3,9 +3,9 @@
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use secateur_ir::{Pool, Reorg, Shape, Source};
+use secateur_ir::{Reorg, Shape, Source};
 use secateur_quant::net::{
-    DType, Finish, Provenance, QConnected, QConv, QLocalAverage, QNet, QNode, QOp, QRoute, QScaled,
+    DType, Finish, Provenance, QConnected, QConv, QLocalAverage, QNet, QNode, QOp, QPool, QRoute, QScaled,
     QShortcut, QTensor, Requant, Table,
 };
 
@@ -240,7 +240,7 @@ impl Builder {
         let shape = tensor.shape;
         let size = [2, 3, 5][self.below(3)];
         let stride = if self.chance(0.5) { 1 } else { 2 };
-        let pool = Pool { size, stride_x: stride, stride_y: stride, pad: size - 1, depth: None };
+        let pool = QPool { size, stride_x: stride, stride_y: stride, pad: size - 1, depth: None };
         let spatial = |full: usize| (full - 1) / stride + 1;
         let out = Shape::new(shape.c, spatial(shape.h), spatial(shape.w));
         match self.below(3) {

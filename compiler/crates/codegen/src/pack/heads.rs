@@ -21,9 +21,7 @@ pub(super) fn write(writer: &mut Writer<'_>) -> Result<(Vec<HeadRecord>, Suppres
     let net = writer.program.net;
     let mut heads = Vec::new();
     for layer in net.heads() {
-        let node = &net.nodes[layer];
-        let record =
-            head(writer, layer).map_err(|e| e.layer(layer).section(node.op.name()).line(node.line))?;
+        let record = head(writer, layer).map_err(|e| net.locate(layer, e))?;
         heads.extend(record);
     }
     let last = net.nodes.iter().rev().find_map(|node| match &node.op {

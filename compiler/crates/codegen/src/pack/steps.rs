@@ -10,8 +10,8 @@ use zerocopy::{FromZeros, IntoBytes};
 use super::writer::{Writer, number};
 use crate::lower::program::{Action, value};
 use secateur_base::{Error, Result};
-use secateur_ir::{Pool, Reorg};
-use secateur_quant::net::{Finish, QConv, QOp, QRoute, QScaled, Requant};
+use secateur_ir::Reorg;
+use secateur_quant::net::{Finish, QConv, QOp, QPool, QRoute, QScaled, Requant};
 
 /// Appends the steps of a layer: none for a view, one a copied input for a concatenation.
 pub(super) fn write(writer: &mut Writer<'_>, layer: usize) -> Result<()> {
@@ -160,8 +160,7 @@ fn convolution(writer: &mut Writer<'_>, layer: usize, conv: &QConv, step: &mut S
     (step.dilation_h, step.dilation_w) = (window(conv.dilation)?, window(conv.dilation)?);
     (step.pad_top, step.pad_left) = (window(conv.pad)?, window(conv.pad)?);
     let channels = node.output.shape.c;
-    let depthwise = conv.groups > 1 && conv.groups == input.c && conv.groups == channels;
-    if depthwise {
+    if conv.is_depthwise(input.c) {
         step.kind = U16::new(StepKind::Depthwise.code());
         let cells = conv.size * conv.size;
         let by_cell: Vec<i8> = (0..cells * channels)
@@ -216,7 +215,7 @@ fn finish(writer: &mut Writer<'_>, layer: usize, step: &mut StepRecord, finish: 
     Ok(())
 }
 
-fn window_of_pool(step: &mut StepRecord, pool: &Pool) -> Result<()> {
+fn window_of_pool(step: &mut StepRecord, pool: &QPool) -> Result<()> {
     if pool.depth.is_some() {
         return Err(Error::new("maxpool_depth has no integer kernel").allowed("maxpool_depth=0"));
     }

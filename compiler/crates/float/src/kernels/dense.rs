@@ -50,27 +50,17 @@ struct Tile {
 }
 
 impl Dense {
-    /// Whether the convolution reads its input map as it stands.
-    pub(crate) fn is_pointwise(conv: &Conv) -> bool {
-        conv.size == 1 && conv.stride_x == 1 && conv.stride_y == 1 && conv.pad == 0
-    }
-
     /// Phase planes that a convolution other than pointwise reads.
     pub(crate) fn phases(conv: &Conv, input: Shape, output: Shape) -> Phases {
-        let window = Window {
-            size: conv.size,
-            dilation: conv.dilation,
-            stride_x: conv.stride_x,
-            stride_y: conv.stride_y,
-            pad: conv.pad,
-        };
+        let Conv { kernel, dilation, stride, padding, .. } = *conv;
+        let window = Window { kernel, dilation, stride, before: [padding.top, padding.left] };
         Phases::new(window, input, output, 0.0)
     }
 
     pub(crate) fn new(layer: Convolution<'_>) -> Self {
         let Convolution { conv, weights, bias, input, output, epilogue } = layer;
         let (in_group, out_group) = (input.c / conv.groups, conv.filters / conv.groups);
-        let (in_channel, width, taps) = if Self::is_pointwise(conv) {
+        let (in_channel, width, taps) = if conv.is_pointwise() {
             (input.plane(), output.w, vec![0])
         } else {
             let phases = Self::phases(conv, input, output);

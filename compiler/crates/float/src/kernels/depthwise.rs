@@ -19,7 +19,7 @@ pub(crate) struct Depthwise {
     bias: Vec<f32>,
     /// Output channels of an input channel.
     multiplier: usize,
-    size: usize,
+    kernel: [usize; 2],
     /// Stride and dilation 1: taps of neighbouring rows coincide.
     plain: bool,
     phases: Phases,
@@ -35,8 +35,8 @@ impl Depthwise {
             weights: weights.to_vec(),
             bias: bias.to_vec(),
             multiplier: conv.filters / conv.groups,
-            size: conv.size,
-            plain: conv.stride_x == 1 && conv.stride_y == 1 && conv.dilation == 1,
+            kernel: conv.kernel,
+            plain: conv.stride == [1; 2] && conv.dilation == [1; 2],
             phases: Dense::phases(conv, input, output),
             input,
             output,
@@ -99,11 +99,11 @@ impl Depthwise {
     /// One output channel from its phase planes.
     #[inline(always)]
     fn channel<S: Simd>(&self, simd: S, padded: &[f32], o: usize, out: &mut [f32]) {
-        match (self.size, self.plain) {
-            (3, true) => self.rows_shared::<S, 3, 9>(simd, padded, o, out),
-            (5, true) => self.rows_shared::<S, 5, 25>(simd, padded, o, out),
-            (3, false) => self.rows_apart::<S, 9>(simd, padded, o, out),
-            (5, false) => self.rows_apart::<S, 25>(simd, padded, o, out),
+        match (self.kernel, self.plain) {
+            ([3, 3], true) => self.rows_shared::<S, 3, 9>(simd, padded, o, out),
+            ([5, 5], true) => self.rows_shared::<S, 5, 25>(simd, padded, o, out),
+            ([3, 3], false) => self.rows_apart::<S, 9>(simd, padded, o, out),
+            ([5, 5], false) => self.rows_apart::<S, 25>(simd, padded, o, out),
             _ => self.any(simd, padded, o, out),
         }
     }

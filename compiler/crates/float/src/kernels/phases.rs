@@ -17,7 +17,8 @@ const SLACK: usize = 64;
 #[derive(Debug, Clone)]
 pub(crate) struct Phases {
     input: Shape,
-    pad: usize,
+    /// Rows and columns before the map.
+    before: [usize; 2],
     stride_x: usize,
     stride_y: usize,
     pub(super) width: usize,
@@ -27,31 +28,30 @@ pub(crate) struct Phases {
     pub(super) taps: Vec<usize>,
 }
 
-/// A sliding window: its taps, their distance, its steps.
+/// A sliding window: its taps, their distance, its steps, each as `[rows, columns]`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Window {
-    pub(crate) size: usize,
-    pub(crate) dilation: usize,
-    pub(crate) stride_x: usize,
-    pub(crate) stride_y: usize,
-    /// Rows and columns added before the map; what is needed after it follows from the output.
-    pub(crate) pad: usize,
+    pub(crate) kernel: [usize; 2],
+    pub(crate) dilation: [usize; 2],
+    pub(crate) stride: [usize; 2],
+    /// What is added before the map; what is needed after it follows from the output.
+    pub(crate) before: [usize; 2],
 }
 
 impl Phases {
     pub(crate) fn new(window: Window, input: Shape, output: Shape, fill: f32) -> Self {
-        let Window { size, dilation, stride_x, stride_y, pad } = window;
-        let reach = (size - 1) * dilation;
-        let width = output.w + reach / stride_x;
-        let height = output.h + reach / stride_y;
-        let taps = (0..size * size)
+        let Window { kernel, dilation, stride: [stride_y, stride_x], before } = window;
+        let reach = |axis: usize| (kernel[axis] - 1) * dilation[axis];
+        let width = output.w + reach(1) / stride_x;
+        let height = output.h + reach(0) / stride_y;
+        let taps = (0..kernel[0] * kernel[1])
             .map(|tap| {
-                let (y, x) = (tap / size * dilation, tap % size * dilation);
+                let (y, x) = (tap / kernel[1] * dilation[0], tap % kernel[1] * dilation[1]);
                 let phase = y % stride_y * stride_x + x % stride_x;
                 phase * width * height + y / stride_y * width + x / stride_x
             })
             .collect();
-        Self { input, pad, stride_x, stride_y, width, height, fill, taps }
+        Self { input, before, stride_x, stride_y, width, height, fill, taps }
     }
 
     /// Floats of one channel.
@@ -85,11 +85,11 @@ impl Phases {
     /// `to` stay, as [`Phases::clear`] or an earlier call left them.
     #[inline(always)]
     pub(super) fn split<S: Simd, const BORDERS: bool>(&self, simd: S, from: &[f32], to: &mut [f32]) {
-        let Self { input, pad, stride_x, stride_y, width, height, fill, .. } = *self;
+        let Self { input, before: [above, left], stride_x, stride_y, width, height, fill, .. } = *self;
         for y_phase in 0..stride_y {
             for x_phase in 0..stride_x {
-                let columns = inside(x_phase, stride_x, pad, input.w, width);
-                let rows = inside(y_phase, stride_y, pad, input.h, height);
+                let columns = inside(x_phase, stride_x, left, input.w, width);
+                let rows = inside(y_phase, stride_y, above, input.h, height);
                 let start = (y_phase * stride_x + x_phase) * width * height;
                 let plane = &mut to[start..];
                 if BORDERS {
@@ -102,9 +102,9 @@ impl Phases {
                     }
                     continue;
                 }
-                let first = columns.start * stride_x + x_phase - pad;
+                let first = columns.start * stride_x + x_phase - left;
                 for y in rows.clone() {
-                    let line = &from[(y * stride_y + y_phase - pad) * input.w + first..];
+                    let line = &from[(y * stride_y + y_phase - above) * input.w + first..];
                     let row = &mut plane[y * width..];
                     if BORDERS {
                         row[..columns.start].fill(fill);

@@ -9,7 +9,7 @@ use secateur_ir::{Pool, Shape};
 /// Rows of maxima are a multiple of this many floats wide: whole vectors on every machine.
 const ROW_ALIGN: usize = 16;
 
-/// Max-pooling with Darknet's padding; what lies outside the map does not take part.
+/// Max-pooling; what lies outside the map does not take part.
 #[derive(Debug, Clone)]
 pub(crate) struct MaxPool {
     phases: Phases,
@@ -26,12 +26,13 @@ pub(crate) struct MaxPool {
 
 impl MaxPool {
     pub(crate) fn new(pool: &Pool, input: Shape, output: Shape) -> Self {
-        let Pool { size, stride_x, stride_y, .. } = *pool;
-        let window = Window { size, dilation: 1, stride_x, stride_y, pad: pool.pad / 2 };
+        let Pool { kernel, stride, padding, .. } = *pool;
+        let [stride_y, stride_x] = stride;
+        let window = Window { kernel, dilation: [1; 2], stride, before: [padding.top, padding.left] };
         let phases = Phases::new(window, input, output, f32::MIN);
         let wide = output.w.next_multiple_of(ROW_ALIGN);
-        let columns = phases.taps[..size].to_vec();
-        let rows = (0..size).map(|y| (y % stride_y * phases.height + y / stride_y) * wide).collect();
+        let columns = phases.taps[..kernel[1]].to_vec();
+        let rows = (0..kernel[0]).map(|y| (y % stride_y * phases.height + y / stride_y) * wide).collect();
         let heights = stride_y * phases.height;
         Self { phases, columns, rows, heights, stride_x, input, output }
     }

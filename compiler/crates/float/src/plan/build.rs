@@ -6,7 +6,9 @@ use super::step::{Kernel, Step, View};
 use crate::fold_layer;
 use crate::kernels::{Convolution, Dense, Depthwise, Epilogue, Factors, MaxPool, Separable};
 use secateur_base::{Error, Result};
-use secateur_ir::{Activation, Connected, Conv, Graph, Op, ShortcutWeights, Source, Weights};
+use secateur_ir::{
+    Activation, Connected, Conv, Graph, Op, ShortcutWeights, Source, Weights, parameter_counts,
+};
 
 /// The value of the picture.
 pub(super) const IMAGE: usize = 0;
@@ -55,7 +57,7 @@ impl<'a> Builder<'a> {
         let kernel = match &node.op {
             Op::Conv(conv) => return self.convolution(layer, conv, inputs[0]),
             Op::Connected(connected) => self.connected(layer, connected).unwrap_or_else(plain),
-            Op::Dropout | Op::Cost => {
+            Op::Dropout | Op::Cost | Op::Reshape(_) => {
                 let whole = (0, inputs[0].len);
                 return self.alias_or_copy(layer, inputs, vec![whole]);
             }
@@ -148,10 +150,10 @@ impl<'a> Builder<'a> {
         let whole = Convolution::new(conv, &folded, from, to);
         let mut layers = (layer, layer);
         let mut inputs = vec![input];
-        let kernel = if conv.groups > 1 && conv.groups == from.c {
+        let kernel = if conv.depth_multiplier(from.c).is_some() {
             Kernel::Depthwise(Depthwise::new(whole))
         } else {
-            if Dense::is_pointwise(conv) {
+            if conv.is_pointwise() {
                 if epilogue.is_some()
                     && conv.groups == 1
                     && to.plane() >= Separable::LEAST_PIXELS
@@ -186,8 +188,7 @@ impl<'a> Builder<'a> {
         match &self.graph.nodes[next].op {
             Op::Conv(conv)
                 if !self.kept[layer]
-                    && conv.groups > 1
-                    && conv.groups == self.graph.nodes[layer].shape.c
+                    && conv.depth_multiplier(self.graph.nodes[layer].shape.c).is_some()
                     && Epilogue::new(conv.activation).is_some() =>
             {
                 Some((next, conv))
@@ -272,20 +273,8 @@ fn check(graph: &Graph, weights: &Weights) -> Result<()> {
 
 /// [`check`] of one layer.
 pub(super) fn check_layer(graph: &Graph, i: usize, layer: &secateur_ir::LayerWeights) -> Result<()> {
-    let node = &graph.nodes[i];
-    let input = graph.input_shape(i);
-    let (outputs, numbers) = match &node.op {
-        Op::Conv(conv) => (conv.filters, conv.filters * (input.c / conv.groups) * conv.size * conv.size),
-        Op::Deconv(conv) => (conv.filters, conv.filters * input.c * conv.size * conv.size),
-        Op::Connected(connected) => (connected.outputs, connected.outputs * input.len()),
-        Op::BatchNorm(_) => (node.shape.c, 0),
-        Op::Shortcut(s) => match s.weights {
-            ShortcutWeights::None => (0, 0),
-            ShortcutWeights::PerFeature => (0, node.inputs.len()),
-            ShortcutWeights::PerChannel => (0, node.inputs.len() * node.shape.c),
-        },
-        _ => (0, 0),
-    };
+    let counts = parameter_counts(&graph.nodes[i].op, &graph.input_shapes(i));
+    let (outputs, numbers) = (counts.bias, counts.weights);
     let normalized = layer
         .batch_norm
         .as_ref()
@@ -293,10 +282,8 @@ pub(super) fn check_layer(graph: &Graph, i: usize, layer: &secateur_ir::LayerWei
     if layer.bias.len() == outputs && layer.weights.len() == numbers && normalized {
         return Ok(());
     }
-    Err(Error::new("the layer's weights do not fit its shape")
-        .layer(i)
-        .section(node.op.name())
-        .line(node.line)
+    let error = Error::new("the layer's weights do not fit its shape")
         .found(format!("{} biases, {} weights", layer.bias.len(), layer.weights.len()))
-        .allowed(format!("{outputs} biases, {numbers} weights")))
+        .allowed(format!("{outputs} biases, {numbers} weights"));
+    Err(graph.locate(i, error))
 }

@@ -60,7 +60,7 @@ impl Plan {
         let last = graph.nodes.len().checked_sub(1);
         let kept: Vec<bool> = (0..graph.nodes.len())
             .map(|i| {
-                is_head(&graph.nodes[i].op)
+                is_result(&graph.nodes[i].op)
                     || Some(i) == last
                     || match keep {
                         Keep::Heads => false,
@@ -94,7 +94,7 @@ impl Plan {
     /// Numbers of the yolo, region, detection and softmax layers, or of the last layer.
     pub fn heads(&self) -> Vec<usize> {
         let heads: Vec<usize> =
-            (0..self.graph.nodes.len()).filter(|&i| is_head(&self.graph.nodes[i].op)).collect();
+            (0..self.graph.nodes.len()).filter(|&i| is_result(&self.graph.nodes[i].op)).collect();
         if heads.is_empty() { self.graph.nodes.len().checked_sub(1).into_iter().collect() } else { heads }
     }
 
@@ -131,6 +131,6 @@ impl Plan {
 }
 
 /// Layers whose output is a result.
-fn is_head(op: &Op) -> bool {
-    matches!(op, Op::Yolo(_) | Op::Region(_) | Op::Detection(_) | Op::Softmax(_))
+fn is_result(op: &Op) -> bool {
+    op.is_head() || matches!(op, Op::Softmax(_))
 }

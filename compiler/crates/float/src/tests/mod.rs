@@ -1,5 +1,6 @@
 mod cuts;
 mod golden;
+mod neutral;
 mod operators;
 mod random;
 

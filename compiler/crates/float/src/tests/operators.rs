@@ -2,13 +2,13 @@
 
 use super::super::{Keep, Plan, oracle};
 use secateur_ir::{
-    Activation, Conv, Graph, LayerWeights, Node, Op, Region, Reorg, Shape, Shortcut, ShortcutWeights,
+    Activation, Axis, Conv, Graph, LayerWeights, Node, Op, Region, Reorg, Shape, Shortcut, ShortcutWeights,
     Softmax, Source, Upsample, Weights, WeightsNormalization,
 };
 
 /// Runs `op` on one picture, plainly and fast, and returns the output that both agree on.
-fn run(op: Op, weights: LayerWeights, input: Shape, shape: Shape, x: &[f32]) -> Vec<f32> {
-    let node = Node { op, inputs: vec![Source::Image], shape, line: 1 };
+pub(super) fn run(op: Op, weights: LayerWeights, input: Shape, shape: Shape, x: &[f32]) -> Vec<f32> {
+    let node = Node::new(op, vec![Source::Image], shape);
     run_graph(vec![node], vec![weights], input, x)
 }
 
@@ -26,7 +26,7 @@ fn run_graph(nodes: Vec<Node>, layers: Vec<LayerWeights>, input: Shape, x: &[f32
     plain
 }
 
-fn range(n: usize) -> Vec<f32> {
+pub(super) fn range(n: usize) -> Vec<f32> {
     (0..n).map(|i| i as f32).collect()
 }
 
@@ -57,17 +57,7 @@ fn upsample_repeats_and_its_reverse_sums() {
 
 #[test]
 fn deconvolution_spreads_its_input() {
-    let conv = Conv {
-        filters: 1,
-        groups: 1,
-        size: 2,
-        stride_x: 2,
-        stride_y: 2,
-        dilation: 1,
-        pad: 0,
-        batch_norm: false,
-        activation: Activation::Linear,
-    };
+    let conv = Conv { stride: [2; 2], ..Conv::square(1, 2) };
     let weights =
         LayerWeights { bias: vec![1.0], weights: vec![1.0, 2.0, 3.0, 4.0], ..LayerWeights::default() };
     let out = run(Op::Deconv(conv), weights, Shape::new(1, 1, 2), Shape::new(1, 2, 4), &[1.0, 10.0]);
@@ -77,18 +67,7 @@ fn deconvolution_spreads_its_input() {
 /// The sum has the first input's shape; of the others the common flat lead is added.
 #[test]
 fn shortcut_adds_the_common_lead() {
-    let conv = |filters| Conv {
-        filters,
-        groups: 1,
-        size: 1,
-        stride_x: 1,
-        stride_y: 1,
-        dilation: 1,
-        pad: 0,
-        batch_norm: false,
-        activation: Activation::Linear,
-    };
-    let node = |op, inputs, c| Node { op, inputs, shape: Shape::new(c, 1, 2), line: 1 };
+    let node = |op, inputs, c| Node::new(op, inputs, Shape::new(c, 1, 2));
     let weights =
         |w: &[f32]| LayerWeights { bias: vec![0.0; w.len()], weights: w.to_vec(), ..LayerWeights::default() };
     let sum = Op::Shortcut(Shortcut {
@@ -100,8 +79,8 @@ fn shortcut_adds_the_common_lead() {
         [(vec![1.0, 2.0, 3.0], vec![10.0], 3), (vec![1.0], vec![10.0, 20.0, 30.0], 1)]
     {
         let nodes = vec![
-            node(Op::Conv(conv(second.len())), vec![Source::Image], second.len()),
-            node(Op::Conv(conv(first.len())), vec![Source::Image], first.len()),
+            node(Op::Conv(Conv::square(second.len(), 1)), vec![Source::Image], second.len()),
+            node(Op::Conv(Conv::square(first.len(), 1)), vec![Source::Image], first.len()),
             node(sum.clone(), vec![Source::Layer(1), Source::Layer(0)], first.len()),
         ];
         let layers = vec![weights(&second), weights(&first), LayerWeights::default()];
@@ -124,13 +103,8 @@ fn weighted_shortcut_normalises_its_factors() {
         [(WeightsNormalization::None, 4.0), (WeightsNormalization::Relu, 4.0 / (4.0 + 1e-4))]
     {
         let nodes = vec![
-            Node { op: Op::Dropout, inputs: vec![Source::Image], shape: Shape::new(1, 1, 1), line: 1 },
-            Node {
-                op: sum(normalization),
-                inputs: vec![Source::Layer(0), Source::Image],
-                shape: Shape::new(1, 1, 1),
-                line: 1,
-            },
+            Node::new(Op::Dropout, vec![Source::Image], Shape::new(1, 1, 1)),
+            Node::new(sum(normalization), vec![Source::Layer(0), Source::Image], Shape::new(1, 1, 1)),
         ];
         let layers = vec![
             LayerWeights::default(),
@@ -143,12 +117,12 @@ fn weighted_shortcut_normalises_its_factors() {
 
 #[test]
 fn softmax_by_groups_and_by_pixels() {
-    let layer = |groups, spatial| Op::Softmax(Softmax { groups, temperature: 1.0, spatial });
+    let layer = |groups, axis| Op::Softmax(Softmax { groups, temperature: 1.0, axis });
     let shape = Shape::new(2, 1, 2);
     let x = [0.0, 3.0f32.ln(), 0.0, 0.0];
-    let out = run(layer(2, false), LayerWeights::default(), shape, shape, &x);
+    let out = run(layer(2, None), LayerWeights::default(), shape, shape, &x);
     assert!(out.iter().zip([0.25, 0.75, 0.5, 0.5]).all(|(a, b): (&f32, f32)| (a - b).abs() < 1e-6));
-    let out = run(layer(1, true), LayerWeights::default(), shape, shape, &x);
+    let out = run(layer(1, Some(Axis::Channels)), LayerWeights::default(), shape, shape, &x);
     assert!(out.iter().zip([0.5, 0.75, 0.5, 0.25]).all(|(a, b): (&f32, f32)| (a - b).abs() < 1e-6));
 }
 

@@ -1,13 +1,15 @@
 //! Sections become [`Node`]s: options with Darknet's defaults, inputs by layer number, shapes inferred.
 
+use std::sync::Arc;
+
 use super::cfg::Cfg;
 use super::heads;
 use super::reader::{Reader, nearest};
 use secateur_base::{Error, Result};
 use secateur_ir::{
-    Activation, Connected, Conv, Crop, Graph, LARGEST_SIDE, LARGEST_TENSOR, Node, Op, Pool, Reorg, Route,
-    ScaleChannels, Shape, Shortcut, ShortcutWeights, Softmax, Source, Upsample, WeightsNormalization, check,
-    infer,
+    Activation, Axis, Connected, Conv, Crop, Graph, LARGEST_SIDE, LARGEST_TENSOR, Node, Op, Origin, Padding,
+    Pool, Reorg, Route, ScaleChannels, Shape, Shortcut, ShortcutWeights, Softmax, Source, Upsample,
+    WeightsNormalization, check, infer,
 };
 
 /// More layers than any network has.
@@ -75,6 +77,7 @@ pub fn build_graph(cfg: &Cfg) -> Result<Graph> {
             .error("network has no layers")
             .help("add sections such as [convolutional] after [net]"));
     }
+    let file = Arc::from(cfg.path());
     let mut elements = input.len();
     for (layer, section) in cfg.layers().iter().enumerate() {
         let reader = Reader { cfg, section, layer: Some(layer) };
@@ -91,7 +94,8 @@ pub fn build_graph(cfg: &Cfg) -> Result<Graph> {
                 .found(format!("{elements} elements"))
                 .allowed(format!("at most {LARGEST_NETWORK}")));
         }
-        graph.nodes.push(Node { op, inputs, shape, line: section.line });
+        let origin = Origin { file: Some(Arc::clone(&file)), line: Some(section.line), layer: Some(layer) };
+        graph.nodes.push(Node { origin, ..Node::new(op, inputs, shape) });
     }
     Ok(graph)
 }
@@ -161,7 +165,7 @@ fn node(reader: &Reader, graph: &Graph) -> Result<(Op, Vec<Source>)> {
             Op::Softmax(Softmax {
                 groups: reader.size("groups", 1, SIDE)?,
                 temperature: positive(reader, "temperature")?,
-                spatial: reader.float("spatial", 0.0)? != 0.0,
+                axis: (reader.float("spatial", 0.0)? != 0.0).then_some(Axis::Channels),
             })
         }
         "yolo" => heads::yolo(reader)?,
@@ -220,10 +224,11 @@ fn sources(reader: &Reader, key: &str) -> Result<Vec<Source>> {
         .collect()
 }
 
-/// `stride`, overridden by `stride_x` and `stride_y`: (x, y).
-fn strides(reader: &Reader) -> Result<(usize, usize)> {
+/// `stride`, overridden by `stride_x` and `stride_y`: rows, columns.
+fn strides(reader: &Reader) -> Result<[usize; 2]> {
     let stride = reader.size("stride", 1, SIDE)?;
-    Ok((reader.size("stride_x", stride, SIDE)?, reader.size("stride_y", stride, SIDE)?))
+    let columns = reader.size("stride_x", stride, SIDE)?;
+    Ok([reader.size("stride_y", stride, SIDE)?, columns])
 }
 
 fn convolution(reader: &Reader) -> Result<Op> {
@@ -242,7 +247,7 @@ fn convolution(reader: &Reader) -> Result<Op> {
         "xnor",
     ])?;
     let size = reader.size("size", 1, SIDE)?;
-    let (stride_x, stride_y) = strides(reader)?;
+    let stride = strides(reader)?;
     let dilation = if size == 1 { 1 } else { reader.size("dilation", 1, SIDE)? };
     let pad = padding(reader, size)?;
     // Darknet sizes the output for an undilated window and pads by pad · dilation; both agree only
@@ -255,11 +260,10 @@ fn convolution(reader: &Reader) -> Result<Op> {
     Ok(Op::Conv(Conv {
         filters: reader.required("filters", "1", SIDE)?,
         groups: reader.size("groups", 1, PADDING)?.max(1),
-        size,
-        stride_x,
-        stride_y,
-        dilation,
-        pad: pad * dilation,
+        kernel: [size; 2],
+        stride,
+        dilation: [dilation; 2],
+        padding: Padding::all(pad * dilation),
         batch_norm: reader.flag("batch_normalize")? || reader.flag("cbn")?,
         activation: reader.activation(Activation::Logistic)?,
     }))
@@ -272,13 +276,11 @@ fn deconvolution(reader: &Reader) -> Result<Op> {
     Ok(Op::Deconv(Conv {
         filters: reader.required("filters", "1", SIDE)?,
         groups: reader.size("groups", 1, 1..=1)?,
-        size,
-        stride_x: stride,
-        stride_y: stride,
-        dilation: 1,
-        pad: padding(reader, size)?,
+        stride: [stride; 2],
+        padding: Padding::all(padding(reader, size)?),
         batch_norm: reader.flag("batch_normalize")?,
         activation: reader.activation(Activation::Logistic)?,
+        ..Conv::square(1, size)
     }))
 }
 
@@ -287,11 +289,12 @@ fn padding(reader: &Reader, size: usize) -> Result<usize> {
     if reader.flag("pad")? { Ok(size / 2) } else { reader.size("padding", 0, PADDING) }
 }
 
+/// `padding` counts rows and columns of both sides together; the window begins half of it before the map.
 fn pooling(reader: &Reader) -> Result<Pool> {
-    let (stride_x, stride_y) = strides(reader)?;
+    let stride = strides(reader)?;
     let size = reader.size("size", reader.size("stride", 1, SIDE)?, SIDE)?;
-    let pad = reader.size("padding", size - 1, PADDING)?;
-    Ok(Pool { size, stride_x, stride_y, pad, depth: None })
+    let padding = Padding::centred(reader.size("padding", size - 1, PADDING)?);
+    Ok(Pool { stride, padding, ..Pool::square(size, 1) })
 }
 
 fn upsample(reader: &Reader) -> Result<Op> {

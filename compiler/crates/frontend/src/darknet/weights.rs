@@ -137,9 +137,9 @@ fn check_length(graph: &Graph, header: WeightsHeader, path: &Path, length: usize
         });
         let layer = layer.unwrap_or_default();
         let node = &graph.nodes[layer];
+        let line = node.origin.line.map(|line| format!(" (line {line} of the cfg)")).unwrap_or_default();
         Error::new(format!(
-            "file ends within this layer (line {} of the cfg), {} bytes before the network's end",
-            node.line,
+            "file ends within this layer{line}, {} bytes before the network's end",
             wanted - length
         ))
         .layer(layer)

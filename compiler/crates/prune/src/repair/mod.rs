@@ -25,7 +25,7 @@ use self::solve::{Cholesky, dot};
 use secateur_base::Result;
 use secateur_base::progress::Progress;
 use secateur_float::{Keep, Plan};
-use secateur_ir::{Columns, Graph, LayerWeights, Op, Source, Weights, is_dense};
+use secateur_ir::{Columns, Graph, LayerWeights, Op, Padding, Source, Weights, is_dense};
 
 /// Pictures that share one partial sum: fixed, so that sums do not depend on the threads.
 const PICTURES_PER_SUM: usize = 8;
@@ -125,7 +125,7 @@ impl Statistics {
 /// Whether a constant added to an input channel changes the output by a constant.
 fn uniform(op: &Op) -> bool {
     match op {
-        Op::Conv(conv) => conv.pad == 0,
+        Op::Conv(conv) => conv.padding == Padding::NONE,
         Op::Connected(_) => true,
         _ => false,
     }
@@ -237,7 +237,7 @@ mod tests {
                 let (Some(a), Some(b)) = (a, b) else { return false };
                 a.activation == secateur_ir::Activation::Linear
                     && (3..=graph.input.c * 9).contains(&a.filters)
-                    && (b.groups, b.pad, b.size) == (1, 0, 1)
+                    && (b.groups, b.padding, b.kernel) == (1, Padding::NONE, [1; 2])
                     && graph.consumers()[0] == [1]
             })
             .unwrap();

@@ -13,8 +13,8 @@ use super::weights::{self, Raw};
 use crate::lower::cost;
 use crate::lower::program::{Value, value};
 use secateur_base::{Error, Result};
-use secateur_ir::{Pool, Shape, Source};
-use secateur_quant::net::{Finish, QConv, QNet, QOp, QRoute};
+use secateur_ir::{Shape, Source};
+use secateur_quant::net::{Finish, QConv, QNet, QOp, QPool, QRoute};
 
 /// Sides and channels of a map have 11 bits, kernel and dilation 4.
 const LARGEST: usize = 2047;
@@ -89,8 +89,7 @@ pub(crate) fn import(net: &QNet, parameters: &Parameters, fuse: bool, share: &Sh
         import.views[input] = Some(import.new_map(shape));
     }
     for layer in share.layers.clone() {
-        let node = &net.nodes[layer];
-        import.layer(layer).map_err(|e| e.layer(layer).section(node.op.name()).line(node.line))?;
+        import.layer(layer).map_err(|e| net.locate(layer, e))?;
     }
     Ok(import.finish())
 }
@@ -235,7 +234,7 @@ impl Import<'_> {
             QOp::LocalAvgPool(average) => {
                 let input = self.view(first)?;
                 let (map, shape) = (self.maps[input.map], node.output.shape);
-                let Pool { size, stride_x, stride_y, pad, depth } = average.pool;
+                let QPool { size, stride_x, stride_y, pad, depth } = average.pool;
                 let inside = |full: usize, out: usize| (out - 1) * stride_x + size <= full;
                 let whole = pad / 2 == 0 && inside(map.h, shape.h) && inside(map.w, shape.w);
                 if !whole || stride_x != stride_y || depth.is_some() {
@@ -333,8 +332,7 @@ impl Import<'_> {
         if let Some(shortcut) = self.fused[layer] {
             op.residual = Some(self.fused_sum(layer, shortcut)?);
         }
-        let channels = output.channels;
-        if conv.groups > 1 && conv.groups == input.channels && conv.groups == channels {
+        if conv.is_depthwise(input.channels) {
             op.mode = ArrayMode::Depthwise;
             return self.push(op, Raw::Depthwise(conv.weights.clone()));
         }
@@ -343,7 +341,7 @@ impl Import<'_> {
         self.push(op, raw)
     }
 
-    fn max_pool(&mut self, layer: usize, pool: &Pool) -> Result<()> {
+    fn max_pool(&mut self, layer: usize, pool: &QPool) -> Result<()> {
         let node = &self.net.nodes[layer];
         if pool.depth.is_some() || pool.stride_x != pool.stride_y {
             return Err(Error::new("the accelerator has no such max-pool")
@@ -357,7 +355,7 @@ impl Import<'_> {
         op.window =
             Window { size: pool.size, stride: pool.stride_y, pad_y: pad, pad_x: pad, ..Window::POINT };
         // A smaller centred window of the same input is a stage of the larger one's.
-        let centred = |pool: &Pool| pool.stride_x == 1 && pool.size % 2 == 1 && pool.pad == pool.size - 1;
+        let centred = |pool: &QPool| pool.stride_x == 1 && pool.size % 2 == 1 && pool.pad == pool.size - 1;
         let stage = (self.share.layers.start..layer).filter_map(|earlier| {
             let before = &self.net.nodes[earlier];
             let QOp::MaxPool(smaller) = &before.op else { return None };

@@ -175,8 +175,8 @@ fn residencies(accelerator: &Accelerator, options: Options) -> Vec<Residency> {
 
 /// Adds section and line of the layer that an error names.
 fn with_line(net: &QNet, error: Error) -> Error {
-    match error.at_layer().and_then(|layer| net.nodes.get(layer)) {
-        Some(node) => error.section(node.op.name()).line(node.line),
-        None => error,
+    match error.at_layer() {
+        Some(layer) if layer < net.nodes.len() => net.locate(layer, error),
+        _ => error,
     }
 }

@@ -104,10 +104,10 @@ fn runs(net: &QNet, accelerator: &Accelerator, layer: usize) -> Result<()> {
         let readers = net.nodes.iter().filter(|other| other.inputs.contains(&Source::Layer(layer)));
         return match readers.map(|reader| &reader.op).all(passed_on) {
             true => Ok(()),
-            false => Err(Error::new("softmax may only be the last layer on an accelerator")
-                .layer(layer)
-                .section(node.op.name())
-                .line(node.line)),
+            false => {
+                let error = Error::new("softmax may only be the last layer on an accelerator");
+                Err(net.locate(layer, error))
+            }
         };
     }
     let alone = Share::of(net, layer..layer + 1, &[], Vec::new());
