@@ -24,17 +24,22 @@ import evidence
 
 ROOT = evidence.ROOT
 LOGS = ROOT / "target" / "ci"
-# The accelerator's simulation: RTL, test code, and of the runtime what both compute with.
-SIMULATION = [
-    "hw/rtl/*.sv", "hw/sim/Cargo.toml", "hw/sim/build.rs", "hw/sim/src/**/*", "hw/sim/tests/**/*",
-    "runtime-nostd/src/npu/**/*", "runtime-nostd/src/kernels/**/*",
-]
+# The simulated accelerator: RTL, its surroundings, and of the runtime what both compute with.
+MODEL = (
+    "hw/rtl/*.sv", "hw/sim/Cargo.toml", "hw/sim/build.rs", "hw/sim/src/**/*", "runtime-nostd/src/npu/**/*",
+    "runtime-nostd/src/kernels/**/*",
+)
+SIMULATION = (*MODEL, "hw/sim/tests/**/*")
+# Coverage and the other sizes compile the same crates, in a folder of their own.
+COVERAGE = "target/coverage/lines/build"
+# Emitted benches: what compiles the program and writes the bench.
+BENCHES = (
+    "hw/tb/*", "compiler/crates/codegen/src/**/*", "compiler/crates/deploy/src/**/*", "tests/tests/accelerator.rs",
+)
 SYNTHESIS = (
     "hw/rtl/*.sv", "hw/syn/run", "hw/syn/requirements.txt", "hw/syn/synthesise.py", "hw/syn/prove.py", "hw/syn/ecp5.sv",
     "hw/syn/carry_in.v", "hw/syn/budget.txt",
 )
-# Coverage and the other sizes compile the same crates, in a folder of their own.
-COVERAGE = "target/coverage/lines/build"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,17 +73,32 @@ def proofs():
         yield Step(f"proof-{block}", command, sources=tuple(needs["sources"]), text=json.dumps(needs["proofs"]))
 
 
+def check(*arguments):
+    """The tests of the workspace, each with the features of all, so that nothing is compiled twice."""
+    return ["./check", *arguments]
+
+
 def steps():
-    """All steps, those first that take long."""
+    """All steps. Those that have Cargo's usual folder one after the other come first, the others go beside them."""
+    thumb = ["cargo", "build", "--package", "secateur-runtime", "--release", "--locked", "--target", "thumbv7em-none-eabihf"]
+    lints = ["cargo", "clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]
+    long = ["stalled_frames", "test_bench"]
+    skip = [word for name in long for word in ("--skip", name)]
+    frames, benches = (check("--test", "system", "--", "--ignored", name) for name in long)
     return [
-        Step("tests", ["./check", "--", "--include-ignored"], "target"),
-        Step("clippy", ["cargo", "clippy", "--workspace", "--all-targets", "--locked", "--target-dir", "target/clippy", "--", "-D", "warnings"], "target/clippy"),
+        Step("clippy", lints, "target"),
+        Step("tests", check("--", "--include-ignored", *skip), "target"),
+        Step("32-bit", ["runtime-nostd/check-32bit"], "target"),
         Step("format", ["cargo", "fmt", "--all", "--check"]),
         Step("deny", [".ci/deny"]),
         Step("rtl-lint", ["hw/lint/run"]),
-        Step("thumbv7em", ["cargo", "build", "--package", "secateur-runtime", "--release", "--locked", "--target", "thumbv7em-none-eabihf", "--target-dir", "target/clippy"], "target/clippy"),
+        Step("thumbv7em", thumb, "target/release"),
+        Step("miri", ["runtime-nostd/check-miri"], "target/miri"),
+        Step("fuzz", ["fuzz/run"], "fuzz/target"),
         Step("coverage", ["hw/coverage/run"], COVERAGE, (*SIMULATION, "configs/targets/npu-8x16.toml", "hw/coverage/run")),
         Step("synthesis", ["hw/syn/run", "--check"], sources=SYNTHESIS),
+        Step("frames", frames, "target", (*MODEL, "tests/tests/accelerator.rs")),
+        Step("benches", benches, "target", (*MODEL, *BENCHES)),
         *(size(f"npu-{target}", "unit", "core") for target in ("8x16-d2", "4x8", "8x8", "4x16", "16x16")),
         *(size(f"npu-{target}", "rtl", "rtl", "faults") for target in ("4x8-axi4", "16x16-axi16")),
         *proofs(),
@@ -118,18 +138,20 @@ class Run:
                     start_new_session=True)
                 with self.state:
                     self.children.add(child)
-                status = child.wait()
+                _, status, usage = os.wait4(child.pid, 0)
+                child.returncode = os.waitstatus_to_exitcode(status)
             with self.state:
                 self.children.remove(child)
-                self.ended(step, status, time.monotonic() - begin, log.read_text(errors="replace"), sources)
+                self.times[step.name] = time.monotonic() - begin, usage.ru_utime + usage.ru_stime
+                self.ended(step, child.returncode, log.read_text(errors="replace"), sources)
                 self.folders.discard(step.folder)
                 self.state.notify_all()
 
-    def ended(self, step, status, seconds, output, sources):
+    def ended(self, step, status, output, sources):
         if self.failed:
             return
-        print(f"== {step.name}: {' '.join(step.command)}\n{output}== {seconds:.0f} s, status {status}: {step.name}", flush=True)
-        self.times[step.name] = seconds
+        print(f"== {step.name}: {' '.join(step.command)}\n{output}", end="")
+        print(f"== {self.times[step.name][0]:.0f} s, status {status}: {step.name}", flush=True)
         if status:
             self.failed = step.name
             self.stop()
@@ -196,9 +218,10 @@ def main():
     run, begin = Run(chosen, options.record, names), time.monotonic()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     run.all()
-    for name, seconds in run.times.items():
-        print(f"{name:24} {seconds:6.0f} s")
-    print(f"{'all':24} {time.monotonic() - begin:6.0f} s")
+    for name, (seconds, processor) in run.times.items():
+        print(f"{name:24} {seconds:6.0f} s {processor:6.0f} s of one processor")
+    seconds, processor = time.monotonic() - begin, sum(processor for _, processor in run.times.values())
+    print(f"{'all':24} {seconds:6.0f} s {processor:6.0f} s of one processor")
     if run.failed:
         sys.exit(f"failed: {run.failed}")
     stale = [step.name for step in chosen if step.sources and not options.record and not options.fresh]
