@@ -155,6 +155,9 @@ def check(rows, total, budget, write):
                 faults.append(f"{name}: {value} {what}, at most {limit}")
     for fault in faults:
         print(f"error: {fault}", file=sys.stderr)
+    if not faults:
+        sums = ", ".join(f"{total[c]} {c.upper()}" for c in COLUMNS)
+        print(f"{len(rows)} blocks within their budget: {sums}", file=sys.stderr)
     return 1 if faults else 0
 
 

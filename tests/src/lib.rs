@@ -23,7 +23,7 @@ pub fn secateur_path() -> &'static Path {
         let mut cargo = Command::new(env!("CARGO"));
         // Cargo unites features over what it builds, dependencies of tests with them. With one of the tests
         // beside the command they are those of the tests' own build, so that nothing is compiled twice.
-        cargo.args(["build", "--quiet", "--locked", "--workspace", "--bin", "secateur", "--test", "build"]);
+        cargo.args(["build", "--quiet", "--locked", "--workspace", "--bin", "secateur", "--test", "system"]);
         cargo.args(["--features", "secateur/sim"]);
         cargo.arg("--target-dir").arg(folder.parent().expect("target"));
         if folder.ends_with("release") {

@@ -1,4 +1,4 @@
-//! A cfg and the graph that it becomes: `filetests/NAME.cfg` → `snapshots/filetests__NAME.snap`.
+//! A cfg and the graph that it becomes: `filetests/NAME.cfg` → `snapshots/system__filetests__NAME.snap`.
 
 use std::path::Path;
 

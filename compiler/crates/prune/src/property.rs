@@ -13,7 +13,7 @@ use secateur_frontend::darknet::{self, Cfg, WeightsHeader};
 use secateur_ir::{ChannelGroups, Graph, Weights};
 use secateur_testing::{RandomOptions, cases, random_network};
 
-/// Networks a test, unless `SECATEUR_CASES` says otherwise; together they are 10,000.
+/// Networks a test; together they are 10,000.
 const NETWORKS: u64 = 5_000;
 
 fn picture(rng: &mut ChaCha8Rng, graph: &Graph) -> Vec<f32> {

@@ -16,7 +16,7 @@ use secateur_prune::transform::{Settled, settle};
 use secateur_prune::{Cut, transform};
 use secateur_testing::{RandomOptions, cases, random_network};
 
-/// Networks, unless `SECATEUR_CASES` says otherwise.
+/// Networks of the test.
 const NETWORKS: u64 = 1_000;
 
 /// Values of every node's channels, for the channels that the cut network has.

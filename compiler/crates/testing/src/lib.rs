@@ -1,5 +1,6 @@
 //! What tests share: where the test data lies, and random networks for property tests.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 mod network;
@@ -22,12 +23,23 @@ pub fn data_dir() -> Option<PathBuf> {
     if found.is_none() {
         let message = format!("no test data in {candidates:?}; set SECATEUR_DATA");
         assert!(std::env::var_os("CI").is_none(), "{message}");
-        println!("skipped: {message}");
+        skipped(&message);
     }
     found.and_then(|folder| folder.canonicalize().ok())
 }
 
-/// How many random cases a property test runs: `SECATEUR_CASES`, else `usual`.
+/// Prints that the running test is skipped, and why.
+pub fn skipped(why: &str) {
+    let test = std::thread::current();
+    // Not `eprintln!`, which a test's runner keeps to itself when the test passes.
+    let _ = writeln!(std::io::stderr(), "skipped: {}: {why}", test.name().unwrap_or("a test"));
+}
+
+/// How many random cases a property test runs: `SECATEUR_CASES` times the usual number.
+///
+/// # Panics
+/// Where `SECATEUR_CASES` is no whole number from 1.
 pub fn cases(usual: u64) -> u64 {
-    std::env::var("SECATEUR_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(usual)
+    let times = std::env::var("SECATEUR_CASES").map_or(Some(1), |n| n.parse().ok().filter(|&n| n > 0));
+    usual * times.expect("SECATEUR_CASES is a whole number from 1: how many times the usual number")
 }
