@@ -4,14 +4,14 @@ use std::path::Path;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use secateur_codegen::pack;
+use secateur_codegen::compile_with;
 use secateur_codegen::target::Target;
 use secateur_deploy::Deployed;
 use secateur_deploy::sim;
 use secateur_eval::Detector;
 use secateur_ir::{Activation, Graph, Weights};
 use secateur_quant::net::Provenance;
-use secateur_quant::{self as quant, Options};
+use secateur_quant::{self as quant, QuantiseOptions};
 use secateur_sim::rtl::{Rtl, Timing};
 use secateur_testing::{RandomOptions, random_network};
 
@@ -22,11 +22,11 @@ const LAYER: f64 = 0.03;
 fn artefact(seed: u64, graph: &Graph, weights: &Weights) -> Option<Vec<u8>> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let picture: Vec<f32> = (0..graph.input.len()).map(|_| rng.random_range(0.0..1.0)).collect();
-    let options = Options::default();
+    let options = QuantiseOptions::default();
     let net =
         quant::quantise(graph, weights, &[picture], &options, Vec::new(), Provenance::default()).ok()?.net;
     let target = Target::load("npu-8x16").unwrap();
-    let compiled = pack::compile_with(&net, &target, Default::default(), |_, _, _| {});
+    let compiled = compile_with(&net, &target, Default::default(), |_, _, _| {});
     compiled.ok().map(|compiled| compiled.artefact)
 }
 

@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 
 use secateur_base::{Result, files};
-use secateur_codegen::lower::PASSES;
-use secateur_codegen::lower::npu::Options;
-use secateur_codegen::pack::{self, Manifest};
+use secateur_codegen::cpu::PASSES;
 use secateur_codegen::target::Target;
+use secateur_codegen::{Manifest, NpuOptions, compile_with};
 use secateur_quant::QNet;
 
 use super::Global;
@@ -51,11 +50,11 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     let target = Target::load(&args.target)?;
     let net = QNet::load(&args.net)?;
     let options = match args.layer_by_layer {
-        true => Options::LAYER_BY_LAYER,
-        false => Options::default(),
+        true => NpuOptions::LAYER_BY_LAYER,
+        false => NpuOptions::default(),
     };
-    let options = Options { processor: args.allow_processor, ..options };
-    let compiled = pack::compile_with(&net, &target, options, |pass, took, program| {
+    let options = NpuOptions { processor: args.allow_processor, ..options };
+    let compiled = compile_with(&net, &target, options, |pass, took, program| {
         if global.verbose > 0 {
             eprintln!("pass {pass:<10} {:>8.1} ms", took.as_secs_f64() * 1e3);
         }
@@ -78,8 +77,8 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
         if global.verbose > 0 {
             print!("{report}");
         }
-        if let Some(share) = &report.share {
-            print!("{share}");
+        if let Some(partition) = &report.partition {
+            print!("{partition}");
         }
         println!(
             "accelerator: {} cycles a frame, MACs (those with zeros too) are {:.1} % of what its multipliers can do, {:.2} MB over the bus",

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use secateur_base::{Error, Result, files};
 use secateur_codegen::target::Target;
 use secateur_data::Sample;
-use secateur_deploy::sim;
+use secateur_deploy::emit;
 use secateur_deploy::{Deployed, read_artefact};
 use secateur_eval::Detector;
 use secateur_sim::package;
@@ -70,7 +70,7 @@ fn testbench(args: &Testbench) -> Result<()> {
     let deployed = Deployed::new(&bytes, &args.artefact)?;
     let sample = Sample::load(&args.image, deployed.input(), deployed.fit())?;
     let codes = deployed.quantise(&sample.input);
-    sim::testbench(&deployed, &codes, &args.output).map_err(|e| e.file(&args.artefact))?;
+    emit::testbench(&deployed, &codes, &args.output).map_err(|e| e.file(&args.artefact))?;
     println!("{0}: run {0}/run", args.output.display());
     Ok(())
 }

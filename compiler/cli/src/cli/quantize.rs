@@ -89,8 +89,8 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     let labelled = |eval: &PathBuf| Dataset::with_names(eval, names.clone().unwrap_or_else(numbered));
     let held_out = args.eval.as_ref().map(labelled).transpose()?;
     let pictures = load_pictures(&read_list(&list)?, &network, fit)?;
-    let defaults = quant::Options::default();
-    let options = quant::Options {
+    let defaults = quant::QuantiseOptions::default();
+    let options = quant::QuantiseOptions {
         ranges: args.ranges,
         equalise: !args.no_equalize,
         correction: if args.no_bias_correction { 0 } else { defaults.correction },
@@ -168,7 +168,7 @@ fn load_pictures(paths: &[PathBuf], network: &Network, fit: Fit) -> Result<Vec<V
     paths.par_iter().map(load).collect()
 }
 
-fn provenance(args: &Args, options: &quant::Options, pictures: &[Vec<f32>]) -> Result<Provenance> {
+fn provenance(args: &Args, options: &quant::QuantiseOptions, pictures: &[Vec<f32>]) -> Result<Provenance> {
     let hash = |path| Ok::<_, Error>(Sha256::digest(files::read_limited(path, LIMIT)?).into());
     let mut recipe = Sha256::new();
     recipe.update(serde_json::to_vec(options).expect("plain data always serialises"));

@@ -7,7 +7,7 @@ use std::time::Instant;
 use secateur_base::progress::Progress;
 use secateur_base::{Error, Result, files};
 use secateur_data::Sample;
-use secateur_deploy::sim::{self, Frame};
+use secateur_deploy::sim::{self, SimulatedFrame};
 use secateur_deploy::{Deployed, read_artefact};
 use secateur_eval::Detector;
 use secateur_runtime::npu::Placement;
@@ -87,7 +87,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
 }
 
 /// Every command's cycles, for whoever looks for a lost one.
-fn print_commands(frame: &Frame) {
+fn print_commands(frame: &SimulatedFrame) {
     println!(
         "{:<5} {:>5} {:>9} {:>9} {:>9} {:>9} {:>8}",
         "queue", "layer", "start", "end", "predicted", "end", "bytes"
@@ -103,7 +103,7 @@ fn print_commands(frame: &Frame) {
 }
 
 /// Says what was compared; the first difference is an error.
-fn verdict(args: &Args, frame: &Frame) -> Result<()> {
+fn verdict(args: &Args, frame: &SimulatedFrame) -> Result<()> {
     if let Some(mismatch) = &frame.mismatch {
         let (start, end) = mismatch.window;
         let error = Error::new(format!("{mismatch}")).file(&args.artefact);
@@ -130,7 +130,7 @@ fn watch<S: Simulator>(
     deployed: &Deployed<'_>,
     placement: Placement,
     codes: &[i8],
-) -> Result<Frame> {
+) -> Result<SimulatedFrame> {
     let cycles = sim::program(deployed)?.header().cycles.get();
     let progress = Progress::new("simulating", cycles.into());
     let mut shown = 0;
@@ -141,7 +141,7 @@ fn watch<S: Simulator>(
 }
 
 #[cfg(feature = "sim")]
-fn rtl(args: &Args, global: &Global, deployed: &Deployed<'_>, codes: &[i8]) -> Result<Frame> {
+fn rtl(args: &Args, global: &Global, deployed: &Deployed<'_>, codes: &[i8]) -> Result<SimulatedFrame> {
     use secateur_sim::PARAMETERS;
     use secateur_sim::rtl::{Rtl, Timing};
 
@@ -165,7 +165,7 @@ fn rtl(args: &Args, global: &Global, deployed: &Deployed<'_>, codes: &[i8]) -> R
 }
 
 #[cfg(not(feature = "sim"))]
-fn rtl(_: &Args, _: &Global, _: &Deployed<'_>, _: &[i8]) -> Result<Frame> {
+fn rtl(_: &Args, _: &Global, _: &Deployed<'_>, _: &[i8]) -> Result<SimulatedFrame> {
     Err(Error::new("this secateur was built without the RTL simulation")
         .help("install Verilator and build with `cargo build -p secateur --features sim`, or use --emulate"))
 }

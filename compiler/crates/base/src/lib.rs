@@ -7,6 +7,8 @@ pub mod files;
 pub mod limits;
 pub mod progress;
 pub mod terminal;
+mod union_find;
 
 pub use bbox::BBox;
 pub use error::{Error, ErrorKind, Result};
+pub use union_find::UnionFind;

@@ -9,13 +9,13 @@ use std::hint::black_box;
 use std::path::Path;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use secateur_codegen::pack::compile;
+use secateur_codegen::compile;
 use secateur_codegen::target::Target;
 use secateur_deploy::{kernel_macs, kernel_name};
 use secateur_frontend::darknet;
 use secateur_kernels::HostKernels;
 use secateur_quant::net::Provenance;
-use secateur_quant::{Options, quantise};
+use secateur_quant::{QuantiseOptions, quantise};
 use secateur_runtime::artefact::{Model, Step};
 use secateur_runtime::{Engine, Kernels, Portable};
 
@@ -38,7 +38,8 @@ fn artefact() -> Option<Vec<u8>> {
         |n: usize| (0..network.graph.input.len()).map(|i| ((i * 31 + n) % 97) as f32 / 96.0).collect();
     let pictures: Vec<Vec<f32>> = (0..2).map(picture).collect();
     let provenance = Provenance::default();
-    let quantised = quantise(&network.graph, weights, &pictures, &Options::default(), Vec::new(), provenance);
+    let quantised =
+        quantise(&network.graph, weights, &pictures, &QuantiseOptions::default(), Vec::new(), provenance);
     let net = quantised.expect("the model quantises").net;
     let target = Target::load("host").expect("it is built in");
     Some(compile(&net, &target, |_, _, _| {}).expect("the model fits this machine").artefact)

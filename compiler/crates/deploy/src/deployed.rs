@@ -8,14 +8,12 @@ use secateur_runtime::artefact::{Head, Model, Operation, Step};
 use secateur_runtime::detect::{self, classify};
 use secateur_runtime::{Engine, Tensor};
 
+use secateur_base::limits::MAX_ARTEFACT_BYTES;
 use secateur_base::{Error, Result, files};
 use secateur_data::Frame;
 use secateur_eval::{self as eval, Detector, Heads};
 use secateur_ir::{self as graph, NmsKind, Shape};
 use secateur_kernels::HostKernels;
-
-/// Far above any artefact: the format's offsets have 32 bits.
-const FILE_LIMIT: u64 = u32::MAX as u64;
 
 /// Room for detections before suppression: what mAP needs at its low threshold.
 const DETECTIONS: usize = 1 << 14;
@@ -34,7 +32,7 @@ pub fn is_artefact(path: &Path) -> bool {
 
 /// Reads an artefact's bytes; [`Deployed::new`] checks them.
 pub fn read_artefact(path: &Path) -> Result<Vec<u8>> {
-    files::read_limited(path, FILE_LIMIT)
+    files::read_limited(path, MAX_ARTEFACT_BYTES)
 }
 
 /// A checked artefact, ready to run on several threads at once.

@@ -1,8 +1,9 @@
 //! Artefacts on this machine: [`Deployed`] runs them behind the evaluation's interfaces, [`disassemble`]
-//! lists their accelerator program, [`sim`] runs it on a simulated accelerator.
+//! lists their accelerator program, [`sim`] runs it on a simulated accelerator, [`emit`] writes a test bench.
 
 mod deployed;
-mod disasm;
+pub mod emit;
+mod inspect;
 pub mod sim;
 
 #[cfg(test)]
@@ -11,4 +12,4 @@ mod npu_tests;
 mod tests;
 
 pub use deployed::{Deployed, LayerOutput, is_artefact, kernel_macs, kernel_name, read_artefact};
-pub use disasm::disassemble;
+pub use inspect::disassemble;

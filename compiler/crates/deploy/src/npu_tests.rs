@@ -16,15 +16,14 @@ use secateur_sim::{Memory, Simulator};
 
 use super::*;
 use secateur_base::Result;
-use secateur_codegen::lower::npu::Options;
-use secateur_codegen::lower::random;
-use secateur_codegen::pack::{Compiled, compile_with};
+use secateur_codegen::random;
 use secateur_codegen::target::Target;
+use secateur_codegen::{Compiled, NpuOptions, compile_with};
 use secateur_quant::QNet;
 use secateur_quant::exec;
 use secateur_quant::net::QOp;
 
-fn packed(net: &QNet, target: &str, options: Options) -> Result<Compiled> {
+fn packed(net: &QNet, target: &str, options: NpuOptions) -> Result<Compiled> {
     compile_with(net, &Target::load(target).unwrap(), options, |_, _, _| {})
 }
 
@@ -191,7 +190,12 @@ fn random_networks_run_exactly_on_the_emulator() {
             prune_vectors(&mut net, rows, seed);
         }
         let fused = seed % 3 > 0;
-        let options = Options { fuse: fused, group: [1, 4, 16][seed as usize % 3], processor: false };
+        let options = NpuOptions {
+            fuse: fused,
+            group: [1, 4, 16][seed as usize % 3],
+            processor: false,
+            ..NpuOptions::default()
+        };
         let compiled = match packed(&net, target, options) {
             Ok(compiled) => compiled,
             Err(e) => {
@@ -243,7 +247,12 @@ fn shared_networks_run_exactly() {
     let (cases, mut kinds) = (secateur_testing::cases(300), [0; 4]);
     for seed in 0..cases {
         let net = random::network(seed, 3 + seed as usize % 12);
-        let options = Options { fuse: seed % 3 > 0, group: [1, 4, 16][seed as usize % 3], processor: true };
+        let options = NpuOptions {
+            fuse: seed % 3 > 0,
+            group: [1, 4, 16][seed as usize % 3],
+            processor: true,
+            ..NpuOptions::default()
+        };
         let (target, _) = SIZES[seed as usize % SIZES.len()];
         let compiled = match packed(&net, target, options) {
             Ok(compiled) => compiled,
@@ -253,16 +262,19 @@ fn shared_networks_run_exactly() {
             }
         };
         let what = format!("seed {seed}");
-        let share = compiled.manifest.accelerator.as_ref().unwrap().share.as_ref();
+        let partition = compiled.manifest.accelerator.as_ref().unwrap().partition.as_ref();
         let [before, after] =
-            share.map_or([false; 2], |s| [s.layers[0] > 0, s.layers[1] + 1 < net.nodes.len()]);
+            partition.map_or([false; 2], |p| [p.layers[0] > 0, p.layers[1] + 1 < net.nodes.len()]);
         kinds[usize::from(before) + 2 * usize::from(after)] += 1;
-        assert_eq!(share.is_some(), packed(&net, target, Options { processor: false, ..options }).is_err());
+        assert_eq!(
+            partition.is_some(),
+            packed(&net, target, NpuOptions { processor: false, ..options }).is_err()
+        );
         let picture = random_picture(&net, seed);
         assert_exact(&what, &net, &compiled.artefact, &picture, seed);
         let codes: Vec<i8> = exec::quantise_picture(&net, &picture).iter().map(Cell::get).collect();
         let [alone, shared] = [false, true].map(|accelerator| heads(&compiled.artefact, &codes, accelerator));
-        assert_eq!(alone, shared, "{what}: {share:?}");
+        assert_eq!(alone, shared, "{what}: {partition:?}");
     }
     println!("whole, only after, only before, both: {kinds:?}");
     assert!(kinds.iter().all(|&count| count >= cases / 30), "{kinds:?} of {cases}");
@@ -274,11 +286,11 @@ fn real_networks_run_exactly_on_the_emulator() {
         if !["yoloface-50k", "yolo-fastest-1.1"].contains(&name.as_str()) {
             continue;
         }
-        for options in [Options::LAYER_BY_LAYER, Options::default()] {
+        for options in [NpuOptions::LAYER_BY_LAYER, NpuOptions::default()] {
             let compiled = packed(&net, "npu-8x16", options).unwrap_or_else(|e| panic!("{name}: {e:?}"));
             let report = compiled.manifest.accelerator.as_ref().unwrap();
             println!("{name} {options:?}: {} cycles, {:.3}", report.cycles, report.utilisation());
-            if name == "yolo-fastest-1.1" && options == Options::default() {
+            if name == "yolo-fastest-1.1" && options == NpuOptions::default() {
                 // 92 % of 128 multipliers.
                 assert!(report.cycles <= 1_065_228, "{report}");
             }
@@ -287,7 +299,7 @@ fn real_networks_run_exactly_on_the_emulator() {
         }
         for (target, _) in SIZES {
             let compiled =
-                packed(&net, target, Options::default()).unwrap_or_else(|e| panic!("{name}: {e:?}"));
+                packed(&net, target, NpuOptions::default()).unwrap_or_else(|e| panic!("{name}: {e:?}"));
             let what = format!("{name}, {target}");
             let seen = assert_exact(&what, &net, &compiled.artefact, &input, 1);
             assert_complete(&what, &net, &seen, true);
@@ -301,7 +313,7 @@ fn illegal_layers_are_named() {
     let mut refused = std::collections::BTreeSet::new();
     for seed in 0..200 {
         let net = random::network(seed, 10);
-        if let Err(e) = packed(&net, "npu-8x16", Options::LAYER_BY_LAYER) {
+        if let Err(e) = packed(&net, "npu-8x16", NpuOptions::LAYER_BY_LAYER) {
             let layer = e.at_layer().unwrap();
             assert_eq!(e.at_line(), Some(net.nodes[layer].line), "{e:?}");
             refused.insert(e.what().to_owned());
@@ -313,7 +325,8 @@ fn illegal_layers_are_named() {
 /// A forged program is refused as a whole, or it is one that the accelerator can run to an end.
 #[test]
 fn forged_programs_never_crash() {
-    let legal = (0..).find_map(|seed| packed(&random::network(seed, 6), "npu-8x16", Options::default()).ok());
+    let legal =
+        (0..).find_map(|seed| packed(&random::network(seed, 6), "npu-8x16", NpuOptions::default()).ok());
     let whole = legal.unwrap().artefact;
     let program = Model::from_bytes(&whole).unwrap().program().unwrap().bytes().to_vec();
     let start = whole.windows(program.len()).position(|bytes| bytes == program).unwrap();

@@ -7,15 +7,15 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
-use secateur_codegen::lower::random;
-use secateur_codegen::pack::{Compiled, compile};
+use secateur_codegen::random;
 use secateur_codegen::target::Target;
+use secateur_codegen::{Compiled, compile};
 use secateur_data::read_npy;
 use secateur_eval::Detector;
 use secateur_frontend::darknet;
 use secateur_quant::QNet;
 use secateur_quant::net::Provenance;
-use secateur_quant::{Options, QDetector, exec, quantise};
+use secateur_quant::{QDetector, QuantiseOptions, exec, quantise};
 use secateur_testing::{RandomOptions, cases, data_dir, random_network, random_weights};
 
 fn packed(net: &QNet) -> Compiled {
@@ -65,7 +65,7 @@ fn quantised_random_networks_run_exactly() {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let picture: Vec<f32> = (0..graph.input.len()).map(|_| random.random()).collect();
         let pictures = [picture];
-        let options = Options { split: [0.0, 0.3][seed as usize % 2], ..Options::default() };
+        let options = QuantiseOptions { split: [0.0, 0.3][seed as usize % 2], ..QuantiseOptions::default() };
         let quantised = quantise(&graph, &weights, &pictures, &options, Vec::new(), Provenance::default());
         let net = match quantised {
             Ok(quantised) => quantised.net,
@@ -120,7 +120,7 @@ fn integer_decoding_agrees_with_float_decoding() {
             let mut random = ChaCha8Rng::seed_from_u64(seed);
             let picture: Vec<f32> = (0..graph.input.len()).map(|_| random.random()).collect();
             let pictures = [picture];
-            let options = Options::default();
+            let options = QuantiseOptions::default();
             let net = quantise(&graph, &weights, &pictures, &options, Vec::new(), Provenance::default())
                 .unwrap_or_else(|e| panic!("{name}: {e:?}"))
                 .net;
@@ -177,7 +177,7 @@ pub(super) fn real_networks() -> Vec<(String, QNet, Vec<f32>)> {
         let (_, input) = read_npy(&data.join("golden").join(&name).join("input.npy")).unwrap();
         let pictures = [input];
         let provenance = Provenance { model: name.clone(), ..Provenance::default() };
-        let options = Options { correction: 0, ..Options::default() };
+        let options = QuantiseOptions { correction: 0, ..QuantiseOptions::default() };
         let weights = network.weights().unwrap();
         let quantised =
             quantise(&network.graph, weights, &pictures, &options, Vec::new(), provenance).unwrap();

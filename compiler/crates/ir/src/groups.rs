@@ -26,6 +26,7 @@
 use std::collections::BTreeMap;
 
 use super::{Activation, Axis, Graph, Op, Source};
+use secateur_base::UnionFind;
 
 /// Channels that go together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,9 +117,9 @@ fn mixes_channels(activation: Activation) -> bool {
     )
 }
 
-/// Union-find over all output channels; the picture's channels come first.
+/// The units under construction: sets of output channels; the picture's channels come first.
 struct Ties {
-    parent: Vec<usize>,
+    sets: UnionFind,
     frozen: Vec<bool>,
     /// First element of each layer's output.
     offset: Vec<usize>,
@@ -134,7 +135,7 @@ impl Ties {
         }
         let mut frozen = vec![false; total];
         frozen[..graph.input.c].fill(true);
-        Self { parent: (0..total).collect(), frozen, offset }
+        Self { sets: UnionFind::new(total), frozen, offset }
     }
 
     fn element(&self, source: Source, channel: usize) -> usize {
@@ -144,20 +145,14 @@ impl Ties {
         }
     }
 
-    fn root(&mut self, mut element: usize) -> usize {
-        while self.parent[element] != element {
-            self.parent[element] = self.parent[self.parent[element]];
-            element = self.parent[element];
-        }
-        element
+    fn root(&mut self, element: usize) -> usize {
+        self.sets.find(element)
     }
 
     fn tie(&mut self, a: usize, b: usize) {
-        let (a, b) = (self.root(a), self.root(b));
-        // The smaller element leads, so that the result does not depend on the order of ties.
-        let (low, high) = (a.min(b), a.max(b));
-        self.parent[high] = low;
-        self.frozen[low] |= self.frozen[high];
+        if let Some((root, absorbed)) = self.sets.union(a, b) {
+            self.frozen[root] |= self.frozen[absorbed];
+        }
     }
 
     fn freeze(&mut self, source: Source, channels: usize) {

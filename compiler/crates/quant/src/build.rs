@@ -1,13 +1,15 @@
 //! Integer nodes from float ones: weights, biases, requantisation constants, tables.
 
 use super::net::{
-    DType, Finish, QConnected, QConv, QLocalAverage, QNode, QOp, QPool, QRoute, QScaled, QShortcut, QSoftmax,
-    QTensor, Requant,
+    DType, QConnected, QConv, QEpilogue, QLocalAverage, QNode, QOp, QPool, QRequant, QRoute, QScaled,
+    QShortcut, QSoftmax, QTensor,
+};
+use super::numeric::{
+    Scale, TwoSlope, activation_table, detection_tables, exponentials, region_tables, requant,
+    requant_negated, requant_sum, round_half_up, yolo_tables,
 };
 use super::prepare::Prepared;
-use super::requant::{TwoSlope, requant, requant_mirrored, requant_sum, round_half_up};
-use super::scales::{Scale, Scales};
-use super::tables;
+use super::ranges::Scales;
 use super::verify::prove_accumulators;
 use secateur_base::Result;
 use secateur_float as float;
@@ -26,7 +28,7 @@ const LEAST_FACTOR: f64 = 1.0 / (1u64 << 18) as f64;
 /// Builds the integer node of Darknet's layer `layer`.
 pub(crate) fn node(graph: &Graph, prepared: &Prepared, scales: &Scales, layer: usize) -> Result<QNode> {
     let source = &graph.nodes[layer];
-    let builder = Builder { prepared, scales, layer };
+    let builder = NodeBuilder { prepared, scales, layer };
     let op = builder.op(source.shape).map_err(|e| graph.locate(layer, e))?;
     let output = tensor(source.shape, scales.nodes[prepared.output_of(layer)]);
     Ok(QNode { op, inputs: source.inputs.clone(), output, line: source.origin.line.unwrap_or(0) })
@@ -52,21 +54,21 @@ pub(crate) fn biases(bias: &[f32], weights: &[i8], weight_scales: &[f32], input:
     each.collect()
 }
 
-struct Builder<'a> {
+struct NodeBuilder<'a> {
     prepared: &'a Prepared,
     scales: &'a Scales,
     layer: usize,
 }
 
 /// Constants of a layer with weights, one row an output channel.
-struct Rows {
+struct QuantisedRows {
     weights: Vec<i8>,
     bias: Vec<i32>,
     scales: Vec<f32>,
-    requant: Vec<Requant>,
+    requant: Vec<QRequant>,
 }
 
-impl Builder<'_> {
+impl NodeBuilder<'_> {
     /// The node that holds the operator; a table's node follows it.
     fn first(&self) -> usize {
         self.prepared.nodes_of[self.layer].start
@@ -101,7 +103,7 @@ impl Builder<'_> {
                     bias: rows.bias,
                     scales: rows.scales,
                     requant: rows.requant,
-                    finish: self.finish(slopes),
+                    epilogue: self.epilogue(slopes),
                 })
             }
             Op::Connected(full) => {
@@ -112,7 +114,7 @@ impl Builder<'_> {
                     bias: rows.bias,
                     scales: rows.scales,
                     requant: rows.requant,
-                    finish: self.finish(slopes),
+                    epilogue: self.epilogue(slopes),
                 })
             }
             Op::MaxPool(pool) => QOp::MaxPool(window(pool)),
@@ -124,7 +126,7 @@ impl Builder<'_> {
                 QOp::LocalAvgPool(QLocalAverage {
                     pool,
                     requant: by_count.collect::<Result<_>>()?,
-                    finish: self.finish(TwoSlope::LINEAR),
+                    epilogue: self.epilogue(TwoSlope::LINEAR),
                 })
             }
             Op::Upsample(up) if up.reverse => {
@@ -133,7 +135,7 @@ impl Builder<'_> {
                 let pool = QPool { size: up.stride, stride_x, stride_y, pad: 0, depth: None };
                 let each = requant(x.scale * f64::from(up.scale) / y.scale, TwoSlope::LINEAR)?;
                 let requant = vec![each; up.stride * up.stride];
-                QOp::LocalAvgPool(QLocalAverage { pool, requant, finish: self.finish(TwoSlope::LINEAR) })
+                QOp::LocalAvgPool(QLocalAverage { pool, requant, epilogue: self.epilogue(TwoSlope::LINEAR) })
             }
             Op::Upsample(up) => QOp::Upsample { stride: up.stride },
             Op::Route(route) => {
@@ -162,7 +164,12 @@ impl Builder<'_> {
                 let slopes = slopes(shortcut.activation);
                 let (multipliers, requant) = requant_sum(&factors, slopes)?;
                 let per_channel = shortcut.weights == ShortcutWeights::PerChannel;
-                QOp::Shortcut(QShortcut { per_channel, multipliers, requant, finish: self.finish(slopes) })
+                QOp::Shortcut(QShortcut {
+                    per_channel,
+                    multipliers,
+                    requant,
+                    epilogue: self.epilogue(slopes),
+                })
             }
             Op::Dropout | Op::Cost => QOp::Identity,
             Op::Reorg(reorg) => QOp::Reorg(reorg.clone()),
@@ -171,7 +178,7 @@ impl Builder<'_> {
                 let spatial = softmax.axis.is_some();
                 let temperature = if spatial { 1.0 } else { f64::from(softmax.temperature) };
                 let groups = if spatial { 1 } else { softmax.groups };
-                let exp = tables::exponentials(x, temperature);
+                let exp = exponentials(x, temperature);
                 QOp::Softmax(QSoftmax { groups, spatial, exp })
             }
             Op::ScaleChannels(scale) => QOp::ScaleChannels {
@@ -181,9 +188,9 @@ impl Builder<'_> {
             Op::Sam(activation) => {
                 QOp::Sam(self.scaled(x.scale * self.input_scale(1).scale, slopes(*activation))?)
             }
-            Op::Yolo(head) => QOp::Yolo { head: head.clone(), tables: tables::yolo(head, x) },
-            Op::Region(head) => QOp::Region { head: head.clone(), tables: tables::region(head, x) },
-            Op::Detection(head) => QOp::Detection { head: head.clone(), tables: tables::detection(head, x) },
+            Op::Yolo(head) => QOp::Yolo { head: head.clone(), tables: yolo_tables(head, x) },
+            Op::Region(head) => QOp::Region { head: head.clone(), tables: region_tables(head, x) },
+            Op::Detection(head) => QOp::Detection { head: head.clone(), tables: detection_tables(head, x) },
             Op::Crop(_) => QOp::Crop { top: (input.h - shape.h) / 2, left: (input.w - shape.w) / 2 },
             Op::Deconv(_)
             | Op::BatchNorm(_)
@@ -199,17 +206,17 @@ impl Builder<'_> {
 
     /// Requantisation of a whole tensor whose accumulator unit is `unit`.
     fn scaled(&self, unit: f64, slopes: TwoSlope) -> Result<QScaled> {
-        Ok(QScaled { requant: requant(unit / self.direct().scale, slopes)?, finish: self.finish(slopes) })
+        Ok(QScaled { requant: requant(unit / self.direct().scale, slopes)?, epilogue: self.epilogue(slopes) })
     }
 
     /// Weights stored `[out][columns][block]`, quantised to `[out][block][columns]`.
-    fn rows(&self, slopes: TwoSlope, columns: usize, block: usize) -> Result<Rows> {
+    fn rows(&self, slopes: TwoSlope, columns: usize, block: usize) -> Result<QuantisedRows> {
         let first = self.first();
         let numbers = &self.prepared.weights.layers[first];
         let source = self.prepared.graph.nodes[first].inputs[0];
         let (input, output) = (self.input_scale(0), self.direct());
         let channels = numbers.bias.len();
-        let mut rows = Rows {
+        let mut rows = QuantisedRows {
             weights: Vec::with_capacity(numbers.weights.len()),
             bias: Vec::new(),
             scales: Vec::with_capacity(channels),
@@ -231,7 +238,7 @@ impl Builder<'_> {
                 rows.weights.extend(column.map(|q| q.clamp(-WEIGHT_LIMIT, WEIGHT_LIMIT) as i8));
             }
             rows.scales.push(scale);
-            let requant = if own < 0.0 { requant_mirrored } else { requant };
+            let requant = if own < 0.0 { requant_negated } else { requant };
             rows.requant.push(requant(input.scale * f64::from(scale) / output.scale, slopes)?);
         }
         rows.bias = biases(&biases_real, &rows.weights, &rows.scales, input);
@@ -239,7 +246,7 @@ impl Builder<'_> {
         Ok(rows)
     }
 
-    fn finish(&self, slopes: TwoSlope) -> Finish {
+    fn epilogue(&self, slopes: TwoSlope) -> QEpilogue {
         let direct = self.direct();
         let (lo, hi) = match slopes.clamp {
             Some((low, high)) => (direct.quantise(low), direct.quantise(high)),
@@ -251,9 +258,9 @@ impl Builder<'_> {
             let Op::Conv(conv) = &self.prepared.graph.nodes[node].op else {
                 unreachable!("a table's node is a pointwise convolution")
             };
-            tables::activation(conv.activation, direct, self.scales.nodes[node])
+            activation_table(conv.activation, direct, self.scales.nodes[node])
         });
-        Finish { zero_point: direct.zero_point, lo, hi, table }
+        QEpilogue { zero_point: direct.zero_point, lo, hi, table }
     }
 }
 

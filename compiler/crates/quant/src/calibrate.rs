@@ -3,8 +3,8 @@
 use rayon::prelude::*;
 
 use super::histogram::Histogram;
+use super::numeric::TwoSlope;
 use super::prepare::Prepared;
-use super::requant::TwoSlope;
 use secateur_base::Result;
 use secateur_base::progress::Progress;
 use secateur_float::{self as float, Keep, Plan};
@@ -130,7 +130,7 @@ impl Distributions {
     pub(crate) fn measure(prepared: &Prepared, extremes: &Extremes, pictures: &[Vec<f32>]) -> Result<Self> {
         let graph = &prepared.graph;
         let per_channel = || graph.nodes.iter().map(|node| vec![0f64; node.shape.c]).collect::<Vec<_>>();
-        let empty = || Part {
+        let empty = || CalibrationPart {
             histograms: (0..graph.nodes.len())
                 .map(|i| {
                     let low = extremes.low[i].iter().copied().fold(0.0, f32::min);
@@ -143,7 +143,7 @@ impl Distributions {
             attention: Vec::new(),
         };
         let heads = heads(prepared);
-        let fill = |part: &mut Part, outputs: &[&[f32]]| {
+        let fill = |part: &mut CalibrationPart, outputs: &[&[f32]]| {
             let attention = Attention::of(prepared, &heads, outputs);
             for (i, values) in outputs.iter().enumerate() {
                 let shape = graph.nodes[i].shape;
@@ -190,12 +190,12 @@ impl Distributions {
         for (sum, total) in all.sums.iter_mut().flatten().zip(all.totals.iter().flatten()) {
             *sum /= total.max(f64::MIN_POSITIVE);
         }
-        let Part { histograms, slopes, sums: means, attention, .. } = all;
+        let CalibrationPart { histograms, slopes, sums: means, attention, .. } = all;
         Ok(Self { histograms, targets: Targets { slopes, means, attention } })
     }
 }
 
-struct Part {
+struct CalibrationPart {
     histograms: Vec<Histogram>,
     slopes: Vec<Vec<f64>>,
     sums: Vec<Vec<f64>>,

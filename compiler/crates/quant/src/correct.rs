@@ -8,10 +8,10 @@ use rayon::prelude::*;
 
 use super::build::biases;
 use super::calibrate::Targets;
-use super::exec::{Map, Step, last_uses, quantise_picture};
+use super::exec::{Int8Map, LayerKernel, last_uses, quantise_picture};
 use super::net::{QNet, QOp};
 use super::prepare::Prepared;
-use super::scales::Scales;
+use super::ranges::Scales;
 use super::verify::prove_accumulators;
 use secateur_base::Result;
 use secateur_base::progress::Progress;
@@ -22,8 +22,8 @@ const LEAST_SLOPE: f64 = 0.02;
 
 /// Outputs that later layers still read, for one picture.
 struct Live {
-    image: Map,
-    layers: Vec<Option<Map>>,
+    image: Int8Map,
+    layers: Vec<Option<Int8Map>>,
 }
 
 /// Corrects all biases of `net`; `rounds` times per layer.
@@ -76,7 +76,7 @@ pub(crate) fn correct(
 }
 
 fn run_layer(net: &QNet, layer: usize, live: &mut [Live]) {
-    let step = Step::new(net, layer);
+    let step = LayerKernel::new(net, layer);
     live.par_iter_mut().for_each(|picture| {
         let output = {
             let inputs = net.nodes[layer].inputs.iter().map(|&source| match source {

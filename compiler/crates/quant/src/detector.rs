@@ -1,6 +1,6 @@
 //! An int8 network as a detector, layer by layer with the runtime's kernels.
 
-use super::exec::{Map, Steps};
+use super::exec::{Executor, Int8Map};
 use super::net::{HeadTables, QNet, QOp, QTensor};
 use secateur_base::Result;
 use secateur_eval::{Detector, Heads};
@@ -10,7 +10,7 @@ use secateur_ir::{Graph, Shape};
 pub struct QDetector<'a> {
     net: &'a QNet,
     layout: Heads,
-    steps: Steps<'a>,
+    steps: Executor<'a>,
 }
 
 impl<'a> QDetector<'a> {
@@ -19,7 +19,7 @@ impl<'a> QDetector<'a> {
     /// # Errors
     /// If its heads differ in their number of classes.
     pub fn new(net: &'a QNet, graph: &Graph) -> Result<Self> {
-        Ok(Self { net, layout: Heads::of(graph)?, steps: Steps::new(net) })
+        Ok(Self { net, layout: Heads::of(graph)?, steps: Executor::new(net) })
     }
 }
 
@@ -69,7 +69,7 @@ impl Detector for QDetector<'_> {
 }
 
 /// The real values of a map, `[c][h][w]`.
-pub(crate) fn real_values(tensor: &QTensor, map: &Map) -> Vec<f32> {
+pub(crate) fn real_values(tensor: &QTensor, map: &Int8Map) -> Vec<f32> {
     let (channels, plane) = (tensor.shape.c, tensor.shape.plane());
     let value = |i: usize| {
         let q = map[i % plane * channels + i / plane].get();
@@ -79,7 +79,7 @@ pub(crate) fn real_values(tensor: &QTensor, map: &Map) -> Vec<f32> {
 }
 
 /// A head's tensor as Darknet's layer leaves it, the device's tables applied.
-fn decode(op: &QOp, tensor: &QTensor, map: &Map) -> Vec<f32> {
+fn decode(op: &QOp, tensor: &QTensor, map: &Int8Map) -> Vec<f32> {
     let (channels, plane) = (tensor.shape.c, tensor.shape.plane());
     let mut values = real_values(tensor, map);
     let code =

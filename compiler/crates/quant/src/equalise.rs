@@ -11,22 +11,23 @@
 //! After Nagel et al. 2019 ("Data-free quantization"), with the statistic of QUANTISATION.md.
 
 use super::calibrate::Extremes;
+use super::numeric::TwoSlope;
 use super::prepare::Prepared;
-use super::requant::TwoSlope;
+use secateur_base::UnionFind;
 use secateur_ir::{Op, Source};
 
-/// Factors stay within this of their tensor's geometric mean.
+/// ChannelFactors stay within this of their tensor's geometric mean.
 const CLIP: f64 = 64.0;
 
-/// Union-find over the channels of all tensors: the picture's first, then every node's.
-struct Classes {
-    parent: Vec<usize>,
+/// Classes of the channels of all tensors: the image's first, then every node's.
+struct ChannelClasses {
+    sets: UnionFind,
     fixed: Vec<bool>,
     /// Index of every node's channel 0.
     first: Vec<usize>,
 }
 
-impl Classes {
+impl ChannelClasses {
     fn new(prepared: &Prepared) -> Self {
         let mut total = prepared.graph.input.c;
         let first = prepared.graph.nodes.iter().map(|node| {
@@ -35,7 +36,7 @@ impl Classes {
             first
         });
         let first = first.collect();
-        Self { parent: (0..total).collect(), fixed: vec![false; total], first }
+        Self { sets: UnionFind::new(total), fixed: vec![false; total], first }
     }
 
     fn slot(&self, source: Source, channel: usize) -> usize {
@@ -45,24 +46,14 @@ impl Classes {
         }
     }
 
-    fn find(&mut self, mut slot: usize) -> usize {
-        while self.parent[slot] != slot {
-            self.parent[slot] = self.parent[self.parent[slot]];
-            slot = self.parent[slot];
-        }
-        slot
-    }
-
     fn link(&mut self, a: usize, b: usize) {
-        let (a, b) = (self.find(a), self.find(b));
-        // The smaller index stays, so that the result does not depend on the order of links.
-        let (root, child) = (a.min(b), a.max(b));
-        self.parent[child] = root;
-        self.fixed[root] |= self.fixed[child];
+        if let Some((root, absorbed)) = self.sets.union(a, b) {
+            self.fixed[root] |= self.fixed[absorbed];
+        }
     }
 
     fn fix(&mut self, slot: usize) {
-        let root = self.find(slot);
+        let root = self.sets.find(slot);
         self.fixed[root] = true;
     }
 
@@ -152,25 +143,25 @@ impl Classes {
     }
 }
 
-/// Factors of every tensor's channels.
+/// ChannelFactors of every tensor's channels.
 #[derive(Debug, Clone)]
-pub(crate) struct Factors {
+pub(crate) struct ChannelFactors {
     /// `[node][channel]`, negative for a mirrored channel.
     pub(crate) nodes: Vec<Vec<f64>>,
 }
 
-impl Factors {
-    /// Factors that change nothing.
+impl ChannelFactors {
+    /// ChannelFactors that change nothing.
     pub(crate) fn ones(prepared: &Prepared) -> Self {
         Self { nodes: prepared.graph.nodes.iter().map(|node| vec![1.0; node.shape.c]).collect() }
     }
 }
 
 /// Chooses the factors from what the channels reach on the calibration pictures.
-pub(crate) fn choose(prepared: &Prepared, extremes: &Extremes) -> Factors {
-    let mut classes = Classes::build(prepared);
-    let slots = classes.parent.len();
-    let roots: Vec<usize> = (0..slots).map(|slot| classes.find(slot)).collect();
+pub(crate) fn choose(prepared: &Prepared, extremes: &Extremes) -> ChannelFactors {
+    let mut classes = ChannelClasses::build(prepared);
+    let roots = classes.sets.roots();
+    let slots = roots.len();
     let mut reach = vec![0f64; slots];
     for (i, channels) in extremes.largest().iter().enumerate() {
         for (c, &x) in channels.iter().enumerate() {
@@ -217,7 +208,7 @@ pub(crate) fn choose(prepared: &Prepared, extremes: &Extremes) -> Factors {
             }
         }
     }
-    Factors { nodes }
+    ChannelFactors { nodes }
 }
 
 /// Whether negatives can stand for channels of `node`: its activation has two slopes, of which the
@@ -242,14 +233,14 @@ fn can_mirror(prepared: &Prepared, node: usize) -> bool {
 }
 
 /// For classes with a dense consumer, their column's greatest share of a row's greatest weight.
-fn dense_shares(prepared: &Prepared, classes: &Classes, roots: &[usize]) -> Vec<Option<f64>> {
+fn dense_shares(prepared: &Prepared, classes: &ChannelClasses, roots: &[usize]) -> Vec<Option<f64>> {
     let mut shares: Vec<Option<f64>> = vec![None; roots.len()];
     for (i, node) in prepared.graph.nodes.iter().enumerate() {
         let rows = match &node.op {
             Op::Conv(conv) if !node.op.is_depthwise(prepared.graph.input_shape(i).c) => {
-                Rows::of_conv(prepared, i, conv.groups)
+                WeightLayout::of_conv(prepared, i, conv.groups)
             }
-            Op::Connected(_) => Rows::of_connected(prepared, i),
+            Op::Connected(_) => WeightLayout::of_connected(prepared, i),
             _ => continue,
         };
         for (o, row) in prepared.weights.layers[i].weights.chunks_exact(rows.columns * rows.block).enumerate()
@@ -270,13 +261,13 @@ fn dense_shares(prepared: &Prepared, classes: &Classes, roots: &[usize]) -> Vec<
 }
 
 /// How a layer's weights are laid out: rows of `columns` input channels of `block` weights.
-struct Rows {
+struct WeightLayout {
     columns: usize,
     block: usize,
     rows_per_group: usize,
 }
 
-impl Rows {
+impl WeightLayout {
     fn of_conv(prepared: &Prepared, node: usize, groups: usize) -> Self {
         let Op::Conv(conv) = &prepared.graph.nodes[node].op else {
             unreachable!("called for convolutions only")
@@ -301,27 +292,18 @@ impl Rows {
 }
 
 /// For every class, by its root, a number that it shares with all classes of the tensors that it is in.
-fn groups(prepared: &Prepared, classes: &Classes, roots: &[usize]) -> Vec<usize> {
-    let mut parent: Vec<usize> = (0..roots.len()).collect();
-    let find = |parent: &[usize], mut i: usize| {
-        while parent[i] != i {
-            i = parent[i];
-        }
-        i
-    };
+fn groups(prepared: &Prepared, classes: &ChannelClasses, roots: &[usize]) -> Vec<usize> {
+    let mut groups = UnionFind::new(roots.len());
     let mut links = |channels: usize, first: usize| {
-        let head = find(&parent, roots[first]);
         for c in 1..channels {
-            let other = find(&parent, roots[first + c]);
-            let head = find(&parent, head);
-            parent[head.max(other)] = head.min(other);
+            groups.union(roots[first], roots[first + c]);
         }
     };
     links(prepared.graph.input.c, 0);
     for (i, node) in prepared.graph.nodes.iter().enumerate() {
         links(node.shape.c, classes.first[i]);
     }
-    (0..roots.len()).map(|i| find(&parent, i)).collect()
+    groups.roots()
 }
 
 /// Divides the factors of a group by their geometric mean, and clips them.
@@ -343,15 +325,15 @@ fn normalise(group: &[usize], factor: &mut [Option<f64>]) {
 
 /// Rescales the weights by the size of `factors`; the network computes the same, channel by channel
 /// divided. Negative factors mirror their channels.
-pub(crate) fn apply(prepared: &mut Prepared, factors: &Factors) {
+pub(crate) fn apply(prepared: &mut Prepared, factors: &ChannelFactors) {
     let graph = &prepared.graph;
     for i in 0..graph.nodes.len() {
         if prepared.is_table(i) {
             continue;
         }
         let rows = match &graph.nodes[i].op {
-            Op::Conv(conv) => Rows::of_conv(prepared, i, conv.groups),
-            Op::Connected(_) => Rows::of_connected(prepared, i),
+            Op::Conv(conv) => WeightLayout::of_conv(prepared, i, conv.groups),
+            Op::Connected(_) => WeightLayout::of_connected(prepared, i),
             _ => continue,
         };
         let input = graph.nodes[i].inputs[0];

@@ -2,22 +2,22 @@
 
 use std::cell::Cell;
 
-use secateur_runtime::kernels::{self, Epilogue, ReorgMode, ShortcutMode, Window};
+use secateur_runtime::kernels::{self, Epilogue, ReorgMode, Requant, ShortcutMode, Window};
 use secateur_runtime::{Kernels, Tensor};
 use zerocopy::little_endian::{I32, U32};
 
-use super::net::{Finish, QNet, QOp, QPool, QTensor, Requant};
+use super::net::{QEpilogue, QNet, QOp, QPool, QRequant, QTensor};
 use secateur_ir::Source;
 use secateur_kernels::HostKernels;
 
 /// Requantisation that changes nothing.
-const UNIT: Requant = Requant { m_pos: 2, m_neg: 2, shift: 1 };
+const UNIT: QRequant = QRequant { m_pos: 2, m_neg: 2, shift: 1 };
 
-/// A feature map `[h][w][c]` of codes.
-pub type Map = Vec<Cell<i8>>;
+/// A feature map `[h][w][c]` of quantised values.
+pub type Int8Map = Vec<Cell<i8>>;
 
 /// Codes of a picture `[c][h][w]` in 0..1: `round(255 · v) − 128`, `[h][w][c]`.
-pub fn quantise_picture(net: &QNet, picture: &[f32]) -> Map {
+pub fn quantise_picture(net: &QNet, picture: &[f32]) -> Int8Map {
     let shape = net.input.shape;
     let plane = shape.plane();
     (0..shape.len())
@@ -33,23 +33,23 @@ pub fn quantise_picture(net: &QNet, picture: &[f32]) -> Map {
 ///
 /// # Panics
 /// If `picture` does not have the network's input shape.
-pub fn run(net: &QNet, picture: &[f32]) -> Vec<Map> {
+pub fn run(net: &QNet, picture: &[f32]) -> Vec<Int8Map> {
     let mut outputs = Vec::with_capacity(net.nodes.len());
-    Steps::new(net).run(picture, |_, map| outputs.push(map.clone()));
+    Executor::new(net).run(picture, |_, map| outputs.push(map.clone()));
     outputs
 }
 
 /// All layers of a network, to be run on many pictures.
-pub struct Steps<'a> {
+pub struct Executor<'a> {
     net: &'a QNet,
-    steps: Vec<Step<'a>>,
+    steps: Vec<LayerKernel<'a>>,
     last_uses: Vec<usize>,
 }
 
-impl<'a> Steps<'a> {
+impl<'a> Executor<'a> {
     /// Prepares all layers.
     pub fn new(net: &'a QNet) -> Self {
-        let steps = (0..net.nodes.len()).map(|i| Step::new(net, i)).collect();
+        let steps = (0..net.nodes.len()).map(|i| LayerKernel::new(net, i)).collect();
         Self { net, steps, last_uses: last_uses(net) }
     }
 
@@ -58,9 +58,9 @@ impl<'a> Steps<'a> {
     ///
     /// # Panics
     /// If `picture` does not have the network's input shape.
-    pub fn run(&self, picture: &[f32], mut visit: impl FnMut(usize, &Map)) {
+    pub fn run(&self, picture: &[f32], mut visit: impl FnMut(usize, &Int8Map)) {
         let image = quantise_picture(self.net, picture);
-        let mut outputs: Vec<Option<Map>> = Vec::with_capacity(self.steps.len());
+        let mut outputs: Vec<Option<Int8Map>> = Vec::with_capacity(self.steps.len());
         for (i, step) in self.steps.iter().enumerate() {
             let output = {
                 let inputs = self.net.nodes[i].inputs.iter().map(|&source| match source {
@@ -94,33 +94,27 @@ pub(crate) fn last_uses(net: &QNet) -> Vec<usize> {
 }
 
 /// One layer in the form that the kernels want, to be run on many pictures.
-pub struct Step<'a> {
+pub struct LayerKernel<'a> {
     net: &'a QNet,
     index: usize,
     /// Weights in the kernel's order where it differs from the node's.
     depthwise: Option<Vec<i8>>,
     bias: Vec<I32>,
-    requant: Vec<kernels::Requant>,
+    requant: Vec<Requant>,
 }
 
-impl<'a> Step<'a> {
+impl<'a> LayerKernel<'a> {
     /// Prepares layer `index`.
     pub fn new(net: &'a QNet, index: usize) -> Self {
         let op = &net.nodes[index].op;
         let words = |values: &[i32]| values.iter().map(|&v| I32::new(v)).collect();
-        let constants = |values: &[Requant]| -> Vec<kernels::Requant> {
-            values.iter().map(|r| kernels::Requant::new(r.m_pos, r.m_neg, r.shift)).collect()
-        };
+        let constants =
+            |values: &[QRequant]| -> Vec<Requant> { values.iter().map(QRequant::record).collect() };
         let mut step = Self { net, index, depthwise: None, bias: Vec::new(), requant: Vec::new() };
         match op {
             QOp::Conv(conv) => {
-                let channels = conv.bias.len();
-                if conv.is_depthwise(step.input_tensor(0).shape.c) {
-                    let taps = conv.size * conv.size;
-                    let order =
-                        (0..taps * channels).map(|i| conv.weights[i % channels * taps + i / channels]);
-                    step.depthwise = Some(order.collect());
-                }
+                let depthwise = conv.is_depthwise(step.input_tensor(0).shape.c);
+                step.depthwise = depthwise.then(|| conv.depthwise_weights());
                 step.bias = words(&conv.bias);
                 step.requant = constants(&conv.requant);
             }
@@ -133,7 +127,7 @@ impl<'a> Step<'a> {
             }
             QOp::LocalAvgPool(average) => step.requant = constants(&average.requant),
             QOp::Route(route) => {
-                let each: Vec<Requant> = route.rescale.iter().map(|r| r.unwrap_or(UNIT)).collect();
+                let each: Vec<QRequant> = route.rescale.iter().map(|r| r.unwrap_or(UNIT)).collect();
                 step.requant = constants(&each);
             }
             QOp::Shortcut(shortcut) => {
@@ -153,10 +147,10 @@ impl<'a> Step<'a> {
     ///
     /// # Panics
     /// If the maps do not have the inputs' shapes.
-    pub fn run(&self, inputs: &[&Map]) -> Map {
+    pub fn run(&self, inputs: &[&Int8Map]) -> Int8Map {
         let node = &self.net.nodes[self.index];
         let shape = node.output.shape;
-        let map: Map = vec![Cell::new(0); shape.len()];
+        let map: Int8Map = vec![Cell::new(0); shape.len()];
         let output = view(&map, &node.output);
         let x: Vec<Tensor<'_>> =
             inputs.iter().enumerate().map(|(n, map)| view(map, self.input_tensor(n))).collect();
@@ -172,7 +166,7 @@ impl<'a> Step<'a> {
                     pad_top: conv.pad,
                     pad_left: conv.pad,
                 };
-                let epilogue = self.epilogue(&conv.finish);
+                let epilogue = self.epilogue(&conv.epilogue);
                 match &self.depthwise {
                     Some(weights) => {
                         let parameters = kernels::Depthwise { window, weights, bias: &self.bias, epilogue };
@@ -187,14 +181,19 @@ impl<'a> Step<'a> {
                 }
             }
             QOp::Connected(full) => {
-                let epilogue = self.epilogue(&full.finish);
+                let epilogue = self.epilogue(&full.epilogue);
                 let parameters = kernels::Connected { weights: &full.weights, bias: &self.bias, epilogue };
                 HostKernels.connected(x[0], output, &parameters);
             }
             QOp::MaxPool(pool) => HostKernels.maxpool(x[0], output, &window(pool)),
-            QOp::AvgPool(scaled) => kernels::avgpool(x[0], output, &self.epilogue(&scaled.finish)),
+            QOp::AvgPool(scaled) => kernels::avgpool(x[0], output, &self.epilogue(&scaled.epilogue)),
             QOp::LocalAvgPool(average) => {
-                kernels::local_avgpool(x[0], output, &window(&average.pool), &self.epilogue(&average.finish));
+                kernels::local_avgpool(
+                    x[0],
+                    output,
+                    &window(&average.pool),
+                    &self.epilogue(&average.epilogue),
+                );
             }
             QOp::Upsample { stride } => kernels::upsample(x[0], output, *stride, *stride),
             QOp::Route(route) => {
@@ -203,9 +202,13 @@ impl<'a> Step<'a> {
                     let part = x.c() / route.groups;
                     let from = slice(inputs[n], self.input_tensor(n), route.group_id * part, part);
                     let to = slice(&map, &node.output, at, part);
-                    let finish =
-                        Finish { zero_point: node.output.zero_point, lo: i8::MIN, hi: i8::MAX, table: None };
-                    let epilogue = Epilogue { requant: &self.requant[n..=n], ..self.epilogue(&finish) };
+                    let copied = QEpilogue {
+                        zero_point: node.output.zero_point,
+                        lo: i8::MIN,
+                        hi: i8::MAX,
+                        table: None,
+                    };
+                    let epilogue = Epilogue { requant: &self.requant[n..=n], ..self.epilogue(&copied) };
                     kernels::rescale(from, to, 0, 0, route.rescale[n].is_some().then_some(&epilogue));
                     at += part;
                 }
@@ -213,7 +216,7 @@ impl<'a> Step<'a> {
             QOp::Shortcut(shortcut) => {
                 let mode =
                     if shortcut.per_channel { ShortcutMode::PerChannel } else { ShortcutMode::PerInput };
-                let epilogue = self.epilogue(&shortcut.finish);
+                let epilogue = self.epilogue(&shortcut.epilogue);
                 let parameters = kernels::Shortcut { multipliers: &self.bias, mode, epilogue };
                 HostKernels.shortcut(x.iter().copied(), output, &parameters);
             }
@@ -230,7 +233,7 @@ impl<'a> Step<'a> {
             }
             QOp::Crop { top, left } => kernels::rescale(x[0], output, *top, *left, None),
             QOp::ScaleChannels { scaled, .. } | QOp::Sam(scaled) => {
-                HostKernels.multiply(x[0], x[1], output, &self.epilogue(&scaled.finish));
+                HostKernels.multiply(x[0], x[1], output, &self.epilogue(&scaled.epilogue));
             }
             QOp::Softmax(softmax) => {
                 let mut exponentials = [U32::ZERO; 256];
@@ -243,13 +246,13 @@ impl<'a> Step<'a> {
         map
     }
 
-    fn epilogue<'s>(&'s self, finish: &'s Finish) -> Epilogue<'s> {
+    fn epilogue<'s>(&'s self, epilogue: &'s QEpilogue) -> Epilogue<'s> {
         Epilogue {
             requant: &self.requant,
-            lo: finish.lo,
-            hi: finish.hi,
-            table: finish.table.as_ref().map(|table| &*table.0),
-            zero_point: finish.zero_point,
+            lo: epilogue.lo,
+            hi: epilogue.hi,
+            table: epilogue.table.as_ref().map(|table| &*table.0),
+            zero_point: epilogue.zero_point,
         }
     }
 }
@@ -268,12 +271,12 @@ fn window(pool: &QPool) -> Window {
     }
 }
 
-fn view<'m>(map: &'m Map, tensor: &QTensor) -> Tensor<'m> {
+fn view<'m>(map: &'m Int8Map, tensor: &QTensor) -> Tensor<'m> {
     slice(map, tensor, 0, tensor.shape.c)
 }
 
 /// Channels `first .. first + count` of a map.
-fn slice<'m>(map: &'m Map, tensor: &QTensor, first: usize, count: usize) -> Tensor<'m> {
+fn slice<'m>(map: &'m Int8Map, tensor: &QTensor, first: usize, count: usize) -> Tensor<'m> {
     let shape = tensor.shape;
     Tensor::new(&map[first..], [shape.h, shape.w, count], shape.c, tensor.zero_point)
         .expect("maps have the shapes of their tensors")

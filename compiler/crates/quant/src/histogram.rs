@@ -126,7 +126,7 @@ impl Histogram {
 
     /// Mean squared error of quantising to 8 bits over `[low, high]`: rounding and clipping.
     pub(crate) fn noise(&self, low: f64, high: f64) -> f64 {
-        let moments = Moments::new(self);
+        let moments = BinMoments::new(self);
         moments.cost(low, high) / (moments.total() + self.zeros as f64).max(1.0)
     }
 
@@ -147,7 +147,7 @@ impl Histogram {
 
     /// Alternates between the two ends, each searched over all bins, until neither moves.
     fn least_squares(&self) -> (f64, f64) {
-        let moments = Moments::new(self);
+        let moments = BinMoments::new(self);
         let (mut low, mut high) = (self.low, self.high);
         let width = (self.high - self.low) / BINS as f64;
         loop {
@@ -176,14 +176,14 @@ fn least(candidates: impl Iterator<Item = f64>, current: f64, cost: impl Fn(f64)
 }
 
 /// Running sums of 1, x and x² over the bins, so that clipped energy takes constant time.
-struct Moments {
+struct BinMoments {
     low: f64,
     per_unit: f64,
     /// `[BINS + 1][3]`, sums over the bins before.
     sums: Vec<[f64; 3]>,
 }
 
-impl Moments {
+impl BinMoments {
     fn new(histogram: &Histogram) -> Self {
         let mut sums = Vec::with_capacity(BINS + 1);
         let mut sum = [0.0; 3];

@@ -3,25 +3,12 @@
 //! Everything in it is final: integer weights and biases, requantisation constants and tables of
 //! NUMERICS. Real scales stand beside the tensors for printing only.
 
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 
-use super::scales::Scale;
-use secateur_base::{Error, Result, files};
+use super::numeric::Scale;
+pub use super::numeric::{HeadTables, QRequant, QTable};
+use secateur_base::Error;
 use secateur_ir::{Detection, NmsKind, Region, Reorg, Shape, Source, Yolo};
-
-/// First bytes of an int8 network's file.
-const MAGIC: [u8; 8] = *b"SECQNET\0";
-
-/// Version of the file format; a reader accepts its own only.
-const VERSION: u32 = 1;
-
-/// As in zlib.
-const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
-
-/// Greatest file that is read: far above any network that fits the accumulator's bound.
-const MAX_BYTES: u64 = 1 << 31;
 
 /// An int8 network, complete in itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -63,7 +50,7 @@ pub struct QTensor {
 }
 
 impl QTensor {
-    /// Rounds `values`, each times `sign`, to the tensor's codes.
+    /// Rounds `values`, each times `sign`, to reals that the tensor's quantised values stand for.
     pub(crate) fn round(&self, values: &mut [f32], sign: f32) {
         let scale = Scale { scale: self.scale.into(), zero_point: self.zero_point };
         values.iter_mut().for_each(|v| *v = sign * scale.real(scale.quantise((sign * *v).into())) as f32);
@@ -139,22 +126,18 @@ pub enum QOp {
 }
 
 impl QOp {
-    /// Whether the output describes boxes, which only the detector's decoding understands.
+    /// Returns true for a detection head: `[yolo]`, `[region]`, `[detection]`.
     pub fn is_head(&self) -> bool {
         matches!(self, QOp::Yolo { .. } | QOp::Region { .. } | QOp::Detection { .. })
     }
 
-    /// Whether the output's codes are rounded here, and not its input's handed on.
+    /// Returns true if the operator requantises, and false if it forwards its input's values.
     pub(crate) fn rounds(&self) -> bool {
         match self {
-            QOp::MaxPool(_)
-            | QOp::Upsample { .. }
-            | QOp::Reorg(_)
-            | QOp::Crop { .. }
-            | QOp::Identity
-            | QOp::Yolo { .. }
-            | QOp::Region { .. }
-            | QOp::Detection { .. } => false,
+            QOp::MaxPool(_) | QOp::Upsample { .. } | QOp::Reorg(_) | QOp::Crop { .. } | QOp::Identity => {
+                false
+            }
+            head if head.is_head() => false,
             QOp::Route(route) => route.rescale.iter().any(Option::is_some),
             _ => true,
         }
@@ -184,47 +167,14 @@ impl QOp {
     }
 }
 
-/// Two-slope requantisation of NUMERICS: `y = (acc · m + 2^(shift−1)) >> shift` with `m` by the
-/// sign of `acc`; `|m| < 2^17`, `1 <= shift <= 47`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Requant {
-    pub m_pos: i32,
-    pub m_neg: i32,
-    pub shift: u8,
-}
-
 /// What follows the multiplier: `q = clamp(y + zero_point, lo, hi)`, then the table if there is one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Finish {
+pub struct QEpilogue {
     /// Zero point of the requantised value: the output's own, or the pre-activation's before a table.
     pub zero_point: i8,
     pub lo: i8,
     pub hi: i8,
-    pub table: Option<Table>,
-}
-
-/// `T[q + 128]` of an activation that two slopes cannot express.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Vec<i8>", into = "Vec<i8>")]
-pub struct Table(pub Box<[i8; 256]>);
-
-impl TryFrom<Vec<i8>> for Table {
-    type Error = String;
-
-    fn try_from(bytes: Vec<i8>) -> Result<Self, String> {
-        let length = bytes.len();
-        bytes
-            .into_boxed_slice()
-            .try_into()
-            .map(Self)
-            .map_err(|_| format!("table of {length} entries, not 256"))
-    }
-}
-
-impl From<Table> for Vec<i8> {
-    fn from(table: Table) -> Self {
-        table.0.to_vec()
-    }
+    pub table: Option<QTable>,
 }
 
 /// Square pooling window. `pad` is the total padding of both sides, of which `pad / 2` stands before.
@@ -255,14 +205,20 @@ pub struct QConv {
     /// `[out]` real weight scales, for printing.
     pub scales: Vec<f32>,
     /// `[out]`
-    pub requant: Vec<Requant>,
-    pub finish: Finish,
+    pub requant: Vec<QRequant>,
+    pub epilogue: QEpilogue,
 }
 
 impl QConv {
-    /// Whether every input channel is filtered on its own, once.
-    pub fn is_depthwise(&self, input_channels: usize) -> bool {
-        self.groups > 1 && self.groups == input_channels && self.groups == self.bias.len()
+    /// Returns true if every channel has a filter of its own; `inputs` is the number of input channels.
+    pub fn is_depthwise(&self, inputs: usize) -> bool {
+        self.groups > 1 && self.groups == inputs && self.groups == self.bias.len()
+    }
+
+    /// Returns the weights of a depthwise convolution in the order of its kernel, `[size][size][c]`.
+    pub fn depthwise_weights(&self) -> Vec<i8> {
+        let (channels, taps) = (self.bias.len(), self.size * self.size);
+        (0..taps * channels).map(|i| self.weights[i % channels * taps + i / channels]).collect()
     }
 }
 
@@ -276,15 +232,15 @@ pub struct QConnected {
     /// `[out]` real weight scales, for printing.
     pub scales: Vec<f32>,
     /// `[out]`
-    pub requant: Vec<Requant>,
-    pub finish: Finish,
+    pub requant: Vec<QRequant>,
+    pub epilogue: QEpilogue,
 }
 
 /// One requantisation for a whole tensor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct QScaled {
-    pub requant: Requant,
-    pub finish: Finish,
+    pub requant: QRequant,
+    pub epilogue: QEpilogue,
 }
 
 /// Average (or sum) over a window; what lies outside the picture does not take part.
@@ -292,8 +248,8 @@ pub struct QScaled {
 pub struct QLocalAverage {
     pub pool: QPool,
     /// By the number of pixels that take part, from 1 to `size²`.
-    pub requant: Vec<Requant>,
-    pub finish: Finish,
+    pub requant: Vec<QRequant>,
+    pub epilogue: QEpilogue,
 }
 
 /// Concatenation over channels of the slice `group_id` of `groups` of every input.
@@ -302,7 +258,7 @@ pub struct QRoute {
     pub groups: usize,
     pub group_id: usize,
     /// `[inputs]`; `None` where the input already has the output's scale and zero point.
-    pub rescale: Vec<Option<Requant>>,
+    pub rescale: Vec<Option<QRequant>>,
 }
 
 /// `requant` of `Σ_i (q_i − Z_i) · multipliers[i]`; of an input with other channel counts the
@@ -314,8 +270,8 @@ pub struct QShortcut {
     /// `|M| < 2^17`.
     pub multipliers: Vec<i32>,
     /// Linear: `m_pos = m_neg = 1`; a following activation as two slopes on the unrounded sum.
-    pub requant: Requant,
-    pub finish: Finish,
+    pub requant: QRequant,
+    pub epilogue: QEpilogue,
 }
 
 /// Softmax over channels in `groups` slices: `exp[max − q]` normalised. Output scale 1/256, zero
@@ -326,19 +282,6 @@ pub struct QSoftmax {
     pub spatial: bool,
     /// `round(2^16 · e^(−d · scale / temperature))` by `d = max − q` in 0..=255.
     pub exp: Vec<u32>,
-}
-
-/// Decoding tables of a head, 256 entries each, by `q + 128` of its input.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct HeadTables {
-    /// Centre within its cell, in cells, Q16.16.
-    pub xy: Vec<i32>,
-    /// Factor on the anchor (yolo, region) or on the picture (detection), Q16.16, saturated.
-    pub wh: Vec<u32>,
-    /// Q0.15: 32768 is one.
-    pub objectness: Vec<u16>,
-    /// Q0.15; where the head takes a softmax, `2^15 · e^(−d · scale)` by `d = max − q`.
-    pub class: Vec<u16>,
 }
 
 impl QNet {
@@ -369,51 +312,5 @@ impl QNet {
             _ => None,
         });
         kind.unwrap_or(NmsKind::Default)
-    }
-
-    /// Serialises the network: magic, version, postcard, and the CRC-32 of all that.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::from(MAGIC);
-        bytes.extend(VERSION.to_le_bytes());
-        let mut bytes = postcard::to_extend(self, bytes).expect("plain data always serialises");
-        let checksum = CRC.checksum(&bytes);
-        bytes.extend(checksum.to_le_bytes());
-        bytes
-    }
-
-    /// Reads what [`QNet::to_bytes`] wrote; `path` is for messages.
-    pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self> {
-        let bad =
-            |what: &str| Error::new(what).file(path).help("write the file again with `secateur quantize`");
-        if !bytes.starts_with(&MAGIC) {
-            return Err(bad("not an int8 network of secateur"));
-        }
-        let cut_short = || bad("int8 network is cut short");
-        let (content, checksum) = bytes.split_last_chunk().ok_or_else(cut_short)?;
-        if CRC.checksum(content) != u32::from_le_bytes(*checksum) {
-            return Err(bad("int8 network is damaged: its checksum differs"));
-        }
-        let body = content.strip_prefix(&MAGIC).ok_or_else(cut_short)?;
-        let (version, body) = body.split_first_chunk().ok_or_else(cut_short)?;
-        let version = u32::from_le_bytes(*version);
-        if version != VERSION {
-            return Err(bad("int8 network of another version")
-                .found(version.to_string())
-                .allowed(VERSION.to_string()));
-        }
-        let net: Self =
-            postcard::from_bytes(body).map_err(|e| bad(&format!("int8 network cannot be read: {e}")))?;
-        net.verify().map_err(|e| e.file(path))?;
-        Ok(net)
-    }
-
-    /// Writes the network's file, whole or not at all.
-    pub fn save(&self, path: &Path) -> Result<()> {
-        files::write_bytes(path, &self.to_bytes())
-    }
-
-    /// Reads a network's file and checks it.
-    pub fn load(path: &Path) -> Result<Self> {
-        Self::from_bytes(path, &files::read_limited(path, MAX_BYTES)?)
     }
 }

@@ -3,7 +3,7 @@
 //! Batch norm is folded, a `[batchnorm]` layer is a depthwise 1×1 convolution, and an activation
 //! that needs a table stands in a node of its own, so that the pre-activation has a tensor too.
 
-use super::requant::TwoSlope;
+use super::numeric::TwoSlope;
 use secateur_base::{Error, Result};
 use secateur_float as float;
 use secateur_ir::{

@@ -5,11 +5,11 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use super::calibrate::Targets;
-use super::equalise::{self, Factors};
+use super::equalise::{self, ChannelFactors};
 use super::exec;
 use super::net::QNet;
 use super::prepare::Prepared;
-use super::recipe::{Calibration, Options, assemble, equalised};
+use super::quantise::{Calibration, QuantiseOptions, assemble, equalised};
 use secateur_ir::{ChannelGroups, Graph, Weights};
 use secateur_prune::random::{kept_channels, random_masks};
 use secateur_prune::transform::{Settled, settle};
@@ -38,14 +38,14 @@ fn quantise_both(
     cut: &Cut,
     kept: &[Vec<bool>],
     pictures: &[Vec<f32>],
-    options: &Options,
+    options: &QuantiseOptions,
 ) -> (QNet, QNet) {
     let mut prepared = Prepared::new(graph, masked).unwrap();
     let (factors, extremes) = equalised(&mut prepared, pictures, options).unwrap();
     let calibration = Calibration::measure(&prepared, &extremes, pictures, options).unwrap();
     let large = assemble(graph, &prepared, &calibration, pictures, options).unwrap();
     let mut small = Prepared::new(&cut.graph, &cut.weights).unwrap();
-    equalise::apply(&mut small, &Factors { nodes: retain(&factors.nodes, &prepared, kept) });
+    equalise::apply(&mut small, &ChannelFactors { nodes: retain(&factors.nodes, &prepared, kept) });
     let Calibration { scales, targets } = calibration;
     let targets = Targets {
         slopes: retain(&targets.slopes, &prepared, kept),
@@ -79,7 +79,11 @@ fn check(seed: u64) -> usize {
     let Settled { weights: masked, .. } = settle(&graph, &groups, &masked, &masks);
     let mut picture = || (0..graph.input.len()).map(|_| rng.random_range(0.0..1.0)).collect();
     let pictures: [Vec<f32>; 3] = [picture(), picture(), picture()];
-    let options = Options { equalise: seed % 4 != 3, correction: seed as usize % 3, ..Options::default() };
+    let options = QuantiseOptions {
+        equalise: seed % 4 != 3,
+        correction: seed as usize % 3,
+        ..QuantiseOptions::default()
+    };
     let (large, small) = quantise_both(&graph, &masked, &cut, &kept, &pictures[..2], &options);
     for picture in &pictures {
         let (large, small) = (exec::run(&large, picture), exec::run(&small, picture));

@@ -6,10 +6,10 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::detector::{QDetector, real_values};
-use super::exec::Steps;
-use super::impact::{self, Impact};
-use super::net::{QNet, QOp, Requant};
-use super::recipe::Quantised;
+use super::exec::Executor;
+use super::net::{QNet, QOp, QRequant};
+use super::quantised::Quantised;
+use super::sensitivity::{self, LayerSensitivity};
 use secateur_base::Result;
 use secateur_base::progress::Progress;
 use secateur_data::{Sample, Truth};
@@ -43,8 +43,8 @@ pub struct LayerReport {
     /// Signal-to-noise ratio of the output in dB, noise of all layers before included; of the
     /// equalised network, so that every channel counts alike.
     pub sqnr: f64,
-    /// What the heads see of it.
-    pub impact: Impact,
+    /// SQNR at the heads when this layer alone is quantised.
+    pub sensitivity: LayerSensitivity,
     /// Proved bound of the accumulators, for layers with weights.
     pub accumulator: Option<i64>,
     /// Least and greatest shift of the requantisation.
@@ -82,7 +82,7 @@ pub struct Estimate {
 /// If the float network cannot be planned.
 pub fn layers(quantised: &Quantised, pictures: &[Vec<f32>]) -> Result<Vec<LayerReport>> {
     let (net, prepared) = (&quantised.net, &quantised.prepared);
-    let steps = Steps::new(net);
+    let steps = Executor::new(net);
     let plan = Plan::keeping(&prepared.graph, &prepared.weights, &Keep::All)?;
     let pictures = &pictures[..pictures.len().min(SQNR_PICTURES)];
     let progress = Progress::new("comparing layers", pictures.len() as u64);
@@ -110,18 +110,18 @@ pub fn layers(quantised: &Quantised, pictures: &[Vec<f32>]) -> Result<Vec<LayerR
             ratios
         })
         .collect();
-    let impacts = impact::measure(quantised, pictures)?;
+    let sensitivities = sensitivity::measure(quantised, pictures)?;
     let layer = |layer: usize| {
         let mut ratio = Sqnr::default();
         each.iter().for_each(|ratios| ratio.merge(&ratios[layer]));
-        describe(net, layer, ratio.db(), impacts[layer])
+        describe(net, layer, ratio.db(), sensitivities[layer])
     };
     Ok((0..net.nodes.len()).map(layer).collect())
 }
 
-fn describe(net: &QNet, layer: usize, sqnr: f64, impact: Impact) -> LayerReport {
+fn describe(net: &QNet, layer: usize, sqnr: f64, sensitivity: LayerSensitivity) -> LayerReport {
     let node = &net.nodes[layer];
-    let (accumulator, requant): (Option<i64>, &[Requant]) = match &node.op {
+    let (accumulator, requant): (Option<i64>, &[QRequant]) = match &node.op {
         QOp::Conv(conv) => (Some(bound(&conv.weights, &conv.bias)), &conv.requant),
         QOp::Connected(full) => (Some(bound(&full.weights, &full.bias)), &full.requant),
         QOp::AvgPool(scaled) | QOp::Sam(scaled) | QOp::ScaleChannels { scaled, .. } => {
@@ -137,7 +137,7 @@ fn describe(net: &QNet, layer: usize, sqnr: f64, impact: Impact) -> LayerReport 
         scale: node.output.scale,
         zero_point: node.output.zero_point,
         sqnr,
-        impact,
+        sensitivity,
         accumulator,
         shifts: shifts.clone().min().zip(shifts.max()),
     }
@@ -244,7 +244,7 @@ impl Report {
     /// A table for people.
     pub fn to_text(&self) -> String {
         let mut text = String::from(
-            "                                                       heads see, dB\n\
+            "                                                      sensitivity, dB\n\
              layer  kind            scale         zero   SQNR dB   output  weights  accumulator  shifts\n",
         );
         let db = |db: Option<f64>| db.map_or(String::new(), |db| format!("{db:.1}"));
@@ -259,15 +259,15 @@ impl Report {
                 layer.scale,
                 layer.zero_point,
                 layer.sqnr,
-                db(layer.impact.output),
-                db(layer.impact.weights),
+                db(layer.sensitivity.output),
+                db(layer.sensitivity.weights),
             );
         }
         let ranking = self.ranking();
-        let total: f64 = ranking.iter().map(|layer| layer.impact.noise()).sum();
+        let total: f64 = ranking.iter().map(|layer| layer.sensitivity.noise()).sum();
         text.push_str("\nrank  layer  kind            share of the noise at the heads\n");
         for (rank, layer) in ranking.iter().enumerate() {
-            let share = 100.0 * layer.impact.noise() / total;
+            let share = 100.0 * layer.sensitivity.noise() / total;
             let _ = writeln!(text, "{:4}  {:5}  {:14}  {share:5.1} %", rank + 1, layer.layer, layer.kind);
         }
         text + "\n" + &self.summary()
@@ -275,8 +275,11 @@ impl Report {
 
     /// Layers whose quantisation the heads notice, the worst first.
     pub fn ranking(&self) -> Vec<&LayerReport> {
-        let mut layers: Vec<&LayerReport> = self.layers.iter().filter(|l| l.impact.noise() > 0.0).collect();
-        layers.sort_by(|a, b| b.impact.noise().total_cmp(&a.impact.noise()).then(a.layer.cmp(&b.layer)));
+        let mut layers: Vec<&LayerReport> =
+            self.layers.iter().filter(|l| l.sensitivity.noise() > 0.0).collect();
+        layers.sort_by(|a, b| {
+            b.sensitivity.noise().total_cmp(&a.sensitivity.noise()).then(a.layer.cmp(&b.layer))
+        });
         layers
     }
 
@@ -289,9 +292,9 @@ impl Report {
             let _ = write!(text, ", least {:.2} dB at layer {} [{}]", worst.sqnr, worst.layer, worst.kind);
         }
         let ranking = self.ranking();
-        let total: f64 = ranking.iter().map(|layer| layer.impact.noise()).sum();
+        let total: f64 = ranking.iter().map(|layer| layer.sensitivity.noise()).sum();
         let worst = ranking.iter().take(5).map(|layer| {
-            let share = 100.0 * layer.impact.noise() / total;
+            let share = 100.0 * layer.sensitivity.noise() / total;
             format!("layer {} [{}] {share:.0} %", layer.layer, layer.kind)
         });
         let worst = worst.collect::<Vec<_>>().join(", ");

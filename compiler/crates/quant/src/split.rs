@@ -8,8 +8,8 @@
 
 use rayon::prelude::*;
 
-use super::impact;
-use super::recipe::Quantised;
+use super::quantised::Quantised;
+use super::sensitivity;
 use secateur_base::Result;
 use secateur_base::progress::Progress;
 use secateur_float::{Cut, Keep, Plan};
@@ -54,8 +54,8 @@ pub(crate) fn split(
 fn noise(quantised: &Quantised, pictures: &[Vec<f32>]) -> Result<Vec<Vec<f64>>> {
     let Quantised { net, prepared } = quantised;
     let plan = Plan::keeping(&prepared.graph, &prepared.weights, &Keep::All)?;
-    let pictures = impact::some(pictures, PICTURES);
-    let outputs = impact::outputs(&plan, prepared.graph.nodes.len(), &pictures);
+    let pictures = sensitivity::some(pictures, PICTURES);
+    let outputs = sensitivity::outputs(&plan, prepared.graph.nodes.len(), &pictures);
     let answers: Vec<usize> = net.heads().into_iter().map(|layer| prepared.output_of(layer)).collect();
     let layers: Vec<usize> = (0..net.nodes.len()).collect();
     let cuts: Vec<Option<Cut>> = layers
@@ -245,7 +245,7 @@ mod tests {
 
     use super::*;
     use crate::net::Provenance;
-    use crate::{Options, detector, exec, quantise};
+    use crate::{QuantiseOptions, detector, exec, quantise};
     use secateur_float::oracle;
     use secateur_testing::{RandomOptions, random_network};
 
@@ -330,7 +330,7 @@ mod tests {
             let mut total = 0.0;
             for seed in 0..24 {
                 let (graph, weights, pictures) = random(seed, 30);
-                let options = Options { split, ..Options::default() };
+                let options = QuantiseOptions { split, ..QuantiseOptions::default() };
                 let Quantised { net, .. } =
                     quantise(&graph, &weights, &pictures, &options, vec![], Provenance::default()).unwrap();
                 for picture in &pictures {

@@ -8,7 +8,8 @@ use rand_chacha::ChaCha8Rng;
 use super::calibrate::Extremes;
 use super::net::{Provenance, QNet};
 use super::prepare::Prepared;
-use super::recipe::{Options, Quantised, quantise};
+use super::quantise::{QuantiseOptions, quantise};
+use super::quantised::Quantised;
 use super::{RangeRule, equalise, exec, report};
 use secateur_data::read_npy;
 use secateur_float::oracle;
@@ -35,7 +36,7 @@ fn random(seed: u64) -> (Graph, Weights, Vec<Vec<f32>>) {
     (graph, weights, pictures)
 }
 
-fn run(graph: &Graph, weights: &Weights, pictures: &[Vec<f32>], options: &Options) -> Quantised {
+fn run(graph: &Graph, weights: &Weights, pictures: &[Vec<f32>], options: &QuantiseOptions) -> Quantised {
     quantise(graph, weights, pictures, options, vec![], Provenance::default()).unwrap()
 }
 
@@ -82,7 +83,7 @@ fn random_networks_quantise_and_follow_the_float_network() {
     let mut ratios = Vec::new();
     for seed in 0..60 {
         let (graph, weights, pictures) = random(seed);
-        let quantised = run(&graph, &weights, &pictures, &Options::default());
+        let quantised = run(&graph, &weights, &pictures, &QuantiseOptions::default());
         let layers = report::layers(&quantised, &pictures).unwrap();
         ratios.extend(layers.iter().map(|layer| layer.sqnr).filter(|sqnr| sqnr.is_finite()));
     }
@@ -95,7 +96,8 @@ fn random_networks_quantise_and_follow_the_float_network() {
 fn every_rule_gives_a_valid_network_and_the_same_bytes_again() {
     for (seed, ranges) in [(1, RangeRule::Mse), (2, RangeRule::MinMax), (3, RangeRule::Percentile(99.9))] {
         let (graph, weights, pictures) = random(seed);
-        let options = Options { ranges, equalise: seed != 2, correction: seed as usize % 2, split: 0.0 };
+        let options =
+            QuantiseOptions { ranges, equalise: seed != 2, correction: seed as usize % 2, split: 0.0 };
         let bytes = run(&graph, &weights, &pictures, &options).net.to_bytes();
         let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
         assert_eq!(bytes, one_thread.install(|| run(&graph, &weights, &pictures, &options)).net.to_bytes());
@@ -110,7 +112,7 @@ fn bias_correction_brings_channel_means_back() {
         let mut total = 0.0;
         for seed in 0..20 {
             let (graph, weights, pictures) = random(seed);
-            let options = Options { correction, ..Options::default() };
+            let options = QuantiseOptions { correction, ..QuantiseOptions::default() };
             let quantised = run(&graph, &weights, &pictures, &options);
             let net = &quantised.net;
             let prepared = &quantised.prepared;
@@ -137,7 +139,7 @@ fn bias_correction_brings_channel_means_back() {
 #[test]
 fn a_changed_or_cut_file_never_passes_for_a_network() {
     let (graph, weights, pictures) = random(7);
-    let bytes = run(&graph, &weights, &pictures, &Options::default()).net.to_bytes();
+    let bytes = run(&graph, &weights, &pictures, &QuantiseOptions::default()).net.to_bytes();
     let path = Path::new("net.int8");
     for length in (0..bytes.len()).step_by(7) {
         assert!(QNet::from_bytes(path, &bytes[..length]).is_err(), "cut at {length}");
@@ -154,7 +156,7 @@ fn a_changed_or_cut_file_never_passes_for_a_network() {
 #[test]
 fn mistakes_in_the_input_are_named() {
     let (graph, mut weights, pictures) = random(0);
-    let options = Options::default();
+    let options = QuantiseOptions::default();
     let error = |weights: &Weights, pictures: &[Vec<f32>]| {
         quantise(&graph, weights, pictures, &options, vec![], Provenance::default()).unwrap_err()
     };
@@ -176,7 +178,8 @@ fn all_real_models_quantise() {
         let network = darknet::load(&cfg, Some(&weights)).unwrap();
         let (_, picture) = read_npy(&golden).unwrap();
         let weights = network.weights().unwrap();
-        let quantised = run(&network.graph, weights, std::slice::from_ref(&picture), &Options::default());
+        let quantised =
+            run(&network.graph, weights, std::slice::from_ref(&picture), &QuantiseOptions::default());
         let layers = report::layers(&quantised, &[picture]).unwrap();
         for head in quantised.net.heads() {
             let sqnr = layers[head].sqnr;

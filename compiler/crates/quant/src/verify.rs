@@ -1,23 +1,19 @@
 //! Invariants of a [`QNet`], checked after quantisation and after reading a file:
 //!
 //! 1. a node's inputs exist and have smaller numbers; it has as many as its operator takes;
-//! 2. constants have the lengths that the shapes ask for, and every size is positive;
+//! 2. every output's shape follows from its inputs' ([`shapes`]), and constants have the lengths that the
+//!    shapes ask for;
 //! 3. multipliers and shifts are within NUMERICS, and every accumulator fits `i32`.
 
-use secateur_runtime::artefact::format::WINDOW_LIMIT;
+use secateur_runtime::kernels::Requant;
 
-use super::net::{Finish, HeadTables, QNet, QNode, QOp, QTensor, Requant};
+use super::net::{HeadTables, QEpilogue, QNet, QNode, QOp, QRequant, QTensor};
+use super::shapes;
 use secateur_base::{Error, Result};
 use secateur_ir::{Shape, Source};
 
-/// Multipliers are below this in absolute value (an 18-bit signed port).
-pub(super) const MULTIPLIER_LIMIT: i32 = 1 << 17;
-
 /// Elements of a tensor that the artefact's 32-bit offsets still reach.
 const MAX_ELEMENTS: usize = 1 << 31;
-
-/// Shifts that the contract allows.
-pub(super) const SHIFTS: std::ops::RangeInclusive<u8> = 1..=47;
 
 impl QNet {
     /// Checks the invariants at the top of this file.
@@ -45,73 +41,57 @@ impl QNet {
             return Err(Error::new("wrong number of inputs").found(node.inputs.len().to_string()));
         }
         check_tensor(&node.output)?;
-        let input = self.tensor(node.inputs[0]).shape;
-        let output = node.output.shape;
-        match &node.op {
-            QOp::Conv(conv) => {
-                let sizes = [conv.groups, conv.size, conv.stride_x, conv.stride_y, conv.dilation];
-                if sizes.contains(&0)
-                    || !input.c.is_multiple_of(conv.groups)
-                    || !output.c.is_multiple_of(conv.groups)
-                {
-                    return Err(Error::new("sizes and groups must be positive and divide the channels"));
-                }
-                check_window(&[conv.size, conv.stride_x, conv.stride_y, conv.dilation, conv.pad])?;
-                let row = input.c / conv.groups * conv.size * conv.size;
-                check_rows(output.c, row, &conv.weights, &conv.bias, &conv.requant)?;
-                check_finish(&conv.finish)
-            }
-            QOp::Connected(full) => {
-                check_rows(output.len(), input.len(), &full.weights, &full.bias, &full.requant)?;
-                check_finish(&full.finish)
-            }
-            QOp::AvgPool(scaled) | QOp::Sam(scaled) | QOp::ScaleChannels { scaled, .. } => {
-                check_requant(&scaled.requant)?;
-                check_finish(&scaled.finish)
-            }
-            QOp::LocalAvgPool(average) => {
-                check_window(&[average.pool.size])?;
-                check_length("requantisation constants", average.requant.len(), average.pool.size.pow(2))?;
-                average.requant.iter().try_for_each(check_requant)?;
-                check_finish(&average.finish)
-            }
-            QOp::Route(route) => {
-                if route.groups == 0 || route.group_id >= route.groups {
-                    return Err(Error::new("group_id must be below groups"));
-                }
-                check_length("rescalings", route.rescale.len(), node.inputs.len())?;
-                let mut channels = 0;
-                for &source in &node.inputs {
-                    let shape = self.tensor(source).shape;
-                    if (shape.h, shape.w) != (output.h, output.w) || !shape.c.is_multiple_of(route.groups) {
-                        return Err(Error::new("inputs of a route do not fit together"));
-                    }
-                    channels += shape.c / route.groups;
-                }
-                check_length("channels", output.c, channels)?;
-                route.rescale.iter().flatten().try_for_each(check_requant)
-            }
-            QOp::Shortcut(shortcut) => {
-                let each = if shortcut.per_channel { output.c } else { 1 };
-                check_length("multipliers", shortcut.multipliers.len(), node.inputs.len() * each)?;
-                let largest = |m: &[i32]| m.iter().map(|&m| i64::from(m).abs()).max().unwrap_or(0);
-                let sum: i64 = shortcut.multipliers.chunks(each).map(largest).sum();
-                if sum * 255 > i64::from(i32::MAX)
-                    || shortcut.multipliers.iter().any(|m| m.unsigned_abs() >= MULTIPLIER_LIMIT as u32)
-                {
-                    return Err(Error::new("multipliers of the sum are out of range"));
-                }
-                check_requant(&shortcut.requant)?;
-                check_finish(&shortcut.finish)
-            }
-            QOp::Softmax(softmax) => check_length("exp table", softmax.exp.len(), 256),
-            QOp::Yolo { tables, .. } | QOp::Region { tables, .. } | QOp::Detection { tables, .. } => {
-                check_same(input, output)?;
-                check_tables(tables)
-            }
-            QOp::Identity => check_same(input, output),
-            QOp::MaxPool(_) | QOp::Upsample { .. } | QOp::Reorg(_) | QOp::Crop { .. } => Ok(()),
+        let inputs: Vec<Shape> = node.inputs.iter().map(|&source| self.tensor(source).shape).collect();
+        shapes::check(&node.op, &inputs, node.output.shape)?;
+        check_constants(&node.op, &inputs, node.output.shape)
+    }
+}
+
+/// Checks what an operator computes with.
+fn check_constants(op: &QOp, inputs: &[Shape], output: Shape) -> Result<()> {
+    let input = inputs[0];
+    match op {
+        QOp::Conv(conv) => {
+            let row = input.c / conv.groups * conv.size * conv.size;
+            check_rows(output.c, row, &conv.weights, &conv.bias, &conv.requant)?;
+            check_epilogue(&conv.epilogue)
         }
+        QOp::Connected(full) => {
+            check_rows(output.len(), input.len(), &full.weights, &full.bias, &full.requant)?;
+            check_epilogue(&full.epilogue)
+        }
+        QOp::AvgPool(scaled) | QOp::Sam(scaled) | QOp::ScaleChannels { scaled, .. } => {
+            check_requant(&scaled.requant)?;
+            check_epilogue(&scaled.epilogue)
+        }
+        QOp::LocalAvgPool(average) => {
+            check_length("requantisation constants", average.requant.len(), average.pool.size.pow(2))?;
+            average.requant.iter().try_for_each(check_requant)?;
+            check_epilogue(&average.epilogue)
+        }
+        QOp::Route(route) => {
+            check_length("rescalings", route.rescale.len(), inputs.len())?;
+            route.rescale.iter().flatten().try_for_each(check_requant)
+        }
+        QOp::Shortcut(shortcut) => {
+            let each = if shortcut.per_channel { output.c } else { 1 };
+            check_length("multipliers", shortcut.multipliers.len(), inputs.len() * each)?;
+            let largest = |m: &[i32]| m.iter().map(|&m| i64::from(m).abs()).max().unwrap_or(0);
+            let sum: i64 = shortcut.multipliers.chunks(each).map(largest).sum();
+            let limit = Requant::MULTIPLIER_LIMIT as u32;
+            if sum * 255 > i64::from(i32::MAX)
+                || shortcut.multipliers.iter().any(|m| m.unsigned_abs() >= limit)
+            {
+                return Err(Error::new("multipliers of the sum are out of range"));
+            }
+            check_requant(&shortcut.requant)?;
+            check_epilogue(&shortcut.epilogue)
+        }
+        QOp::Softmax(softmax) => check_length("exp table", softmax.exp.len(), 256),
+        QOp::Yolo { tables, .. } | QOp::Region { tables, .. } | QOp::Detection { tables, .. } => {
+            check_tables(tables)
+        }
+        QOp::MaxPool(_) | QOp::Upsample { .. } | QOp::Reorg(_) | QOp::Crop { .. } | QOp::Identity => Ok(()),
     }
 }
 
@@ -128,23 +108,6 @@ fn check_tensor(tensor: &QTensor) -> Result<()> {
     }
 }
 
-/// An operator that yields its input's bytes.
-fn check_same(input: Shape, output: Shape) -> Result<()> {
-    if input == output {
-        return Ok(());
-    }
-    Err(Error::new("output must have the input's shape").found(output.to_string()).allowed(input.to_string()))
-}
-
-fn check_window(sizes: &[usize]) -> Result<()> {
-    match sizes.iter().find(|&&size| size > WINDOW_LIMIT) {
-        None => Ok(()),
-        Some(size) => Err(Error::new("window is too large")
-            .found(size.to_string())
-            .allowed(format!("at most {WINDOW_LIMIT}"))),
-    }
-}
-
 fn check_length(what: &str, found: usize, allowed: usize) -> Result<()> {
     if found == allowed {
         return Ok(());
@@ -152,8 +115,11 @@ fn check_length(what: &str, found: usize, allowed: usize) -> Result<()> {
     Err(Error::new(format!("wrong number of {what}")).found(found.to_string()).allowed(allowed.to_string()))
 }
 
-fn check_rows(rows: usize, row: usize, weights: &[i8], bias: &[i32], requant: &[Requant]) -> Result<()> {
+fn check_rows(rows: usize, row: usize, weights: &[i8], bias: &[i32], requant: &[QRequant]) -> Result<()> {
     check_length("weights", weights.len(), rows.saturating_mul(row))?;
+    if weights.contains(&i8::MIN) {
+        return Err(Error::new("a weight is -128").allowed("-127 to 127"));
+    }
     check_length("biases", bias.len(), rows)?;
     check_length("requantisation constants", requant.len(), rows)?;
     requant.iter().try_for_each(check_requant)?;
@@ -176,9 +142,8 @@ pub(super) fn prove_accumulators(weights: &[i8], bias: &[i32]) -> Result<()> {
     Ok(())
 }
 
-fn check_requant(requant: &Requant) -> Result<()> {
-    let fits = |m: i32| m.unsigned_abs() < MULTIPLIER_LIMIT as u32;
-    if fits(requant.m_pos) && fits(requant.m_neg) && SHIFTS.contains(&requant.shift) {
+fn check_requant(requant: &QRequant) -> Result<()> {
+    if requant.record().is_valid() {
         return Ok(());
     }
     Err(Error::new("requantisation constants are out of range")
@@ -186,8 +151,8 @@ fn check_requant(requant: &Requant) -> Result<()> {
         .allowed("|m| < 2^17, shift 1 to 47"))
 }
 
-fn check_finish(finish: &Finish) -> Result<()> {
-    if finish.lo <= finish.hi { Ok(()) } else { Err(Error::new("clamp is empty")) }
+fn check_epilogue(epilogue: &QEpilogue) -> Result<()> {
+    if epilogue.lo <= epilogue.hi { Ok(()) } else { Err(Error::new("clamp is empty")) }
 }
 
 fn check_tables(tables: &HeadTables) -> Result<()> {

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 pub use accelerator::{Accelerator, Memory};
 
+use secateur_base::limits::MAX_TEXT_BYTES;
 use secateur_base::{Error, Result, files};
 
 /// Targets that come with the tool: name and text of `configs/targets/NAME.toml`.
@@ -23,9 +24,6 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("npu-16x16", include_str!("../../../../../configs/targets/npu-16x16.toml")),
     ("npu-16x16-axi16", include_str!("../../../../../configs/targets/npu-16x16-axi16.toml")),
 ];
-
-/// A target file is a page of text.
-const FILE_LIMIT: u64 = 1 << 20;
 
 /// A checked target description.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +76,7 @@ impl Target {
                 .help("targets are described in configs/targets/*.toml"));
         }
         let path = Path::new(name_or_path);
-        let bytes = files::read_limited(path, FILE_LIMIT)?;
+        let bytes = files::read_limited(path, MAX_TEXT_BYTES)?;
         let text = String::from_utf8(bytes)
             .map_err(|e| Error::new(format!("not UTF-8 text: {}", e.utf8_error())).file(path))?;
         Self::parse(path, &text)

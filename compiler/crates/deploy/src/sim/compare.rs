@@ -11,7 +11,7 @@ use secateur_runtime::npu::{Bus, Npu};
 use secateur_sim::{Event, Simulator};
 use zerocopy::little_endian::U16;
 
-use super::fault;
+use super::fault::fault;
 use crate::Deployed;
 use secateur_base::{Error, Result};
 
@@ -27,7 +27,7 @@ pub struct Mismatch {
     pub expected: i8,
     /// The accelerator's.
     pub found: i8,
-    /// Place of the EXEC command in its queue; `None`: seen in memory after the frame.
+    /// Number of the EXEC command in its queue; `None`: seen in memory after the frame.
     pub command: Option<u32>,
     /// Cycles of that command.
     pub window: (u64, u64),
@@ -100,7 +100,7 @@ impl Reference {
     }
 
     /// Layer and bytes of a tensor, channel by channel, as they lie in memory without padding.
-    pub(super) fn planes(&self, tensor: usize) -> (Option<usize>, Vec<u8>) {
+    pub(crate) fn planes(&self, tensor: usize) -> (Option<usize>, Vec<u8>) {
         let (layer, values) = self.values(tensor);
         let [h, w, c] = values.shape;
         let byte = |at: usize| values.codes[at % (h * w) * c + at / (h * w)].cast_unsigned();
@@ -118,11 +118,11 @@ impl Reference {
         let [h, w, c] = values.shape;
         let exec = written.exec;
         let pixels = pixels(exec, self.lanes, h * w);
-        let place = Place::new(exec, self.rows);
+        let layout = BankLayout::new(exec, self.rows);
         let mut compared = 0;
         for channel in 0..number(exec.out_channels) {
             for word in pixels.start / self.lanes..pixels.end.div_ceil(self.lanes) {
-                let Some((bank, address)) = place.locate(channel, word) else { continue };
+                let Some((bank, address)) = layout.locate(channel, word) else { continue };
                 let found = simulator.bank_word(bank, address);
                 for (lane, byte) in found.into_iter().enumerate().take(self.lanes) {
                     let f = word * self.lanes + lane;
@@ -197,7 +197,7 @@ impl Reference {
 }
 
 /// Where a command's output lies in the banks.
-struct Place {
+struct BankLayout {
     base: usize,
     plane: usize,
     first: isize,
@@ -205,7 +205,7 @@ struct Place {
     rows: usize,
 }
 
-impl Place {
+impl BankLayout {
     fn new(exec: &Exec, rows: usize) -> Self {
         Self {
             base: number(exec.out_base),

@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 
 use secateur_runtime::npu::stream::Queue;
 
-use super::Frame;
+use super::frame::SimulatedFrame;
 use crate::{Deployed, kernel_macs, kernel_name};
 
 /// What a layer cost.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LayerReport {
+pub struct LayerTiming {
     /// Number that Darknet prints.
     pub layer: usize,
     pub kernel: &'static str,
@@ -31,7 +31,7 @@ pub struct LayerReport {
 }
 
 /// Layers that cost anything, in order.
-pub fn layers(frame: &Frame, deployed: &Deployed<'_>) -> Vec<LayerReport> {
+pub fn layers(frame: &SimulatedFrame, deployed: &Deployed<'_>) -> Vec<LayerTiming> {
     let model = deployed.model();
     let mut kernels = vec![("view", 0); deployed.layer_count()];
     for step in model.steps() {
@@ -41,12 +41,12 @@ pub fn layers(frame: &Frame, deployed: &Deployed<'_>) -> Vec<LayerReport> {
     }
     let rows = model.program().map_or(1, |program| program.parameters().rows);
     let lanes = model.program().map_or(1, |program| program.parameters().lanes);
-    let mut reports: Vec<LayerReport> = Vec::new();
+    let mut reports: Vec<LayerTiming> = Vec::new();
     let mut ends = (0, 0);
     for command in frame.commands.iter().filter(|command| !command.is_end) {
         let at = reports.iter().position(|report| report.layer == command.layer).unwrap_or_else(|| {
             let (kernel, macs) = kernels.get(command.layer).copied().unwrap_or(("", 0));
-            reports.push(LayerReport {
+            reports.push(LayerTiming {
                 layer: command.layer,
                 kernel,
                 macs,
@@ -87,7 +87,7 @@ pub fn layers(frame: &Frame, deployed: &Deployed<'_>) -> Vec<LayerReport> {
 }
 
 /// The table and the frame's sums as text; `multipliers` = rows × lanes.
-pub fn print(frame: &Frame, layers: &[LayerReport], multipliers: u64) -> String {
+pub fn print(frame: &SimulatedFrame, layers: &[LayerTiming], multipliers: u64) -> String {
     let mut text = String::new();
     let _ = writeln!(
         text,

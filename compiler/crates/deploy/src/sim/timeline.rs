@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use secateur_runtime::npu::stream::Queue;
 
-use super::{Frame, Timed};
+use super::frame::{SimulatedFrame, TimedCommand};
 
 const WIDTH: f64 = 1600.0;
 const LEFT: f64 = 120.0;
@@ -15,7 +15,7 @@ const TOP: f64 = 30.0;
 const TICKS: u64 = 10;
 
 /// Bars by queue, measured above predicted, coloured by layer; each has its figures as a tooltip.
-pub fn svg(frame: &Frame) -> String {
+pub fn svg(frame: &SimulatedFrame) -> String {
     let measured = frame.commands.iter().map(|command| command.end);
     let predicted = frame.commands.iter().map(|command| command.predicted.1);
     let cycles = measured.chain(predicted).max().unwrap_or(1).max(1);
@@ -51,7 +51,7 @@ pub fn svg(frame: &Frame) -> String {
     text
 }
 
-fn bar(text: &mut String, command: &Timed, predicted: bool, y: f64, scale: f64) {
+fn bar(text: &mut String, command: &TimedCommand, predicted: bool, y: f64, scale: f64) {
     let (start, end) = if predicted { command.predicted } else { (command.start, command.end) };
     let x = LEFT + start as f64 * scale;
     let width = (end.saturating_sub(start) as f64 * scale).max(0.2);

@@ -1,0 +1,244 @@
+//! Operators as step records, weights in the order of the kernels.
+
+use secateur_runtime::artefact::format::{
+    Encoding, NONE, ReorgMode, Requant, ShortcutMode, StepKind, StepRecord, Target as Processor, WINDOW_LIMIT,
+};
+use zerocopy::little_endian::{I16, I32, U16, U32};
+use zerocopy::{FromZeros, IntoBytes};
+
+use super::writer::{Writer, number};
+use crate::cpu::program::{LayerAction, value};
+use secateur_base::{Error, Result};
+use secateur_ir::Reorg;
+use secateur_quant::net::{QConv, QEpilogue, QOp, QPool, QRequant, QRoute, QScaled};
+
+/// Appends the steps of a layer: none for a view, one a copied input for a concatenation.
+pub(super) fn write(writer: &mut Writer<'_>, layer: usize) -> Result<()> {
+    let node = &writer.program.net.nodes[layer];
+    match &writer.program.actions[layer] {
+        LayerAction::View => Ok(()),
+        LayerAction::Concat { copied } => {
+            let QOp::Route(route) = &node.op else {
+                return Err(Error::internal("only routes concatenate"));
+            };
+            copied.iter().try_for_each(|&position| copy(writer, layer, route, position))
+        }
+        LayerAction::Compute | LayerAction::InPlace(_) => {
+            let mut step = blank(layer)?;
+            step.first_operand = number("operands", writer.operands.len())?;
+            step.operand_count = number("inputs", node.inputs.len())?;
+            for &input in &node.inputs {
+                writer.operands.push(number("tensor", value(input))?);
+            }
+            step.output = number("tensor", layer + 1)?;
+            operator(writer, layer, &mut step)?;
+            writer.steps.push(step);
+            Ok(())
+        }
+    }
+}
+
+/// A step without operator: no constants, every parameter 0.
+fn blank(layer: usize) -> Result<StepRecord> {
+    let mut step = StepRecord::new_zeroed();
+    step.target = Processor::Processor.code();
+    step.encoding = Encoding::Dense.code();
+    step.layer = number("layer", layer)?;
+    for offset in
+        [&mut step.weights, &mut step.bias, &mut step.requant, &mut step.table, &mut step.multipliers]
+    {
+        *offset = U32::new(NONE);
+    }
+    Ok(step)
+}
+
+/// The step that brings input `position` into a concatenation.
+fn copy(writer: &mut Writer<'_>, layer: usize, route: &QRoute, position: usize) -> Result<()> {
+    let program = writer.program;
+    let from = value(program.net.nodes[layer].inputs[position]);
+    let count = program.slice_channels(layer, position);
+    let source = match route.groups {
+        1 => number("tensor", from)?,
+        _ => writer.slice(from, route.group_id * count, count)?,
+    };
+    let first = program.concat_channel(layer, position) - program.allocations[layer + 1].channel;
+    let mut step = blank(layer)?;
+    step.kind = U16::new(StepKind::Rescale.code());
+    step.output = writer.slice(layer + 1, first, count)?;
+    step.first_operand = number("operands", writer.operands.len())?;
+    step.operand_count = U32::new(1);
+    writer.operands.push(source);
+    if let Some(requant) = route.rescale[position] {
+        store_requant(writer, &mut step, &[requant])?;
+        (step.lo, step.hi) = (I16::new(i8::MIN.into()), I16::new(i8::MAX.into()));
+    }
+    writer.steps.push(step);
+    Ok(())
+}
+
+fn operator(writer: &mut Writer<'_>, layer: usize, step: &mut StepRecord) -> Result<()> {
+    let program = writer.program;
+    let node = &program.net.nodes[layer];
+    let input = program.net.tensor(node.inputs[0]).shape;
+    let kind = match &node.op {
+        QOp::Conv(conv) => return convolution(writer, layer, conv, step),
+        QOp::Connected(full) => {
+            weights(writer, step, &full.weights, &full.bias)?;
+            store_requant(writer, step, &full.requant)?;
+            store_epilogue(writer, layer, step, &full.epilogue)?;
+            StepKind::Connected
+        }
+        QOp::MaxPool(pool) => {
+            window_of_pool(step, pool)?;
+            StepKind::MaxPool
+        }
+        QOp::AvgPool(scaled) => {
+            rescaled(writer, layer, step, scaled)?;
+            StepKind::AvgPool
+        }
+        QOp::LocalAvgPool(average) => {
+            window_of_pool(step, &average.pool)?;
+            store_requant(writer, step, &average.requant)?;
+            store_epilogue(writer, layer, step, &average.epilogue)?;
+            StepKind::LocalAvgPool
+        }
+        QOp::Upsample { stride } => {
+            (step.stride_h, step.stride_w) = (window(*stride)?, window(*stride)?);
+            StepKind::Upsample
+        }
+        QOp::Shortcut(shortcut) => {
+            let multipliers: Vec<I32> = shortcut.multipliers.iter().map(|&m| I32::new(m)).collect();
+            step.multipliers = writer.constant(&multipliers)?;
+            let mode = if shortcut.per_channel { ShortcutMode::PerChannel } else { ShortcutMode::PerInput };
+            step.mode = U16::new(mode.code());
+            store_requant(writer, step, &[shortcut.requant])?;
+            store_epilogue(writer, layer, step, &shortcut.epilogue)?;
+            StepKind::Shortcut
+        }
+        QOp::Reorg(reorg) => {
+            (step.stride_h, step.stride_w) = (window(reorg.stride)?, window(reorg.stride)?);
+            step.mode = U16::new(reorg_mode(reorg)?.code());
+            StepKind::Reorg
+        }
+        QOp::Crop { top, left } => {
+            (step.pad_top, step.pad_left) = (window(*top)?, window(*left)?);
+            StepKind::Rescale
+        }
+        QOp::ScaleChannels { scaled, .. } | QOp::Sam(scaled) => {
+            rescaled(writer, layer, step, scaled)?;
+            StepKind::Multiply
+        }
+        QOp::Softmax(softmax) => {
+            if !softmax.spatial && input.plane() != 1 {
+                return Err(Error::new("softmax over a whole map has no integer kernel")
+                    .line(node.line)
+                    .found(format!("{}x{} pixels", input.w, input.h))
+                    .allowed("one pixel, or spatial=1"));
+            }
+            let exponentials: Vec<U32> = softmax.exp.iter().map(|&e| U32::new(e)).collect();
+            step.weights = writer.constant(&exponentials)?;
+            step.weights_bytes = number("table", exponentials.as_bytes().len())?;
+            step.groups = number("groups", softmax.groups)?;
+            StepKind::Softmax
+        }
+        QOp::Route(_) => return Err(Error::internal("a route is not computed")),
+        QOp::Identity | QOp::Yolo { .. } | QOp::Region { .. } | QOp::Detection { .. } => {
+            return Err(Error::internal("an identity is not computed"));
+        }
+    };
+    step.kind = U16::new(kind.code());
+    Ok(())
+}
+
+fn convolution(writer: &mut Writer<'_>, layer: usize, conv: &QConv, step: &mut StepRecord) -> Result<()> {
+    let node = &writer.program.net.nodes[layer];
+    let input = writer.program.net.tensor(node.inputs[0]).shape;
+    (step.kernel_h, step.kernel_w) = (window(conv.size)?, window(conv.size)?);
+    (step.stride_h, step.stride_w) = (window(conv.stride_y)?, window(conv.stride_x)?);
+    (step.dilation_h, step.dilation_w) = (window(conv.dilation)?, window(conv.dilation)?);
+    (step.pad_top, step.pad_left) = (window(conv.pad)?, window(conv.pad)?);
+    if conv.is_depthwise(input.c) {
+        step.kind = U16::new(StepKind::Depthwise.code());
+        let by_cell = conv.depthwise_weights();
+        weights(writer, step, &by_cell, &conv.bias)?;
+    } else {
+        step.kind = U16::new(StepKind::Conv.code());
+        step.groups = number("groups", conv.groups)?;
+        weights(writer, step, &conv.weights, &conv.bias)?;
+    }
+    store_requant(writer, step, &conv.requant)?;
+    store_epilogue(writer, layer, step, &conv.epilogue)
+}
+
+fn weights(writer: &mut Writer<'_>, step: &mut StepRecord, weights: &[i8], bias: &[i32]) -> Result<()> {
+    step.weights = writer.constant(weights)?;
+    step.weights_bytes = number("weights", weights.len())?;
+    let bias: Vec<I32> = bias.iter().map(|&b| I32::new(b)).collect();
+    step.bias = writer.constant(&bias)?;
+    Ok(())
+}
+
+fn store_requant(writer: &mut Writer<'_>, step: &mut StepRecord, requant: &[QRequant]) -> Result<()> {
+    let stored: Vec<Requant> = requant.iter().map(QRequant::record).collect();
+    step.requant = writer.constant(&stored)?;
+    step.requant_count = number("requantisation constants", stored.len())?;
+    Ok(())
+}
+
+fn rescaled(writer: &mut Writer<'_>, layer: usize, step: &mut StepRecord, scaled: &QScaled) -> Result<()> {
+    store_requant(writer, step, &[scaled.requant])?;
+    store_epilogue(writer, layer, step, &scaled.epilogue)
+}
+
+fn store_epilogue(
+    writer: &mut Writer<'_>,
+    layer: usize,
+    step: &mut StepRecord,
+    epilogue: &QEpilogue,
+) -> Result<()> {
+    (step.lo, step.hi) = (I16::new(epilogue.lo.into()), I16::new(epilogue.hi.into()));
+    let output = writer.program.net.nodes[layer].output.zero_point;
+    match &epilogue.table {
+        Some(table) => {
+            step.table = writer.constant(&table.0[..])?;
+            step.table_zero_point = I16::new(epilogue.zero_point.into());
+        }
+        None if epilogue.zero_point == output => {}
+        None => {
+            return Err(Error::new("zero point of the operator is not its output's")
+                .found(epilogue.zero_point.to_string())
+                .allowed(output.to_string()));
+        }
+    }
+    Ok(())
+}
+
+fn window_of_pool(step: &mut StepRecord, pool: &QPool) -> Result<()> {
+    if pool.depth.is_some() {
+        return Err(Error::new("maxpool_depth has no integer kernel").allowed("maxpool_depth=0"));
+    }
+    (step.kernel_h, step.kernel_w) = (window(pool.size)?, window(pool.size)?);
+    (step.stride_h, step.stride_w) = (window(pool.stride_y)?, window(pool.stride_x)?);
+    (step.dilation_h, step.dilation_w) = (U16::new(1), U16::new(1));
+    (step.pad_top, step.pad_left) = (window(pool.pad / 2)?, window(pool.pad / 2)?);
+    Ok(())
+}
+
+fn reorg_mode(reorg: &Reorg) -> Result<ReorgMode> {
+    match (reorg.old, reorg.reverse) {
+        (false, false) => Ok(ReorgMode::SpaceToDepth),
+        (false, true) => Ok(ReorgMode::DepthToSpace),
+        (true, false) => Ok(ReorgMode::Flat),
+        (true, true) => Err(Error::new("reorg_old with reverse=1 has no integer kernel")),
+    }
+}
+
+/// A window's size, stride, offset or dilation.
+fn window(elements: usize) -> Result<U16> {
+    match u16::try_from(elements) {
+        Ok(small) if elements <= WINDOW_LIMIT => Ok(U16::new(small)),
+        _ => Err(Error::new("window is too large for an artefact")
+            .found(format!("{elements} elements"))
+            .allowed(format!("at most {WINDOW_LIMIT}"))),
+    }
+}

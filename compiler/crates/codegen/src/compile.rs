@@ -1,0 +1,59 @@
+//! Drives the stages: the processor's program, the accelerator's plan, the artefact's bytes.
+
+use std::time::Duration;
+
+use secateur_base::{Error, Result};
+use secateur_quant::QNet;
+
+use crate::artefact::{self, Manifest};
+use crate::cpu::{self, CpuProgram};
+use crate::npu::{self, CycleReport, NpuOptions};
+use crate::target::Target;
+
+/// A compiled network.
+#[derive(Debug, Clone)]
+pub struct Compiled {
+    /// The artefact's bytes; the runtime's check has accepted them.
+    pub artefact: Vec<u8>,
+    pub manifest: Manifest,
+}
+
+/// Compiles a network for a target. `observe` receives each pass's name, its time and the program after it.
+///
+/// # Errors
+/// An operator that the target does not run, with its layer; a program or an artefact above the target's
+/// limits.
+pub fn compile<'a>(
+    net: &'a QNet,
+    target: &Target,
+    observe: impl FnMut(&str, Duration, &CpuProgram<'a>),
+) -> Result<Compiled> {
+    compile_with(net, target, NpuOptions::default(), observe)
+}
+
+/// [`compile`] with a choice of how the accelerator's program is made.
+///
+/// # Errors
+/// As [`compile`].
+pub fn compile_with<'a>(
+    net: &'a QNet,
+    target: &Target,
+    options: NpuOptions,
+    observe: impl FnMut(&str, Duration, &CpuProgram<'a>),
+) -> Result<Compiled> {
+    let program = cpu::lower_observed(net, target, observe)?;
+    let read: Vec<usize> = net.heads().into_iter().map(|head| program.logits(head).0).collect();
+    let plan = match &target.accelerator {
+        Some(accelerator) => Some(npu::lower(net, accelerator, options, &read)?),
+        None => None,
+    };
+    let bytes = artefact::write(&program, target, plan.as_ref())?;
+    // The runtime's own check proves shapes and bounds: what it refuses never leaves the compiler.
+    secateur_runtime::artefact::Model::from_bytes(&bytes).map_err(|e| {
+        Error::new(format!("the runtime cannot run this network: {e}"))
+            .help("please report it together with the cfg")
+    })?;
+    let report = plan.map(|plan| CycleReport::new(&plan, net));
+    let manifest = artefact::manifest(&program, target, &bytes, report);
+    Ok(Compiled { artefact: bytes, manifest })
+}

@@ -1,0 +1,144 @@
+//! Passes over a [`CpuProgram`]: views, in-place kernels, concatenation by addressing, the arena.
+
+use super::program::{Allocation, CpuProgram, LayerAction, value};
+use crate::arena::{self, LiveBuffer};
+use secateur_quant::net::QOp;
+
+/// Layers that compute nothing become views: identities, heads, routes of one input, group slices.
+pub(super) fn views(program: &mut CpuProgram<'_>) {
+    for layer in 0..program.actions.len() {
+        let node = &program.net.nodes[layer];
+        let channel = match &node.op {
+            QOp::Identity | QOp::Yolo { .. } | QOp::Region { .. } | QOp::Detection { .. } => 0,
+            QOp::Route(route) if route.rescale.as_slice() == [None] => {
+                route.group_id * program.slice_channels(layer, 0)
+            }
+            _ => continue,
+        };
+        let from = program.allocations[value(node.inputs[0])];
+        program.allocations[layer + 1] = Allocation { channel: from.channel + channel, ..from };
+        program.actions[layer] = LayerAction::View;
+    }
+}
+
+/// Element-wise kernels overwrite an operand that nobody reads afterwards.
+pub(super) fn in_place(program: &mut CpuProgram<'_>) {
+    let last = program.last_reads();
+    for layer in 0..program.actions.len() {
+        let node = &program.net.nodes[layer];
+        let candidates = match node.op {
+            QOp::Shortcut(_) | QOp::Sam(_) => 0..node.inputs.len(),
+            // The first input is the factor, the second the map.
+            QOp::ScaleChannels { .. } => 1..2,
+            _ => continue,
+        };
+        let own = layer + 1;
+        for position in candidates {
+            let operand = value(node.inputs[position]);
+            if program.shape(operand) != program.shape(own) {
+                continue;
+            }
+            let read_later =
+                (0..own).any(|v| v != operand && program.share_bytes(v, operand) && last[v] >= own);
+            let read_twice = program.inputs(layer).filter(|&v| v == operand).count() > 1;
+            if last[operand] == own && !read_later && !read_twice {
+                // With its views.
+                program.merge(program.allocations[own].storage, program.allocations[operand]);
+                program.actions[layer] = LayerAction::InPlace(position);
+                break;
+            }
+        }
+    }
+}
+
+/// One input of a route: `(layer, position)`.
+pub(super) type Member = (usize, usize);
+
+/// Inputs of routes that might be born inside the concatenation.
+pub(super) fn members(program: &CpuProgram<'_>) -> Vec<Member> {
+    let mut found = Vec::new();
+    for (layer, action) in program.actions.iter().enumerate() {
+        if let (LayerAction::Concat { .. }, QOp::Route(route)) = (action, &program.net.nodes[layer].op)
+            && route.groups == 1
+        {
+            let free = (0..route.rescale.len()).filter(|&position| route.rescale[position].is_none());
+            found.extend(free.map(|position| (layer, position)));
+        }
+    }
+    // Within a route the largest first: where two exclude each other, the smaller is copied.
+    found.sort_by_key(|&(layer, position)| {
+        (layer, std::cmp::Reverse(program.slice_channels(layer, position)), position)
+    });
+    found
+}
+
+/// Lets the inputs of routes that `wanted` names be born where the route wants them, where legal.
+/// Returns those for which it is.
+pub(super) fn concat(program: &mut CpuProgram<'_>, wanted: &[Member]) -> Vec<Member> {
+    wanted.iter().copied().filter(|&member| join(program, member)).collect()
+}
+
+fn join(program: &mut CpuProgram<'_>, (layer, position): Member) -> bool {
+    let operand = value(program.net.nodes[layer].inputs[position]);
+    let from = program.allocations[operand];
+    let into = program.allocations[layer + 1];
+    let alone = from.channel == 0 && program.shape(operand).c == program.storages[from.storage].shape.c;
+    // The picture is dense, and a storage lies in one concatenation only.
+    if !alone || from.storage == into.storage || from.storage == program.allocations[0].storage {
+        return false;
+    }
+    let channel = program.concat_channel(layer, position);
+    let before = (program.allocations.clone(), program.actions[layer].clone());
+    program.merge(from.storage, Allocation { channel, ..into });
+    if let LayerAction::Concat { copied } = &mut program.actions[layer] {
+        copied.retain(|&p| p != position);
+    }
+    // The concatenation may be overwritten in place while this input is still read.
+    let legal = program.is_intact(into.storage);
+    if !legal {
+        (program.allocations, program.actions[layer]) = before;
+    }
+    legal
+}
+
+/// Addresses as many concatenations as possible, then gives up those that make the arena larger:
+/// a concatenation occupies all its bytes from the birth of its first input on.
+pub(super) fn place(program: &mut CpuProgram<'_>, seed: u64) {
+    let bare = program.clone();
+    let buffers = |program: &CpuProgram<'_>| -> Vec<LiveBuffer> {
+        program.live_storages().into_iter().map(|(_, buffer)| buffer).collect()
+    };
+    let mut chosen = concat(program, &members(&bare));
+    // Where nothing is copied, no byte is needed twice.
+    program.least_bytes = program.lower_bound();
+    let mut best = arena::greedy(&buffers(program), program.align).bytes;
+    let mut given_up = 0;
+    while let Some(fewer) = fewer_members(&chosen, given_up)
+        && best > program.least_bytes.next_multiple_of(program.align)
+    {
+        given_up += 1;
+        let mut candidate = bare.clone();
+        candidate.least_bytes = program.least_bytes;
+        let joined = concat(&mut candidate, &fewer);
+        let bytes = arena::greedy(&buffers(&candidate), candidate.align).bytes;
+        if bytes < best {
+            best = bytes;
+            (*program, chosen) = (candidate, joined);
+            given_up = 0;
+        }
+    }
+    program.arena = Some(arena::plan(&buffers(program), program.align, seed));
+}
+
+/// `all` without its member `choice`, or beyond them without one whole route; `None` past the last.
+fn fewer_members(all: &[Member], choice: usize) -> Option<Vec<Member>> {
+    let mut routes: Vec<usize> = all.iter().map(|&(layer, _)| layer).collect();
+    routes.dedup();
+    match choice.checked_sub(all.len()) {
+        None => Some([&all[..choice], &all[choice + 1..]].concat()),
+        Some(route) => {
+            let &without = routes.get(route)?;
+            Some(all.iter().copied().filter(|&(layer, _)| layer != without).collect())
+        }
+    }
+}

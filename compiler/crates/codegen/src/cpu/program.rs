@@ -1,0 +1,363 @@
+//! The lowered network: where every layer's output lives, and what has to be done for it.
+//!
+//! Time runs in *ticks*: the picture is there at tick 0, layer `i` runs at tick `i + 1`. A *value* is
+//! the picture (0) or the output of layer `i` (`i + 1`), so a value is born at the tick of its number.
+//!
+//! Invariants, checked by [`CpuProgram::verify`] after every pass in debug builds and tests:
+//! 1. every value lies inside its storage: equal rows and columns, channels within the pixel;
+//! 2. a value that is read, or read later, is overwritten by nobody: two values that share bytes
+//!    without one being a view of the other are never alive together;
+//! 3. no kernel reads bytes that it writes, except the operand that it overwrites in allocation;
+//! 4. once the arena is planned: storages alive together do not overlap, and all lie inside it.
+
+use std::fmt::Write as _;
+
+use crate::arena::{ArenaPlan, LiveBuffer};
+use secateur_base::{Error, Result};
+use secateur_ir::{Shape, Source};
+use secateur_quant::net::{QNet, QOp, QSoftmax};
+
+/// 0 is the picture, `i + 1` the output of layer `i`.
+pub type Value = usize;
+
+/// The value that `source` names.
+pub fn value(source: Source) -> Value {
+    match source {
+        Source::Image => 0,
+        Source::Layer(layer) => layer + 1,
+    }
+}
+
+/// Bytes `[h][w][c]` in the arena; a pixel's channels lie together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Storage {
+    pub shape: Shape,
+}
+
+/// A value's allocation: channels `channel ..` of every pixel of a storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allocation {
+    pub storage: usize,
+    pub channel: usize,
+}
+
+/// What is done for a layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LayerAction {
+    /// Its kernel runs, into bytes of its own.
+    Compute,
+    /// Its kernel runs and overwrites its input of this position.
+    InPlace(usize),
+    /// Nothing: its bytes are its input's.
+    View,
+    /// Concatenation: inputs of these positions are copied, the others were born in allocation.
+    Concat { copied: Vec<usize> },
+}
+
+/// An int8 network with allocations and actions.
+#[derive(Debug, Clone)]
+pub struct CpuProgram<'a> {
+    pub net: &'a QNet,
+    /// Bytes that storages are aligned to.
+    pub align: usize,
+    /// By value.
+    pub allocations: Vec<Allocation>,
+    /// Some are used by no value once passes have merged them.
+    pub storages: Vec<Storage>,
+    /// By layer.
+    pub actions: Vec<LayerAction>,
+    /// Offsets of [`CpuProgram::live_storages`], in their order.
+    pub arena: Option<ArenaPlan>,
+    /// Bytes that are alive at the fullest tick even if no concatenation is copied.
+    pub least_bytes: usize,
+}
+
+impl<'a> CpuProgram<'a> {
+    /// Every value in a storage of its own, every layer computed.
+    pub fn new(net: &'a QNet, align: usize) -> Self {
+        let shapes = std::iter::once(net.input.shape).chain(net.nodes.iter().map(|n| n.output.shape));
+        let storages: Vec<Storage> = shapes.map(|shape| Storage { shape }).collect();
+        let allocations = (0..storages.len()).map(|storage| Allocation { storage, channel: 0 }).collect();
+        let actions = net
+            .nodes
+            .iter()
+            .map(|node| match node.op {
+                QOp::Route(_) => LayerAction::Concat { copied: (0..node.inputs.len()).collect() },
+                _ => LayerAction::Compute,
+            })
+            .collect();
+        Self { net, align, allocations, storages, actions, arena: None, least_bytes: 0 }
+    }
+
+    /// Shape of a value.
+    pub fn shape(&self, value: Value) -> Shape {
+        match value {
+            0 => self.net.input.shape,
+            _ => self.net.nodes[value - 1].output.shape,
+        }
+    }
+
+    /// Values that a layer reads, in the order of its inputs.
+    pub fn inputs(&self, layer: usize) -> impl Iterator<Item = Value> + '_ {
+        self.net.nodes[layer].inputs.iter().map(|&source| value(source))
+    }
+
+    /// For every value, the last tick at which its bytes are read; its birth if they never are.
+    /// What the user reads (heads) lives to the end.
+    pub fn last_reads(&self) -> Vec<usize> {
+        let mut last: Vec<usize> = (0..self.allocations.len()).collect();
+        for layer in 0..self.net.nodes.len() {
+            for input in self.inputs(layer) {
+                last[input] = layer + 1;
+            }
+        }
+        for head in self.net.heads() {
+            last[head + 1] = self.end();
+            last[self.logits(head).0] = self.end();
+        }
+        last
+    }
+
+    /// What a classifier's last layer is decoded from: the input of its softmax (with that softmax),
+    /// or the layer's own output.
+    pub fn logits(&self, layer: usize) -> (Value, Option<&'a QSoftmax>) {
+        let node = &self.net.nodes[layer];
+        match (&node.op, node.inputs[0]) {
+            (QOp::Softmax(softmax), input) if softmax.groups == 1 => (value(input), Some(softmax)),
+            (QOp::Identity, Source::Layer(before)) => match self.logits(before) {
+                (logits, Some(softmax)) => (logits, Some(softmax)),
+                (_, None) => (layer + 1, None),
+            },
+            _ => (layer + 1, None),
+        }
+    }
+
+    /// The tick after the last layer, when heads are decoded.
+    pub fn end(&self) -> usize {
+        self.net.nodes.len() + 1
+    }
+
+    /// Moves everything that lives in `storage` to the channels from `into` on.
+    pub(super) fn merge(&mut self, storage: usize, into: Allocation) {
+        for allocation in &mut self.allocations {
+            if allocation.storage == storage {
+                *allocation =
+                    Allocation { storage: into.storage, channel: allocation.channel + into.channel };
+            }
+        }
+    }
+
+    /// Whether two values share bytes.
+    pub fn share_bytes(&self, a: Value, b: Value) -> bool {
+        let (p, q) = (self.allocations[a], self.allocations[b]);
+        p.storage == q.storage
+            && p.channel < q.channel + self.shape(b).c
+            && q.channel < p.channel + self.shape(a).c
+    }
+
+    /// Storages that hold a value, with the span of ticks over which they must keep their bytes.
+    pub fn live_storages(&self) -> Vec<(usize, LiveBuffer)> {
+        let last = self.last_reads();
+        let mut spans: Vec<Option<LiveBuffer>> = vec![None; self.storages.len()];
+        for (value, allocation) in self.allocations.iter().enumerate() {
+            let span = &mut spans[allocation.storage];
+            let bytes = self.storages[allocation.storage].shape.len();
+            let born = LiveBuffer { bytes, first: value, last: last[value] };
+            *span = Some(span.map_or(born, |b| LiveBuffer { last: b.last.max(born.last), ..b }));
+        }
+        spans.into_iter().enumerate().filter_map(|(i, span)| Some((i, span?))).collect()
+    }
+
+    /// Bytes that are needed at the fullest tick when every value is counted by its own life: what
+    /// no plan with these actions can go below, wherever concatenations stand.
+    pub fn lower_bound(&self) -> usize {
+        let last = self.last_reads();
+        let mut most = 0;
+        for tick in 0..=self.end() {
+            // Channels of each storage in use at this tick, as ranges that are merged below.
+            let mut used: Vec<(usize, usize, usize)> = (0..self.allocations.len())
+                .filter(|&v| v <= tick && tick <= last[v])
+                .map(|v| (self.allocations[v].storage, self.allocations[v].channel, self.shape(v).c))
+                .collect();
+            used.sort_unstable();
+            let mut live = 0;
+            let mut reached = (usize::MAX, 0);
+            for (storage, channel, count) in used {
+                if storage != reached.0 {
+                    reached = (storage, 0);
+                }
+                let fresh = (channel + count).saturating_sub(reached.1.max(channel));
+                live += fresh * self.storages[storage].shape.plane();
+                reached.1 = reached.1.max(channel + count);
+            }
+            most = most.max(live);
+        }
+        most
+    }
+
+    /// Bytes that concatenations copy.
+    pub fn copied_bytes(&self) -> usize {
+        let copied = |(layer, action): (usize, &LayerAction)| match action {
+            LayerAction::Concat { copied } => {
+                let plane = self.shape(layer + 1).plane();
+                copied.iter().map(|&position| self.slice_channels(layer, position) * plane).sum()
+            }
+            _ => 0,
+        };
+        self.actions.iter().enumerate().map(copied).sum()
+    }
+
+    /// Whether a layer reads bytes that it writes, apart from an operand that it overwrites in allocation.
+    pub fn reads_what_it_writes(&self, layer: usize) -> bool {
+        self.inputs(layer).enumerate().any(|(position, operand)| match &self.actions[layer] {
+            LayerAction::View => false,
+            LayerAction::InPlace(own) if *own == position => false,
+            LayerAction::Compute | LayerAction::InPlace(_) => self.share_bytes(operand, layer + 1),
+            LayerAction::Concat { copied } => copied.contains(&position) && !self.keeps_bytes(layer, operand),
+        })
+    }
+
+    /// Checks the invariants at the top of this file.
+    pub fn verify(&self) -> Result<()> {
+        for (value, allocation) in self.allocations.iter().enumerate() {
+            let (own, all) = (self.shape(value), self.storages[allocation.storage].shape);
+            if (own.h, own.w) != (all.h, all.w) || allocation.channel + own.c > all.c {
+                return Err(Error::internal(format!("value {value} lies outside its storage")));
+            }
+        }
+        let last = self.last_reads();
+        for later in 1..self.allocations.len() {
+            let layer = later - 1;
+            for (earlier, &last) in last[..later].iter().enumerate() {
+                if self.spoils(layer, earlier, last) {
+                    return Err(Error::internal(format!(
+                        "layer {layer} overwrites value {earlier} too early"
+                    )));
+                }
+            }
+            if self.reads_what_it_writes(layer) {
+                return Err(Error::internal(format!("layer {layer} reads bytes that it writes")));
+            }
+        }
+        if let Some(arena) = &self.arena {
+            let live = self.live_storages();
+            for (i, (a, span)) in live.iter().enumerate() {
+                let from = arena.offsets[i];
+                if from % self.align != 0 || from + span.bytes > arena.bytes {
+                    return Err(Error::internal(format!("storage {a} lies outside the arena")));
+                }
+                for (j, (b, other)) in live.iter().enumerate().skip(i + 1) {
+                    let apart =
+                        from + span.bytes <= arena.offsets[j] || arena.offsets[j] + other.bytes <= from;
+                    if span.meets(other) && !apart {
+                        return Err(Error::internal(format!("storages {a} and {b} overlap")));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether `layer` overwrites bytes of `earlier` that are read then or later.
+    fn spoils(&self, layer: usize, earlier: Value, last_read: usize) -> bool {
+        self.share_bytes(earlier, layer + 1)
+            && last_read > layer
+            && !self.keeps_bytes(layer, earlier)
+            && !self.overwrites(layer, earlier, last_read)
+    }
+
+    /// Whether every value of a storage is intact as long as it is read.
+    pub(super) fn is_intact(&self, storage: usize) -> bool {
+        let last = self.last_reads();
+        let values: Vec<Value> =
+            (0..self.allocations.len()).filter(|&v| self.allocations[v].storage == storage).collect();
+        values.iter().enumerate().all(|(i, &later)| {
+            values[..i].iter().all(|&earlier| !self.spoils(later - 1, earlier, last[earlier]))
+        })
+    }
+
+    /// Whether running `layer` leaves the bytes of `earlier`, as they are.
+    fn keeps_bytes(&self, layer: usize, earlier: Value) -> bool {
+        match &self.actions[layer] {
+            LayerAction::View => true,
+            LayerAction::Concat { copied } => copied.iter().all(|&position| {
+                if self.allocations[earlier].storage != self.allocations[layer + 1].storage {
+                    return true;
+                }
+                let channel = self.concat_channel(layer, position);
+                let count = self.slice_channels(layer, position);
+                let allocation = self.allocations[earlier];
+                channel >= allocation.channel + self.shape(earlier).c || allocation.channel >= channel + count
+            }),
+            LayerAction::Compute | LayerAction::InPlace(_) => false,
+        }
+    }
+
+    /// Whether `layer` overwrites `earlier` in allocation, as its last reader.
+    fn overwrites(&self, layer: usize, earlier: Value, last_read: usize) -> bool {
+        let LayerAction::InPlace(position) = self.actions[layer] else { return false };
+        let operand = value(self.net.nodes[layer].inputs[position]);
+        last_read == layer + 1
+            && self.allocations[operand] == self.allocations[layer + 1]
+            && earlier == operand
+    }
+
+    /// Channels that input `position` of a route brings.
+    pub fn slice_channels(&self, layer: usize, position: usize) -> usize {
+        let node = &self.net.nodes[layer];
+        let QOp::Route(route) = &node.op else { return 0 };
+        self.shape(value(node.inputs[position])).c / route.groups
+    }
+
+    /// First channel, in the storage, of what input `position` of a route brings.
+    pub fn concat_channel(&self, layer: usize, position: usize) -> usize {
+        let before: usize = (0..position).map(|p| self.slice_channels(layer, p)).sum();
+        self.allocations[layer + 1].channel + before
+    }
+
+    /// The program as text, one line a layer.
+    pub fn dump(&self) -> String {
+        let last = self.last_reads();
+        let live = self.live_storages();
+        let mut text =
+            String::from("value  operator         action          shape          allocation  live\n");
+        for (value, allocation) in self.allocations.iter().enumerate() {
+            let shape = self.shape(value);
+            let (name, operator, action) = match value {
+                0 => ("input".to_owned(), "", String::new()),
+                _ => {
+                    let action = match &self.actions[value - 1] {
+                        LayerAction::Compute => "compute".to_owned(),
+                        LayerAction::InPlace(position) => format!("in allocation {position}"),
+                        LayerAction::View => "view".to_owned(),
+                        LayerAction::Concat { copied } if copied.is_empty() => "concat".to_owned(),
+                        LayerAction::Concat { copied } => format!("concat copy {copied:?}"),
+                    };
+                    ((value - 1).to_string(), self.net.nodes[value - 1].op.name(), action)
+                }
+            };
+            let storage = self.storages[allocation.storage].shape;
+            let _ = write!(
+                text,
+                "{name:>5}  {operator:<15}  {action:<15} {:>4}x{}x{}  s{}[{}..{}/{}] {value}..={}",
+                shape.h,
+                shape.w,
+                shape.c,
+                allocation.storage,
+                allocation.channel,
+                allocation.channel + shape.c,
+                storage.c,
+                last[value],
+            );
+            let at = live.iter().position(|(storage, _)| *storage == allocation.storage);
+            if let (Some(arena), Some(at)) = (&self.arena, at) {
+                let _ = write!(text, "  @{}", arena.offsets[at]);
+            }
+            text.push('\n');
+        }
+        if let Some(arena) = &self.arena {
+            let _ = writeln!(text, "arena {} bytes, lower bound {}", arena.bytes, self.least_bytes);
+        }
+        text
+    }
+}

@@ -1,0 +1,5 @@
+//! Files for other tools: a self-checking test bench of the RTL.
+
+mod testbench;
+
+pub use testbench::testbench;

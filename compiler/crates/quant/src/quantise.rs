@@ -1,0 +1,172 @@
+//! The recipe: equalise, choose ranges, build integers, correct biases.
+
+use super::calibrate::{Distributions, Extremes, Targets};
+use super::equalise::{self, ChannelFactors};
+use super::histogram::RangeRule;
+use super::net::{Provenance, QNet};
+use super::numeric::Scale;
+use super::prepare::Prepared;
+use super::quantised::Quantised;
+use super::ranges::Scales;
+use super::{build, correct, split};
+use secateur_base::{Error, Result};
+use secateur_ir::{Graph, Weights};
+
+/// What can be chosen about quantisation.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct QuantiseOptions {
+    pub ranges: RangeRule,
+    /// Equalise channels over linked classes.
+    pub equalise: bool,
+    /// Rounds of bias correction per layer; 0 for none.
+    pub correction: usize,
+    /// Share of the multiply-accumulates that may be added to have channels twice, for precision.
+    pub split: f64,
+}
+
+impl Default for QuantiseOptions {
+    fn default() -> Self {
+        Self { ranges: RangeRule::Mse, equalise: true, correction: 1, split: 0.0 }
+    }
+}
+
+/// Quantises a network.
+///
+/// `pictures` are calibration inputs `[c][h][w]` in 0..1, as the network takes them; their labels
+/// are not needed.
+///
+/// # Errors
+/// No pictures, pictures of another shape, weights that are not finite, an operator without an
+/// integer meaning, or a channel whose accumulator may overflow.
+pub fn quantise(
+    graph: &Graph,
+    weights: &Weights,
+    pictures: &[Vec<f32>],
+    options: &QuantiseOptions,
+    names: Vec<String>,
+    provenance: Provenance,
+) -> Result<Quantised> {
+    check_inputs(graph, weights, pictures)?;
+    let mut quantised = calibrated(graph, Prepared::new(graph, weights)?, pictures, options)?;
+    if options.split > 0.0 {
+        let split = split::split(graph, weights, &quantised, pictures, options.split)?;
+        let mut prepared = Prepared::new(&split.graph, &split.weights)?;
+        for (layer, offsets) in split.offsets.into_iter().enumerate() {
+            let node = prepared.nodes_of[layer].start;
+            prepared.offsets[node] = offsets;
+        }
+        quantised = calibrated(&split.graph, prepared, pictures, options)?;
+    }
+    quantised.net.names = names;
+    quantised.net.provenance = provenance;
+    Ok(quantised)
+}
+
+/// Equalises, chooses ranges, builds integers, corrects biases.
+fn calibrated(
+    graph: &Graph,
+    mut prepared: Prepared,
+    pictures: &[Vec<f32>],
+    options: &QuantiseOptions,
+) -> Result<Quantised> {
+    let (_, extremes) = equalised(&mut prepared, pictures, options)?;
+    let calibration = Calibration::measure(&prepared, &extremes, pictures, options)?;
+    let net = assemble(graph, &prepared, &calibration, pictures, options)?;
+    Ok(Quantised { net, prepared })
+}
+
+/// Equalises `prepared`; also returns what its activations reach thereafter.
+pub(crate) fn equalised(
+    prepared: &mut Prepared,
+    pictures: &[Vec<f32>],
+    options: &QuantiseOptions,
+) -> Result<(ChannelFactors, Extremes)> {
+    let mut extremes = Extremes::measure(prepared, pictures)?;
+    check_extremes(prepared, &extremes)?;
+    let factors = match options.equalise {
+        true => equalise::choose(prepared, &extremes),
+        false => ChannelFactors::ones(prepared),
+    };
+    equalise::apply(prepared, &factors);
+    extremes.divide(&factors.nodes);
+    Ok((factors, extremes))
+}
+
+/// What the calibration pictures decide about an equalised network.
+pub(crate) struct Calibration {
+    pub(crate) scales: Scales,
+    pub(crate) targets: Targets,
+}
+
+impl Calibration {
+    /// Chooses all ranges.
+    pub(crate) fn measure(
+        prepared: &Prepared,
+        extremes: &Extremes,
+        pictures: &[Vec<f32>],
+        options: &QuantiseOptions,
+    ) -> Result<Self> {
+        let Distributions { histograms, targets } = Distributions::measure(prepared, extremes, pictures)?;
+        let scales = Scales::choose(prepared, &histograms, options.ranges);
+        Ok(Self { scales, targets })
+    }
+}
+
+/// The integer network of an equalised one.
+pub(crate) fn assemble(
+    graph: &Graph,
+    prepared: &Prepared,
+    calibration: &Calibration,
+    pictures: &[Vec<f32>],
+    options: &QuantiseOptions,
+) -> Result<QNet> {
+    let Calibration { scales, targets } = calibration;
+    let nodes = (0..graph.nodes.len()).map(|layer| build::node(graph, prepared, scales, layer));
+    let mut net = QNet {
+        input: build::tensor(graph.input, Scale::IMAGE),
+        letter_box: graph.letter_box,
+        nodes: nodes.collect::<Result<_>>()?,
+        names: Vec::new(),
+        provenance: Provenance::default(),
+    };
+    correct::correct(&mut net, graph, prepared, scales, targets, pictures, options.correction)?;
+    net.verify()?;
+    Ok(net)
+}
+
+fn check_inputs(graph: &Graph, weights: &Weights, pictures: &[Vec<f32>]) -> Result<()> {
+    if pictures.is_empty() {
+        return Err(Error::new("quantisation needs calibration pictures")
+            .help("give some dozens of pictures of the kind that the network will see"));
+    }
+    if let Some(picture) = pictures.iter().find(|picture| picture.len() != graph.input.len()) {
+        return Err(Error::new("calibration picture has another shape than the network's input")
+            .found(format!("{} values", picture.len()))
+            .allowed(format!("{} values", graph.input.len())));
+    }
+    for (i, layer) in weights.layers.iter().enumerate() {
+        let norm = layer.batch_norm.iter().flat_map(|n| n.scale.iter().chain(&n.mean).chain(&n.variance));
+        let all = layer.weights.iter().chain(&layer.bias).chain(norm);
+        if let Some(bad) = all.copied().find(|w| !w.is_finite()) {
+            let error = Error::new("weights hold a number that is not finite")
+                .found(bad.to_string())
+                .help("the training has diverged: take an earlier weights file");
+            return Err(graph.locate(i, error));
+        }
+    }
+    Ok(())
+}
+
+fn check_extremes(prepared: &Prepared, extremes: &Extremes) -> Result<()> {
+    for (layer, nodes) in prepared.nodes_of.iter().enumerate() {
+        for node in nodes.clone() {
+            let values = extremes.low[node].iter().chain(&extremes.high[node]);
+            if values.copied().any(|v| !v.is_finite()) {
+                let error = Error::new("activations on the calibration pictures are not finite")
+                    .help("check that these weights belong to this cfg");
+                return Err(prepared.graph.locate(node, error).layer(layer));
+            }
+        }
+    }
+    Ok(())
+}
