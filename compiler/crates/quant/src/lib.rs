@@ -18,6 +18,7 @@ mod requant;
 mod scales;
 mod split;
 mod tables;
+pub mod text;
 #[cfg(test)]
 mod tests;
 mod verify;

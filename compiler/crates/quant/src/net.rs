@@ -18,7 +18,7 @@ const MAGIC: [u8; 8] = *b"SECQNET\0";
 const VERSION: u32 = 1;
 
 /// As in zlib.
-const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
+pub(crate) const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
 
 /// Greatest file that is read: far above any network that fits the accumulator's bound.
 const MAX_BYTES: u64 = 1 << 31;
