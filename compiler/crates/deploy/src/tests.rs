@@ -12,7 +12,7 @@ use secateur_codegen::target::Target;
 use secateur_codegen::{Compiled, compile};
 use secateur_data::read_npy;
 use secateur_eval::Detector;
-use secateur_frontend::darknet;
+use secateur_frontend::darknet::{self, Cfg};
 use secateur_quant::QNet;
 use secateur_quant::net::Provenance;
 use secateur_quant::{QDetector, QuantiseOptions, exec, quantise};
@@ -112,8 +112,10 @@ fn mutated_int8_files_are_refused_or_compiled_but_never_crash() {
 fn integer_decoding_agrees_with_float_decoding() {
     const THRESH: f32 = 0.02;
     for name in ["yolov1", "yolov2", "yolov4", "classifier"] {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../../tests/filetests/{name}.cfg"));
-        let graph = darknet::load(&path, None).unwrap().graph;
+        let path = format!("../../../tests/filetests/import/{name}.txt");
+        let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+        let (cfg, _) = text.split_once("----\n").unwrap();
+        let graph = darknet::build_graph(&Cfg::parse(Path::new(name), cfg.as_bytes()).unwrap()).unwrap();
         let mut boxes = 0;
         for seed in 0..20 {
             let weights = random_weights(seed, &graph);

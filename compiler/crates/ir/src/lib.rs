@@ -3,16 +3,15 @@
 //! A [`Graph`] holds structure only; the numbers stand beside it in [`Weights`], so that `stat`
 //! works on a bare `.cfg` and a pruned copy shares nothing by accident.
 
-mod dump;
 mod groups;
 mod op;
 mod origin;
 mod select;
 mod shape;
 mod stat;
+mod text;
 mod verify;
 
-pub use dump::dump;
 pub use groups::is_dense;
 pub use groups::{ChannelGroups, Group, Unit};
 pub use op::{
@@ -24,6 +23,7 @@ pub use origin::Origin;
 pub use select::{Columns, select_graph, select_layer};
 pub use shape::{LARGEST_SIDE, LARGEST_TENSOR, ParameterCounts, check, infer, parameter_counts};
 pub use stat::{LayerCost, layer_cost, stat};
+pub use text::{dump, parse};
 pub use verify::{verify, verify_weights};
 
 use secateur_base::Error;

@@ -2,7 +2,7 @@
 //!
 //! Source of every formula: AlexeyAB's `make_*_layer`; deconvolution, which that line lacks, from pjreddie's.
 
-use super::{Axis, Conv, Op, Pool, Reorg, Shape, ShortcutWeights, Slice, Transpose, Upsample};
+use super::{Axis, Conv, Op, Padding, Pool, Reorg, Shape, ShortcutWeights, Slice, Transpose, Upsample};
 use secateur_base::{Error, Result};
 
 /// No channel count, height, width, window, stride or padding may be larger.
@@ -37,7 +37,7 @@ pub fn infer(op: &Op, inputs: &[Shape]) -> Result<Shape> {
             .allowed(if most == least { format!("{least}") } else { format!("at least {least}") }));
     }
     let first = inputs[0];
-    positive_parameters(op)?;
+    parameters_in_range(op)?;
     let shape = match op {
         Op::Conv(conv) => convolution(conv, first)?,
         Op::Deconv(conv) => deconvolution(conv, first)?,
@@ -93,7 +93,8 @@ pub fn infer(op: &Op, inputs: &[Shape]) -> Result<Shape> {
         }
         Op::Detection(detection) => {
             let cells = detection.side * detection.side;
-            let wanted = cells * ((1 + detection.coords) * detection.num + detection.classes);
+            let entries = ((1 + detection.coords) * detection.num).saturating_add(detection.classes);
+            let wanted = cells.saturating_mul(entries);
             head_channels(first.len(), wanted, "side² · ((1 + coords) · num + classes)")?;
             first
         }
@@ -129,9 +130,9 @@ pub fn infer(op: &Op, inputs: &[Shape]) -> Result<Shape> {
     Ok(shape)
 }
 
-/// Refuses zeros where the formulas below would divide by them or make nothing.
-fn positive_parameters(op: &Op) -> Result<()> {
-    let parameters = match op {
+/// Refuses zeros where the formulas below would divide by them or make nothing, and what would overflow them.
+fn parameters_in_range(op: &Op) -> Result<()> {
+    let positive = match op {
         Op::Conv(conv) | Op::Deconv(conv) => {
             [&[conv.filters, conv.groups][..], &conv.kernel, &conv.stride, &conv.dilation].concat()
         }
@@ -142,14 +143,33 @@ fn positive_parameters(op: &Op) -> Result<()> {
         Op::Route(route) => vec![route.groups],
         Op::Softmax(softmax) => vec![softmax.groups],
         Op::Slice(slice) => vec![slice.step],
+        Op::Yolo(yolo) => vec![yolo.classes],
+        Op::Region(region) => vec![region.classes, region.coords],
+        Op::Detection(detection) => {
+            vec![detection.classes, detection.coords, detection.side, detection.num]
+        }
         _ => Vec::new(),
     };
-    match parameters.contains(&0) {
-        true => Err(Error::new("a count, window or stride is zero").allowed("1 and more")),
-        false => Ok(()),
+    if positive.contains(&0) {
+        return Err(Error::new("a count, window or stride is zero").allowed("1 and more"));
+    }
+    let padding = match op {
+        Op::Conv(Conv { padding, .. })
+        | Op::Deconv(Conv { padding, .. })
+        | Op::MaxPool(Pool { padding, .. })
+        | Op::LocalAvgPool(Pool { padding, .. }) => *padding,
+        _ => Padding::NONE,
+    };
+    let sides = [padding.top, padding.left, padding.bottom, padding.right];
+    // Flattened features may be more.
+    let most = if matches!(op, Op::Connected(_)) { LARGEST_TENSOR } else { LARGEST_SIDE };
+    match positive.into_iter().chain(sides).find(|&number| number > most) {
+        Some(number) => Err(Error::new("a count, window, stride or padding is too large")
+            .found(number.to_string())
+            .allowed(format!("at most {most}"))),
+        None => Ok(()),
     }
 }
-
 /// How many numbers a layer has in a `.weights` file; saturates instead of overflowing.
 pub fn parameter_counts(op: &Op, inputs: &[Shape]) -> ParameterCounts {
     let first = inputs[0];
@@ -371,7 +391,7 @@ fn head_channels(found: usize, wanted: usize, formula: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Coordinates, Padding, Resize, ResizeKind};
+    use crate::{Coordinates, Resize, ResizeKind};
 
     fn says(op: &Op, input: Shape, what: &str) {
         let error = infer(op, &[input]).expect_err(what);

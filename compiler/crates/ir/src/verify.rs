@@ -3,7 +3,7 @@
 //! 1. There is at least one layer, and the input has elements.
 //! 2. A layer reads the picture or layers above it.
 //! 3. Every parameter is one that the layer can have: windows, strides and counts are positive, groups
-//!    divide channels, heads fit their inputs, masks name anchors.
+//!    divide channels, heads fit their inputs, masks name anchors, factors are finite.
 //! 4. A layer's shape is what its operator makes of its inputs' shapes.
 //! 5. Feature maps and weights stay within [`LARGEST_SIDE`](super::LARGEST_SIDE) and
 //!    [`LARGEST_TENSOR`](super::LARGEST_TENSOR).
@@ -43,6 +43,9 @@ pub fn verify(graph: &Graph) -> Result<()> {
                     .allowed(shape.to_string()),
             ));
         }
+        if let Some(factor) = factors(&node.op).into_iter().find(|factor| !factor.is_finite()) {
+            return Err(fail(Error::new("a factor is not finite").found(factor.to_string())));
+        }
         if let Op::Yolo(yolo) = &node.op
             && let Some(anchor) = yolo.mask.iter().find(|&&anchor| anchor >= yolo.anchors.len())
         {
@@ -50,6 +53,17 @@ pub fn verify(graph: &Graph) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn factors(op: &Op) -> Vec<f32> {
+    let sides = |anchors: &[(f32, f32)]| -> Vec<f32> { anchors.iter().flat_map(|&(w, h)| [w, h]).collect() };
+    match op {
+        Op::Upsample(upsample) => vec![upsample.scale],
+        Op::Softmax(softmax) => vec![softmax.temperature],
+        Op::Yolo(yolo) => [&[yolo.scale_x_y, yolo.beta_nms], &sides(&yolo.anchors)[..]].concat(),
+        Op::Region(region) => sides(&region.anchors),
+        _ => Vec::new(),
+    }
 }
 
 /// Checks invariant 6.

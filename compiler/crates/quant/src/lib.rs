@@ -22,6 +22,7 @@ mod shapes;
 mod split;
 #[cfg(test)]
 mod tests;
+pub mod text;
 mod verify;
 
 pub use detector::QDetector;
