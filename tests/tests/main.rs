@@ -20,6 +20,9 @@ fn every_file_is_a_module() {
     for entry in std::fs::read_dir(folder).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         let Some(module) = name.strip_suffix(".rs").filter(|&module| module != "main") else { continue };
-        assert!(include_str!("main.rs").contains(&format!("\nmod {module};\n")), "main.rs lacks `mod {module};`");
+        assert!(
+            include_str!("main.rs").contains(&format!("\nmod {module};\n")),
+            "main.rs lacks `mod {module};`"
+        );
     }
 }
