@@ -94,7 +94,6 @@ def steps():
         Step("rtl-lint", ["hw/lint/run"]),
         Step("thumbv7em", thumb, "target/release"),
         Step("miri", ["runtime-nostd/check-miri"], "target/miri"),
-        Step("fuzz", ["fuzz/run"], "fuzz/target"),
         Step("coverage", ["hw/coverage/run"], COVERAGE, (*SIMULATION, "configs/targets/npu-8x16.toml", "hw/coverage/run")),
         Step("synthesis", ["hw/syn/run", "--check"], sources=SYNTHESIS),
         Step("frames", frames, "target", (*MODEL, "tests/tests/accelerator.rs")),
