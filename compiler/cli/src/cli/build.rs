@@ -111,7 +111,7 @@ impl<'a> Plan<'a> {
         words.extend(self.shared(prune));
         words.extend([
             text("--masks"),
-            Word::Output("masks.json"),
+            Word::Output("weights.mask"),
             text("-o"),
             Word::Output("weights.prune"),
         ]);
@@ -129,7 +129,7 @@ impl<'a> Plan<'a> {
         words.extend(option("--granularity", prune.granularity));
         words.extend(option("--ignore", (!prune.ignore.is_empty()).then(|| joined(&prune.ignore))));
         words.extend(option("--kernel-batch", prune.kernel_batch));
-        words.extend((prune.repair == Some(false)).then(|| text("--no-repair")));
+        words.extend((prune.repair == Some(false)).then(|| text("--no-reconstruction")));
         words.extend([text("--seed"), text(self.recipe.seed)]);
         words
     }
@@ -140,7 +140,7 @@ impl<'a> Plan<'a> {
             file(&self.recipe.cfg),
             self.result("weights.prune"),
             text("--masks"),
-            self.result("masks.json"),
+            self.result("weights.mask"),
             text("--out-cfg"),
             Word::Output("pruned.cfg"),
             text("--out-weights"),

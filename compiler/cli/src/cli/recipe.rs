@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
 use secateur_base::{Error, Result, files};
-use secateur_prune::Grain;
+use secateur_prune::Granularity;
 use secateur_quant::RangeRule;
 use serde::Deserialize;
 use toml::Spanned;
@@ -39,7 +39,7 @@ pub(crate) struct Recipe {
 pub(crate) struct Prune {
     pub(crate) metric: Option<String>,
     pub(crate) criterion: Option<String>,
-    pub(crate) granularity: Option<Grain>,
+    pub(crate) granularity: Option<Granularity>,
     /// Relative loss of accuracy that each layer, pruned alone, may cost.
     pub(crate) threshold: Option<f64>,
     /// Share of the MACs to cut.

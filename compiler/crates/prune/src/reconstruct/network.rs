@@ -1,21 +1,21 @@
-//! Repair of a whole network, layer by layer, with what the layers before have really left.
+//! Reconstruction of a whole network, layer by layer, from the outputs of the layers already reconstructed.
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 
 use super::moments::Moments;
-use super::{PICTURES_PER_SUM, refit};
-use crate::masks::zero_removed;
+use super::{IMAGES_PER_SUM, Reconstruction, refit};
+use crate::mask::zero_removed;
 use secateur_base::Result;
 use secateur_base::progress::Progress;
 use secateur_float::{Cut, Keep, Plan, Pool, Scratch};
 use secateur_ir::{Graph, Source, Weights, is_dense};
 
-/// Activations kept between layers: pictures beyond this many bytes do not take part.
+/// Activations kept between layers: images beyond this many bytes do not take part.
 const MAX_STATE_BYTES: usize = 1 << 30;
 
-/// One picture's live tensors at a layer.
+/// One image's live tensors at a layer.
 type State = Vec<(Source, Vec<f32>)>;
 
 /// Neighbouring outputs of a dense layer, and the input channels that they still read.
@@ -26,58 +26,58 @@ pub struct Block {
     pub kept: Vec<bool>,
 }
 
-/// Refits every dense layer of a pruned network behind the first thing removed.
+/// Fits every dense layer of a pruned network anew that is downstream of a removed unit.
 ///
-/// `masked` is the network as it was cut down, in the original shapes; the result is, too. `blocks`
-/// tells of a dense layer that reads another what its outputs still read, `made[layer]` which of
-/// its own channels stay (the others are zero as after [`Masks::apply`]). Layers are refitted in
+/// `masked` is the pruned network in the original shapes; the result is, too. `blocks`
+/// gives the inputs that the outputs of a dense layer still read, `made[layer]` which of
+/// its own channels stay (the others are zero as after [`Masks::apply`]). Layers are fitted in
 /// order, each to the output that it has in the original network, given the inputs that it gets in
-/// the repaired one. No labels, no gradients; seeded by nothing.
+/// the reconstructed one. No labels, no gradients; nothing is random.
 ///
 /// [`Masks::apply`]: crate::Masks::apply
-pub fn joint(
+pub fn network(
     graph: &Graph,
     original: &Weights,
     masked: Weights,
     blocks: &dyn Fn(usize) -> Vec<Block>,
     made: &[Vec<bool>],
-    pictures: &[&[f32]],
-    ridge: f64,
+    reconstruction: Reconstruction,
 ) -> Result<Weights> {
+    let Reconstruction { images, ridge, .. } = reconstruction;
     let mut weights = masked;
     let stages = stages(graph, blocks);
-    if stages.is_empty() || pictures.is_empty() {
+    if stages.is_empty() || images.is_empty() {
         return Ok(weights);
     }
 
     let before = Plan::keeping(graph, original, &Keep::All)?;
     let mut after = Plan::keeping(graph, &weights, &Keep::All)?;
     let state_bytes = 2 * size_of::<f32>() * widest_state(&before);
-    let pictures = &pictures[..pictures.len().min((MAX_STATE_BYTES / state_bytes.max(1)).max(1))];
+    let images = &images[..images.len().min((MAX_STATE_BYTES / state_bytes.max(1)).max(1))];
 
-    let progress = Progress::new("repairing layers", stages.len() as u64);
-    let mut states: Vec<[State; 2]> = pictures
+    let progress = Progress::new("reconstructing layers", stages.len() as u64);
+    let mut states: Vec<[State; 2]> = images
         .par_iter()
-        .map(|picture| [(); 2].map(|()| vec![(Source::Image, picture.to_vec())]))
+        .map(|image| [(); 2].map(|()| vec![(Source::Image, image.to_vec())]))
         .collect();
     let scratches = Pool::default();
     let mut at = 0;
     for Stage { layer, from, blocks } in stages {
         let moments = advance(&mut states, [&before, &after], &scratches, at..layer, from);
-        let mut refitted = original.layers[layer].clone();
+        let mut fitted = original.layers[layer].clone();
         for Block { outputs, kept } in blocks {
-            refitted = refit(graph, layer, &refitted, &kept, &moments, ridge, outputs);
+            fitted = refit(graph, layer, &fitted, &kept, &moments, ridge, outputs);
         }
-        zero_removed(&graph.nodes[layer].op, &mut refitted, &made[layer]);
-        after.set_layer(layer, &refitted)?;
-        weights.layers[layer] = refitted;
+        zero_removed(&graph.nodes[layer].op, &mut fitted, &made[layer]);
+        after.set_layer(layer, &fitted)?;
+        weights.layers[layer] = fitted;
         at = layer;
         progress.advance(1);
     }
     Ok(weights)
 }
 
-/// A dense layer to refit.
+/// A dense layer to fit anew.
 struct Stage {
     layer: usize,
     /// The layer that it reads.
@@ -85,7 +85,7 @@ struct Stage {
     blocks: Vec<Block>,
 }
 
-/// Dense layers that read less than before or lie behind one that does.
+/// Dense layers that read less than before or are downstream of one that does.
 fn stages(graph: &Graph, blocks: &dyn Fn(usize) -> Vec<Block>) -> Vec<Stage> {
     let mut drifts = vec![false; graph.nodes.len()];
     let mut stages = Vec::new();
@@ -115,7 +115,7 @@ fn widest_state(plan: &Plan) -> usize {
     (0..graph.nodes.len()).map(live).max().unwrap_or(0)
 }
 
-/// Runs both networks over `layers` on every picture and measures the output of layer `from`, which
+/// Runs both networks over `layers` on every image and measures the output of layer `from`, which
 /// layer `layers.end` reads.
 fn advance(
     states: &mut [[State; 2]],
@@ -129,7 +129,7 @@ fn advance(
     let read = plans.map(|plan| plan.range(layers.end, layers.end + 1).inputs().to_vec());
     let channels = plans[0].graph().nodes[from].shape.c;
     let partial: Vec<Moments> = states
-        .par_chunks_mut(PICTURES_PER_SUM)
+        .par_chunks_mut(IMAGES_PER_SUM)
         .map(|chunk| {
             scratches.with(
                 || plans.map(Plan::scratch),
@@ -139,7 +139,7 @@ fn advance(
                         for (net, scratch) in scratches.iter_mut().enumerate() {
                             step(plans[net], scratch, &cuts[net], &live[net], &mut state[net]);
                         }
-                        // A route may make what is read a part of a tensor that is held: the plan knows.
+                        // A route may read a part of a tensor that is held: the plan knows.
                         let [a, b] = [0, 1].map(|net| {
                             for &source in &read[net] {
                                 plans[net].load(&mut scratches[net], source, find(&state[net], source));

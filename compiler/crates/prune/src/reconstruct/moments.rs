@@ -1,9 +1,12 @@
-//! First and second moments of the channels that a layer reads, over pictures and pixels.
+//! First and second moments of the channels that a layer reads, over images and pixels.
 
 use pulp::{Simd, WithSimd};
 
-/// Pixels of one picture's map that take part, spread evenly; neighbours tell nearly the same.
-const PIXELS_PER_PICTURE: usize = 400;
+/// Pixels of one image's feature map that take part, spread evenly; neighbours are nearly the same.
+const PIXELS_PER_IMAGE: usize = 400;
+
+/// Relative error of a sum of [`PIXELS_PER_IMAGE`] products in f32, half an ulp each.
+const ROUNDING: f64 = PIXELS_PER_IMAGE as f64 * (f32::EPSILON / 2.0) as f64;
 
 /// Sums over `count` pixels of `a`, `b` and `a · bᵀ`: `a` a layer's channels in the original
 /// network, `b` the same layer's channels in the changed one.
@@ -31,7 +34,7 @@ impl Moments {
         }
     }
 
-    /// Moments of one picture's maps `[c][plane]`. Where both are the same tensor, `b` is `None`.
+    /// Moments of one image's feature maps `[c][plane]`. Where both are the same tensor, `b` is `None`.
     pub(super) fn of_maps(a: &[f32], b: Option<&[f32]>, channels: usize) -> Self {
         let a = Sample::new(a, channels);
         let b = b.map(|b| Sample::new(b, channels));
@@ -49,6 +52,12 @@ impl Moments {
         add(&mut self.sum_b, &other.sum_b);
         add(&mut self.cross, &other.cross);
         add(&mut self.square, &other.square);
+    }
+
+    /// Returns whether any channel of `b` differs between pixels by more than the rounding of the sums.
+    pub(super) fn vary(&self) -> bool {
+        let sum = |centred| (0..self.channels).map(|c| self.square(c, c, centred)).sum::<f64>();
+        sum(true) > ROUNDING * sum(false)
     }
 
     /// `Σ a_i b_j` about the means if `centred`.
@@ -78,7 +87,7 @@ impl Sample {
     fn new(map: &[f32], channels: usize) -> Self {
         let plane = map.len() / channels;
         let stride = channels.next_multiple_of(STRIDE);
-        let pixels = plane.min(PIXELS_PER_PICTURE);
+        let pixels = plane.min(PIXELS_PER_IMAGE);
         let step = if plane > pixels { golden_step(plane) } else { 1 };
         let mut data = vec![0.0; pixels * stride];
         for (channel, map) in map.chunks_exact(plane).enumerate() {
@@ -192,13 +201,23 @@ mod tests {
     }
 
     #[test]
+    fn constant_channels_do_not_vary() {
+        let constant: Vec<f32> = [0.1, -3.3, 1e-3].iter().flat_map(|&value| vec![value; 900]).collect();
+        assert!(!Moments::of_maps(&constant, None, 3).vary());
+        assert!(!Moments::of_maps(&vec![0.0; 300], None, 3).vary());
+        let mut varied = constant;
+        varied[..900].iter_mut().enumerate().for_each(|(i, value)| *value += (i % 7) as f32 / 10.0);
+        assert!(Moments::of_maps(&varied, None, 3).vary());
+    }
+
+    #[test]
     fn large_maps_are_sampled_evenly() {
         let plane = 40 * 40;
         let map: Vec<f32> = (0..plane).map(|pixel| (pixel % 40) as f32).collect();
         let sampled = Sample::new(&map, 1);
-        assert_eq!(sampled.pixels(), PIXELS_PER_PICTURE);
+        assert_eq!(sampled.pixels(), PIXELS_PER_IMAGE);
         let values = sampled.data.chunks_exact(sampled.stride).map(|pixel| pixel[0]);
-        let mean = sampled.sums()[0] / PIXELS_PER_PICTURE as f64;
+        let mean = sampled.sums()[0] / PIXELS_PER_IMAGE as f64;
         assert!((mean - 19.5).abs() < 0.5, "{mean}");
         let columns: std::collections::BTreeSet<u32> = values.map(|v| v as u32).collect();
         assert_eq!(columns.len(), 40);

@@ -1,4 +1,4 @@
-//! The closed Darknet pruner's main file, read as it stands.
+//! The closed Darknet pruner's config file, read as it stands.
 //!
 //! ```text
 //! [pruning]
@@ -10,19 +10,19 @@
 //! threshold=0.005
 //! ```
 //! Paths are relative to the working folder, as there; one that does not exist is tried beside the
-//! main file too. Keys of its GPU and fine-tuning set-up mean nothing here and are only logged.
+//! config file too. A comment may follow a value. Keys of its GPU and fine-tuning set-up mean nothing here
+//! and are only logged.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::Criterion;
-use secateur_base::{Error, Result, files};
+use super::criteria;
+use secateur_base::{Error, Result, files, limits};
 
-const MAX_FILE_BYTES: u64 = 1 << 20;
-
-/// What the main file sets; `None` where it is silent.
+/// The settings of a config file; `None` where it is silent.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct MainFile {
+pub struct ConfigFile {
     pub model_cfg: PathBuf,
     pub data: Option<PathBuf>,
     /// Folder of everything that is written.
@@ -30,48 +30,48 @@ pub struct MainFile {
     pub pruned_cfg: Option<PathBuf>,
     pub sensitivities: Option<PathBuf>,
     pub pruned_weights: Option<PathBuf>,
-    pub criterion: Option<Criterion>,
+    pub criterion: Option<&'static dyn Criterion>,
     pub kernel_batch: Option<usize>,
     pub ignore_layers: Vec<usize>,
     /// One value, or one for each convolutional layer in order.
     pub thresholds: Vec<f64>,
 }
 
-impl MainFile {
-    /// Whether a file that was given as a cfg is a main file: its first section is `[pruning]`.
+impl ConfigFile {
+    /// Returns whether a file that was given as a cfg is a config file: its first section is `[pruning]`.
     pub fn is_one(path: &Path) -> Result<bool> {
         let fail = |e| Error::io("read", path, &e);
         let mut head = Vec::new();
         std::fs::File::open(path).map_err(fail)?.take(1 << 16).read_to_end(&mut head).map_err(fail)?;
         let text = String::from_utf8_lossy(&head);
         let section = text.lines().map(str::trim).find(|line| !is_comment(line));
-        Ok(section.is_some_and(|line| line.split_whitespace().collect::<String>() == "[pruning]"))
+        Ok(section.is_some_and(|line| without_comment(line).split_whitespace().collect::<String>() == "[pruning]"))
     }
 
-    /// Reads a main file.
+    /// Reads a config file.
     ///
     /// Fails on a line that is no `key=value`, a value of the wrong kind, or a missing `modelcfg`.
     pub fn load(path: &Path) -> Result<Self> {
-        let bytes = files::read_limited(path, MAX_FILE_BYTES)?;
+        let bytes = files::read_limited(path, limits::MAX_TEXT_BYTES)?;
         let text = std::str::from_utf8(&bytes)
             .map_err(|e| Error::new("not a text file").file(path).found(e.to_string()))?;
-        let mut main = Self { workspace: PathBuf::from("pruning"), ..Self::default() };
+        let mut config = Self { workspace: PathBuf::from("pruning"), ..Self::default() };
         for (number, line) in text.lines().enumerate().map(|(i, line)| (i + 1, line.trim())) {
             if is_comment(line) || line.starts_with('[') {
                 continue;
             }
-            let Some((key, value)) = line.split_once('=') else {
+            let Some((key, value)) = without_comment(line).split_once('=') else {
                 return Err(at(path, number, "expected key=value", line));
             };
-            main.set(path, number, key.trim(), value.trim())?;
+            config.set(path, number, key.trim(), value.trim())?;
         }
-        if main.model_cfg.as_os_str().is_empty() {
-            return Err(Error::new("the main file does not say which model to prune")
+        if config.model_cfg.as_os_str().is_empty() {
+            return Err(Error::new("the config file does not name the model to prune")
                 .file(path)
                 .section("pruning")
                 .help("add modelcfg=PATH/TO/model.cfg"));
         }
-        Ok(main)
+        Ok(config)
     }
 
     fn set(&mut self, path: &Path, line: usize, key: &str, value: &str) -> Result<()> {
@@ -83,9 +83,9 @@ impl MainFile {
             "ana_out_file" => self.sensitivities = Some(value.into()),
             "prune_out_weights" => self.pruned_weights = Some(value.into()),
             "criteria" => {
-                self.criterion = Some(match value {
-                    "0" => Criterion::L1,
-                    "1" => Criterion::L2,
+                self.criterion = Some(match before_comment(value) {
+                    "0" => &criteria::L1,
+                    "1" => &criteria::L2,
                     _ => return Err(at(path, line, "unknown criterion", value).allowed("0 (L1) or 1 (L2)")),
                 });
             }
@@ -112,11 +112,19 @@ fn is_comment(line: &str) -> bool {
     line.is_empty() || line.starts_with(['#', ';'])
 }
 
-/// A path as it stands if it exists, else beside the main file if it exists there.
-fn beside(main: &Path, value: &str) -> PathBuf {
+/// A line up to a comment: `#` or `;` at its start or after a blank, as in Darknet's .cfg files.
+fn without_comment(line: &str) -> &str {
+    let begins = |(at, c): &(usize, char)| {
+        matches!(c, '#' | ';') && line[..*at].ends_with(char::is_whitespace)
+    };
+    line.char_indices().find(begins).map_or(line, |(at, _)| line[..at].trim_end())
+}
+
+/// A path as it stands if it exists, else beside the config file if it exists there.
+fn beside(config: &Path, value: &str) -> PathBuf {
     let plain = PathBuf::from(value);
     if !plain.exists()
-        && let Some(folder) = main.parent()
+        && let Some(folder) = config.parent()
     {
         let tried = folder.join(value);
         if tried.exists() {
@@ -130,12 +138,17 @@ fn at(path: &Path, line: usize, what: &str, found: &str) -> Error {
     Error::new(what).file(path).line(line).section("pruning").found(found)
 }
 
+/// A number up to a comment, which needs no blank before it.
+fn before_comment(value: &str) -> &str {
+    value.split(['#', ';']).next().unwrap_or(value).trim()
+}
+
 fn number<T: std::str::FromStr>(path: &Path, line: usize, value: &str) -> Result<T> {
-    value.parse().map_err(|_| at(path, line, "not a number of the right kind", value))
+    before_comment(value).parse().map_err(|_| at(path, line, "not a number of the right kind", value))
 }
 
 fn numbers<T: std::str::FromStr>(path: &Path, line: usize, value: &str) -> Result<Vec<T>> {
-    let parts = value.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let parts = before_comment(value).split(',').map(str::trim).filter(|part| !part.is_empty());
     parts.map(|part| number(path, line, part)).collect()
 }
 
@@ -143,29 +156,40 @@ fn numbers<T: std::str::FromStr>(path: &Path, line: usize, value: &str) -> Resul
 mod tests {
     use super::*;
 
-    fn load(text: &str) -> Result<MainFile> {
+    fn load(text: &str) -> Result<ConfigFile> {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("main.cfg");
+        let path = folder.path().join("pruning.cfg");
         std::fs::write(&path, text).unwrap();
-        assert!(MainFile::is_one(&path).unwrap());
-        MainFile::load(&path)
+        assert!(ConfigFile::is_one(&path).unwrap());
+        ConfigFile::load(&path)
     }
 
     #[test]
     fn reads_a_users_file() {
-        let main = load(
+        let config = load(
             "# ours\n[pruning]\nworkspace=pruning\ndatacfg=pruning/voc.data\nmodelcfg=pruning/yolov3-voc.cfg\n\
              prunedcfg=pruning/yolov3-voc-prune.cfg\nana_out_file=pruning/ana.out\n\
              prune_out_weights=pruning/weights.prune\ncriteria=0\nkernel_batch=2\n\
              ignore_layer=80,81,92,93,104,105\nyolov3=1\nthreshold=0.005\n",
         )
         .unwrap();
-        assert_eq!(main.model_cfg, Path::new("pruning/yolov3-voc.cfg"));
-        assert_eq!(main.sensitivities.as_deref(), Some(Path::new("pruning/ana.out")));
-        assert_eq!(main.criterion, Some(Criterion::L1));
-        assert_eq!(main.kernel_batch, Some(2));
-        assert_eq!(main.ignore_layers, [80, 81, 92, 93, 104, 105]);
-        assert_eq!(main.thresholds, [0.005]);
+        assert_eq!(config.model_cfg, Path::new("pruning/yolov3-voc.cfg"));
+        assert_eq!(config.sensitivities.as_deref(), Some(Path::new("pruning/ana.out")));
+        assert_eq!(config.criterion, Some(&criteria::L1 as &dyn Criterion));
+        assert_eq!(config.kernel_batch, Some(2));
+        assert_eq!(config.ignore_layers, [80, 81, 92, 93, 104, 105]);
+        assert_eq!(config.thresholds, [0.005]);
+    }
+
+    #[test]
+    fn comments_may_follow_values() {
+        let config = load(
+            "[pruning] # ours\nmodelcfg=my#net.cfg ; a name with a number sign\nthreshold=0.02 # two percent\n\
+             kernel_batch=8;lanes\n",
+        )
+        .unwrap();
+        assert_eq!(config.model_cfg, Path::new("my#net.cfg"));
+        assert_eq!((config.thresholds, config.kernel_batch), (vec![0.02], Some(8)));
     }
 
     #[test]

@@ -1,56 +1,87 @@
-//! The order in which units can go at the least cost after repair.
+//! Removal of units one after another, each time the one that costs least after reconstruction.
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::super::Ranking;
 use super::solve::{Cholesky, dot};
 use super::{Moments, Statistics, damping, uniform};
+use crate::criteria::ascending;
 use secateur_ir::{ChannelGroups, Columns, Graph, Source, Weights};
 
-/// Ranks every group's units by what their readers lose beyond repair, one removal after another.
+/// The order in which units are removed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Elimination {
+    /// The units, the first to be removed first.
+    pub order: Vec<usize>,
+    /// Squared error of the consumers when the first, the second, … of them is gone: it never falls.
+    pub costs: Vec<f64>,
+}
+
+/// Removes the channels of a group by the error that their consumers are left with.
 ///
 /// Removing input channel `c` of a layer with weights `W` and input moments `H` costs
 /// `|W_c|² / (H⁻¹)_cc` once the others have taken over what they can (Hassibi & Stork, Optimal
-/// Brain Surgeon, 1993, with a column as the unit). A unit's cost is the sum over its readers, each
-/// relative to the energy of that reader's output.
-///
-/// The ranking also tells the costs: cumulative, after the first, the second, … unit of the order.
-pub fn rank(graph: &Graph, groups: &ChannelGroups, weights: &Weights, statistics: &Statistics) -> Ranking {
-    let (order, costs) = (0..groups.groups.len())
-        .into_par_iter()
-        .map(|group| rank_group(graph, groups, weights, statistics, group))
-        .unzip();
-    Ranking { order, costs: Some(costs) }
+/// Brain Surgeon, 1993, with a column as the unit). A unit's cost is the sum over its consumers, each
+/// relative to the energy of that consumer's output.
+pub fn eliminate_channels(
+    graph: &Graph,
+    groups: &ChannelGroups,
+    weights: &Weights,
+    statistics: &Statistics,
+    group: usize,
+) -> Elimination {
+    let consumers = &groups.groups[group].consumers;
+    let mut consumers: Vec<Consumer> = consumers
+        .iter()
+        .filter_map(|&layer| Consumer::new(graph, groups, weights, statistics, layer, group))
+        .collect();
+    let mut left: Vec<usize> = (0..groups.groups[group].units.len()).collect();
+    let mut order = Vec::with_capacity(left.len());
+    let mut costs = Vec::with_capacity(left.len());
+    let mut spent = 0.0;
+    while !left.is_empty() {
+        let cost = |unit: usize| consumers.iter().map(|consumer| consumer.cost(unit)).sum::<f64>();
+        let next: Vec<f64> = left.iter().map(|&unit| cost(unit)).collect();
+        let cheapest = ascending(&next)[0];
+        spent += next[cheapest].max(0.0);
+        costs.push(spent);
+        let unit = left.remove(cheapest);
+        consumers.iter_mut().for_each(|consumer| consumer.remove(unit));
+        order.push(unit);
+    }
+    Elimination { order, costs }
 }
 
-/// Ranks the vectors of a dense layer, `rows` outputs each, by what the layer loses beyond repair.
+/// Removes the vectors of a dense layer, `rows` outputs each, by the error that the layer is left with.
 ///
-/// Inputs leave a block of outputs one after another as channels leave a network in [`rank`]; among
-/// the blocks, the cheapest next one goes first. Order and costs as there, unit `block · inputs +
-/// input`. `None` for layers that read the picture.
-pub fn rank_vectors(
+/// Inputs are removed from a block of outputs one after another as channels from a network in
+/// [`eliminate_channels`]; among the blocks, the cheapest next one is removed first. Unit `block · inputs +
+/// input`.
+///
+/// # Panics
+/// On a layer that reads the image, or is not dense.
+pub fn eliminate_vectors(
     graph: &Graph,
     weights: &Weights,
     statistics: &Statistics,
     layer: usize,
     rows: usize,
-) -> Option<(Vec<usize>, Vec<f64>)> {
+) -> Elimination {
     let (outputs, inputs) = (graph.nodes[layer].shape.c, graph.input_shape(layer).c);
-    let inverse = inverse_moments(graph, statistics, layer)?;
+    let inverse = inverse_moments(graph, statistics, layer).expect("a dense layer that reads another layer");
     let blocks: Vec<Vec<(usize, f64)>> = (0..outputs.div_ceil(rows))
         .into_par_iter()
         .map(|block| {
             let members = block * rows..outputs.min((block + 1) * rows);
             let columns = read_columns(graph, weights, layer, members);
-            let mut rest = Elimination { channels: inputs, inverse: inverse.clone(), columns };
+            let mut rest = Remainder { channels: inputs, inverse: inverse.clone(), columns };
             let mut left: Vec<usize> = (0..inputs).collect();
             let mut highest = 0.0f64;
             let next = || {
                 let costs: Vec<f64> = left.iter().map(|&input| rest.cost(input)).collect();
-                let cheapest = super::super::criteria::ascending(&costs)[0];
-                // What is measured is what all that went so far costs, which never falls.
+                let cheapest = ascending(&costs)[0];
+                // The error of all that is gone never falls.
                 highest = highest.max(costs[cheapest]);
                 let input = left.remove(cheapest);
                 rest.remove(input);
@@ -68,10 +99,10 @@ pub fn rank_vectors(
         spent
     });
     let costs = costs.collect();
-    Some((all.into_iter().map(|(unit, _)| unit).collect(), costs))
+    Elimination { order: all.into_iter().map(|(unit, _)| unit).collect(), costs }
 }
 
-/// Inverse of the damped moments of what a layer reads, `[channels][channels]`.
+/// Inverse of the damped moments of the channels that a layer reads, `[channels][channels]`.
 fn inverse_moments(graph: &Graph, statistics: &Statistics, layer: usize) -> Option<Vec<f64>> {
     let moments = statistics.of(graph, layer)?;
     let mut matrix = second_moments(graph, moments, layer);
@@ -81,6 +112,9 @@ fn inverse_moments(graph: &Graph, statistics: &Statistics, layer: usize) -> Opti
 
 fn second_moments(graph: &Graph, moments: &Moments, layer: usize) -> Vec<f64> {
     let (n, centred) = (moments.channels, uniform(&graph.nodes[layer].op));
+    if centred && !moments.vary() {
+        return vec![0.0; n * n];
+    }
     (0..n * n).map(|at| moments.square(at / n, at % n, centred)).collect()
 }
 
@@ -93,16 +127,16 @@ fn read_columns(graph: &Graph, weights: &Weights, layer: usize, outputs: Range<u
     indices.map(|at| f64::from(weights.layers[layer].weights[at])).collect()
 }
 
-/// A layer's weights while its input channels leave one after another.
-struct Elimination {
+/// A layer's weights while its input channels are removed one after another.
+struct Remainder {
     channels: usize,
     /// `[channels][channels]`: inverse of the damped moments of the channels that are left.
     inverse: Vec<f64>,
-    /// `[channels][rows]`: the weights on each input channel, repairs included.
+    /// `[channels][rows]`: the weights on each input channel, reconstruction included.
     columns: Vec<f64>,
 }
 
-impl Elimination {
+impl Remainder {
     fn rows(&self) -> usize {
         self.columns.len() / self.channels
     }
@@ -136,15 +170,15 @@ impl Elimination {
 }
 
 /// One layer that reads a group.
-struct Reader {
-    rest: Elimination,
-    /// 1 / energy of the output.
+struct Consumer {
+    rest: Remainder,
+    /// 1 / energy of the output; 0 where the output never varies and so loses nothing.
     importance: f64,
     /// Channels of each of the group's units.
     of_unit: Vec<Vec<usize>>,
 }
 
-impl Reader {
+impl Consumer {
     fn new(
         graph: &Graph,
         groups: &ChannelGroups,
@@ -172,8 +206,9 @@ impl Reader {
             .iter()
             .map(|unit| (0..channels).filter(|&channel| groups.unit_of(from, channel) == *unit).collect())
             .collect();
-        let rest = Elimination { channels, inverse, columns };
-        Some(Self { rest, importance: 1.0 / energy.max(1e-30), of_unit })
+        let rest = Remainder { channels, inverse, columns };
+        let importance = if energy > 0.0 { 1.0 / energy.max(1e-30) } else { 0.0 };
+        Some(Self { rest, importance, of_unit })
     }
 
     fn cost(&self, unit: usize) -> f64 {
@@ -184,33 +219,4 @@ impl Reader {
     fn remove(&mut self, unit: usize) {
         self.of_unit[unit].iter().for_each(|&channel| self.rest.remove(channel));
     }
-}
-
-fn rank_group(
-    graph: &Graph,
-    groups: &ChannelGroups,
-    weights: &Weights,
-    statistics: &Statistics,
-    group: usize,
-) -> (Vec<usize>, Vec<f64>) {
-    let consumers = &groups.groups[group].consumers;
-    let mut readers: Vec<Reader> = consumers
-        .iter()
-        .filter_map(|&layer| Reader::new(graph, groups, weights, statistics, layer, group))
-        .collect();
-    let mut left: Vec<usize> = (0..groups.groups[group].units.len()).collect();
-    let mut order = Vec::with_capacity(left.len());
-    let mut costs = Vec::with_capacity(left.len());
-    let mut spent = 0.0;
-    while !left.is_empty() {
-        let cost = |unit: usize| readers.iter().map(|reader| reader.cost(unit)).sum::<f64>();
-        let next: Vec<f64> = left.iter().map(|&unit| cost(unit)).collect();
-        let cheapest = super::super::criteria::ascending(&next)[0];
-        spent += next[cheapest].max(0.0);
-        costs.push(spent);
-        let unit = left.remove(cheapest);
-        readers.iter_mut().for_each(|reader| reader.remove(unit));
-        order.push(unit);
-    }
-    (order, costs)
 }

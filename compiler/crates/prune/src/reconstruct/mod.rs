@@ -1,15 +1,16 @@
-//! Repair without labels or gradients: what remains of a layer's input makes up for what is gone.
+//! Reconstruction: the remaining inputs of a layer make up for removed ones, without labels or gradients.
 //!
 //! A removed channel is, in part, a linear function of the kept ones. Least squares over a few
 //! pictures finds that function, and it is folded into the weights of every dense layer that reads
 //! the channel (for a 1×1 convolution this is the best possible change of its weights and bias).
-//! [`joint`] goes through the network from the picture to the heads, so that each layer also
-//! corrects the drift that the layers before it have left.
+//! [`network`] goes through the network from the image to the heads, so that each layer also
+//! corrects the drift that the layers before it have left. Sources: He et al. 2017, arXiv:1707.06168;
+//! Frantar and Alistarh 2022 (Optimal Brain Compression), arXiv:2208.11580.
 
 mod augment;
-mod joint;
+mod elimination;
 mod moments;
-mod rank;
+mod network;
 mod solve;
 
 use std::ops::Range;
@@ -17,8 +18,8 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 pub use augment::augment;
-pub use joint::{Block, joint};
-pub use rank::{rank, rank_vectors};
+pub use elimination::{Elimination, eliminate_channels, eliminate_vectors};
+pub use network::{Block, network};
 
 use self::moments::Moments;
 use self::solve::{Cholesky, dot};
@@ -27,11 +28,25 @@ use secateur_base::progress::Progress;
 use secateur_float::{Keep, Plan};
 use secateur_ir::{Columns, Graph, LayerWeights, Op, Padding, Source, Weights, is_dense};
 
-/// Pictures that share one partial sum: fixed, so that sums do not depend on the threads.
-const PICTURES_PER_SUM: usize = 8;
+/// Images that share one partial sum: fixed, so that sums do not depend on the threads.
+const IMAGES_PER_SUM: usize = 8;
 
-/// Weight of the prior "leave the weights alone", as a share of the inputs' mean square.
+/// Weight of the prior "leave the weights alone", as a fraction of the inputs' mean square.
 pub const DEFAULT_RIDGE: f64 = 1e-2;
+
+/// Copies of every analysed image that the network is fitted to: the image and its mirror image
+/// ([`augment()`]).
+pub const COPIES: usize = 2;
+
+/// The data that the consumers of removed units are fitted to.
+#[derive(Clone, Copy)]
+pub struct Reconstruction<'a> {
+    /// Moments of the original network, for one group alone.
+    pub statistics: &'a Statistics,
+    /// Inputs for all groups at once.
+    pub images: &'a [&'a [f32]],
+    pub ridge: f64,
+}
 
 /// Moments of every dense layer's input in the original network.
 #[derive(Debug, Clone)]
@@ -42,8 +57,8 @@ pub struct Statistics {
 }
 
 impl Statistics {
-    /// Runs the network on `pictures` (inputs as [`Plan::run`] takes them).
-    pub fn collect(graph: &Graph, weights: &Weights, pictures: &[&[f32]], ridge: f64) -> Result<Self> {
+    /// Runs the network on `images` (inputs as [`Plan::run`] takes them).
+    pub fn collect(graph: &Graph, weights: &Weights, images: &[&[f32]], ridge: f64) -> Result<Self> {
         let mut sources: Vec<usize> = graph
             .nodes
             .iter()
@@ -56,16 +71,16 @@ impl Statistics {
         sources.sort_unstable();
         sources.dedup();
         let plan = Plan::keeping(graph, weights, &Keep::Layers(sources.clone()))?;
-        let progress = Progress::new("measuring channels", pictures.len() as u64);
-        let partial: Vec<Vec<Moments>> = pictures
-            .par_chunks(PICTURES_PER_SUM)
+        let progress = Progress::new("measuring channels", images.len() as u64);
+        let partial: Vec<Vec<Moments>> = images
+            .par_chunks(IMAGES_PER_SUM)
             .map_init(
                 || plan.scratch(),
                 |scratch, chunk| {
                     let mut sums: Vec<Moments> =
                         sources.iter().map(|&from| Moments::zero(graph.nodes[from].shape.c)).collect();
-                    for picture in chunk {
-                        plan.run(scratch, picture);
+                    for image in chunk {
+                        plan.run(scratch, image);
                         for (sum, &from) in sums.iter_mut().zip(&sources) {
                             sum.add(&Moments::of_maps(plan.output(scratch, from), None, sum.channels));
                         }
@@ -92,7 +107,7 @@ impl Statistics {
         self.moments.iter().flatten().map(|m| m.count as u64 * (m.channels * m.channels) as u64).sum()
     }
 
-    /// What `layer` reads; `None` for layers that read the picture.
+    /// Moments of the input of `layer`; `None` for layers that read the image.
     fn of(&self, graph: &Graph, layer: usize) -> Option<&Moments> {
         match graph.nodes[layer].inputs[0] {
             Source::Layer(from) => self.moments[from].as_ref(),
@@ -102,12 +117,12 @@ impl Statistics {
 
     /// The weights of dense `layer` when only the input channels in `kept` remain, all else unchanged.
     /// Weights on removed channels are zero.
-    pub fn repair(&self, graph: &Graph, layer: usize, weights: &LayerWeights, kept: &[bool]) -> LayerWeights {
-        self.repair_some(graph, layer, weights, kept, 0..graph.nodes[layer].shape.c)
+    pub fn reconstruct(&self, graph: &Graph, layer: usize, weights: &LayerWeights, kept: &[bool]) -> LayerWeights {
+        self.reconstruct_some(graph, layer, weights, kept, 0..graph.nodes[layer].shape.c)
     }
 
-    /// As [`Self::repair`], the input channels being gone for some `outputs` only.
-    pub fn repair_some(
+    /// As [`Self::reconstruct`], the input channels being gone for some `outputs` only.
+    pub fn reconstruct_some(
         &self,
         graph: &Graph,
         layer: usize,
@@ -122,7 +137,7 @@ impl Statistics {
     }
 }
 
-/// Whether a constant added to an input channel changes the output by a constant.
+/// Returns whether a constant added to an input channel changes the output by a constant.
 fn uniform(op: &Op) -> bool {
     match op {
         Op::Conv(conv) => conv.padding == Padding::NONE,
@@ -131,7 +146,7 @@ fn uniform(op: &Op) -> bool {
     }
 }
 
-/// Fits the weights of a dense layer to what it should put out.
+/// Fits the weights of a dense layer to the output that it should have.
 ///
 /// `moments.a` are the input channels that `weights` were trained on, `moments.b` those it gets now
 /// (removed ones do not count). Minimises `Σ |W·a − W'·b|² + λ |W' − W|²` over `W'` that mix input
@@ -147,6 +162,7 @@ fn refit(
     outputs: Range<usize>,
 ) -> LayerWeights {
     let centred = uniform(&graph.nodes[layer].op);
+    let constant = centred && !moments.vary();
     let channels = moments.channels;
     let kept: Vec<usize> = (0..channels).filter(|&channel| kept[channel]).collect();
     let n = kept.len();
@@ -181,6 +197,10 @@ fn refit(
             let mut change: Vec<f64> =
                 (0..n).map(|column| dot(&old, &missing[column * channels..][..channels])).collect();
             factor.solve(&mut change);
+            // Inputs that never vary are made up for by the bias alone.
+            if constant || change.iter().any(|change| !change.is_finite()) {
+                change.fill(0.0);
+            }
             let mut new = vec![0.0; channels];
             for (&channel, change) in kept.iter().zip(&change) {
                 new[channel] = old[channel] + change;
@@ -190,20 +210,20 @@ fn refit(
         })
         .collect();
 
-    let mut repaired = weights.clone();
+    let mut fitted = weights.clone();
     for (row, (new, shift)) in (outputs.start * columns.window..).zip(&rows) {
         let (output, tap) = (row / columns.window, row % columns.window);
         for (c, &weight) in new.iter().enumerate() {
-            repaired.weights[columns.range(output, c).start + tap] = weight as f32;
+            fitted.weights[columns.range(output, c).start + tap] = weight as f32;
         }
         if centred {
-            match &mut repaired.batch_norm {
+            match &mut fitted.batch_norm {
                 Some(norm) => norm.mean[output] = (f64::from(norm.mean[output]) - shift) as f32,
-                None => repaired.bias[output] = (f64::from(repaired.bias[output]) + shift) as f32,
+                None => fitted.bias[output] = (f64::from(fitted.bias[output]) + shift) as f32,
             }
         }
     }
-    repaired
+    fitted
 }
 
 /// Adds `ridge` times the mean of the diagonal to it and returns what was added, never zero.
@@ -253,28 +273,28 @@ mod tests {
             norm.variance.fill(1.0);
         }
 
-        let pictures: Vec<Vec<f32>> = (0..4)
+        let images: Vec<Vec<f32>> = (0..4)
             .map(|p| (0..graph.input.len()).map(|i| ((i * (p + 3) * 7919) % 997) as f32 / 997.0).collect())
             .collect();
-        let inputs: Vec<&[f32]> = pictures.iter().map(Vec::as_slice).collect();
+        let inputs: Vec<&[f32]> = images.iter().map(Vec::as_slice).collect();
         let statistics = Statistics::collect(&graph, &weights, &inputs, 1e-9).unwrap();
         let mut kept = vec![true; channels];
         kept[0] = false;
-        let mut repaired = weights.clone();
-        repaired.layers[1] = statistics.repair(&graph, 1, &weights.layers[1], &kept);
+        let mut fitted = weights.clone();
+        fitted.layers[1] = statistics.reconstruct(&graph, 1, &weights.layers[1], &kept);
         let before = oracle::run(&graph, &weights, inputs[0]);
-        let after = oracle::run(&graph, &repaired, inputs[0]);
+        let after = oracle::run(&graph, &fitted, inputs[0]);
         let largest = before[1].iter().fold(0.0f32, |largest, v| largest.max(v.abs()));
         for (a, b) in before[1].iter().zip(&after[1]) {
             assert!((a - b).abs() <= 1e-3 * largest, "{a} {b}");
         }
         let columns = Columns::of(&graph, 1);
-        let read = |output: usize| &repaired.layers[1].weights[columns.range(output, 0)];
+        let read = |output: usize| &fitted.layers[1].weights[columns.range(output, 0)];
         assert!((0..graph.nodes[1].shape.c).all(|output| read(output).iter().all(|&w| w == 0.0)));
 
         // The ranking finds it too: that channel or one of the two that make it goes first.
         let groups = ChannelGroups::new(&graph);
-        let ranking = rank(&graph, &groups, &weights, &statistics);
-        assert!(ranking.order[0][0] <= 2, "{:?}", ranking.order[0]);
+        let order = eliminate_channels(&graph, &groups, &weights, &statistics, 0).order;
+        assert!(order[0] <= 2, "{order:?}");
     }
 }
