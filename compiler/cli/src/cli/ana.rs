@@ -12,7 +12,7 @@ use secateur_prune::store::Origin;
 use secateur_prune::{Analysis, Store};
 
 use super::Global;
-use super::pictures::Pictures;
+use super::images::ImageSource;
 use super::pruning::{self, Common, Subject};
 
 /// Threshold where neither flag nor config file gives one: one point of accuracy.
@@ -30,10 +30,10 @@ pub(crate) struct Args {
     #[command(flatten)]
     common: Common,
     #[command(flatten)]
-    source: Pictures,
+    source: ImageSource,
     /// Only the first N images.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pictures: Option<u32>,
+    #[arg(long, alias = "pictures", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    images: Option<u32>,
     /// The measure of accuracy [default: dp for detectors, top1 for classifiers].
     #[arg(long, value_parser = pruning::metric_parser())]
     metric: Option<Metric>,
@@ -63,7 +63,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
         data: args.source.data.or(config.data.filter(|_| args.source.list.is_none())),
         list: args.source.list,
         names: args.source.names,
-        images: args.pictures.map(|n| n as usize),
+        images: args.images.map(|n| n as usize),
         ignored: subject.ignored.clone(),
     };
     let metric = args.metric.unwrap_or(subject.usual_metric());

@@ -16,7 +16,7 @@ use secateur_prune::store::Origin;
 use secateur_prune::{Analysis, Figures, MaskFile, RankedUnits, Store, Summary, Trials, criteria};
 
 use super::Global;
-use super::pictures::Pictures;
+use super::images::ImageSource;
 use super::pruning::{self, Common, Subject, fraction};
 
 /// Choose the units to remove, within an accuracy budget.
@@ -37,7 +37,7 @@ pub(crate) struct Args {
     ana: Option<PathBuf>,
     /// The images of --list are held out.
     #[command(flatten)]
-    source: Pictures,
+    source: ImageSource,
     /// Images to analyse where neither --ana nor --data names them.
     #[arg(long, value_name = "FILE", requires = "list")]
     train: Option<PathBuf>,

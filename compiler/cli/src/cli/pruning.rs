@@ -17,7 +17,7 @@ use secateur_prune::{
     VectorUnits, search,
 };
 
-use super::pictures::Pictures;
+use super::images::ImageSource;
 
 /// Arguments of both verbs.
 #[derive(Debug, clap::Args)]
@@ -60,7 +60,7 @@ pub(crate) struct Common {
 
 impl Common {
     /// The files that both verbs read, besides their own.
-    pub(crate) fn inputs<'a>(&'a self, config: &'a Option<ConfigFile>, source: &'a Pictures) -> Vec<&'a Path> {
+    pub(crate) fn inputs<'a>(&'a self, config: &'a Option<ConfigFile>, source: &'a ImageSource) -> Vec<&'a Path> {
         let mut inputs = vec![self.cfg.as_path(), &self.weights];
         let config = config.iter().flat_map(|config| [Some(&config.model_cfg), config.data.as_ref()]);
         let given = [&self.threshold_file, &source.data, &source.list, &source.names];

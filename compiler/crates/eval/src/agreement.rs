@@ -1,6 +1,6 @@
 //! How closely a changed network follows the original: its detections, scores and head tensors.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Detection, Heads, MapOptions, MeanAp, mean_ap};
 use secateur_data::Truth;
@@ -28,7 +28,7 @@ pub fn agreement(reference: &[Vec<Detection>], changed: &[Vec<Detection>], class
 }
 
 /// How scores (objectness × class) move at the places of the original's detections of .1 and above.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ScoreShift {
     /// Mean |difference|: dP.
     pub absolute: f64,

@@ -25,7 +25,7 @@ pub use loss::{LossTerms, cross_entropy, detection_loss};
 pub use map::{ClassResult, MapOptions, MeanAp, mean_ap};
 pub use metric::{Accuracy, BROKEN_LOSS, ImageResult, Metric};
 pub use nms::suppress;
-pub use topk::{label_of_path, top_k, top_k_hits};
+pub use topk::{TopK, label_of_path, top_k, top_k_accuracy, top_k_hits};
 pub use truths::TruthIndex;
 
 /// Threshold on objectness and on objectness × class at which Darknet measures mAP.

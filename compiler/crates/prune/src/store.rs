@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::Granularity;
-use secateur_base::{Error, Result, files, limits};
+use secateur_base::{Error, Result, files, limits, path_text};
 use secateur_eval::Metric;
 
 const FORMAT: &str = "secateur sensitivities";
@@ -35,8 +35,11 @@ pub struct Setting {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Origin {
+    #[serde(default, with = "path_text")]
     pub data: Option<PathBuf>,
+    #[serde(default, with = "path_text")]
     pub list: Option<PathBuf>,
+    #[serde(default, with = "path_text")]
     pub names: Option<PathBuf>,
     /// The first so many images only.
     pub images: Option<usize>,

@@ -6,7 +6,7 @@ mod npu;
 mod steps;
 mod writer;
 
-pub use manifest::{Manifest, manifest};
+pub use manifest::{Manifest, ManifestSizes, manifest};
 use writer::write;
 
 use std::time::Duration;
