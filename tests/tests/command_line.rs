@@ -102,7 +102,7 @@ fn every_model_of_the_catalogue_is_got_and_verified() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         assert!(list.contains(&name), "{name} is not listed");
         let to = out.path().join(&name);
-        models_get(&name, &data.join("models"), &to).success().stdout(contains("checksum right").count(3));
+        models_get(&name, &data.join("models"), &to).success().stdout(contains("checksum OK").count(3));
         for file in ["model.cfg", "model.weights", "names"] {
             let original = std::fs::read(data.join("models").join(&name).join(file)).unwrap();
             assert_eq!(std::fs::read(to.join(file)).unwrap(), original);
@@ -155,4 +155,48 @@ fn a_download_is_verified_and_never_half_written() {
         let written = std::fs::read_dir(out.path()).unwrap().count();
         assert_eq!(written, if code == 0 { 3 } else { 0 }, "{script}");
     }
+}
+
+/// A server that accepts and stays silent, and a `~/.curlrc` that would send the file elsewhere.
+#[cfg(unix)]
+#[test]
+fn a_server_that_stalls_is_given_up_and_curlrc_is_not_read() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::time::{Duration, Instant};
+    let curl = std::process::Command::new("bash").args(["-c", "command -v curl"]).output().unwrap();
+    let curl = String::from_utf8(curl.stdout).unwrap();
+    assert!(!curl.is_empty(), "this test needs curl");
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    // Connections are accepted by the system and never answered.
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    write(".curlrc", "output = \"elsewhere\"\ndump-header = \"elsewhere\"\ntrace = \"traced\"\n");
+    // The real curl with the options in their order, the address replaced by that of the silent server.
+    let script = "#!/bin/bash\nargs=()\nfor a in \"$@\"; do\n\
+                  case \"$a\" in https:*) a=http://ADDRESS/;; =https) a='=http';; esac\n\
+                  args+=(\"$a\")\ndone\nexec CURL \"${args[@]}\"\n";
+    write("curl", &script.replace("ADDRESS", &address.to_string()).replace("CURL", curl.trim()));
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+    let started = Instant::now();
+    let mut command = secateur();
+    command.env("PATH", path).env("HOME", folder.path()).env("CURL_HOME", folder.path());
+    command.current_dir(folder.path()).args([
+        "models",
+        "get",
+        "yoloface-50k",
+        "--stall-limit",
+        "1",
+        "-o",
+        "out",
+    ]);
+    command.assert().code(1).stderr(contains("cannot download"));
+    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
+    let left: Vec<_> =
+        std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|name| name == "elsewhere" || name == "traced" || name == "out"), "{left:?}");
 }

@@ -11,8 +11,10 @@ mod disk_full;
 mod filetests;
 mod frontend;
 mod pages;
+mod paths;
 mod pipeline;
 mod resume;
+mod terminal;
 
 /// A file that is no module would never run.
 #[test]

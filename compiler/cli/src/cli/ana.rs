@@ -1,50 +1,49 @@
-//! `ana`: how sensitive each channel group is.
+//! `ana`: the sensitivity of each prune group.
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use secateur_base::Result;
-use secateur_eval::{Bench, Metric};
+use secateur_base::{Result, files, outln};
+use secateur_eval::{Evaluator, Metric};
 use secateur_float::Plan;
-use secateur_prune::repair::Statistics;
 use secateur_prune::sensitivity::{RATES, Work};
 use secateur_prune::store::Origin;
 use secateur_prune::{Analysis, Store};
 
 use super::Global;
-use super::pictures::Pictures;
+use super::images::ImageSource;
 use super::pruning::{self, Common, Subject};
 
-/// Threshold where neither flag nor main file gives one.
+/// Threshold where neither flag nor config file gives one: one point of accuracy.
 const DEFAULT_THRESHOLD: f64 = 0.01;
 
-/// Measure how sensitive each channel group is to pruning.
+/// Measure how sensitive each prune group is to pruning.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   secateur ana model.cfg model.weights --data coco.data --threshold 0.01 -o ana.json
   secateur ana model.cfg model.weights --list train.txt --names coco.names --metric map
-  secateur ana main.cfg model.weights        (the closed pruner's main file)
+  secateur ana pruning.cfg model.weights     (the closed pruner's config file)
 
-Kill it at any time: the same command goes on where it was and ends with the same bytes.")]
+Kill it at any time: the same command resumes and ends with the same bytes.")]
 pub(crate) struct Args {
     #[command(flatten)]
     common: Common,
     #[command(flatten)]
-    source: Pictures,
-    /// Only the first N pictures.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pictures: Option<u32>,
-    /// What accuracy means [default: dp for detectors, top1 for classifiers].
-    #[arg(long, value_enum)]
+    source: ImageSource,
+    /// Only the first N images.
+    #[arg(long, alias = "pictures", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    images: Option<u32>,
+    /// The measure of accuracy [default: dp for detectors, top1 for classifiers].
+    #[arg(long, value_parser = pruning::metric_parser())]
     metric: Option<Metric>,
     /// Measure all nine ratios of every group instead of searching for the threshold.
     #[arg(long)]
     curves: bool,
-    /// Also do it as the closed pruner does (nine runs over all pictures a group), and compare.
+    /// Also do it as the closed pruner does (nine runs over all images for each group), and compare.
     #[arg(long)]
     naive: bool,
-    /// Where the sensitivities are kept [default: ana.json].
+    /// File of the sensitivities [default: ana.json].
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -52,40 +51,46 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     let started = Instant::now();
     let subject = Subject::open(&args.common)?;
-    let main = subject.main.clone().unwrap_or_default();
+    let config = subject.config.clone().unwrap_or_default();
+    let output = args.output.clone().or(config.sensitivities.clone()).unwrap_or_else(|| {
+        match subject.config.is_some() {
+            true => config.workspace.join("ana.out"),
+            false => PathBuf::from("ana.json"),
+        }
+    });
+    files::refuse_overwrite(&args.common.inputs(&subject.config, &args.source), &[&output])?;
     let origin = Origin {
-        data: args.source.data.or(main.data.filter(|_| args.source.list.is_none())),
+        data: args.source.data.or(config.data.filter(|_| args.source.list.is_none())),
         list: args.source.list,
         names: args.source.names,
-        pictures: args.pictures.map(|n| n as usize),
+        images: args.images.map(|n| n as usize),
         ignored: subject.ignored.clone(),
     };
     let metric = args.metric.unwrap_or(subject.usual_metric());
     let threshold = subject.common_threshold(&args.common).unwrap_or(DEFAULT_THRESHOLD);
-    let output = args.output.or(main.sensitivities.clone()).unwrap_or_else(|| match subject.main.is_some() {
-        true => main.workspace.join("ana.out"),
-        false => PathBuf::from("ana.json"),
-    });
 
-    let dataset = pruning::dataset(&origin, "train")?;
-    let graph = subject.graph();
-    let weights = subject.network.weights()?;
-    let plan = Plan::new(graph, weights)?;
-    let bench = Bench::new(metric, &plan, &dataset)?;
-    let statistics = match subject.needs_statistics() {
-        true => Some(Statistics::collect(graph, weights, &bench.inputs(), subject.ridge)?),
-        false => None,
-    };
-    let units = subject.units(subject.criterion, statistics.as_ref(), subject.repair, &[], global.seed)?;
-    let thresholds = subject.thresholds(&args.common, units.sets(), threshold)?;
+    let dataset = subject.dataset(&origin, "train", metric)?;
+    let plan = Plan::new(subject.graph(), subject.network.weights()?)?;
+    let evaluator = Evaluator::new(metric, &plan, &dataset)?;
+    let statistics = subject.statistics(&evaluator)?;
+    let units = subject.units()?;
+    let units = subject.ranked(
+        units.as_ref(),
+        subject.criterion,
+        statistics.as_ref(),
+        subject.reconstruction,
+        &[],
+        global.seed,
+    );
+    let thresholds = subject.thresholds(&args.common, units.groups(), threshold)?;
     let analysis = Analysis {
-        units: units.as_ref(),
-        bench: &bench,
+        units: &units,
+        evaluator: &evaluator,
         kernel_batch: subject.kernel_batch,
         ignored: &subject.ignored,
         work: Work::default(),
     };
-    let setting = subject.setting(metric, &dataset, global.seed);
+    let setting = subject.setting(&evaluator, global.seed);
     let mut store = Store::resume(setting.clone(), origin.clone(), &output)?;
     if args.curves {
         analysis.curves(&mut store, None, Some(&output))?;
@@ -96,23 +101,23 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
 
     let groups = analysis.prunable();
     for &group in &groups {
-        let set = &units.sets()[group];
-        let layers: Vec<String> = std::iter::once(set.main)
-            .chain(set.slaves.iter().copied())
+        let details = &units.groups()[group];
+        let layers: Vec<String> = std::iter::once(details.primary)
+            .chain(details.dependents.iter().copied())
             .map(|layer| layer.to_string())
             .collect();
-        println!("pruning slot: {},", layers.join(","));
-        pruning::print_set(set, keep[group], subject.kernel_batch);
+        outln!("pruning slot: {},", layers.join(","));
+        pruning::print_group(details, keep[group], subject.kernel_batch);
         let loss = store.get(group, keep[group]).map_or(0.0, |point| point.loss);
-        println!("units:{}, loss:{loss:.6}, threshold:{}", set.units, thresholds[group]);
+        outln!("units:{}, loss:{loss:.6}, threshold:{}", details.units, thresholds[group]);
     }
     let preparation = {
-        let pictures = bench.len() as u64;
-        let moments = statistics.as_ref().map_or(0, |s| plan.macs() * pictures + s.macs());
-        plan.macs() * pictures + moments
+        let images = evaluator.len() as u64;
+        let moments = statistics.as_ref().map_or(0, |s| plan.macs() * images + s.macs());
+        plan.macs() * images + moments
     };
     report(&analysis, plan.macs(), preparation, &groups)?;
-    println!(
+    outln!(
         "{} groups in {:.1} s, sensitivities in {}",
         groups.len(),
         elapsed.as_secs_f64(),
@@ -124,15 +129,15 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
         let naive = Analysis { work: Work::default(), ..analysis };
         let chosen = naive.choose_naively(&mut Store::new(setting, origin), &thresholds)?;
         let same = groups.iter().filter(|&&group| chosen[group] == keep[group]).count();
-        println!(
+        outln!(
             "naive: {:.1} s, the same ratio in {same} of {} groups",
             started.elapsed().as_secs_f64(),
             groups.len()
         );
         for &group in groups.iter().filter(|&&group| chosen[group] != keep[group]) {
-            println!(
+            outln!(
                 "  layer {}: {} units kept, naive {}",
-                units.sets()[group].main,
+                units.groups()[group].primary,
                 keep[group],
                 chosen[group]
             );
@@ -141,29 +146,29 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     Ok(())
 }
 
-/// What each trick brings, in full evaluations of all pictures.
+/// Prints the saving of each method, in full evaluations of all images.
 fn report(analysis: &Analysis, full: u64, preparation: u64, groups: &[usize]) -> Result<()> {
-    let pictures = analysis.bench.len() as u64;
-    let evaluation = (full * pictures).max(1) as f64;
-    let naive = (groups.len() * RATES.len() + 1) as u64 * full * pictures;
-    let mut suffix = preparation + full * pictures;
+    let images = analysis.evaluator.len() as u64;
+    let evaluation = (full * images).max(1) as f64;
+    let naive = (groups.len() * RATES.len() + 1) as u64 * full * images;
+    let mut suffix = preparation + full * images;
     for &group in groups {
-        suffix += analysis.suffix_macs(group)? * RATES.len() as u64 * pictures;
+        suffix += analysis.suffix_macs(group)? * RATES.len() as u64 * images;
     }
     let bisection = preparation + analysis.work.without_rejection.load(Ordering::Relaxed);
     let executed = preparation + analysis.work.executed.load(Ordering::Relaxed);
-    println!("{:<34} {:>12} {:>12} {:>8}", "", "GMAC", "evaluations", "times");
+    outln!("{:<34} {:>12} {:>12} {:>8}", "", "GMAC", "evaluations", "times");
     let mut before = naive;
     for (name, macs) in [
         ("groups x 9 + 1 evaluations", naive),
-        ("only the layers behind the cut", suffix),
+        ("only layers downstream of the cut", suffix),
         ("and bisection", bisection),
         ("and early rejection", executed),
     ] {
         let times = before as f64 / macs.max(1) as f64;
-        println!("{name:<34} {:>12.1} {:>12.1} {times:>8.2}", macs as f64 / 1e9, macs as f64 / evaluation);
+        outln!("{name:<34} {:>12.1} {:>12.1} {times:>8.2}", macs as f64 / 1e9, macs as f64 / evaluation);
         before = macs;
     }
-    println!("in all {:.1} times fewer", naive as f64 / executed.max(1) as f64);
+    outln!("in all {:.1} times fewer", naive as f64 / executed.max(1) as f64);
     Ok(())
 }

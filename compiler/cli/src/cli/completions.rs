@@ -1,6 +1,9 @@
+//! `completions`: a script with which a shell completes the command's arguments.
+
 use clap::CommandFactory;
 use clap_complete::Shell;
-use secateur_base::{Error, Result};
+use secateur_base::Result;
+use secateur_base::terminal::print;
 
 use super::{Cli, Global};
 
@@ -19,6 +22,6 @@ pub(crate) fn run(args: Args, _global: &Global) -> Result<()> {
     // Generated into memory first: clap_complete panics where its writer fails.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "secateur", &mut script);
-    std::io::Write::write_all(&mut std::io::stdout(), &script)
-        .map_err(|e| Error::new(format!("cannot write the completion script: {e}")))
+    print(format_args!("{}", String::from_utf8_lossy(&script)));
+    Ok(())
 }

@@ -1,23 +1,23 @@
-//! `detect`: objects in pictures, listed, drawn or as JSON.
+//! `detect`: objects in images, listed, drawn or as JSON.
 
 use std::collections::HashSet;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use secateur_base::{Error, Result};
+use secateur_base::terminal::print;
+use secateur_base::{Error, Result, files, outln};
 use secateur_data::{Fit, Sample, class_name, load_picture};
 use secateur_eval::{Detection, Detector, NMS_THRESH, top_k};
-use secateur_report::{draw_detections, save_picture};
+use secateur_report::{draw_detections, save_picture, to_json};
 use serde::Serialize;
 
 use super::Global;
-use super::subject::{Subject, check_names, checked_names, share};
+use super::subject::{Subject, check_names, checked_names, fraction};
 
-/// Classes that are listed for a picture by a classifier.
+/// Classes that are listed for a classifier's image.
 const TOP: usize = 5;
 
-/// Find objects in pictures and draw them.
+/// Find objects in images and draw them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   secateur detect yolov4-tiny.cfg yolov4-tiny.weights street.jpg --names coco.names --out drawn
@@ -27,40 +27,41 @@ const TOP: usize = 5;
 Names come from the artefact, from --names, or from `names` or MODEL.names beside the cfg.
 With a classifier the five best classes are listed.")]
 pub(crate) struct Args {
-    /// CFG WEIGHTS or ARTEFACT, then pictures (JPEG, PNG or BMP).
-    #[arg(required = true, num_args = 2.., value_name = "CFG WEIGHTS|ARTEFACT> <IMAGE")]
+    /// CFG WEIGHTS or ARTEFACT, then images (JPEG, PNG or BMP).
+    #[arg(required = true, num_args = 1.., value_name = "CFG WEIGHTS|ARTEFACT> <IMAGE")]
     paths: Vec<PathBuf>,
     /// Class names, one a line.
     #[arg(long, value_name = "FILE")]
     names: Option<PathBuf>,
     /// Detections need a score (objectness × class) above this.
-    #[arg(long, default_value_t = 0.25, value_parser = share)]
+    #[arg(long, default_value_t = 0.25, value_parser = fraction)]
     thresh: f32,
-    /// Two boxes of a class that overlap by more than this are one object.
-    #[arg(long, default_value_t = NMS_THRESH, value_parser = share)]
+    /// Non-maximum suppression: two boxes of a class with an IoU above this are one object.
+    #[arg(long, default_value_t = NMS_THRESH, value_parser = fraction)]
     nms: f32,
-    /// Draw the boxes and write the pictures into this folder, under their own names.
+    /// Draw the boxes and write the images into this folder, under their own names.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Print JSON instead of text: one array, an entry a picture.
+    /// Print JSON instead of text: an array with one entry per image.
     #[arg(long)]
     json: bool,
 }
 
-/// What is said of a picture.
+/// The detections of one image.
 #[derive(Debug, Serialize)]
 struct Report {
-    image: PathBuf,
+    /// Path as text: bytes that are not UTF-8 are replaced.
+    image: String,
     width: usize,
     height: usize,
     objects: Vec<Object>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     classes: Vec<ClassScore>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    drawn: Option<PathBuf>,
+    drawn: Option<String>,
 }
 
-/// A found object; the box in shares of the picture, its centre and size, not clipped.
+/// A found object; centre and size of its box as fractions of the image, not clipped.
 #[derive(Debug, Serialize)]
 struct Object {
     class: usize,
@@ -79,10 +80,20 @@ struct ClassScore {
     probability: f32,
 }
 
+impl Args {
+    /// A network and an image at least; options may stand between them.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        match self.paths.len() {
+            0 | 1 => Err("a network and one or more images are needed".to_owned()),
+            _ => Ok(()),
+        }
+    }
+}
+
 pub(crate) fn run(args: Args, _global: &Global) -> Result<()> {
     let (subject, images) = Subject::take(args.paths.clone())?;
     if images.is_empty() {
-        return Err(Error::new("no picture given").help("name one or more pictures after the network"));
+        return Err(Error::new("no image given").help("name one or more images after the network"));
     }
     let threads = rayon::current_num_threads();
     subject.open(threads, |detector, known| {
@@ -93,25 +104,25 @@ pub(crate) fn run(args: Args, _global: &Global) -> Result<()> {
         if !names.is_empty() {
             check_names(&names, detector.classes())?;
         }
+        let mut inputs = subject.files();
+        inputs.extend(images.iter().chain(&args.names).map(PathBuf::as_path));
         let mut taken = HashSet::new();
         let mut reports = Vec::new();
         for image in &images {
-            let drawn = args.out.as_ref().map(|folder| drawn_path(folder, image, &mut taken));
-            let report = one_picture(detector, &names, image, drawn, &args)?;
+            let drawn = args.out.as_ref().map(|folder| drawn_path(folder, image, &inputs, &mut taken));
+            let report = one_image(detector, &names, image, drawn, &args)?;
             if args.json {
                 reports.push(report);
             }
         }
         if args.json {
-            let text = serde_json::to_string_pretty(&reports)
-                .map_err(|e| Error::new(format!("cannot write JSON: {e}")))?;
-            print_line(&text)?;
+            print(format_args!("{}", to_json(&reports)?));
         }
         Ok(())
     })
 }
 
-fn one_picture(
+fn one_image(
     detector: &dyn Detector,
     names: &[String],
     image: &Path,
@@ -120,8 +131,8 @@ fn one_picture(
 ) -> Result<Report> {
     let sample = Sample::load(image, detector.input(), detector.fit())?;
     let (width, height) = sample.size;
-    let mut report =
-        Report { image: image.to_owned(), width, height, objects: vec![], classes: vec![], drawn: None };
+    let name = image.display().to_string();
+    let mut report = Report { image: name, width, height, objects: vec![], classes: vec![], drawn: None };
     let started = Instant::now();
     let took;
     if detector.fit() == Fit::Crop {
@@ -137,12 +148,12 @@ fn one_picture(
         found.sort_by(|a, b| b.prob.total_cmp(&a.prob));
         if let Some(path) = drawn {
             save_picture(&path, &draw_detections(&load_picture(image)?, &found, names))?;
-            report.drawn = Some(path);
+            report.drawn = Some(path.display().to_string());
         }
         report.objects = found.iter().map(|detection| object(detection, names)).collect();
     }
     if !args.json {
-        print_text(&report, took.as_secs_f64() * 1e3)?;
+        print_text(&report, took.as_secs_f64() * 1e3);
     }
     Ok(report)
 }
@@ -160,32 +171,36 @@ fn object(detection: &Detection, names: &[String]) -> Object {
     }
 }
 
-/// Where a drawn picture goes: its own name, as PNG where it was neither JPEG nor PNG, numbered
-/// where two pictures have one name.
-fn drawn_path(folder: &Path, image: &Path, taken: &mut HashSet<PathBuf>) -> PathBuf {
-    let stem = image.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+/// The file of a drawn image: its own name, as PNG where it was neither JPEG nor PNG, numbered where two images have
+/// one name or an input would be drawn over.
+fn drawn_path(folder: &Path, image: &Path, inputs: &[&Path], taken: &mut HashSet<PathBuf>) -> PathBuf {
+    let stem = image.file_stem().unwrap_or_default();
     let extension = match image.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase).as_deref() {
         Some("jpg" | "jpeg") => "jpg",
         _ => "png",
     };
-    let mut path = folder.join(format!("{stem}.{extension}"));
+    let named = |suffix: &str| {
+        let mut name = stem.to_owned();
+        name.push(format!("{suffix}.{extension}"));
+        folder.join(name)
+    };
+    let mut path = named("");
     let mut number = 2;
-    // A picture of this very folder must not be drawn over.
-    while path == image || !taken.insert(path.clone()) {
-        path = folder.join(format!("{stem}-{number}.{extension}"));
+    while files::refuse_overwrite(inputs, &[&path]).is_err() || !taken.insert(path.clone()) {
+        path = named(&format!("-{number}"));
         number += 1;
     }
     path
 }
 
-fn print_text(report: &Report, milliseconds: f64) -> Result<()> {
+fn print_text(report: &Report, milliseconds: f64) {
     let Report { width, height, .. } = *report;
-    let mut text = format!("{}: {width}×{height}, {milliseconds:.1} ms", report.image.display());
+    let mut text = format!("{}: {width}×{height}, {milliseconds:.1} ms", report.image);
     for class in &report.classes {
         text += &format!("\n  {:>5.1}%  {}", class.probability * 100.0, class.name);
     }
     for object in &report.objects {
-        let pixel = |share: f32, extent: usize| share * extent as f32;
+        let pixel = |fraction: f32, extent: usize| fraction * extent as f32;
         text += &format!(
             "\n  {:>5.1}%  {:<16} left {:>5.0}  top {:>5.0}  width {:>5.0}  height {:>5.0}",
             object.score * 100.0,
@@ -200,16 +215,7 @@ fn print_text(report: &Report, milliseconds: f64) -> Result<()> {
         text += "\n  nothing found";
     }
     if let Some(drawn) = &report.drawn {
-        text += &format!("\n  → {}", drawn.display());
+        text += &format!("\n  → {}", drawn);
     }
-    print_line(&text)
-}
-
-/// Prints to standard output; a reader that went away (as `head` does) is no mistake of ours.
-fn print_line(text: &str) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    match writeln!(out, "{text}").and_then(|()| out.flush()) {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::new(format!("cannot print: {e}"))),
-        _ => Ok(()),
-    }
+    outln!("{text}");
 }

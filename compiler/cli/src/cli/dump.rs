@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use secateur_base::{Error, Result};
+use secateur_base::{Error, Result, outln};
 use secateur_data::{Fit, Sample, read_npy};
 use secateur_deploy::{Deployed, read_artefact};
 use secateur_eval::Detector;
@@ -22,17 +22,27 @@ use super::subject::Subject;
   secateur dump yolov4-tiny.sct input.npy -o dump/int8
 
 Writes input.npy, layer_NNN.npy (float32, [c][h][w], NNN the number that Darknet prints) and
-index.json. Of an artefact the real values of the codes, and the codes themselves as
-layer_NNN_codes.npy (int8, [h][w][c]); its heads are shown before decoding. Equalisation scales
+index.json. Of an artefact it writes the dequantised values, and the quantised values themselves
+as layer_NNN_codes.npy (int8, [h][w][c]); heads are written before decoding. Equalisation scales
 the channels between layers and negates some, --split makes two of one: compare with a network
 that was quantised with --no-equalize.")]
 pub(crate) struct Args {
-    /// CFG WEIGHTS or ARTEFACT, then a picture or a float32 tensor [c][h][w] of 0..1 (.npy).
-    #[arg(required = true, num_args = 2..=3, value_name = "CFG WEIGHTS|ARTEFACT> <IMAGE|INPUT.npy")]
+    /// CFG WEIGHTS or ARTEFACT, then an image or a float32 tensor [c][h][w] of 0..1 (.npy).
+    #[arg(required = true, num_args = 1..=3, value_name = "CFG WEIGHTS|ARTEFACT> <IMAGE|INPUT.npy")]
     paths: Vec<PathBuf>,
     /// Folder to write to.
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
+}
+
+impl Args {
+    /// A network and an input; options may stand between them.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        match self.paths.len() {
+            2 | 3 => Ok(()),
+            _ => Err("a network and one image or tensor are needed".to_owned()),
+        }
+    }
 }
 
 pub(crate) fn run(args: Args, _global: &Global) -> Result<()> {
@@ -40,20 +50,21 @@ pub(crate) fn run(args: Args, _global: &Global) -> Result<()> {
     let [input] = &inputs[..] else {
         return Err(Error::new("one input is needed")
             .found(format!("{} inputs", inputs.len()))
-            .allowed("a picture or a .npy file after the network"));
+            .allowed("an image or a .npy file after the network"));
     };
     let folder = LayerFolder::new(&args.output, subject.path(), input);
     let count = match &subject {
-        Subject::Float { cfg, weights } => float(cfg, weights, input, folder)?,
+        Subject::Float { cfg, weights, .. } => float(cfg, weights, input, folder)?,
         Subject::Artefact(path) => artefact(path, input, folder)?,
     };
-    println!("{}: {count} layers", args.output.display());
+    outln!("{}: {count} layers", args.output.display());
     Ok(())
 }
 
 fn float(cfg: &Path, weights: &Path, input: &Path, mut folder: LayerFolder) -> Result<usize> {
     let network = darknet::load(cfg, Some(weights))?;
     let graph = &network.graph;
+    folder.refuse_overwrite(&[cfg, weights, input], graph.nodes.len())?;
     let fit = match (graph.has_heads(), graph.letter_box) {
         (false, _) => Fit::Crop,
         (true, true) => Fit::Letterbox,
@@ -71,6 +82,7 @@ fn float(cfg: &Path, weights: &Path, input: &Path, mut folder: LayerFolder) -> R
 fn artefact(path: &Path, input: &Path, mut folder: LayerFolder) -> Result<usize> {
     let bytes = read_artefact(path)?;
     let deployed = Deployed::new(&bytes, path)?;
+    folder.refuse_overwrite(&[path, input], deployed.layer_count())?;
     let values = read_input(input, deployed.input(), deployed.fit())?;
     folder.add(None, None, deployed.input(), &values, None)?;
     let mut result = Ok(());
@@ -96,7 +108,7 @@ fn artefact(path: &Path, input: &Path, mut folder: LayerFolder) -> Result<usize>
     folder.finish()
 }
 
-/// A picture as the network takes it, or a tensor of the input's size.
+/// An image as the network takes it, or a tensor of the input's size.
 fn read_input(path: &Path, shape: Shape, fit: Fit) -> Result<Vec<f32>> {
     if path.extension().is_none_or(|extension| extension != "npy") {
         return Ok(Sample::load(path, shape, fit)?.input);

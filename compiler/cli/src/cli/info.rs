@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
-use secateur_base::Result;
+use secateur_base::terminal::print;
+use secateur_base::{Result, outln};
 use secateur_deploy::is_artefact;
 use secateur_frontend::darknet::{self, Network};
 use secateur_ir::{self as graph, Graph, LayerCost, Op, Source};
 
+use super::subject::model_cfg;
 use super::{Global, artefact};
 
 /// Show a network layer by layer.
@@ -17,9 +19,9 @@ use super::{Global, artefact};
   secateur info yolov3-tiny.cfg --ir
   secateur info yolov3-tiny.sct
 
-With weights their file is checked against the cfg, too.")]
+With weights, their file is checked against the cfg too.")]
 pub(crate) struct Args {
-    /// The network's .cfg, or an artefact.
+    /// The network's .cfg, a config file with a [pruning] section, or an artefact.
     #[arg(value_name = "CFG|ARTEFACT")]
     cfg: PathBuf,
     /// Its trained .weights.
@@ -33,9 +35,10 @@ pub(crate) fn run(args: Args, _global: &Global) -> Result<()> {
     if is_artefact(&args.cfg) {
         return artefact::print(&args.cfg);
     }
-    let network = darknet::load(&args.cfg, args.weights.as_deref())?;
+    let (cfg, _) = model_cfg(&args.cfg)?;
+    let network = darknet::load(&cfg, args.weights.as_deref())?;
     if args.ir {
-        print!("{}", graph::dump(&network.graph));
+        print(format_args!("{}", graph::dump(&network.graph)));
         return Ok(());
     }
     print_table(&network.graph);
@@ -44,9 +47,16 @@ pub(crate) fn run(args: Args, _global: &Global) -> Result<()> {
 }
 
 fn print_table(graph: &Graph) {
-    println!(
+    outln!(
         "{:>5}  {:<15} {:>7}  {:<12} {:>18}   {:<18} {:>9} {:>9}",
-        "layer", "type", "filters", "size/stride", "input", "output", "ops", "params"
+        "layer",
+        "type",
+        "filters",
+        "size/stride",
+        "input",
+        "output",
+        "ops",
+        "params"
     );
     let costs = graph::stat(graph);
     for (layer, (node, cost)) in graph.nodes.iter().zip(&costs).enumerate() {
@@ -64,10 +74,10 @@ fn print_table(graph: &Graph) {
             human(cost.ops),
             human(cost.params)
         );
-        println!("{}", line.trim_end());
+        outln!("{}", line.trim_end());
     }
     let total: LayerCost = costs.iter().copied().sum();
-    println!(
+    outln!(
         "{} layers, input {}: {}operations ({}multiply-accumulates), {}parameters",
         graph.nodes.len(),
         graph.input,
@@ -130,8 +140,8 @@ fn inputs(graph: &Graph, layer: usize) -> String {
 fn print_weights(network: &Network) {
     if let Some(path) = &network.weights_path {
         let header = network.header;
-        println!(
-            "{}: version {}.{}.{}, trained on {} pictures, {} bytes, as the cfg says",
+        outln!(
+            "{}: version {}.{}.{}, trained on {} images, {} bytes, as the cfg says",
             path.display(),
             header.major,
             header.minor,

@@ -1,6 +1,6 @@
 //! The command line: one file a verb; raw arguments become a checked job before any work starts.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use secateur_base::{Error, Result};
 
 mod ana;
@@ -12,20 +12,17 @@ mod detect;
 mod disasm;
 mod dump;
 mod emit;
+mod images;
 mod info;
 mod map;
 mod models;
-mod overview;
 mod permute;
-mod pictures;
 mod prune;
 mod pruning;
 mod quantize;
-mod recipe;
 mod run;
 mod sim;
 mod stat;
-mod steps;
 mod subject;
 mod transform;
 
@@ -36,7 +33,8 @@ Examples:
   secateur build configs/recipes/yolo-fastest-1.1.toml
   secateur detect out/yolo-fastest-1.1/model.sct photo.jpg --out found
 
-Every verb has its own --help with examples. Exit codes: 0 done, 1 failed, 2 wrong usage.";
+Every verb has its own --help with examples. Exit codes: 0 done, 1 failed, 2 wrong usage,
+70 internal error (please report it).";
 
 /// Prunes, quantises and compiles Darknet networks for small processors and FPGAs.
 #[derive(Debug, Parser)]
@@ -58,9 +56,9 @@ pub(crate) struct Cli {
 /// Options that every verb understands.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Global {
-    /// Worker threads [default: all cores].
-    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) threads: Option<u16>,
+    /// Worker threads, at most four for each core [default: all cores].
+    #[arg(long, global = true, value_name = "N", value_parser = threads)]
+    pub(crate) threads: Option<usize>,
     /// Seed of everything that draws random numbers.
     #[arg(long, global = true, default_value_t = 1)]
     pub(crate) seed: u64,
@@ -75,19 +73,19 @@ enum Command {
     Info(info::Args),
     /// Count operations and parameters layer by layer.
     Stat(stat::Args),
-    /// Measure accuracy on labelled pictures as Darknet does (mAP).
+    /// Measure accuracy on labelled images as Darknet does (mAP).
     Map(map::Args),
-    /// Find objects in pictures and draw them.
+    /// Find objects in images and draw them.
     Detect(detect::Args),
     /// Write every layer's output as .npy.
     Dump(dump::Args),
     /// Measure how sensitive each channel group is to pruning.
     Ana(ana::Args),
-    /// Reorder channels so that weights of little use meet in the accelerator's vectors.
+    /// Group unimportant weights into the accelerator's SIMD vectors by reordering channels.
     Permute(permute::Args),
     /// Choose the channels to remove, within an accuracy budget.
     Prune(prune::Args),
-    /// Cut the removed channels out of cfg and weights.
+    /// Remove the chosen channels from cfg and weights.
     Transform(transform::Args),
     /// Turn a float network into an int8 one.
     Quantize(quantize::Args),
@@ -95,13 +93,13 @@ enum Command {
     Compile(compile::Args),
     /// List the commands of an artefact's accelerator program.
     Disasm(disasm::Args),
-    /// Run an artefact on a picture with the integer runtime.
+    /// Run an artefact on an image with the integer runtime.
     Run(run::Args),
-    /// Run an artefact's accelerator program on a picture, in simulation, against the runtime.
+    /// Simulate an artefact's accelerator program on an image and compare it with the runtime.
     Sim(sim::Args),
-    /// Write a test bench of a frame, or the accelerator's generated files.
+    /// Write a test bench of a frame, or the accelerator's generated sources.
     Emit(emit::Args),
-    /// Do everything that a recipe says, reusing finished steps.
+    /// Build an artefact as a recipe describes it, reusing finished steps.
     Build(build::Args),
     /// List known models, or get one with its checksums verified.
     Models(models::Args),
@@ -109,13 +107,44 @@ enum Command {
     Completions(completions::Args),
 }
 
+/// Threads for each core; more only wait for one another.
+const THREADS_PER_CORE: usize = 4;
+
+fn threads(text: &str) -> std::result::Result<usize, String> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let most = THREADS_PER_CORE * cores.max(4);
+    match text.parse() {
+        Ok(threads) if (1..=most).contains(&threads) => Ok(threads),
+        _ => Err(format!("1 to {most} threads are allowed on this machine")),
+    }
+}
+
 impl Cli {
+    /// Parses the process's arguments.
+    ///
+    /// # Errors
+    /// Wrong usage; help and version, which are printed the same way.
+    pub(crate) fn parse_checked() -> Result<Self, clap::Error> {
+        let cli = Self::try_parse()?;
+        let (verb, checked) = match &cli.command {
+            Command::Detect(args) => ("detect", args.check()),
+            Command::Dump(args) => ("dump", args.check()),
+            _ => return Ok(cli),
+        };
+        checked.map(|()| cli).map_err(|message| {
+            let mut command = Self::command();
+            command.build();
+            let verb = command.find_subcommand_mut(verb).expect("the verb was parsed");
+            verb.error(clap::error::ErrorKind::WrongNumberOfValues, message)
+        })
+    }
+
     pub(crate) fn execute(self) -> Result<()> {
         let global = self.global;
         start_logging(global.verbose);
         if let Some(threads) = global.threads {
             rayon::ThreadPoolBuilder::new()
-                .num_threads(threads.into())
+                .num_threads(threads)
                 .build_global()
                 .map_err(|e| Error::new(format!("cannot start {threads} threads: {e}")))?;
         }
@@ -156,5 +185,11 @@ fn start_logging(verbose: u8) {
     };
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        // Where the log cannot be written, a panic about that helps nobody.
+        .log_internal_errors(false)
+        .without_time()
+        .init();
 }

@@ -1,84 +1,69 @@
-//! `prune`: choose the channels to remove, verify the joint loss, back off until the budget holds.
+//! `prune`: choose the units to remove, verify the joint loss, back off until the budget holds.
 
 use std::path::PathBuf;
 
-use secateur_base::{Error, Result, files};
-use secateur_eval::{Accuracy, Bench, Metric};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use secateur_base::{Error, Result, errln, files, outln};
+use secateur_eval::{Evaluator, Metric};
 use secateur_float::Plan;
 use secateur_frontend::darknet;
-use secateur_prune::repair::{self, Statistics};
-use secateur_prune::search::{self, Budget, Candidate, Joint};
+use secateur_prune::reconstruct;
+use secateur_prune::search::{
+    self, Budget, CONTROLS, Candidate, Goal, JointObjective, Problem, Records, SEARCHES, Search, Trial,
+};
 use secateur_prune::sensitivity::Work;
 use secateur_prune::store::Origin;
-use secateur_prune::{Allocation, Analysis, Criterion, Figures, Looks, Store, Summary};
+use secateur_prune::{Analysis, Figures, MaskFile, RankedUnits, Store, Summary, Trials, criteria};
 
 use super::Global;
-use super::pictures::Pictures;
-use super::pruning::{self, Common, Subject, share};
+use super::images::ImageSource;
+use super::pruning::{self, Common, Subject, fraction};
 
-/// Candidates that a back-off looks at.
-const LOOKS: usize = 7;
-/// Copies of every analysed picture that a repair is fitted to.
-const COPIES: usize = 2;
-/// A greedy allocation does not take a group further than this loss of its own.
-const HOPELESS: f64 = 0.2;
-/// The first candidate is expected to cost this many budgets: expectations add up groups that were
-/// measured alone, and may be in another metric than the budget.
-const OVER_BUDGET: f64 = 6.0;
-
-/// What a pruning is compared with: name, order, whether the readers are repaired.
-const CONTROLS: [(&str, Criterion, bool); 4] = [
-    ("uniform L1", Criterion::L1, false),
-    ("uniform L1 with repair", Criterion::L1, true),
-    ("random", Criterion::Random, false),
-    ("random with repair", Criterion::Random, true),
-];
-
-/// Choose the channels to remove, within an accuracy budget.
+/// Choose the units to remove, within an accuracy budget.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   secateur prune model.cfg model.weights --data coco.data --budget 0.01 --metric map
   secateur prune model.cfg model.weights --ana ana.json --list val.txt --names coco.names --threshold 0.01
   secateur prune model.cfg model.weights --data coco.data --rate 0.3 --kernel-batch 8
-  secateur prune main.cfg model.weights        (the closed pruner's main file)
+  secateur prune pruning.cfg model.weights     (the closed pruner's config file)
 
-Groups are analysed on the train list; the joint loss is measured on held-out pictures (the valid
+Groups are analysed on the train list; the joint loss is measured on held-out images (the valid
 list). With --budget the pruning is eased until the joint loss holds it.")]
 pub(crate) struct Args {
     #[command(flatten)]
     common: Common,
-    /// Sensitivities from `secateur ana`; what they lack is measured on the same pictures.
+    /// Sensitivities from `secateur ana`; missing ones are measured on the same images.
     #[arg(long, value_name = "FILE")]
     ana: Option<PathBuf>,
-    /// The pictures of --list are held out.
+    /// The images of --list are held out.
     #[command(flatten)]
-    source: Pictures,
-    /// Pictures to analyse where neither --ana nor --data names them.
+    source: ImageSource,
+    /// Images to analyse where neither --ana nor --data names them.
     #[arg(long, value_name = "FILE", requires = "list")]
     train: Option<PathBuf>,
-    /// Share of the MACs to cut.
-    #[arg(long, value_parser = share, conflicts_with = "threshold")]
+    /// Fraction of the MACs to remove.
+    #[arg(long, value_parser = fraction, conflicts_with = "threshold")]
     rate: Option<f64>,
-    /// Joint loss on the held-out pictures that may be spent, in the metric's terms: 0.01 of mAP is
+    /// Joint loss on the held-out images that may be spent, in the metric's terms: 0.01 of mAP is
     /// one point.
-    #[arg(long, value_name = "LOSS", value_parser = share)]
+    #[arg(long, value_name = "LOSS", value_parser = fraction)]
     budget: Option<f64>,
     /// Let the upper end of the loss's 95 % interval hold the budget, not the measured loss.
     #[arg(long, requires = "budget")]
     by_bound: bool,
-    /// What the budget is measured in [default: the metric of the sensitivities].
-    #[arg(long, value_enum)]
+    /// The metric of the budget [default: the metric of the sensitivities].
+    #[arg(long, value_parser = pruning::metric_parser())]
     metric: Option<Metric>,
-    /// How the ratios of the groups relate [default: threshold with --threshold, else greedy].
-    #[arg(long, value_enum)]
-    allocation: Option<Allocation>,
+    /// How the ratios of the groups are chosen [default: threshold with --threshold, else greedy].
+    #[arg(long, value_parser = search_parser())]
+    allocation: Option<&'static dyn Search>,
     /// Also prune by uniform L1 and at random to the same budget, and compare.
     #[arg(long, requires = "budget")]
     compare: bool,
-    /// Where the masks go [default: masks.json beside the weights].
+    /// File of the masks [default: the name of the weights with .mask].
     #[arg(long, value_name = "FILE")]
     masks: Option<PathBuf>,
-    /// Where the masked weights go [default: weights.prune].
+    /// File of the masked weights [default: weights.prune].
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -88,17 +73,24 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     job.run()
 }
 
+/// The registered searches, by name.
+fn search_parser() -> impl TypedValueParser<Value = &'static dyn Search> {
+    let values = SEARCHES.map(|search| PossibleValue::new(search.name()).help(search.help()));
+    PossibleValuesParser::new(values)
+        .map(|name| search::by_name(&name).expect("a possible value is a search's name"))
+}
+
 /// Checked arguments and opened inputs.
 struct Job {
     args: Args,
     seed: u64,
     subject: Subject,
     store: Store,
-    /// Where measured points are kept for a second run.
+    /// File of the measured points, for a second run.
     store_path: PathBuf,
-    looks: Looks,
-    analysed: Bench,
-    held_out: Bench,
+    trials: Trials,
+    analysed: Evaluator,
+    held_out: Evaluator,
     output: PathBuf,
     masks: PathBuf,
 }
@@ -106,29 +98,27 @@ struct Job {
 impl Job {
     fn new(args: Args, global: &Global) -> Result<Self> {
         let mut subject = Subject::open(&args.common)?;
-        let main = subject.main.clone().unwrap_or_default();
-        let output = args.output.clone().or(main.pruned_weights.clone()).unwrap_or_else(|| {
-            if subject.main.is_some() { main.workspace.join("weights.prune") } else { "weights.prune".into() }
+        let config = subject.config.clone().unwrap_or_default();
+        let output = args.output.clone().or(config.pruned_weights.clone()).unwrap_or_else(|| {
+            match subject.config.is_some() {
+                true => config.workspace.join("weights.prune"),
+                false => "weights.prune".into(),
+            }
         });
-        let masks = args.masks.clone().unwrap_or_else(|| output.with_file_name("masks.json"));
-        let known = match args.ana.clone().or(main.sensitivities.clone().filter(|path| path.exists())) {
+        let masks = args.masks.clone().unwrap_or_else(|| output.with_extension("mask"));
+        let (store_path, trials_path) =
+            (output.with_extension("points.json"), output.with_extension("trials.json"));
+        let mut inputs = args.common.inputs(&subject.config, &args.source);
+        inputs.extend([&args.ana, &args.train].into_iter().flatten().map(PathBuf::as_path));
+        files::refuse_overwrite(&inputs, &[&output, &masks, &store_path, &trials_path])?;
+        let known = match args.ana.clone().or(config.sensitivities.clone().filter(|path| path.exists())) {
             Some(path) => Some(Store::load(&path)?),
             None => None,
         };
         if let Some(known) = &known {
-            if args.common.criterion.is_none() {
-                subject.criterion = known.setting.criterion;
-            }
-            if args.common.granularity.is_none() {
-                subject.grain = known.setting.granularity;
-            }
-            if subject.ignored.is_empty() {
-                subject.ignored.clone_from(&known.origin.ignored);
-            }
-            subject.repair &= known.setting.repair;
-            subject.ridge = known.setting.ridge;
+            follow_sensitivities(&mut subject, &args.common, known)?;
         }
-        let data = args.source.data.clone().or(main.data.clone().filter(|_| args.source.list.is_none()));
+        let data = args.source.data.clone().or(config.data.clone().filter(|_| args.source.list.is_none()));
         let held_out = Origin {
             data: data.clone(),
             list: args.source.list.clone(),
@@ -140,208 +130,148 @@ impl Job {
             (None, Some(known)) => known.origin.clone(),
             (None, None) if data.is_some() => held_out.clone(),
             (None, None) => {
-                return Err(Error::new("no pictures to analyse")
+                return Err(Error::new("no images to analyse")
                     .allowed("--ana FILE, --train LIST, or --data FILE.data with a train list"));
             }
         };
         let origin = Origin { ignored: subject.ignored.clone(), ..origin };
 
-        let weights = subject.network.weights()?;
-        let plan = Plan::new(subject.graph(), weights)?;
-        let held_out = pruning::dataset(&held_out, "valid")?;
-        let train = pruning::dataset(&origin, "train")?;
-        if train.pictures.iter().any(|picture| held_out.pictures.contains(picture)) {
-            eprintln!("warning: some pictures are both analysed and held out; the joint loss flatters");
-        }
         let metric = known.as_ref().map_or(subject.usual_metric(), |known| known.setting.metric);
-        let setting = subject.setting(metric, &train, global.seed);
-        let store_path = output.with_extension("points.json");
         let budget_metric = args.metric.unwrap_or(metric);
-        let held_out_setting = subject.setting(budget_metric, &held_out, global.seed);
-        let looks_path = output.with_extension("looks.json");
-        let looks = Looks::resume(setting.clone(), held_out_setting, &looks_path)?;
+        let plan = Plan::new(subject.graph(), subject.network.weights()?)?;
+        let held_out = subject.dataset(&held_out, "valid", budget_metric)?;
+        let train = subject.dataset(&origin, "train", metric)?;
+        if train.pictures.iter().any(|image| held_out.pictures.contains(image)) {
+            errln!("warning: some images are both analysed and held out; the measured loss is optimistic");
+        }
+        let analysed = Evaluator::new(metric, &plan, &train)?;
+        let held_out = Evaluator::new(budget_metric, &plan, &held_out)?;
+        let setting = subject.setting(&analysed, global.seed);
+        let held_out_setting = subject.setting(&held_out, global.seed);
+        let trials = Trials::resume(setting.clone(), held_out_setting, &trials_path)?;
         let mut store = Store::resume(setting.clone(), origin, &store_path)?;
         match known {
             Some(known) if known.setting == setting => store.merge(&known),
             Some(_) => {
-                eprintln!("the sensitivities are of another network or of other pictures: measuring anew")
+                errln!("the sensitivities are of another network or of other images: measuring anew")
             }
             None => {}
         }
-        let analysed = Bench::new(metric, &plan, &train)?;
-        let held_out = Bench::new(budget_metric, &plan, &held_out)?;
-        Ok(Self {
-            args,
-            seed: global.seed,
-            subject,
-            store,
-            store_path,
-            looks,
-            analysed,
-            held_out,
-            output,
-            masks,
-        })
+        let seed = global.seed;
+        Ok(Self { args, seed, subject, store, store_path, trials, analysed, held_out, output, masks })
     }
 
     fn run(mut self) -> Result<()> {
         let subject = &self.subject;
         let (graph, weights) = (subject.graph(), subject.network.weights()?);
-        let inputs = self.analysed.inputs();
-        let statistics = match subject.needs_statistics() {
-            true => Some(Statistics::collect(graph, weights, &inputs, subject.ridge)?),
-            false => None,
-        };
-        let copies = match subject.repair {
-            true => repair::augment(&inputs, graph.input, COPIES, self.seed),
+        let statistics = subject.statistics(&self.analysed)?;
+        let copies = match subject.reconstruction {
+            true => {
+                reconstruct::augment(&self.analysed.inputs(), graph.input, reconstruct::COPIES, self.seed)
+            }
             false => vec![],
         };
         let calibration: Vec<&[f32]> = copies.iter().map(Vec::as_slice).collect();
-        let by = |criterion, repaired| {
-            subject.units(criterion, statistics.as_ref(), repaired, &calibration, self.seed)
+        let unranked = subject.units()?;
+        let by = |criterion, reconstructed| {
+            let (units, statistics) = (unranked.as_ref(), statistics.as_ref());
+            subject.ranked(units, criterion, statistics, reconstructed, &calibration, self.seed)
         };
-        let units = by(subject.criterion, subject.repair)?;
-        let units = units.as_ref();
-        let analysis = &Analysis {
-            units,
-            bench: &self.analysed,
+        let units = by(subject.criterion, subject.reconstruction);
+        let analysis = Analysis {
+            units: &units,
+            evaluator: &self.analysed,
             kernel_batch: subject.kernel_batch,
             ignored: &subject.ignored,
             work: Work::default(),
         };
-        let joint = Joint { units, held_out: &self.held_out, seed: self.seed };
+        let objective = JointObjective { units: &units, held_out: &self.held_out, seed: self.seed };
         let baseline = self.held_out.baseline(self.seed);
-        println!("{}: {}", self.held_out.metric, figure(&baseline));
+        outln!("{}: {baseline}", self.held_out.metric);
 
-        let threshold = subject.common_threshold(&self.args.common);
-        let allocation = self.args.allocation.unwrap_or(match threshold {
-            Some(_) if self.args.rate.is_none() => Allocation::Threshold,
-            _ => Allocation::Greedy,
-        });
-        let (store, path) = (&mut self.store, self.store_path.as_path());
         let all = units.macs(&analysis.whole());
-        let proposals: Box<dyn FnMut(f64) -> Result<Vec<usize>> + '_> = match allocation {
-            Allocation::Uniform => {
-                let most = self.args.rate.unwrap_or(0.9);
-                Box::new(move |share| Ok(search::uniform(analysis, most * share)))
-            }
-            Allocation::Threshold if self.args.rate.is_none() => {
-                let Some(threshold) = threshold else {
-                    return Err(Error::new("no threshold given").help("add --threshold, --rate or --budget"));
-                };
-                let thresholds = subject.thresholds(&self.args.common, units.sets(), threshold)?;
-                Box::new(move |share| {
-                    let eased: Vec<f64> = thresholds.iter().map(|threshold| threshold * share).collect();
-                    match share {
-                        0.0 => Ok(search::uniform(analysis, 0.0)),
-                        _ => analysis.choose(store, &eased, Some(path)),
-                    }
-                })
-            }
-            _ => {
-                let steps = match allocation {
-                    Allocation::Threshold => {
-                        analysis.curves(store, Some(HOPELESS), Some(path))?;
-                        search::threshold_path(analysis, store)
-                    }
-                    _ => {
-                        search::measure_for_greedy(analysis, store, HOPELESS, Some(path))?;
-                        search::greedy_path(analysis, store)
-                    }
-                };
-                // Proposals rise with the loss that is expected, to that of the rate, or to well
-                // over the budget.
-                let most = match (self.args.rate, self.args.budget) {
-                    (Some(rate), _) => search::step_of_rate(&steps, units, rate),
-                    (None, Some(budget)) => within(&steps, OVER_BUDGET * budget),
-                    (None, None) => 0,
-                };
-                let expected = steps[most].expected;
-                Box::new(move |share| {
-                    let step = if share < 1.0 { within(&steps, expected * share) } else { most };
-                    Ok(steps[step].keep.clone())
-                })
-            }
+        let threshold = subject.common_threshold(&self.args.common);
+        let thresholds =
+            threshold.map(|common| subject.thresholds(&self.args.common, units.groups(), common));
+        let goal = Goal {
+            thresholds: thresholds.transpose()?,
+            rate: self.args.rate,
+            budget: self.args.budget.map(|loss| Budget { loss, by_bound: self.args.by_bound }),
         };
-        let budget = self.args.budget.map(|loss| Budget { loss, by_bound: self.args.by_bound });
-        let best = settle(&joint, budget, &mut self.looks, proposals, all)?;
+        let by_default: &dyn Search = match (&goal.thresholds, goal.rate) {
+            (Some(_), None) => &search::Threshold,
+            _ => &search::Greedy,
+        };
+        let budget = goal.budget;
+        let on_trial = |trial: &Trial| {
+            let verdict = if trial.holds { "holds" } else { "too much" };
+            outln!("MACs -{:.1}%: {}: {verdict}", saved(units.macs(trial.keep), all), trial.accuracy);
+        };
+        let problem = Problem { analysis: &analysis, objective, goal, on_trial: &on_trial };
+        let mut records =
+            Records { store: &mut self.store, store_path: &self.store_path, trials: &mut self.trials };
+        let best = self.args.allocation.unwrap_or(by_default).run(&problem, &mut records)?;
         if budget.is_none() && self.args.rate.is_none() && threshold.is_none() {
-            println!("no --threshold, --rate or --budget: nothing to hold");
+            outln!("no --threshold, --rate or --budget: nothing to hold");
         }
 
-        for set in analysis.prunable() {
-            if best.keep[set] < units.sets()[set].units {
-                pruning::print_set(&units.sets()[set], best.keep[set], subject.kernel_batch);
+        for group in analysis.prunable() {
+            if best.keep[group] < units.groups()[group].units {
+                pruning::print_group(&units.groups()[group], best.keep[group], subject.kernel_batch);
             }
         }
-        units.save_masks(&best.keep, &self.masks)?;
+        MaskFile::new(units.masks(&best.keep), graph, &best.weights).save(&self.masks)?;
         files::write_bytes(
             &self.output,
-            &darknet::write_weights(graph, self.subject.network.header, &best.weights),
+            &darknet::write_weights(graph, subject.network.header, &best.weights),
         )?;
-        let mut summary =
-            Summary { baseline: Figures::of_graph(graph), compressed: units.figures(&best.keep) };
-        summary.baseline = Figures { accuracy: Some(baseline.value), ..summary.baseline };
-        summary.compressed = Figures { accuracy: Some(best.accuracy.value), ..summary.compressed };
-        println!("{summary}");
-        println!("{}: {}", self.held_out.metric, figure(&best.accuracy));
-        println!("{}\n{}", self.output.display(), self.masks.display());
+        let figures = |figures: Figures, accuracy| Figures { accuracy: Some(accuracy), ..figures };
+        let summary = Summary {
+            baseline: figures(Figures::of_graph(graph), baseline.value),
+            compressed: figures(units.figures(&best.keep), best.accuracy.value),
+        };
+        outln!("{summary}");
+        outln!("{}: {}", self.held_out.metric, best.accuracy);
+        outln!("{}\n{}", self.output.display(), self.masks.display());
 
         if let (true, Some(budget)) = (self.args.compare, budget) {
-            println!("at a joint loss of {}:", budget.loss);
+            outln!("at a joint loss of {}:", budget.loss);
             print_control("this pruning", &best, all);
-            for (name, criterion, repaired) in CONTROLS {
-                if repaired && !subject.repair {
-                    continue;
-                }
-                let units = by(criterion, repaired)?;
-                let control = Joint { units: units.as_ref(), ..joint };
-                let proposals = |share| Ok(search::uniform(analysis, 0.5 * share));
-                let found =
-                    control.back_off(budget, LOOKS, &mut Looks::default(), proposals, |_, _, _| {})?;
-                print_control(name, &found, all);
+            for control in CONTROLS.iter().filter(|c| subject.reconstruction || !c.reconstruction) {
+                let units: RankedUnits = by(control.criterion, control.reconstruction);
+                let objective = JointObjective { units: &units, ..objective };
+                print_control(control.name, &control.run(&objective, &analysis, budget)?, all);
             }
         }
         Ok(())
     }
 }
 
-/// The last step of which no more than `loss` is expected.
-fn within(steps: &[search::Step], loss: f64) -> usize {
-    steps.iter().rposition(|step| step.expected <= loss).unwrap_or(0)
-}
-
-/// The hardest candidate that holds the budget; without one, what was asked for.
-fn settle(
-    joint: &Joint,
-    budget: Option<Budget>,
-    looks: &mut Looks,
-    mut proposals: Box<dyn FnMut(f64) -> Result<Vec<usize>> + '_>,
-    all: u64,
-) -> Result<Candidate> {
-    match budget {
-        Some(budget) => joint.back_off(budget, LOOKS, looks, proposals, |keep, accuracy, holds| {
-            let verdict = if holds { "holds" } else { "too much" };
-            let macs = joint.units.macs(keep);
-            println!("MACs -{:.1}%: {}: {verdict}", saved(macs, all), figure(accuracy));
-        }),
-        None => joint.candidate(&proposals(1.0)?),
+/// Takes over the choices that known sensitivities were measured with, where the command line is silent.
+fn follow_sensitivities(subject: &mut Subject, args: &Common, known: &Store) -> Result<()> {
+    if args.criterion.is_none() {
+        let name = &known.setting.criterion;
+        subject.criterion = criteria::by_name(name).ok_or_else(|| {
+            Error::new("the sensitivities are by an unknown criterion")
+                .found(name)
+                .help("make them anew with `secateur ana`")
+        })?;
     }
+    if args.granularity.is_none() {
+        subject.granularity = known.setting.granularity;
+    }
+    if subject.ignored.is_empty() {
+        subject.ignored.clone_from(&known.origin.ignored);
+    }
+    subject.reconstruction &= known.setting.reconstruction;
+    subject.ridge = known.setting.ridge;
+    Ok(())
 }
 
 fn print_control(name: &str, found: &Candidate, all: u64) {
-    println!("  {name:<34} MACs -{:.1}%  {}", saved(found.macs, all), figure(&found.accuracy));
+    outln!("  {name:<34} MACs -{:.1}%  {}", saved(found.macs, all), found.accuracy);
 }
 
 fn saved(macs: u64, all: u64) -> f64 {
     100.0 * (1.0 - macs as f64 / all.max(1) as f64)
-}
-
-/// An accuracy and its loss with their intervals.
-fn figure(accuracy: &Accuracy) -> String {
-    let Accuracy { value, interval, loss, loss_interval } = accuracy;
-    format!(
-        "{value:.4} [{:.4}, {:.4}], loss {loss:.4} [{:.4}, {:.4}]",
-        interval.low, interval.high, loss_interval.low, loss_interval.high
-    )
 }

@@ -1,36 +1,38 @@
-//! What `ana` and `prune` share: the network, its pictures, and how much each layer may lose.
+//! The part that `ana` and `prune` share: the network, its images, and how much each layer may lose.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use secateur_base::{Error, Result, files};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use secateur_base::{Error, Result, files, limits, outln};
 use secateur_data::Dataset;
-use secateur_eval::Metric;
+use secateur_eval::{Evaluator, Metric};
 use secateur_frontend::darknet::{self, Network};
-use secateur_ir::{ChannelGroups, Graph, Op};
-use secateur_prune::repair::{self, Statistics};
+use secateur_ir::{Graph, Op};
+use secateur_prune::criteria::{self, CRITERIA};
+use secateur_prune::reconstruct::{self, Reconstruction, Statistics};
 use secateur_prune::store::{Origin, fingerprint};
 use secateur_prune::{
-    Channels, Criterion, Grain, Granularity, MainFile, Ranking, Repair, Setting, UnitSet, Vectors,
+    ChannelUnits, ConfigFile, Criterion, Granularity, PruneGroup, PruneUnits, RankedUnits, Setting,
+    VectorUnits, search,
 };
 
-/// Largest threshold file.
-const MAX_FILE_BYTES: u64 = 1 << 20;
+use super::images::ImageSource;
 
 /// Arguments of both verbs.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Common {
-    /// The network's .cfg, or a main file with a [pruning] section.
+    /// The network's .cfg, or a config file with a [pruning] section.
     pub(crate) cfg: PathBuf,
     /// Its .weights.
     pub(crate) weights: PathBuf,
-    /// What goes in one piece: `channel`, or `vector:ROWS` (one input × ROWS output channels of a dense
-    /// layer, which an accelerator of so many rows skips) [default: channel].
-    #[arg(long, value_name = "GRAIN")]
-    pub(crate) granularity: Option<Grain>,
-    /// Order in which the units go.
-    #[arg(long, value_enum)]
-    pub(crate) criterion: Option<Criterion>,
+    /// The weights that are removed together: `channel`, or `vector:ROWS` (one input × ROWS output channels
+    /// of a dense layer, which an accelerator of so many rows skips) [default: channel].
+    #[arg(long, value_name = "GRANULARITY")]
+    pub(crate) granularity: Option<Granularity>,
+    /// Ranking criterion: which units are removed first [default: reconstruction].
+    #[arg(long, value_parser = criterion_parser())]
+    pub(crate) criterion: Option<&'static dyn Criterion>,
     /// Layers that stay as they are.
     #[arg(long, value_name = "LAYER,…", value_delimiter = ',')]
     pub(crate) ignore: Vec<usize>,
@@ -39,7 +41,7 @@ pub(crate) struct Common {
     pub(crate) kernel_batch: Option<u32>,
     /// Loss that each layer, pruned alone, may cost: the relative drop of mAP or top-1, the relative
     /// rise of the loss, dP, or the disagreement.
-    #[arg(long, value_name = "LOSS", value_parser = share)]
+    #[arg(long, value_name = "LOSS", value_parser = fraction)]
     pub(crate) threshold: Option<f64>,
     /// Another threshold for one layer; may be given again.
     #[arg(long, value_name = "LAYER=LOSS", value_parser = layer_threshold)]
@@ -47,17 +49,45 @@ pub(crate) struct Common {
     /// File of `LAYER LOSS` lines, as with --layer-threshold.
     #[arg(long, value_name = "FILE")]
     pub(crate) threshold_file: Option<PathBuf>,
-    /// Leave the readers' weights as they are. By default they make up, by least squares on the
-    /// analysed pictures, for what is gone; no labels or gradients are used.
+    /// Do not re-fit consumer weights. By default they are re-fitted by least squares on the analysed
+    /// images to compensate for removed units; no labels or gradients are used.
     #[arg(long)]
-    pub(crate) no_repair: bool,
-    /// How strongly a repair holds on to the trained weights, as a share of the inputs' mean square.
-    #[arg(long, value_name = "SHARE", default_value_t = repair::DEFAULT_RIDGE, value_parser = share)]
+    pub(crate) no_reconstruction: bool,
+    /// Weight of the trained weights in a reconstruction, as a fraction of the inputs' mean square.
+    #[arg(long, value_name = "FRACTION", default_value_t = reconstruct::DEFAULT_RIDGE, value_parser = fraction)]
     pub(crate) ridge: f64,
 }
 
+impl Common {
+    /// The files that both verbs read, besides their own.
+    pub(crate) fn inputs<'a>(
+        &'a self,
+        config: &'a Option<ConfigFile>,
+        source: &'a ImageSource,
+    ) -> Vec<&'a Path> {
+        let mut inputs = vec![self.cfg.as_path(), &self.weights];
+        let config = config.iter().flat_map(|config| [Some(&config.model_cfg), config.data.as_ref()]);
+        let given = [&self.threshold_file, &source.data, &source.list, &source.names];
+        inputs.extend(given.into_iter().map(Option::as_ref).chain(config).flatten().map(PathBuf::as_path));
+        inputs
+    }
+}
+
+/// The registered criteria, by name.
+fn criterion_parser() -> impl TypedValueParser<Value = &'static dyn Criterion> {
+    let values = CRITERIA.map(|criterion| PossibleValue::new(criterion.name()).help(criterion.help()));
+    PossibleValuesParser::new(values)
+        .map(|name| criteria::by_name(&name).expect("a possible value is a criterion's name"))
+}
+
+/// The metrics, by name.
+pub(crate) fn metric_parser() -> impl TypedValueParser<Value = Metric> {
+    let values = Metric::ALL.map(|metric| PossibleValue::new(metric.name()).help(metric.help()));
+    PossibleValuesParser::new(values).map(|name| name.parse().expect("a possible value is a metric's name"))
+}
+
 /// A number from 0 to 1.
-pub(crate) fn share(text: &str) -> std::result::Result<f64, String> {
+pub(crate) fn fraction(text: &str) -> std::result::Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
         _ => Err("a number from 0 to 1 is needed".to_owned()),
@@ -67,30 +97,30 @@ pub(crate) fn share(text: &str) -> std::result::Result<f64, String> {
 fn layer_threshold(text: &str) -> std::result::Result<(usize, f64), String> {
     let parts = text.split_once('=').ok_or("LAYER=LOSS is needed, as in 12=0.01")?;
     let layer = parts.0.trim().parse().map_err(|_| "the layer's number comes first, as in 12=0.01")?;
-    Ok((layer, share(parts.1.trim())?))
+    Ok((layer, fraction(parts.1.trim())?))
 }
 
-/// The network to prune, with what a main file says of it.
+/// The network to prune, with the settings of a config file.
 pub(crate) struct Subject {
     pub(crate) network: Network,
-    pub(crate) groups: ChannelGroups,
-    pub(crate) main: Option<MainFile>,
-    pub(crate) grain: Grain,
-    pub(crate) criterion: Criterion,
+    pub(crate) config: Option<ConfigFile>,
+    pub(crate) granularity: Granularity,
+    pub(crate) criterion: &'static dyn Criterion,
     pub(crate) kernel_batch: usize,
     pub(crate) ignored: Vec<usize>,
-    pub(crate) repair: bool,
+    pub(crate) reconstruction: bool,
     pub(crate) ridge: f64,
     model: String,
 }
 
 impl Subject {
     pub(crate) fn open(args: &Common) -> Result<Self> {
-        let main = MainFile::is_one(&args.cfg)?.then(|| MainFile::load(&args.cfg)).transpose()?;
-        let cfg = main.as_ref().map_or(&args.cfg, |main| &main.model_cfg);
+        let config = ConfigFile::is_one(&args.cfg)?.then(|| ConfigFile::load(&args.cfg)).transpose()?;
+        let cfg = config.as_ref().map_or(&args.cfg, |config| &config.model_cfg);
         let network = darknet::load(cfg, Some(&args.weights))?;
-        let of_main = main.clone().unwrap_or_default();
-        let mut ignored = if args.ignore.is_empty() { of_main.ignore_layers } else { args.ignore.clone() };
+        require_finite(&network).map_err(|error| error.file(&args.weights))?;
+        let defaults = config.clone().unwrap_or_default();
+        let mut ignored = if args.ignore.is_empty() { defaults.ignore_layers } else { args.ignore.clone() };
         ignored.sort_unstable();
         ignored.dedup();
         let layers = network.graph.nodes.len();
@@ -103,15 +133,14 @@ impl Subject {
         let bytes = [cfg, &args.weights].map(|path| files::read_limited(path, u64::MAX));
         let [cfg_bytes, weight_bytes] = bytes;
         Ok(Self {
-            groups: ChannelGroups::new(&network.graph),
-            grain: args.granularity.unwrap_or_default(),
-            criterion: args.criterion.or(of_main.criterion).unwrap_or(Criterion::Repair),
-            kernel_batch: args.kernel_batch.map(|n| n as usize).or(of_main.kernel_batch).unwrap_or(1),
+            granularity: args.granularity.unwrap_or_default(),
+            criterion: args.criterion.or(defaults.criterion).unwrap_or(&criteria::Reconstruction),
+            kernel_batch: args.kernel_batch.map(|n| n as usize).or(defaults.kernel_batch).unwrap_or(1),
             ignored,
-            repair: !args.no_repair,
+            reconstruction: !args.no_reconstruction,
             ridge: args.ridge,
             model: fingerprint([cfg_bytes?.as_slice(), weight_bytes?.as_slice()]),
-            main,
+            config,
             network,
         })
     }
@@ -122,101 +151,128 @@ impl Subject {
 
     /// dP for detectors, top-1 for classifiers.
     pub(crate) fn usual_metric(&self) -> Metric {
-        match self.graph().has_heads() {
-            true => Metric::Dp,
-            false => Metric::Top1,
-        }
+        if self.graph().has_heads() { Metric::Dp } else { Metric::Top1 }
     }
 
-    /// What sensitivities measured on `dataset` depend on.
-    pub(crate) fn setting(&self, metric: Metric, dataset: &Dataset, seed: u64) -> Setting {
-        let labels: Vec<String> = dataset.labels.iter().map(|labels| format!("{labels:?}")).collect();
-        let names = dataset.pictures.iter().map(|picture| picture.as_os_str().as_encoded_bytes());
+    /// The images that an origin names; `split` is the list of a .data file. Labels are read where the
+    /// metric needs them.
+    pub(crate) fn dataset(&self, origin: &Origin, split: &str, metric: Metric) -> Result<Dataset> {
+        let labels = metric.reads_labels(!self.graph().has_heads());
+        let dataset = match (&origin.data, &origin.list, &origin.names) {
+            (Some(data), ..) if labels => Dataset::from_data_file(data, split)?,
+            (Some(data), ..) => Dataset::images_of_data_file(data, split)?,
+            (None, Some(list), Some(names)) if labels => Dataset::from_list(list, names)?,
+            (None, Some(list), Some(names)) => Dataset::images_of_list(list, names)?,
+            _ => {
+                return Err(Error::new("no images given")
+                    .allowed("--data FILE.data, or --list FILE --names FILE, or datacfg= in a config file"));
+            }
+        };
+        Ok(match origin.images {
+            Some(count) => dataset.take(count),
+            None => dataset,
+        })
+    }
+
+    /// Everything that measurements of `evaluator` depend on.
+    pub(crate) fn setting(&self, evaluator: &Evaluator, seed: u64) -> Setting {
         Setting {
             model: self.model.clone(),
-            pictures: fingerprint(names.chain(labels.iter().map(String::as_bytes))),
-            metric,
-            granularity: self.grain,
-            criterion: self.criterion,
-            repair: self.repair,
+            images: fingerprint([evaluator.images_hash().as_slice()]),
+            metric: evaluator.metric,
+            granularity: self.granularity,
+            criterion: self.criterion.name().to_owned(),
+            reconstruction: self.reconstruction,
             ridge: self.ridge,
             seed,
         }
     }
 
-    /// The units in the order of a criterion. `statistics` as [`Self::needs_statistics`] wants them;
-    /// `pictures` are what a repair of the whole network is fitted to.
-    pub(crate) fn units<'a>(
-        &'a self,
-        criterion: Criterion,
-        statistics: Option<&'a Statistics>,
-        repaired: bool,
-        pictures: &'a [&'a [f32]],
-        seed: u64,
-    ) -> Result<Box<dyn Granularity + 'a>> {
+    /// The prune units of the network.
+    pub(crate) fn units(&self) -> Result<Box<dyn PruneUnits + '_>> {
         let (graph, weights) = (self.graph(), self.network.weights()?);
-        let ridge = self.ridge;
-        let repair = statistics.filter(|_| repaired).map(|statistics| Repair { statistics, pictures, ridge });
-        Ok(match self.grain {
-            Grain::Channel => {
-                let ranking = Ranking::new(criterion, graph, &self.groups, weights, statistics, seed);
-                Box::new(Channels::new(graph, &self.groups, weights, ranking, repair))
-            }
-            Grain::Vector { rows } => Box::new(Vectors::new(graph, weights, rows, criterion, repair, seed)),
+        Ok(match self.granularity {
+            Granularity::Channel => Box::new(ChannelUnits::new(graph, weights)),
+            Granularity::Vector { rows } => Box::new(VectorUnits::new(graph, weights, rows)),
         })
     }
 
-    /// Whether calibration moments are needed at all.
-    pub(crate) fn needs_statistics(&self) -> bool {
-        self.repair || self.criterion == Criterion::Repair
+    /// Units in the order of a criterion. `statistics` as [`Self::statistics`] has them; `images` are the
+    /// inputs that a reconstruction of the whole network is fitted to.
+    pub(crate) fn ranked<'a>(
+        &self,
+        units: &'a dyn PruneUnits,
+        criterion: &dyn Criterion,
+        statistics: Option<&'a Statistics>,
+        reconstructed: bool,
+        images: &'a [&'a [f32]],
+        seed: u64,
+    ) -> RankedUnits<'a> {
+        let ridge = self.ridge;
+        let reconstruction = statistics.filter(|_| reconstructed).map(|statistics| Reconstruction {
+            statistics,
+            images,
+            ridge,
+        });
+        RankedUnits::new(units, criterion, statistics, reconstruction, seed)
     }
 
-    /// Every set's threshold: its layers' smallest own one, else `common`.
-    pub(crate) fn thresholds(&self, args: &Common, sets: &[UnitSet], common: f64) -> Result<Vec<f64>> {
+    /// Moments of the activations, where criterion or reconstruction need them.
+    pub(crate) fn statistics(&self, evaluator: &Evaluator) -> Result<Option<Statistics>> {
+        if !self.reconstruction && !self.criterion.needs_statistics() {
+            return Ok(None);
+        }
+        let (graph, weights) = (self.graph(), self.network.weights()?);
+        Ok(Some(Statistics::collect(graph, weights, &evaluator.inputs(), self.ridge)?))
+    }
+
+    /// Every group's threshold: the smallest of its layers' own ones, else `common`.
+    pub(crate) fn thresholds(&self, args: &Common, groups: &[PruneGroup], common: f64) -> Result<Vec<f64>> {
         let mut own: BTreeMap<usize, f64> = BTreeMap::new();
-        if let Some(main) = &self.main
-            && main.thresholds.len() > 1
+        if let Some(config) = &self.config
+            && config.thresholds.len() > 1
         {
             let convolutions: Vec<usize> = (0..self.graph().nodes.len())
                 .filter(|&layer| matches!(self.graph().nodes[layer].op, Op::Conv(_)))
                 .collect();
-            if main.thresholds.len() != convolutions.len() {
+            if config.thresholds.len() != convolutions.len() {
                 return Err(Error::new("the list of thresholds does not fit the network")
                     .file(&args.cfg)
-                    .found(format!("{} values", main.thresholds.len()))
-                    .allowed(format!("1, or {} (one a convolutional layer)", convolutions.len())));
+                    .found(format!("{} values", config.thresholds.len()))
+                    .allowed(format!("1, or {} (one for each convolutional layer)", convolutions.len())));
             }
-            own.extend(convolutions.into_iter().zip(main.thresholds.iter().copied()));
+            own.extend(convolutions.into_iter().zip(config.thresholds.iter().copied()));
         }
         if let Some(path) = &args.threshold_file {
             own.extend(read_thresholds(path)?);
         }
         own.extend(args.layer_threshold.iter().copied());
         for &layer in own.keys() {
-            if !sets.iter().any(|set| set.changes(layer)) {
+            if !groups.iter().any(|group| group.changes(layer)) {
                 let what = Error::new("a threshold is given for a layer that cannot be pruned").layer(layer);
                 return Err(
                     what.help("layers that feed a head, and layers without weights, stay as they are")
                 );
             }
         }
-        let of_set = |set: &UnitSet| {
-            let mine = own.iter().filter(|(layer, _)| set.changes(**layer)).map(|(_, threshold)| *threshold);
+        let of_group = |group: &PruneGroup| {
+            let mine =
+                own.iter().filter(|(layer, _)| group.changes(**layer)).map(|(_, threshold)| *threshold);
             mine.reduce(f64::min).unwrap_or(common)
         };
-        Ok(sets.iter().map(of_set).collect())
+        Ok(groups.iter().map(of_group).collect())
     }
 
-    /// The common threshold: flag, main file, or none.
+    /// The common threshold: flag, config file, or none.
     pub(crate) fn common_threshold(&self, args: &Common) -> Option<f64> {
-        let main = self.main.as_ref().filter(|main| main.thresholds.len() == 1);
-        args.threshold.or(main.map(|main| main.thresholds[0]))
+        let config = self.config.as_ref().filter(|config| config.thresholds.len() == 1);
+        args.threshold.or(config.map(|config| config.thresholds[0]))
     }
 }
 
 /// `LAYER LOSS` lines with `#` comments.
 fn read_thresholds(path: &Path) -> Result<Vec<(usize, f64)>> {
-    let bytes = files::read_limited(path, MAX_FILE_BYTES)?;
+    let bytes = files::read_limited(path, limits::MAX_TEXT_BYTES)?;
     let text = String::from_utf8_lossy(&bytes);
     let lines =
         text.lines().enumerate().map(|(i, line)| (i + 1, line.split('#').next().unwrap_or("").trim()));
@@ -231,27 +287,27 @@ fn read_thresholds(path: &Path) -> Result<Vec<(usize, f64)>> {
         .collect()
 }
 
-/// The pictures that an origin names; `split` is the list of a .data file.
-pub(crate) fn dataset(origin: &Origin, split: &str) -> Result<Dataset> {
-    let dataset = match (&origin.data, &origin.list, &origin.names) {
-        (Some(data), ..) => Dataset::from_data_file(data, split)?,
-        (None, Some(list), Some(names)) => Dataset::from_list(list, names)?,
-        _ => {
-            return Err(Error::new("no pictures given")
-                .allowed("--data FILE.data, or --list FILE --names FILE, or datacfg= in a main file"));
+/// Fails on weights that are not finite numbers: nothing that is measured with them means anything.
+fn require_finite(network: &Network) -> Result<()> {
+    for (layer, (node, weights)) in network.graph.nodes.iter().zip(&network.weights()?.layers).enumerate() {
+        let norm = weights.batch_norm.iter().flat_map(|norm| [&norm.scale, &norm.mean, &norm.variance]);
+        let mut values = [&weights.weights, &weights.bias].into_iter().chain(norm).flatten();
+        if let Some(value) = values.find(|value| !value.is_finite()) {
+            return Err(Error::new("a weight is not a finite number")
+                .layer(layer)
+                .section(node.op.name())
+                .found(value.to_string())
+                .help("the training diverged: take an earlier snapshot of the weights"));
         }
-    };
-    Ok(match origin.pictures {
-        Some(count) => dataset.take(count),
-        None => dataset,
-    })
+    }
+    Ok(())
 }
 
-/// Prints which layers a set prunes, in the closed pruner's words.
-pub(crate) fn print_set(set: &UnitSet, keep: usize, kernel_batch: usize) {
-    println!("prune main layer {}", set.main);
-    set.slaves.iter().for_each(|layer| println!("prune slave layer {layer}"));
-    set.related.iter().for_each(|layer| println!("prune related layer {layer}"));
-    let rate = secateur_prune::search::nominal_rate(set.units, keep, kernel_batch);
-    println!("kernel_batch:{kernel_batch}, rate:{rate:.4}, keep_num:{keep}");
+/// Prints the layers that a group prunes, in the form of the closed pruner's log.
+pub(crate) fn print_group(group: &PruneGroup, keep: usize, kernel_batch: usize) {
+    outln!("prune primary layer {}", group.primary);
+    group.dependents.iter().for_each(|layer| outln!("prune dependent layer {layer}"));
+    group.related.iter().for_each(|layer| outln!("prune related layer {layer}"));
+    let rate = search::nominal_rate(group.units, keep, kernel_batch);
+    outln!("kernel_batch:{kernel_batch}, rate:{rate:.4}, keep_num:{keep}");
 }

@@ -11,7 +11,7 @@ use secateur_runtime::artefact::Step;
 use secateur_runtime::{Hook, Tensor};
 
 use super::Global;
-use super::subject::share;
+use super::subject::fraction;
 
 /// Classes that a classifier's run prints.
 const TOP: usize = 5;
@@ -29,10 +29,10 @@ pub(crate) struct Args {
     /// A picture (JPEG, PNG or BMP).
     image: PathBuf,
     /// Detections need a score above this.
-    #[arg(long, default_value_t = 0.25, value_parser = share)]
+    #[arg(long, default_value_t = 0.25, value_parser = fraction)]
     thresh: f32,
     /// Two boxes of a class that overlap by more than this are one object.
-    #[arg(long, default_value_t = NMS_THRESH, value_parser = share)]
+    #[arg(long, default_value_t = NMS_THRESH, value_parser = fraction)]
     nms: f32,
     /// Runs to time.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]

@@ -1,4 +1,4 @@
-//! The network that a verb works on: `CFG WEIGHTS` or `ARTEFACT`.
+//! The network that a verb works on: `CFG WEIGHTS` or `ARTEFACT`, and checks of its names.
 
 use std::path::{Path, PathBuf};
 
@@ -7,12 +7,27 @@ use secateur_data::{names_beside, read_names};
 use secateur_deploy::{Deployed, is_artefact, read_artefact};
 use secateur_eval::{Detector, FloatDetector};
 use secateur_frontend::darknet;
+use secateur_prune::ConfigFile;
 
-/// What stands on the command line before a verb's own files.
+/// The network on the command line, before a verb's own files.
 #[derive(Debug, Clone)]
 pub(crate) enum Subject {
-    Float { cfg: PathBuf, weights: PathBuf },
+    Float {
+        cfg: PathBuf,
+        weights: PathBuf,
+        /// The closed pruner's config file, where that was given and names the cfg.
+        config: Option<Box<ConfigFile>>,
+    },
     Artefact(PathBuf),
+}
+
+/// The network's cfg: `path` itself, or what it names if it is the closed pruner's config file.
+pub(crate) fn model_cfg(path: &Path) -> Result<(PathBuf, Option<Box<ConfigFile>>)> {
+    if !ConfigFile::is_one(path)? {
+        return Ok((path.to_owned(), None));
+    }
+    let config = ConfigFile::load(path)?;
+    Ok((config.model_cfg.clone(), Some(Box::new(config))))
 }
 
 impl Subject {
@@ -24,7 +39,16 @@ impl Subject {
             return Ok((Self::Artefact(first), paths.collect()));
         }
         let weights = paths.next().ok_or_else(|| needed("a .cfg alone").file(&first))?;
-        Ok((Self::Float { cfg: first, weights }, paths.collect()))
+        let (cfg, config) = model_cfg(&first)?;
+        Ok((Self::Float { cfg, weights, config }, paths.collect()))
+    }
+
+    /// The files that are read of the network.
+    pub(crate) fn files(&self) -> Vec<&Path> {
+        match self {
+            Self::Float { cfg, weights, .. } => vec![cfg, weights],
+            Self::Artefact(path) => vec![path],
+        }
     }
 
     /// The path that stands for the network in messages and results.
@@ -36,14 +60,14 @@ impl Subject {
     }
 
     /// Loads the network and hands it, with the class names known to it, to `work`. `threads` share
-    /// one picture.
+    /// one image.
     pub(crate) fn open<T>(
         &self,
         threads: usize,
         work: impl FnOnce(&dyn Detector, Vec<String>) -> Result<T>,
     ) -> Result<T> {
         match self {
-            Self::Float { cfg, weights } => {
+            Self::Float { cfg, weights, .. } => {
                 let network = darknet::load(cfg, Some(weights))?;
                 let detector = FloatDetector::new(&network.graph, network.weights()?)
                     .map_err(|error| error.file(cfg))?
@@ -85,7 +109,7 @@ pub(crate) fn check_names(names: &[String], classes: usize) -> Result<()> {
 }
 
 /// A number from 0 to 1, for clap.
-pub(crate) fn share(text: &str) -> std::result::Result<f32, String> {
+pub(crate) fn fraction(text: &str) -> std::result::Result<f32, String> {
     match text.parse() {
         Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
         _ => Err("a number from 0 to 1 is needed".to_owned()),

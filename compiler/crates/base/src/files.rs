@@ -213,11 +213,16 @@ pub fn parse_toml<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Re
 
 /// An error about the bytes `span` of `text`, which was read from `path`.
 pub fn at(path: &Path, text: &str, span: std::ops::Range<usize>, what: impl Into<String>) -> Error {
+    point(Error::new(what), path, text, span)
+}
+
+/// `error`, about the bytes `span` of `text`, which was read from `path`.
+pub fn point(error: Error, path: &Path, text: &str, span: std::ops::Range<usize>) -> Error {
     let start = (0..=span.start.min(text.len())).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
     let before = &text[..start];
     let line = before.matches('\n').count() + 1;
     let column = before.chars().rev().take_while(|&c| c != '\n').count() + 1;
-    Error::new(what).file(path).line(line).column(column).source_text(
+    error.file(path).line(line).column(column).source_text(
         &path.display().to_string(),
         text.to_owned(),
         span.into(),

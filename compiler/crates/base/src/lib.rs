@@ -5,6 +5,7 @@ mod bbox;
 pub mod error;
 pub mod files;
 pub mod limits;
+pub mod path_text;
 pub mod progress;
 pub mod terminal;
 mod union_find;

@@ -69,8 +69,8 @@ pub(crate) fn masked(text: String) -> String {
     signs.collect()
 }
 
-/// Prints to the standard output. A closed pipe (`secateur … | head`) ends the process with exit code 0, any
-/// other failure with a message and exit code 1.
+/// Prints to the standard output. Where its reader went away (`secateur … | head`) the text is dropped and the work
+/// goes on: files may still have to be written. Any other failure ends the process with a message and exit code 1.
 pub fn print(text: fmt::Arguments<'_>) {
     let mut line = String::new();
     // Formatting into memory fails only where a Display implementation does.
@@ -79,7 +79,7 @@ pub fn print(text: fmt::Arguments<'_>) {
     let written = out.write_all(printable(&line).as_bytes()).and_then(|()| out.flush());
     match written {
         Ok(()) => {}
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
         Err(error) => {
             eprint(format_args!("Error: cannot write to the standard output: {error}\n"));
             std::process::exit(1)

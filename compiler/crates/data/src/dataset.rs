@@ -34,15 +34,24 @@ pub struct Sample {
 impl Dataset {
     /// The list that `.data` names under `split` (`valid` or `train`), with its names.
     pub fn from_data_file(path: &Path, split: &str) -> Result<Self> {
-        let data = DataFile::load(path)?;
-        let names = data.file("names")?;
-        let dataset = Self::from_list(&data.file(split)?, &names)?;
-        match data.classes()? {
-            Some(classes) if classes != dataset.names.len() => Err(Error::new("classes and names disagree")
-                .file(path)
-                .found(format!("classes={classes}, {} names in {}", dataset.names.len(), names.display()))),
-            _ => Ok(dataset),
-        }
+        let (list, names) = source(path, split)?;
+        Self::with_names(&list, names)
+    }
+
+    /// As [`Dataset::from_data_file`], without reading labels: no image has any.
+    pub fn images_of_data_file(path: &Path, split: &str) -> Result<Self> {
+        let (list, names) = source(path, split)?;
+        Self::without_labels(&list, names)
+    }
+
+    /// As [`Dataset::from_list`], without reading labels: no image has any.
+    pub fn images_of_list(list: &Path, names: &Path) -> Result<Self> {
+        Self::without_labels(list, read_names(names)?)
+    }
+
+    fn without_labels(list: &Path, names: Vec<String>) -> Result<Self> {
+        let pictures = read_list(list)?;
+        Ok(Self { labels: vec![Vec::new(); pictures.len()], pictures, names })
     }
 
     /// A list of pictures with labels beside them, and a file of names.
@@ -114,6 +123,19 @@ impl Dataset {
                 sample
             })
             .collect()
+    }
+}
+
+/// The list and the class names of a .data file.
+fn source(path: &Path, split: &str) -> Result<(PathBuf, Vec<String>)> {
+    let data = DataFile::load(path)?;
+    let file = data.file("names")?;
+    let names = read_names(&file)?;
+    match data.classes()? {
+        Some(classes) if classes != names.len() => Err(Error::new("classes and names disagree")
+            .file(path)
+            .found(format!("classes={classes}, {} names in {}", names.len(), file.display()))),
+        _ => Ok((data.file(split)?, names)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! How closely a changed network follows the original: its detections, scores and head tensors.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Detection, Heads, MapOptions, MeanAp, mean_ap};
 use secateur_data::Truth;
@@ -28,7 +28,7 @@ pub fn agreement(reference: &[Vec<Detection>], changed: &[Vec<Detection>], class
 }
 
 /// How scores (objectness × class) move at the places of the original's detections of .1 and above.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ScoreShift {
     /// Mean |difference|: dP.
     pub absolute: f64,
@@ -45,18 +45,23 @@ pub struct ScoreShift {
 /// head tensors of the changed network, both laid out by `heads`.
 pub fn score_shift(heads: &Heads, reference: &[Vec<Detection>], changed: &[Vec<Vec<f32>>]) -> ScoreShift {
     let pictures = reference.iter().zip(changed);
-    ScoreShift::gather(pictures.map(|(detections, outputs)| PictureShift::of(heads, detections, outputs)))
+    ScoreShift::gather(pictures.map(|(detections, outputs)| ImageShift::of(heads, detections, outputs)))
 }
 
-/// Sums of one picture.
+/// Sums over one image.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct PictureShift {
-    absolute: f64,
+pub(super) struct ImageShift {
+    pub(super) absolute: f64,
     signed: f64,
     places: usize,
 }
 
-impl PictureShift {
+impl ImageShift {
+    /// The original's detections that take part.
+    pub(super) fn reference(detections: &[Detection]) -> Vec<Detection> {
+        detections.iter().filter(|detection| detection.prob >= SHIFT_THRESH).copied().collect()
+    }
+
     pub(super) fn of(heads: &Heads, reference: &[Detection], changed: &[Vec<f32>]) -> Self {
         let mut shift = Self { absolute: 0.0, signed: 0.0, places: 0 };
         for detection in reference.iter().filter(|detection| detection.prob >= SHIFT_THRESH) {
@@ -72,7 +77,7 @@ impl PictureShift {
 }
 
 impl ScoreShift {
-    pub(super) fn gather(pictures: impl Iterator<Item = PictureShift>) -> Self {
+    pub(super) fn gather(pictures: impl Iterator<Item = ImageShift>) -> Self {
         let mut shift = Self::default();
         for picture in pictures {
             shift.absolute += picture.absolute;

@@ -1,6 +1,6 @@
 //! A changed network (quantised, pruned) beside its original on labelled pictures.
 
-use super::agreement::PictureShift;
+use super::agreement::ImageShift;
 use super::detector::over_pictures;
 use super::{
     Detection, Detector, Interval, MAP_THRESH, MapOptions, MeanAp, NMS_THRESH, ScoreShift, Sqnr, agreement,
@@ -27,7 +27,7 @@ pub struct Comparison {
 /// What one picture yields.
 struct Run {
     original: Vec<Detection>,
-    shift: PictureShift,
+    shift: ImageShift,
     sqnr: Vec<Sqnr>,
 }
 
@@ -48,7 +48,7 @@ pub fn compare(
         let (heads, inputs) = original.heads_and_inputs(&sample.input);
         let (changed_heads, changed_inputs) = changed.heads_and_inputs(&sample.input);
         let found = decode(layout, &heads, sample.frame, MAP_THRESH, NMS_THRESH);
-        let shift = PictureShift::of(layout, &found, &changed_heads);
+        let shift = ImageShift::of(layout, &found, &changed_heads);
         let sqnr = inputs.iter().zip(&changed_inputs).map(|(original, changed)| {
             let mut sqnr = Sqnr::default();
             sqnr.add(original, changed);

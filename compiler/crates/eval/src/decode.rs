@@ -6,7 +6,7 @@ use secateur_base::BBox;
 
 use super::suppress;
 use secateur_base::{Error, Result};
-use secateur_data::Frame;
+use secateur_data::{Fit, Frame};
 use secateur_ir::{self as graph, Graph, NmsKind, Op, Shape};
 
 /// Exponent of the distance term where a cfg does not name `beta_nms`.
@@ -108,6 +108,16 @@ impl Heads {
             found.heads.push(Head { layer, shape: node.shape, kind });
         }
         Ok(found)
+    }
+
+    /// How images are brought to the input's size: a classifier takes their middle, a detector the whole of
+    /// them, in their proportions where `letter_box` is set.
+    pub fn fit(&self, letter_box: bool) -> Fit {
+        match (self.heads.is_empty(), letter_box) {
+            (true, _) => Fit::Crop,
+            (false, true) => Fit::Letterbox,
+            (false, false) => Fit::Stretch,
+        }
     }
 }
 

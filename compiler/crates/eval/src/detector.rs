@@ -24,13 +24,9 @@ pub trait Detector: Sync {
     /// Pictures keep their proportions (`letter_box=1`).
     fn letter_box(&self) -> bool;
 
-    /// How pictures are brought to the input's size; a classifier takes their middle.
+    /// How images are brought to the input's size ([`Heads::fit`]).
     fn fit(&self) -> Fit {
-        match (self.layout().heads.is_empty(), self.letter_box()) {
-            (true, _) => Fit::Crop,
-            (false, true) => Fit::Letterbox,
-            (false, false) => Fit::Stretch,
-        }
+        self.layout().fit(self.letter_box())
     }
 
     /// The heads in the order of [`Detector::heads`]; none for a classifier.

@@ -1,12 +1,12 @@
 //! Mean average precision as `darknet detector map` computes it (`validate_detector_map`).
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Detection;
 use secateur_data::Truth;
 
 /// How precision is averaged and what counts as found.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct MapOptions {
     /// A detection is right where its IoU with a truth of its class exceeds this.
     pub iou_thresh: f32,

@@ -1,4 +1,4 @@
-//! What a dead channel puts out: the constant that its bias leaves behind on the way to its readers.
+//! The output of a dead channel: the constant that its bias leaves on the way to its consumers.
 
 use secateur_float::activate;
 use secateur_ir::{BATCH_NORM_EPSILON, Divisor, Graph, LayerWeights, Op, Padding, Pool, Source, Weights};
@@ -57,7 +57,7 @@ fn constant(
             Some(activate(shortcut.activation, sum))
         }
         Op::Sam(activation) => Some(activate(*activation, input(0, channel)? * input(1, channel)?)),
-        // One factor a pixel: only zero stays the same everywhere.
+        // One factor for each pixel: only zero stays the same everywhere.
         Op::ScaleChannels(scale) if scale.scale_wh => {
             zero_or_varies(input(1, channel)).map(|zero| activate(scale.activation, zero))
         }
@@ -87,7 +87,7 @@ fn constant(
     }
 }
 
-/// Whether every pooling window holds at least one pixel of the map.
+/// Returns whether every pooling window holds at least one pixel of the feature map.
 fn always_inside(pool: &Pool) -> bool {
     let Padding { top, left, bottom, right } = pool.padding;
     pool.kernel[0] > top.max(bottom) && pool.kernel[1] > left.max(right)

@@ -48,7 +48,7 @@ fn masked_equals_cut() {
         let [group] = &groups.groups[..] else { panic!("{groups:?}") };
         assert_eq!(group.units.len(), 6);
         let mut weights = random_weights(seed as u64, &graph);
-        let mut masks = Masks::keep_all(&groups);
+        let mut masks = Masks::of_channels(&groups);
         masks.set(0, (0..6).map(|unit| unit % 3 != seed % 3).collect());
         masks.apply(&graph, &groups, &mut weights);
         let cut = transform(&graph, &groups, &weights, &masks);

@@ -1,19 +1,20 @@
-//! Reordering channels so that weights of little use meet in the same vectors.
+//! Reordering of channels that groups unimportant weights into the same vectors.
 //!
 //! A vector is one input channel × `rows` neighbouring output channels. Which channels are neighbours
 //! does not matter to the network, so the order is free: channels that hardly read the same inputs
 //! belong together (after Pool and Yu 2021, "Channel permutations for N:M sparsity").
 
-use super::vector_masks::takes_part;
+use super::units::takes_part;
 use secateur_float as float;
 use secateur_ir::{
     ChannelGroups, Columns, Graph, LayerWeights, Op, ShortcutWeights, Source, Weights, is_dense,
 };
 
-/// The least gain of a swap, relative to all that there is: rounding is not one.
-const LEAST_GAIN: f64 = 1e-9;
+/// The minimum gain of a swap, relative to the sum of all products: above the rounding of that sum, so that
+/// the exchange ends.
+const MIN_GAIN: f64 = 1e-9;
 
-/// Where the channels of every layer come from: `order[layer][new channel]` is the old one.
+/// The origin of the channels of every layer: `order[layer][new channel]` is the old one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
     layers: Vec<Vec<usize>>,
@@ -23,14 +24,14 @@ impl Order {
     /// Chooses the order for vectors of `rows` output channels.
     ///
     /// Channels are exchanged within their group, those of a residual chain in all its layers at
-    /// once; what a head reads keeps its place.
+    /// once; the inputs of a head keep their order.
     pub fn choose(graph: &Graph, weights: &Weights, rows: usize) -> Self {
         let groups = ChannelGroups::new(graph);
         let folded = float::fold(graph, weights);
         let mut layers: Vec<Vec<usize>> =
             graph.nodes.iter().map(|node| (0..node.shape.c).collect()).collect();
         for group in &groups.groups {
-            // Units that stand in the same layers as often as each other can change places.
+            // Units with channels in the same layers, equally many in each, can be exchanged.
             let signature = |unit: usize| -> Vec<usize> {
                 groups.units[unit].channels.iter().map(|&(layer, _)| layer).collect()
             };
@@ -46,7 +47,7 @@ impl Order {
             }
             let channel = |unit: usize, layer: usize| {
                 let found = groups.units[unit].channels.iter().find(|(l, _)| *l == layer);
-                found.expect("units alike stand in the same layers").1
+                found.expect("units alike have channels in the same layers").1
             };
             let profiles: Vec<Vec<f64>> = alike
                 .iter()
@@ -57,8 +58,8 @@ impl Order {
                 })
                 .collect();
             let blocks: Vec<usize> = alike.iter().map(|&unit| channel(unit, producers[0]) / rows).collect();
-            for (place, unit) in alike.iter().zip(arrange(&profiles, &blocks)) {
-                let (to, from) = (&groups.units[*place].channels, &groups.units[alike[unit]].channels);
+            for (position, unit) in alike.iter().zip(arrange(&profiles, &blocks)) {
+                let (to, from) = (&groups.units[*position].channels, &groups.units[alike[unit]].channels);
                 for (&(layer, to), &(_, from)) in to.iter().zip(from) {
                     layers[layer][to] = from;
                 }
@@ -67,7 +68,7 @@ impl Order {
         Self { layers }
     }
 
-    /// Number of channels of all layers that stand elsewhere.
+    /// Number of channels of all layers that have another position.
     pub fn moved(&self) -> usize {
         self.layers.iter().flat_map(|order| order.iter().enumerate()).filter(|(to, from)| to != *from).count()
     }
@@ -118,16 +119,16 @@ impl Order {
     }
 }
 
-/// What an output channel reads of each input: the sum of |w| in shares of the layer's mean.
+/// The use that an output channel makes of each input: the sum of |w| relative to the layer's mean.
 fn profile(graph: &Graph, weights: &LayerWeights, layer: usize, output: usize) -> Vec<f64> {
     let columns = Columns::of(graph, layer);
     let sum = |values: &[f32]| values.iter().map(|&w| f64::from(w).abs()).sum::<f64>();
     let mean = sum(&weights.weights) / (graph.input_shape(layer).c * graph.nodes[layer].shape.c) as f64;
-    let share = |input| sum(&weights.weights[columns.range(output, input)]) / mean.max(f64::MIN_POSITIVE);
-    (0..graph.input_shape(layer).c).map(share).collect()
+    let relative = |input| sum(&weights.weights[columns.range(output, input)]) / mean.max(f64::MIN_POSITIVE);
+    (0..graph.input_shape(layer).c).map(relative).collect()
 }
 
-/// Which member goes to which place, so that members of a block resemble each other; `blocks[place]`.
+/// Assigns members to positions so that members of a block resemble each other; `blocks[position]`.
 ///
 /// The sum over blocks and inputs of (a vector's sum)² grows with the products of members that share a
 /// block; pairs are exchanged as long as that makes it greater.
@@ -136,7 +137,7 @@ fn arrange(profiles: &[Vec<f64>], blocks: &[usize]) -> Vec<usize> {
     let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     let likeness: Vec<Vec<f64>> =
         profiles.iter().map(|a| profiles.iter().map(|b| product(a, b)).collect()).collect();
-    let least = LEAST_GAIN * likeness.iter().flatten().sum::<f64>();
+    let least = MIN_GAIN * likeness.iter().flatten().sum::<f64>();
     let last = blocks.iter().copied().max().unwrap_or(0);
     // `pull[member][block]`: likeness to all of a block, its own included.
     let mut pull = vec![vec![0.0; last + 1]; count];
@@ -187,7 +188,7 @@ mod tests {
         // Four kinds, dealt out in turn.
         let profiles: Vec<Vec<f64>> =
             (0..16).map(|m| (0..4).map(|i| f64::from(u8::from(i == m % 4))).collect()).collect();
-        let blocks: Vec<usize> = (0..16).map(|place| place / 4).collect();
+        let blocks: Vec<usize> = (0..16).map(|position| position / 4).collect();
         let at = arrange(&profiles, &blocks);
         for block in at.chunks(4) {
             assert!(block.iter().all(|member| member % 4 == block[0] % 4), "{at:?}");
@@ -208,9 +209,9 @@ mod tests {
             moved += order.moved();
             let reordered = order.apply(&graph, &weights);
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            let picture: Vec<f32> = (0..graph.input.len()).map(|_| rng.random_range(0.0..1.0)).collect();
+            let image: Vec<f32> = (0..graph.input.len()).map(|_| rng.random_range(0.0..1.0)).collect();
             let (before, after) =
-                (oracle::run(&graph, &weights, &picture), oracle::run(&graph, &reordered, &picture));
+                (oracle::run(&graph, &weights, &image), oracle::run(&graph, &reordered, &image));
             for (layer, node) in graph.nodes.iter().enumerate() {
                 let plane = node.shape.plane();
                 let largest = before[layer].iter().fold(0f32, |l, v| l.max(v.abs()));

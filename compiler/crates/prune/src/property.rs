@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use super::random::{kept_channels, random_masks};
-use super::{Cut, Masks, masks, transform};
+use super::{Cut, Masks, mask, transform};
 use secateur_float::oracle;
 use secateur_frontend::darknet::{self, Cfg, WeightsHeader};
 use secateur_ir::{ChannelGroups, Graph, Weights};
@@ -16,7 +16,7 @@ use secateur_testing::{RandomOptions, cases, random_network};
 /// Networks a test; together they are 10,000.
 const NETWORKS: u64 = 5_000;
 
-fn picture(rng: &mut ChaCha8Rng, graph: &Graph) -> Vec<f32> {
+fn image(rng: &mut ChaCha8Rng, graph: &Graph) -> Vec<f32> {
     (0..graph.input.len()).map(|_| rng.random_range(0.0..1.0)).collect()
 }
 
@@ -30,13 +30,13 @@ fn options(seed: u64) -> RandomOptions {
 }
 
 /// Largest difference over all layers between what the masked network computes in its kept
-/// channels and what the cut one computes, relative to the layer's own largest value on `pictures`.
-fn difference(graph: &Graph, masked: &Weights, cut: &Cut, kept: &[Vec<bool>], pictures: &[Vec<f32>]) -> f64 {
+/// channels and what the cut one computes, relative to the layer's own largest value on `images`.
+fn difference(graph: &Graph, masked: &Weights, cut: &Cut, kept: &[Vec<bool>], images: &[Vec<f32>]) -> f64 {
     let mut worst = vec![0.0f64; graph.nodes.len()];
     let mut largest = vec![0.0f64; graph.nodes.len()];
-    for picture in pictures {
-        let masked = oracle::run(graph, masked, picture);
-        let small = oracle::run(&cut.graph, &cut.weights, picture);
+    for image in images {
+        let masked = oracle::run(graph, masked, image);
+        let small = oracle::run(&cut.graph, &cut.weights, image);
         for (layer, node) in graph.nodes.iter().enumerate() {
             let planes = masked[layer].chunks_exact(node.shape.plane());
             let kept = planes.zip(&kept[layer]).filter(|(_, kept)| **kept).flat_map(|(plane, _)| plane);
@@ -64,14 +64,14 @@ fn check(seed: u64, zero_bias: bool) -> (usize, usize) {
         let kept = masks.channel_flags(&groups, &graph);
         for (layer, node) in graph.nodes.iter().enumerate() {
             for channel in (0..node.shape.c).filter(|&channel| !kept[layer][channel]) {
-                masks::zero_filter(&node.op, &mut masked.layers[layer], channel, node.shape.c);
+                mask::zero_filter(&node.op, &mut masked.layers[layer], channel, node.shape.c);
             }
         }
     }
     let cut = transform(&graph, &groups, &masked, &masks);
     let kept = kept_channels(&graph, &groups, &masks, &cut);
-    let pictures: Vec<Vec<f32>> = (0..2).map(|_| picture(&mut rng, &graph)).collect();
-    let worst = difference(&graph, &masked, &cut, &kept, &pictures);
+    let images: Vec<Vec<f32>> = (0..2).map(|_| image(&mut rng, &graph)).collect();
+    let worst = difference(&graph, &masked, &cut, &kept, &images);
     assert!(worst <= 1e-5, "seed {seed}: {worst:e}\n{text}");
 
     secateur_ir::verify(&cut.graph).unwrap();
@@ -99,13 +99,13 @@ fn masked_networks_equal_cut_networks() {
 }
 
 #[test]
-fn dead_biases_are_folded_into_their_readers() {
+fn dead_biases_are_folded_into_their_consumers() {
     let networks = cases(NETWORKS);
     let seeds = networks..2 * networks;
     let results: Vec<(usize, usize)> = seeds.into_par_iter().map(|seed| check(seed, false)).collect();
     let (removed, restored) = results.iter().fold((0, 0), |sum, next| (sum.0 + next.0, sum.1 + next.1));
     assert!(removed as u64 > 10 * networks, "{removed} channels removed: the test tests nothing");
-    assert!(restored > 0, "a padded reader of a constant occurs");
+    assert!(restored > 0, "a padded consumer of a constant occurs");
 }
 
 #[test]
@@ -116,25 +116,5 @@ fn masks_are_found_again_in_the_weights() {
         let masks = random_masks(&mut ChaCha8Rng::seed_from_u64(seed), &groups);
         masks.apply(&graph, &groups, &mut weights);
         assert_eq!(Masks::detect(&graph, &groups, &weights), masks, "seed {seed}");
-    }
-}
-
-#[test]
-fn mask_files_round_trip_and_refuse_other_networks() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("masks.json");
-    let (_, graph, _) = random_network(1, &options(1));
-    let groups = ChannelGroups::new(&graph);
-    let masks = random_masks(&mut ChaCha8Rng::seed_from_u64(1), &groups);
-    masks.save(&groups, &path).unwrap();
-    assert_eq!(Masks::load(&groups, &path).unwrap(), masks);
-
-    let other = ChannelGroups::new(&random_network(2, &options(2)).1);
-    assert!(Masks::load(&other, &path).is_err());
-    let text = std::fs::read_to_string(&path).unwrap();
-    for wrong in [text.replace("masks", "sieves"), text[..text.len() / 2].to_owned(), text.replace('0', "77")]
-    {
-        std::fs::write(&path, wrong).unwrap();
-        assert!(Masks::load(&groups, &path).is_err());
     }
 }

@@ -1,5 +1,6 @@
 //! Random masks for property tests.
 
+use bitvec::prelude::BitVec;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
@@ -8,12 +9,12 @@ use secateur_ir::{ChannelGroups, Graph};
 
 /// Keeps a random number of units of every group, at least one.
 pub fn random_masks(rng: &mut ChaCha8Rng, groups: &ChannelGroups) -> Masks {
-    let mut masks = Masks::keep_all(groups);
+    let mut masks = Masks::of_channels(groups);
     for (number, group) in groups.groups.iter().enumerate() {
-        let share = rng.random_range(0.0..1.0);
-        let mut kept: Vec<bool> = group.units.iter().map(|_| rng.random_bool(share)).collect();
+        let rate = rng.random_range(0.0..1.0);
+        let mut kept: BitVec<u8> = group.units.iter().map(|_| rng.random_bool(rate)).collect();
         let survivor = rng.random_range(0..kept.len());
-        kept[survivor] = true;
+        kept.set(survivor, true);
         masks.set(number, kept);
     }
     masks
@@ -23,9 +24,9 @@ pub fn random_masks(rng: &mut ChaCha8Rng, groups: &ChannelGroups) -> Masks {
 pub fn kept_channels(graph: &Graph, groups: &ChannelGroups, masks: &Masks, cut: &Cut) -> Vec<Vec<bool>> {
     let mut masks = masks.clone();
     for &(group, position) in &cut.restored {
-        let mut flags = masks.of_group(group).to_vec();
-        flags[position] = true;
-        masks.set(group, flags);
+        let mut kept = masks.of_group(group).to_bitvec();
+        kept.set(position, true);
+        masks.set(group, kept);
     }
     masks.channel_flags(groups, graph)
 }

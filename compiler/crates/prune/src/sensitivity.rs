@@ -1,13 +1,13 @@
-//! `ana`: what cutting one group down costs, the others left whole.
+//! `ana`: the loss of accuracy when one group is pruned and the others are left whole.
 //!
-//! The closed pruner runs the whole network on all pictures for nine ratios of every group. Here
-//! - only the layers behind the group's readers run, from outputs of the original (*suffix*),
+//! The closed pruner runs the whole network on all images for nine ratios of every group. Here
+//! - only the layers downstream of the group's consumers run, from outputs of the original (*suffix*),
 //! - the ratio is found by bisection (*bisection*),
 //! - a measurement ends when its result can no longer stay within the threshold (*rejection*), and
-//!   pictures that cannot show a loss are left out.
+//!   images that cannot show a loss are left out.
 //!
-//! Only the last rests on anything: on the loss growing with the ratio, where it comes to which
-//! ratio is chosen. Each measured loss is exact, or a bound that it certainly exceeds.
+//! Only bisection and rejection assume something: that the loss grows with the ratio. It matters for the
+//! ratio that is chosen alone. Each measured loss is exact, or a bound that it certainly exceeds.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,22 +15,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rayon::prelude::*;
 
 use super::store::{Sensitivity, Store};
-use super::{Granularity, keep_count};
+use super::{RankedUnits, keep_count};
 use secateur_base::Result;
 use secateur_base::progress::Progress;
-use secateur_eval::{Answer, Bench};
+use secateur_eval::{Evaluator, ImageResult};
 use secateur_float::{Cut, Keep, Plan, Pool, Scratch};
 use secateur_ir::Source;
 
 /// The ratios of the closed pruner: .1 to .9.
 pub const RATES: [f64; 9] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9];
 
-/// Pictures between two looks at whether a measurement can end.
-const PICTURES_PER_LOOK: usize = 4;
+/// Images between two checks of whether a measurement can end.
+const IMAGES_PER_CHECK: usize = 4;
 /// Work after which results are saved: about a minute of one core.
 const MACS_PER_SAVE: u64 = 2_000_000_000_000;
 
-/// Multiply-accumulates spent, and what fewer tricks would have spent.
+/// Multiply-accumulates spent, and those that fewer methods would have spent.
 #[derive(Debug, Default)]
 pub struct Work {
     /// Executed, runs of the original for suffixes included.
@@ -41,10 +41,10 @@ pub struct Work {
     pub probes: AtomicU64,
 }
 
-/// A network and the pictures on which its groups are measured.
+/// A network and the images on which its groups are measured.
 pub struct Analysis<'a> {
-    pub units: &'a dyn Granularity,
-    pub bench: &'a Bench,
+    pub units: &'a RankedUnits<'a>,
+    pub evaluator: &'a Evaluator,
     /// Lanes: kept counts are multiples of it.
     pub kernel_batch: usize,
     pub ignored: &'a [usize],
@@ -59,7 +59,7 @@ struct Probe {
     cut: Cut,
     /// Stop when the loss exceeds this.
     limit: Option<f64>,
-    answers: Vec<Option<Answer>>,
+    results: Vec<Option<ImageResult>>,
     verdict: Option<Sensitivity>,
 }
 
@@ -67,20 +67,20 @@ impl Analysis<'_> {
     /// Groups that may be pruned: none of their layers is ignored.
     pub fn prunable(&self) -> Vec<usize> {
         let free = |group: &usize| {
-            let group = &self.units.sets()[*group];
+            let group = &self.units.groups()[*group];
             group.units > 1 && !self.ignored.iter().any(|&layer| group.changes(layer))
         };
-        (0..self.units.sets().len()).filter(free).collect()
+        (0..self.units.groups().len()).filter(free).collect()
     }
 
-    /// All units of every set.
+    /// All units of every group.
     pub fn whole(&self) -> Vec<usize> {
-        self.units.sets().iter().map(|set| set.units).collect()
+        self.units.groups().iter().map(|group| group.units).collect()
     }
 
     /// Distinct unit counts at the nine ratios, falling; the whole group is not among them.
     pub fn levels(&self, group: usize) -> Vec<usize> {
-        let units = self.units.sets()[group].units;
+        let units = self.units.groups()[group].units;
         let mut levels: Vec<usize> =
             RATES.iter().map(|&rate| keep_count(units, rate, self.kernel_batch)).collect();
         levels.dedup();
@@ -93,31 +93,33 @@ impl Analysis<'_> {
     /// Measures what `store` does not know and saves it to `save`. A group's entry in `thresholds`
     /// that is not prunable keeps all its units.
     pub fn choose(&self, store: &mut Store, thresholds: &[f64], save: Option<&Path>) -> Result<Vec<usize>> {
-        let mut open: Vec<Search> = self
+        let mut open: Vec<Bisection> = self
             .prunable()
             .into_iter()
             .map(|group| {
                 let levels = self.levels(group);
-                Search { group, good: 0, bad: levels.len() + 1, levels }
+                Bisection { group, good: 0, bad: levels.len() + 1, levels }
             })
             .collect();
         let mut keep: Vec<usize> = self.whole();
         while !open.is_empty() {
             let mut wanted = Vec::new();
-            open.retain_mut(|search| {
-                let threshold = thresholds[search.group];
-                match search.next(store, threshold) {
-                    Some(level) => wanted.push((search.group, level, Some(threshold))),
-                    None => keep[search.group] = search.chosen(self.units.sets()[search.group].units),
+            open.retain_mut(|bisection| {
+                let threshold = thresholds[bisection.group];
+                match bisection.next(store, threshold) {
+                    Some(level) => wanted.push((bisection.group, level, Some(threshold))),
+                    None => {
+                        keep[bisection.group] = bisection.chosen(self.units.groups()[bisection.group].units)
+                    }
                 }
-                search.good + 1 < search.bad
+                bisection.good + 1 < bisection.bad
             });
             self.measure(store, &wanted, save)?;
         }
         Ok(keep)
     }
 
-    /// Multiply-accumulates of the suffix behind one group.
+    /// Multiply-accumulates of the layers downstream of one group.
     pub fn suffix_macs(&self, group: usize) -> Result<u64> {
         let Some(&keep) = self.levels(group).first() else { return Ok(0) };
         Ok(self.probe(&Plan::new(self.units.graph(), self.units.weights())?, group, keep, None)?.cut.macs())
@@ -133,7 +135,7 @@ impl Analysis<'_> {
         self.measure(store, &all, save)
     }
 
-    /// As the closed pruner: the whole network on all pictures for every ratio of every group. The
+    /// As the closed pruner: the whole network on all images for every ratio of every group. The
     /// chosen count is the fewest that holds the threshold.
     pub fn choose_naively(&self, store: &mut Store, thresholds: &[f64]) -> Result<Vec<usize>> {
         let mut keep: Vec<usize> = self.whole();
@@ -147,8 +149,8 @@ impl Analysis<'_> {
                     weights.layers[layer] = changed;
                 }
                 let plan = Plan::new(self.units.graph(), &weights)?;
-                let loss = self.bench.relative_loss(&self.bench.answers(&plan));
-                self.work.executed.fetch_add(plan.macs() * self.bench.len() as u64, Ordering::Relaxed);
+                let loss = self.evaluator.relative_loss(&self.evaluator.results(&plan));
+                self.work.executed.fetch_add(plan.macs() * self.evaluator.len() as u64, Ordering::Relaxed);
                 store.insert(group, level, Sensitivity { loss, at_least: false });
                 if loss <= thresholds[group] {
                     keep[group] = keep[group].min(level);
@@ -171,8 +173,12 @@ impl Analysis<'_> {
             None => store.get(group, keep).is_none_or(|point| point.at_least),
         };
         let todo: Vec<(usize, usize, Option<f64>)> = wanted.iter().filter(unknown).copied().collect();
+        if todo.is_empty() {
+            return Ok(());
+        }
+        self.evaluator.require_evidence()?;
         let original = Plan::new(self.units.graph(), self.units.weights())?;
-        let order = self.bench.telling_order();
+        let order = self.evaluator.most_discriminative_first();
         let batch = (MACS_PER_SAVE / (original.macs() * order.len() as u64).max(1)).max(8) as usize;
         let progress =
             Progress::new(format!("measuring {} cuts", todo.len()), (todo.len() * order.len()) as u64);
@@ -182,13 +188,13 @@ impl Analysis<'_> {
                 .map(|&(group, keep, limit)| self.probe(&original, group, keep, limit))
                 .collect();
             for probe in self.run(&original, probes?, &order, &progress)? {
-                let all: Vec<Answer> = probe
-                    .answers
+                let all: Vec<ImageResult> = probe
+                    .results
                     .into_iter()
                     .enumerate()
-                    .map(|(picture, answer)| answer.unwrap_or_else(|| self.bench.original(picture).clone()))
+                    .map(|(image, result)| result.unwrap_or_else(|| self.evaluator.original(image).clone()))
                     .collect();
-                let exact = || Sensitivity { loss: self.bench.relative_loss(&all), at_least: false };
+                let exact = || Sensitivity { loss: self.evaluator.relative_loss(&all), at_least: false };
                 store.insert(probe.group, probe.keep, probe.verdict.unwrap_or_else(exact));
             }
             if let Some(path) = save {
@@ -198,7 +204,7 @@ impl Analysis<'_> {
         Ok(())
     }
 
-    /// Runs probes over pictures, all from the same runs of the original.
+    /// Runs probes over images, all from the same runs of the original.
     fn run(
         &self,
         original: &Plan,
@@ -219,37 +225,37 @@ impl Analysis<'_> {
         let source = Plan::keeping(self.units.graph(), self.units.weights(), &Keep::Layers(read))?;
         let scratches: Pool<(Scratch, Scratch)> = Pool::default();
         let once: u64 = source.macs() + probes.iter().map(|probe| probe.cut.macs()).sum::<u64>();
-        self.work.without_rejection.fetch_add(once * self.bench.len() as u64, Ordering::Relaxed);
+        self.work.without_rejection.fetch_add(once * self.evaluator.len() as u64, Ordering::Relaxed);
         self.work.probes.fetch_add(probes.len() as u64, Ordering::Relaxed);
 
-        for pictures in order.chunks(PICTURES_PER_LOOK) {
+        for images in order.chunks(IMAGES_PER_CHECK) {
             let active: Vec<usize> = (0..probes.len()).filter(|&p| probes[p].verdict.is_none()).collect();
             if active.is_empty() {
                 break;
             }
-            let answers: Vec<Vec<Answer>> = pictures
+            let results: Vec<Vec<ImageResult>> = images
                 .par_iter()
-                .map(|&picture| {
+                .map(|&image| {
                     let make = || (source.scratch(), original.scratch());
-                    let answers = scratches.with(make, |(base, scratch)| {
-                        source.run(base, self.bench.input(picture));
-                        let answer = |&p: &usize| self.answer(&source, base, &probes[p], scratch, picture);
-                        active.iter().map(answer).collect()
+                    let results = scratches.with(make, |(base, scratch)| {
+                        source.run(base, self.evaluator.input(image));
+                        let result = |&p: &usize| self.result(&source, base, &probes[p], scratch, image);
+                        active.iter().map(result).collect()
                     });
                     progress.advance(active.len() as u64);
-                    answers
+                    results
                 })
                 .collect();
             let spent = source.macs() + active.iter().map(|&p| probes[p].cut.macs()).sum::<u64>();
-            self.work.executed.fetch_add(spent * pictures.len() as u64, Ordering::Relaxed);
-            for (&picture, answers) in pictures.iter().zip(answers) {
-                for (&p, answer) in active.iter().zip(answers) {
-                    probes[p].answers[picture] = Some(answer);
+            self.work.executed.fetch_add(spent * images.len() as u64, Ordering::Relaxed);
+            for (&image, results) in images.iter().zip(results) {
+                for (&p, result) in active.iter().zip(results) {
+                    probes[p].results[image] = Some(result);
                 }
             }
             for &p in &active {
                 let probe = &mut probes[p];
-                let bound = self.bench.relative_loss_at_least(&probe.answers);
+                let bound = self.evaluator.relative_loss_at_least(&probe.results);
                 if let (Some(limit), Some(bound)) = (probe.limit, bound)
                     && bound > limit
                 {
@@ -260,27 +266,27 @@ impl Analysis<'_> {
         Ok(probes)
     }
 
-    /// A probe's answer to one picture, from the original's run in `base`.
-    fn answer(
+    /// A probe's result on one image, from the original's run in `base`.
+    fn result(
         &self,
         source: &Plan,
         base: &Scratch,
         probe: &Probe,
         scratch: &mut Scratch,
-        picture: usize,
-    ) -> Answer {
+        image: usize,
+    ) -> ImageResult {
         let inputs: Vec<&[f32]> = probe
             .cut
             .inputs()
             .iter()
             .map(|&input| match input {
-                Source::Image => self.bench.input(picture),
+                Source::Image => self.evaluator.input(image),
                 Source::Layer(layer) => source.output(base, layer),
             })
             .collect();
         probe.plan.run_cut(scratch, &probe.cut, &inputs);
         let outputs: Vec<Vec<f32>> = self
-            .bench
+            .evaluator
             .outputs()
             .iter()
             .map(|&layer| {
@@ -289,7 +295,7 @@ impl Analysis<'_> {
                 plan.output(scratch, layer).to_vec()
             })
             .collect();
-        self.bench.answer(picture, &outputs)
+        self.evaluator.image_result(image, &outputs)
     }
 
     fn probe(&self, original: &Plan, group: usize, keep: usize, limit: Option<f64>) -> Result<Probe> {
@@ -300,19 +306,19 @@ impl Analysis<'_> {
         }
         let changed: Vec<usize> = changes.iter().map(|(layer, _)| *layer).collect();
         let cut = plan.affected(&changed);
-        Ok(Probe { group, keep, plan, cut, limit, answers: vec![None; self.bench.len()], verdict: None })
+        Ok(Probe { group, keep, plan, cut, limit, results: vec![None; self.evaluator.len()], verdict: None })
     }
 }
 
 /// Bisection over a group's levels: `good` levels are known to hold, level `bad` not to.
-struct Search {
+struct Bisection {
     group: usize,
     levels: Vec<usize>,
     good: usize,
     bad: usize,
 }
 
-impl Search {
+impl Bisection {
     /// Moves on as far as `store` knows; the count to measure next, or `None` when done.
     fn next(&mut self, store: &Store, threshold: f64) -> Option<usize> {
         while self.good + 1 < self.bad {

@@ -6,13 +6,12 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Criterion, Grain};
-use secateur_base::{Error, Result, files};
+use super::Granularity;
+use secateur_base::{Error, Result, files, limits, path_text};
 use secateur_eval::Metric;
 
 const FORMAT: &str = "secateur sensitivities";
-const VERSION: u32 = 1;
-const MAX_FILE_BYTES: u64 = 1 << 28;
+const VERSION: u32 = 2;
 
 /// Everything that a sensitivity depends on, besides group and count.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,27 +19,30 @@ const MAX_FILE_BYTES: u64 = 1 << 28;
 pub struct Setting {
     /// SHA-256 of cfg and weights.
     pub model: String,
-    /// SHA-256 of the pictures' names and labels, in order.
-    pub pictures: String,
+    /// SHA-256 of the prepared images and their labels, in order.
+    pub images: String,
     pub metric: Metric,
-    #[serde(default)]
-    pub granularity: Grain,
-    pub criterion: Criterion,
-    /// Readers make up for what is gone.
-    pub repair: bool,
+    pub granularity: Granularity,
+    /// Name of the criterion.
+    pub criterion: String,
+    /// Consumers are reconstructed.
+    pub reconstruction: bool,
     pub ridge: f64,
     pub seed: u64,
 }
 
-/// Where the pictures came from and what was left out, for the steps that follow.
+/// The source of the images and the layers left out, for the steps that follow.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Origin {
+    #[serde(default, with = "path_text")]
     pub data: Option<PathBuf>,
+    #[serde(default, with = "path_text")]
     pub list: Option<PathBuf>,
+    #[serde(default, with = "path_text")]
     pub names: Option<PathBuf>,
-    /// The first so many pictures only.
-    pub pictures: Option<usize>,
+    /// The first so many images only.
+    pub images: Option<usize>,
     pub ignored: Vec<usize>,
 }
 
@@ -94,7 +96,7 @@ impl Store {
 
     /// Reads a store.
     pub fn load(path: &Path) -> Result<Self> {
-        let bytes = files::read_limited(path, MAX_FILE_BYTES)?;
+        let bytes = files::read_limited(path, limits::MAX_RESULT_BYTES)?;
         let file: StoreFile = serde_json::from_slice(&bytes).map_err(|e| {
             Error::new(format!("not a sensitivity file: {e}")).file(path).line(e.line()).column(e.column())
         })?;
@@ -143,7 +145,7 @@ impl Store {
         self.points.get(&(group, keep)).copied()
     }
 
-    /// Whether the loss stays within `threshold`; `None` if that is not known.
+    /// Returns whether the loss stays within `threshold`; `None` if that is not known.
     pub fn holds(&self, group: usize, keep: usize, threshold: f64) -> Option<bool> {
         let point = self.get(group, keep)?;
         match point.at_least {
@@ -179,11 +181,11 @@ mod tests {
     fn setting() -> Setting {
         Setting {
             model: "m".to_owned(),
-            pictures: "p".to_owned(),
+            images: "i".to_owned(),
             metric: Metric::Dp,
-            granularity: Grain::Channel,
-            criterion: Criterion::L1,
-            repair: true,
+            granularity: Granularity::Channel,
+            criterion: "l1".to_owned(),
+            reconstruction: true,
             ridge: 0.01,
             seed: 1,
         }

@@ -1,29 +1,29 @@
-//! Analysis, repair and search on random networks and pictures.
+//! Analysis, reconstruction and search on random networks and images.
 
 use std::path::PathBuf;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::repair::{self, Statistics};
-use super::search::{self, Budget, Joint};
+use super::criteria::{self, BnGamma, L1, L2, Random};
+use super::reconstruct::{Reconstruction, Statistics};
+use super::search::{self, Budget, Goal, JointObjective, Problem, Records, Threshold, Uniform};
 use super::sensitivity::Work;
 use super::store::Origin;
 use super::*;
 use secateur_data::Dataset;
-use secateur_eval::{Bench, Heads, Metric};
+use secateur_eval::{Evaluator, Heads, Metric};
 use secateur_float::Plan;
-use secateur_ir::{ChannelGroups, Graph, Weights};
+use secateur_ir::{Graph, Weights};
 use secateur_testing::{RandomOptions, random_network};
 
 const RIDGE: f64 = 1e-2;
 
-/// A detector whose groups can be pruned, and pictures of smooth noise.
+/// A detector whose groups can be pruned, and images of smooth noise.
 struct Case {
     graph: Graph,
-    groups: ChannelGroups,
     weights: Weights,
-    bench: Bench,
+    evaluator: Evaluator,
     _folder: tempfile::TempDir,
 }
 
@@ -33,7 +33,9 @@ impl Case {
         // Networks whose heads differ in their classes have no common decoding.
         let (_, graph, weights) = (1000 * seed..)
             .map(|seed| random_network(seed, &options))
-            .find(|(_, graph, _)| Heads::of(graph).is_ok() && ChannelGroups::new(graph).groups.len() > 3)
+            .find(|(_, graph, weights)| {
+                Heads::of(graph).is_ok() && ChannelUnits::new(graph, weights).groups().len() > 3
+            })
             .unwrap();
         let folder = tempfile::tempdir().unwrap();
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -50,40 +52,94 @@ impl Case {
         let names = (0..4).map(|class| class.to_string()).collect();
         let dataset = Dataset { pictures, labels, names };
         let plan = Plan::new(&graph, &weights).unwrap();
-        let bench = Bench::new(Metric::Dp, &plan, &dataset).unwrap();
-        Self { groups: ChannelGroups::new(&graph), graph, weights, bench, _folder: folder }
+        let evaluator = Evaluator::new(Metric::Dp, &plan, &dataset).unwrap();
+        Self { graph, weights, evaluator, _folder: folder }
     }
 
     fn statistics(&self) -> Statistics {
-        Statistics::collect(&self.graph, &self.weights, &self.bench.inputs(), RIDGE).unwrap()
+        Statistics::collect(&self.graph, &self.weights, &self.evaluator.inputs(), RIDGE).unwrap()
     }
 
-    /// Channels in a criterion's order; with `pictures` their readers are repaired.
-    fn channels<'a>(
-        &'a self,
-        criterion: Criterion,
-        statistics: Option<&'a Statistics>,
-        pictures: &'a [&'a [f32]],
-    ) -> Channels<'a> {
-        let (graph, groups, weights) = (&self.graph, &self.groups, &self.weights);
-        let ranking = Ranking::new(criterion, graph, groups, weights, statistics, 1);
-        let repair = statistics.map(|statistics| Repair { statistics, pictures, ridge: RIDGE });
-        Channels::new(graph, groups, weights, ranking, repair)
+    fn channels(&self) -> ChannelUnits<'_> {
+        ChannelUnits::new(&self.graph, &self.weights)
     }
 
-    fn analysis<'a>(&'a self, units: &'a dyn Granularity) -> Analysis<'a> {
-        Analysis { units, bench: &self.bench, kernel_batch: 1, ignored: &[], work: Work::default() }
+    fn vectors(&self, rows: usize) -> VectorUnits<'_> {
+        VectorUnits::new(&self.graph, &self.weights, rows)
     }
+
+    fn analysis<'a>(&'a self, units: &'a RankedUnits<'a>) -> Analysis<'a> {
+        Analysis { units, evaluator: &self.evaluator, kernel_batch: 1, ignored: &[], work: Work::default() }
+    }
+
+    fn objective<'a>(&'a self, units: &'a RankedUnits<'a>) -> JointObjective<'a> {
+        JointObjective { units, held_out: &self.evaluator, seed: 1 }
+    }
+
+    /// Runs a search for `goal` on units ranked by L1.
+    fn search(&self, search: &dyn Search, goal: Goal, kernel_batch: usize) -> secateur_base::Result<Found> {
+        let channels = self.channels();
+        let units = RankedUnits::new(&channels, &L1, None, None, 1);
+        let analysis = Analysis { kernel_batch, ..self.analysis(&units) };
+        let problem =
+            Problem { analysis: &analysis, objective: self.objective(&units), goal, on_trial: &|_| {} };
+        let folder = tempfile::tempdir().unwrap();
+        let mut records = Records {
+            store: &mut store(),
+            store_path: &folder.path().join("points.json"),
+            trials: &mut Trials::default(),
+        };
+        let found = search.run(&problem, &mut records)?;
+        let saved = 1.0 - found.macs as f64 / units.macs(&analysis.whole()) as f64;
+        Ok(Found { saved, loss: found.accuracy.loss, finest: finest_step(&analysis) })
+    }
+}
+
+/// The result of a search.
+#[derive(Debug)]
+struct Found {
+    /// Fraction of the MACs.
+    saved: f64,
+    loss: f64,
+    /// The most MACs that one unit makes, as a fraction.
+    finest: f64,
+}
+
+fn finest_step(analysis: &Analysis) -> f64 {
+    let whole = analysis.whole();
+    let all = analysis.units.macs(&whole) as f64;
+    let of_group = |group: usize| {
+        let mut keep = whole.clone();
+        keep[group] -= 1;
+        1.0 - analysis.units.macs(&keep) as f64 / all
+    };
+    analysis.prunable().into_iter().map(of_group).fold(0.0, f64::max)
+}
+
+/// Units ranked without statistics or reconstruction.
+fn plain<'a>(units: &'a dyn PruneUnits, criterion: &dyn Criterion) -> RankedUnits<'a> {
+    RankedUnits::new(units, criterion, None, None, 1)
+}
+
+/// Units ranked and reconstructed on `images`.
+fn reconstructed<'a>(
+    units: &'a dyn PruneUnits,
+    criterion: &dyn Criterion,
+    statistics: &'a Statistics,
+    images: &'a [&'a [f32]],
+) -> RankedUnits<'a> {
+    let reconstruction = Reconstruction { statistics, images, ridge: RIDGE };
+    RankedUnits::new(units, criterion, Some(statistics), Some(reconstruction), 1)
 }
 
 fn store() -> Store {
     let setting = Setting {
         model: String::new(),
-        pictures: String::new(),
+        images: String::new(),
         metric: Metric::Dp,
-        granularity: Grain::Channel,
-        criterion: Criterion::L1,
-        repair: false,
+        granularity: Granularity::Channel,
+        criterion: "l1".to_owned(),
+        reconstruction: false,
         ridge: RIDGE,
         seed: 1,
     };
@@ -96,19 +152,18 @@ fn suffixes_measure_what_whole_networks_measure() {
     for seed in 0..12 {
         let case = Case::new(seed);
         let statistics = case.statistics();
-        let vectors = |repair| Vectors::new(&case.graph, &case.weights, 4, Criterion::L1, repair, 1);
-        let repair = Repair { statistics: &statistics, pictures: &[], ridge: RIDGE };
-        let units: [Box<dyn Granularity>; 4] = [
-            Box::new(case.channels(Criterion::L1, None, &[])),
-            Box::new(case.channels(Criterion::L1, Some(&statistics), &[])),
-            Box::new(vectors(None)),
-            Box::new(vectors(Some(repair))),
+        let (channels, vectors) = (case.channels(), case.vectors(4));
+        let units = [
+            plain(&channels, &L1),
+            reconstructed(&channels, &L1, &statistics, &[]),
+            plain(&vectors, &L1),
+            reconstructed(&vectors, &L1, &statistics, &[]),
         ];
         for units in &units {
-            let analysis = case.analysis(units.as_ref());
+            let analysis = case.analysis(units);
             let (mut fast, mut naive) = (store(), store());
             analysis.curves(&mut fast, None, None).unwrap();
-            let thresholds = vec![0.02; units.sets().len()];
+            let thresholds = vec![0.02; units.groups().len()];
             analysis.choose_naively(&mut naive, &thresholds).unwrap();
             for group in analysis.prunable() {
                 for keep in analysis.levels(group) {
@@ -127,30 +182,33 @@ fn bisection_chooses_what_the_naive_scan_chooses() {
     let (mut same, mut all) = (0, 0);
     for seed in 0..20 {
         let case = Case::new(seed);
-        let channels = case.channels(Criterion::L1, None, &[]);
-        let analysis = case.analysis(&channels);
-        let thresholds = vec![0.03; case.groups.groups.len()];
+        let channels = case.channels();
+        let units = plain(&channels, &L1);
+        let analysis = case.analysis(&units);
+        let thresholds = vec![0.03; units.groups().len()];
         let fast = analysis.choose(&mut store(), &thresholds, None).unwrap();
         let naive = analysis.choose_naively(&mut store(), &thresholds).unwrap();
         all += analysis.prunable().len();
         same += analysis.prunable().iter().filter(|&&group| fast[group] == naive[group]).count();
     }
+    // They differ where a loss falls as the ratio grows: on random weights in fewer than 1 of 10 groups.
     assert!(all > 40 && same * 100 >= all * 90, "{same} of {all}");
 }
 
 #[test]
 fn an_interrupted_analysis_ends_with_the_same_bytes() {
     let case = Case::new(3);
-    let channels = case.channels(Criterion::Random, None, &[]);
-    let analysis = case.analysis(&channels);
-    let thresholds = vec![0.02; case.groups.groups.len()];
+    let channels = case.channels();
+    let units = plain(&channels, &Random);
+    let analysis = case.analysis(&units);
+    let thresholds = vec![0.02; units.groups().len()];
     let folder = tempfile::tempdir().unwrap();
     let [whole, parts] = ["whole", "parts"].map(|name| folder.path().join(name));
     let mut first = store();
     let chosen = analysis.choose(&mut first, &thresholds, Some(&whole)).unwrap();
     first.save(&whole).unwrap();
 
-    // What a killed run left behind: the first half of its measurements.
+    // A killed run leaves the first half of its measurements.
     let mut half = store();
     let known: Vec<(usize, usize)> = analysis
         .prunable()
@@ -173,58 +231,59 @@ fn an_interrupted_analysis_ends_with_the_same_bytes() {
 #[test]
 fn ignored_layers_and_lanes_are_respected() {
     let case = Case::new(1);
-    let channels = case.channels(Criterion::L2, None, &[]);
-    let all = case.analysis(&channels).prunable();
-    let ignored = [case.groups.groups[all[0]].main()];
-    let analysis = Analysis { ignored: &ignored, kernel_batch: 4, ..case.analysis(&channels) };
+    let channels = case.channels();
+    let units = plain(&channels, &L2);
+    let all = case.analysis(&units).prunable();
+    let ignored = [units.groups()[all[0]].primary];
+    let analysis = Analysis { ignored: &ignored, kernel_batch: 4, ..case.analysis(&units) };
     assert!(!analysis.prunable().contains(&all[0]));
     for group in analysis.prunable() {
         assert!(analysis.levels(group).iter().all(|keep| keep % 4 == 0));
     }
     let keep = search::uniform(&analysis, 0.5);
-    assert_eq!(keep[all[0]], case.groups.groups[all[0]].units.len());
+    assert_eq!(keep[all[0]], units.groups()[all[0]].units);
 }
 
 #[test]
-fn repair_brings_a_pruned_network_nearer_to_the_original() {
+fn reconstruction_brings_a_pruned_network_nearer_to_the_original() {
     let (mut before, mut after) = (0.0, 0.0);
     for seed in 0..8 {
         let case = Case::new(seed);
         let statistics = case.statistics();
-        let inputs = case.bench.inputs();
-        let repaired = case.channels(Criterion::Repair, Some(&statistics), &inputs);
-        let (graph, groups, weights) = (&case.graph, &case.groups, &case.weights);
-        let ranking = repair::rank(graph, groups, weights, &statistics);
-        let as_it_is = Channels::new(graph, groups, weights, ranking, None);
-        let keep = search::uniform(&case.analysis(&repaired), 0.3);
-        for (sum, units) in [(&mut before, &as_it_is), (&mut after, &repaired)] {
-            let joint = Joint { units, held_out: &case.bench, seed: 1 };
-            *sum += joint.candidate(&keep).unwrap().accuracy.loss;
+        let inputs = case.evaluator.inputs();
+        let channels = case.channels();
+        let fitted = reconstructed(&channels, &criteria::Reconstruction, &statistics, &inputs);
+        let as_it_is = RankedUnits::new(&channels, &criteria::Reconstruction, Some(&statistics), None, 1);
+        let keep = search::uniform(&case.analysis(&fitted), 0.3);
+        for (sum, units) in [(&mut before, &as_it_is), (&mut after, &fitted)] {
+            *sum += case.objective(units).candidate(&keep).unwrap().accuracy.loss;
         }
     }
+    // A third of the loss is the least that makes the work worth while; here it is over half.
     assert!(after < 0.7 * before, "{after} {before}");
 }
 
 #[test]
 fn backing_off_holds_the_budget_and_uses_it() {
     let case = Case::new(2);
-    let channels = case.channels(Criterion::L1, None, &[]);
-    let analysis = case.analysis(&channels);
-    let joint = Joint { units: &channels, held_out: &case.bench, seed: 1 };
-    let hardest = joint.candidate(&search::uniform(&analysis, 0.8)).unwrap();
+    let channels = case.channels();
+    let units = plain(&channels, &L1);
+    let analysis = case.analysis(&units);
+    let objective = case.objective(&units);
+    let hardest = objective.candidate(&search::uniform(&analysis, 0.8)).unwrap();
     let budget = Budget { loss: 0.5 * hardest.accuracy.loss, by_bound: false };
     assert!(!budget.holds(&hardest.accuracy));
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("looks.json");
-    let known = || Looks::resume(store().setting, store().setting, &file).unwrap();
-    let mut looked = 0;
-    let mut search = |looks: &mut Looks| {
-        let proposals = |share| Ok(search::uniform(&analysis, 0.8 * share));
-        joint.back_off(budget, 6, looks, proposals, |_, _, _| looked += 1).unwrap()
+    let file = folder.path().join("trials.json");
+    let known = || Trials::resume(store().setting, store().setting, &file).unwrap();
+    let tried = std::cell::Cell::new(0);
+    let search = |trials: &mut Trials| {
+        let schedule = |fraction| Ok(search::uniform(&analysis, 0.8 * fraction));
+        objective.back_off(budget, 6, trials, schedule, |_| tried.set(tried.get() + 1)).unwrap()
     };
     let found = search(&mut known());
     assert!(budget.holds(&found.accuracy));
-    assert_eq!(joint.candidate(&found.keep).unwrap().accuracy, found.accuracy);
+    assert_eq!(objective.candidate(&found.keep).unwrap().accuracy, found.accuracy);
 
     // A second run believes the first one's measurements and ends with the same candidate.
     let mut again = known();
@@ -232,19 +291,120 @@ fn backing_off_holds_the_budget_and_uses_it() {
     assert_eq!((&second.keep, second.accuracy), (&found.keep, found.accuracy));
     again.insert(&found.keep, hardest.accuracy).unwrap();
     assert_ne!(search(&mut known()).keep, found.keep);
-    assert!(looked > 3);
+    assert!(tried.get() > 3);
     let other = Setting { seed: 7, ..store().setting };
-    assert!(Looks::resume(other, store().setting, &file).unwrap().get(&found.keep).is_none());
-    let full = channels.macs(&search::uniform(&analysis, 0.0));
+    assert!(Trials::resume(other, store().setting, &file).unwrap().get(&found.keep).is_none());
+    let full = units.macs(&search::uniform(&analysis, 0.0));
     assert!(found.macs < full);
+}
+
+/// Every search reaches every goal that it knows.
+#[test]
+fn searches_reach_their_goals() {
+    let case = Case::new(6);
+    let budget = Some(Budget { loss: 0.02, by_bound: false });
+    let groups = case.channels().groups().len();
+    for search in search::SEARCHES {
+        let rate = case.search(search, Goal { rate: Some(0.3), ..Goal::default() }, 1).unwrap();
+        assert!((rate.saved - 0.3).abs() < rate.finest.max(0.05), "{search:?}: {rate:?}");
+        let thresholds = Some(vec![0.05; groups]);
+        let held = case.search(search, Goal { budget, thresholds, rate: None }, 1).unwrap();
+        assert!(held.loss <= 0.02, "{search:?}: {held:?}");
+    }
+    let error = case.search(&Threshold, Goal::default(), 1).unwrap_err();
+    assert!(error.what().contains("no threshold"), "{error}");
+}
+
+#[test]
+fn rates_out_of_reach_are_errors() {
+    let case = Case::new(6);
+    for search in search::SEARCHES {
+        let error = case.search(search, Goal { rate: Some(0.5), ..Goal::default() }, 64).unwrap_err();
+        assert!(error.to_string().contains("at most 0.0%"), "{search:?}: {error}");
+    }
+    let error = case.search(&Uniform, Goal { rate: Some(1.0), ..Goal::default() }, 1).unwrap_err();
+    assert!(error.what().contains("cannot be reached"), "{error}");
+}
+
+/// Criteria give every unit a turn, whatever the granularity, and differ from one another.
+#[test]
+fn criteria_rank_every_unit() {
+    let case = Case::new(3);
+    let statistics = case.statistics();
+    let (channels, vectors) = (case.channels(), case.vectors(4));
+    let granularities: [&dyn PruneUnits; 2] = [&channels, &vectors];
+    for units in granularities {
+        let rank = |criterion| criteria::rank(criterion, units, Some(&statistics), 1);
+        for criterion in criteria::CRITERIA {
+            let ranking = rank(criterion);
+            for (group, ranking) in units.groups().iter().zip(&ranking) {
+                let mut all = ranking.order.clone();
+                all.sort_unstable();
+                assert!(all.into_iter().eq(0..group.units), "{criterion:?}");
+                let costs = ranking.costs.as_ref();
+                assert_eq!(costs.is_some(), criterion.needs_statistics());
+                assert!(costs.is_none_or(|costs| costs.is_sorted() && costs.len() == group.units));
+            }
+            assert_eq!(ranking, rank(criterion), "{criterion:?} is not repeatable");
+        }
+        assert_ne!(rank(&L1), rank(&Random));
+        assert_ne!(rank(&L1), rank(&criteria::Reconstruction));
+    }
+    let rank = |criterion| criteria::rank(criterion, &vectors, None, 1);
+    assert_eq!(rank(&BnGamma), rank(&L1), "a vector is no whole filter");
+}
+
+/// A layer that a sparsity training has switched off: all of its outputs are constant.
+#[test]
+fn dead_layers_cost_nothing_and_stay_finite() {
+    let mut pruned = 0;
+    for seed in 0..12 {
+        let mut case = Case::new(seed);
+        let dead = case.channels().groups()[0].primary;
+        match &mut case.weights.layers[dead].batch_norm {
+            Some(norm) => norm.scale.fill(0.0),
+            None => case.weights.layers[dead].weights.fill(0.0),
+        }
+        let statistics = case.statistics();
+        let inputs = case.evaluator.inputs();
+        let channels = case.channels();
+        let units = reconstructed(&channels, &criteria::Reconstruction, &statistics, &inputs);
+        let analysis = case.analysis(&units);
+        for ratio in [0.3, 0.9] {
+            let weights = units.prune(&search::uniform(&analysis, ratio)).unwrap().weights;
+            let values = weights.layers.iter().flat_map(|layer| layer.weights.iter().chain(&layer.bias));
+            assert!(values.clone().all(|value| value.is_finite()), "seed {seed}, ratio {ratio}");
+        }
+        for group in 0..units.groups().len() {
+            assert!(units.costs(group).unwrap().iter().all(|cost| cost.is_finite()), "seed {seed}");
+        }
+        pruned += usize::from(analysis.prunable().contains(&0));
+    }
+    assert!(pruned > 6, "{pruned}");
+}
+
+#[test]
+fn losses_that_are_not_finite_are_beyond_every_threshold() {
+    let case = Case::new(2);
+    let plan = Plan::new(&case.graph, &case.weights).unwrap();
+    let mut weights = case.weights.clone();
+    for layer in &mut weights.layers {
+        layer.weights.fill(f32::NAN);
+    }
+    let broken = Plan::new(&case.graph, &weights).unwrap();
+    let results = case.evaluator.results(&broken);
+    assert_eq!(case.evaluator.relative_loss(&results), secateur_eval::BROKEN_LOSS);
+    assert!(case.evaluator.accuracy(&results, 1).is_broken());
+    assert!(case.evaluator.relative_loss(&case.evaluator.results(&plan)) == 0.0);
 }
 
 #[test]
 fn expected_costs_stand_in_for_measurements() {
     let case = Case::new(4);
     let statistics = case.statistics();
-    let channels = case.channels(Criterion::Repair, Some(&statistics), &[]);
-    let analysis = case.analysis(&channels);
+    let channels = case.channels();
+    let units = reconstructed(&channels, &criteria::Reconstruction, &statistics, &[]);
+    let analysis = case.analysis(&units);
     let mut store = store();
     search::measure_for_greedy(&analysis, &mut store, 0.1, None).unwrap();
     assert_eq!(store.len(), analysis.prunable().len());
@@ -253,24 +413,25 @@ fn expected_costs_stand_in_for_measurements() {
     // A group's own step is expected to cost what was measured.
     let group = analysis.prunable()[0];
     let level = analysis.levels(group)[0];
-    let costs = channels.costs(group).unwrap();
-    assert!(costs.is_sorted() && costs.len() == case.groups.groups[group].units.len());
+    let costs = units.costs(group).unwrap();
+    assert!(costs.is_sorted() && costs.len() == units.groups()[group].units);
     assert!(store.get(group, level).is_some());
 }
 
 #[test]
 fn greedy_steps_save_macs_one_by_one() {
     let case = Case::new(5);
-    let channels = case.channels(Criterion::L1, None, &[]);
-    let analysis = case.analysis(&channels);
+    let channels = case.channels();
+    let units = plain(&channels, &L1);
+    let analysis = case.analysis(&units);
     let mut store = store();
     analysis.curves(&mut store, None, None).unwrap();
     let path = search::greedy_path(&analysis, &store);
     assert!(path.len() > 3);
-    let macs: Vec<u64> = path.iter().map(|step| channels.macs(&step.keep)).collect();
+    let macs: Vec<u64> = path.iter().map(|step| units.macs(&step.keep)).collect();
     assert!(path.is_sorted_by(|a, b| a.expected <= b.expected));
     assert!(macs.is_sorted_by(|a, b| a > b), "{macs:?}");
-    let half = search::step_of_rate(&path, &channels, 0.5);
+    let half = search::step_of_rate(&path, &units, 0.5);
     let miss = |step: usize| (1.0 - macs[step] as f64 / macs[0] as f64 - 0.5).abs();
     assert!((0..path.len()).all(|step| miss(half) <= miss(step)));
 }
@@ -280,50 +441,55 @@ fn pruned_vectors_are_zero_and_counted() {
     for seed in 0..6 {
         let case = Case::new(seed);
         let (graph, statistics) = (&case.graph, case.statistics());
-        let inputs = case.bench.inputs();
-        let repair = Repair { statistics: &statistics, pictures: &inputs, ridge: RIDGE };
-        let vectors = Vectors::new(graph, &case.weights, 4, Criterion::Repair, Some(repair), 1);
-        let analysis = case.analysis(&vectors);
+        let inputs = case.evaluator.inputs();
+        let vectors = case.vectors(4);
+        let units = reconstructed(&vectors, &criteria::Reconstruction, &statistics, &inputs);
+        let analysis = case.analysis(&units);
         let keep = search::uniform(&analysis, 0.5);
-        let pruned = vectors.prune(&keep).unwrap().weights;
+        let pruned = units.prune(&keep).unwrap().weights;
+        let mut again = pruned.clone();
+        units.masks(&keep).apply_vectors(graph, &mut again);
+        assert_eq!(again, pruned);
         let mut expected = 0;
-        for (set, details) in vectors.sets().iter().enumerate() {
-            let columns = secateur_ir::Columns::of(graph, details.main);
-            let (inputs, outputs) = (graph.input_shape(details.main).c, graph.nodes[details.main].shape.c);
+        for (group, details) in units.groups().iter().enumerate() {
+            let layer = details.primary;
+            let columns = secateur_ir::Columns::of(graph, layer);
+            let (inputs, outputs) = (graph.input_shape(layer).c, graph.nodes[layer].shape.c);
             let is_zero = |unit: usize| {
                 let (block, input) = (unit / inputs, unit % inputs);
                 let mut members = block * 4..outputs.min(block * 4 + 4);
-                let weights = &pruned.layers[details.main].weights;
+                let weights = &pruned.layers[layer].weights;
                 members.all(|output| weights[columns.range(output, input)].iter().all(|&w| w == 0.0))
             };
             let zero = (0..details.units).filter(|&unit| is_zero(unit)).count();
-            assert_eq!(zero, details.units - keep[set], "seed {seed}, layer {}", details.main);
-            let macs = secateur_ir::stat(graph)[details.main].macs;
-            expected += macs * (details.units - keep[set]) as u64 / details.units as u64;
+            assert_eq!(zero, details.units - keep[group], "seed {seed}, layer {layer}");
+            let macs = secateur_ir::stat(graph)[layer].macs;
+            expected += macs * (details.units - keep[group]) as u64 / details.units as u64;
         }
-        let whole = vectors.macs(&analysis.whole());
-        assert_eq!(whole - vectors.macs(&keep), expected);
-        let figures = vectors.figures(&keep);
+        let whole = units.macs(&analysis.whole());
+        assert_eq!(whole - units.macs(&keep), expected);
+        let figures = units.figures(&keep);
         assert_eq!(Figures::of_graph(graph).operations - figures.operations, 2 * expected);
     }
 }
 
 #[test]
-fn vectors_that_are_repaired_lose_less() {
-    let loss = |criterion: Criterion, repaired: bool| -> f64 {
-        let of_case = |seed| {
-            let case = Case::new(seed);
-            let (statistics, inputs) = (case.statistics(), case.bench.inputs());
-            let repair = Repair { statistics: &statistics, pictures: &inputs, ridge: RIDGE };
-            let vectors =
-                Vectors::new(&case.graph, &case.weights, 4, criterion, repaired.then_some(repair), 1);
-            let keep = search::uniform(&case.analysis(&vectors), 0.4);
-            Joint { units: &vectors, held_out: &case.bench, seed: 1 }.candidate(&keep).unwrap().accuracy.loss
-        };
-        (0..6).map(of_case).sum()
-    };
-    let [random, plain, repaired] =
-        [(Criterion::Random, false), (Criterion::L1, false), (Criterion::Repair, true)]
-            .map(|(criterion, repaired)| loss(criterion, repaired));
-    assert!(repaired < plain && plain < random, "{repaired} {plain} {random}");
+fn reconstructed_vectors_lose_less() {
+    let mut losses = [0.0; 3];
+    for seed in 0..6 {
+        let case = Case::new(seed);
+        let (statistics, inputs) = (case.statistics(), case.evaluator.inputs());
+        let vectors = case.vectors(4);
+        let units = [
+            plain(&vectors, &Random),
+            plain(&vectors, &L1),
+            reconstructed(&vectors, &criteria::Reconstruction, &statistics, &inputs),
+        ];
+        for (loss, units) in losses.iter_mut().zip(&units) {
+            let keep = search::uniform(&case.analysis(units), 0.4);
+            *loss += case.objective(units).candidate(&keep).unwrap().accuracy.loss;
+        }
+    }
+    let [random, by_magnitude, fitted] = losses;
+    assert!(fitted < by_magnitude && by_magnitude < random, "{losses:?}");
 }

@@ -1,6 +1,6 @@
 //! The real cut: a smaller graph and smaller weights that compute what the masked network computes.
 //!
-//! A removed channel still puts out a constant, `activation(bias)`. Its readers get that constant
+//! A removed channel still has a constant output, `activation(bias)`. Its consumers get that constant
 //! folded into their own bias (or, under batch norm, out of their mean). Where this is not exact
 //! (a zero-padded k×k convolution reads a constant that is not zero, so the border differs) the
 //! unit is kept, with the zero weights it has, and reported in [`Cut::restored`].
@@ -22,11 +22,11 @@ pub struct Cut {
     pub restored: Vec<(usize, usize)>,
 }
 
-/// A network of unchanged shapes whose removed channels nobody reads any more.
+/// A network of unchanged shapes whose removed channels have no consumer any more.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Settled {
+pub struct Folded {
     /// Filters of removed channels are zero, and so are all weights that read one: its constant
-    /// stands in the reader's bias. In a weighted shortcut they have a kept channel's factors.
+    /// is in the consumer's bias. In a weighted shortcut they have a kept channel's factors.
     pub weights: Weights,
     /// Without the restored units.
     pub masks: Masks,
@@ -34,30 +34,30 @@ pub struct Settled {
     pub restored: Vec<(usize, usize)>,
 }
 
-/// Folds the constants of removed channels into their readers.
-pub fn settle(graph: &Graph, groups: &ChannelGroups, weights: &Weights, masks: &Masks) -> Settled {
+/// Folds the constants of removed channels into their consumers.
+pub fn fold_constants(graph: &Graph, groups: &ChannelGroups, weights: &Weights, masks: &Masks) -> Folded {
     let mut masks = masks.clone();
     let kept = masks.channel_flags(groups, graph);
     let constants = constants::of_removed(graph, weights, &kept);
     let mut weights = weights.clone();
     for ((node, layer), kept) in graph.nodes.iter().zip(&mut weights.layers).zip(&kept) {
         for channel in (0..kept.len()).filter(|&channel| !kept[channel]) {
-            super::masks::zero_filter(&node.op, layer, channel, kept.len());
+            super::mask::zero_filter(&node.op, layer, channel, kept.len());
         }
     }
     let mut restored = Vec::new();
     for unit in unfoldable_units(graph, groups, &weights, &kept, &constants) {
         let Some(group) = groups.units[unit].group else { continue };
         let Some(position) = groups.groups[group].units.iter().position(|&u| u == unit) else { continue };
-        let mut flags = masks.of_group(group).to_vec();
-        flags[position] = true;
-        masks.set(group, flags);
+        let mut kept = masks.of_group(group).to_bitvec();
+        kept.set(position, true);
+        masks.set(group, kept);
         restored.push((group, position));
     }
     let kept = masks.channel_flags(groups, graph);
     for (layer, _) in graph.nodes.iter().enumerate().filter(|(_, node)| is_dense(&node.op)) {
         let input_kept = input_flags(graph, &kept, layer);
-        fold_constants(graph, layer, &mut weights.layers[layer], &input_kept, &constants);
+        fold_inputs(graph, layer, &mut weights.layers[layer], &input_kept, &constants);
     }
     for (layer, node) in graph.nodes.iter().enumerate() {
         let Op::Shortcut(shortcut) = &node.op else { continue };
@@ -73,7 +73,7 @@ pub fn settle(graph: &Graph, groups: &ChannelGroups, weights: &Weights, masks: &
             }
         }
     }
-    Settled { weights, masks, restored }
+    Folded { weights, masks, restored }
 }
 
 /// Cuts the removed units out of a network.
@@ -81,7 +81,7 @@ pub fn settle(graph: &Graph, groups: &ChannelGroups, weights: &Weights, masks: &
 /// The filter weights of removed channels count as zero whether they are or not; their biases are
 /// taken as they stand, so weights that were fine-tuned under a mask are cut exactly too.
 pub fn transform(graph: &Graph, groups: &ChannelGroups, weights: &Weights, masks: &Masks) -> Cut {
-    let Settled { weights, masks, restored } = settle(graph, groups, weights, masks);
+    let Folded { weights, masks, restored } = fold_constants(graph, groups, weights, masks);
     let kept = masks.channel_flags(groups, graph);
     let cut = |layer: usize| {
         let inputs = indices(&input_flags(graph, &kept, layer));
@@ -98,7 +98,7 @@ pub fn cut_graph(graph: &Graph, groups: &ChannelGroups, masks: &Masks) -> Graph 
     select_graph(graph, &(0..graph.nodes.len()).map(count).collect::<Vec<_>>())
 }
 
-/// Flags of the channels that a layer's first input brings; the picture's are all kept.
+/// Flags of the channels of a layer's first input; the image's are all kept.
 fn input_flags(graph: &Graph, kept: &[Vec<bool>], layer: usize) -> Vec<bool> {
     match graph.nodes[layer].inputs[0] {
         Source::Layer(from) => kept[from].clone(),
@@ -106,7 +106,7 @@ fn input_flags(graph: &Graph, kept: &[Vec<bool>], layer: usize) -> Vec<bool> {
     }
 }
 
-/// Removed units whose constant cannot be folded into one of its readers, ascending.
+/// Removed units whose constant cannot be folded into one of its consumers, ascending.
 fn unfoldable_units(
     graph: &Graph,
     groups: &ChannelGroups,
@@ -137,7 +137,7 @@ fn unfoldable_units(
     units
 }
 
-/// Whether a kept output of a dense layer has a non-zero weight on input channel `channel`.
+/// Returns whether a kept output of a dense layer has a non-zero weight on input channel `channel`.
 fn reads(graph: &Graph, layer: usize, weights: &LayerWeights, channel: usize, kept: &[bool]) -> bool {
     let columns = Columns::of(graph, layer);
     (0..kept.len())
@@ -145,8 +145,8 @@ fn reads(graph: &Graph, layer: usize, weights: &LayerWeights, channel: usize, ke
         .any(|output| weights.weights[columns.range(output, channel)].iter().any(|&weight| weight != 0.0))
 }
 
-/// Moves what the removed inputs of a dense layer contribute into its bias or batch norm.
-fn fold_constants(
+/// Moves the contribution of removed inputs of a dense layer into its bias or batch norm.
+fn fold_inputs(
     graph: &Graph,
     layer: usize,
     weights: &mut LayerWeights,
@@ -159,7 +159,7 @@ fn fold_constants(
         let mut sum = 0.0f64;
         for (channel, _) in input_kept.iter().enumerate().filter(|(_, kept)| !**kept) {
             let window = &mut weights.weights[columns.range(output, channel)];
-            // Where it varies, nobody's weight on it differs from zero.
+            // Where it varies, all weights on it are zero.
             let value = constants[from][channel].unwrap_or(0.0);
             sum += window.iter().map(|&w| f64::from(w)).sum::<f64>() * f64::from(value);
             window.fill(0.0);

@@ -12,7 +12,7 @@ use super::prepare::Prepared;
 use super::quantise::{Calibration, QuantiseOptions, assemble, equalised};
 use secateur_ir::{ChannelGroups, Graph, Weights};
 use secateur_prune::random::{kept_channels, random_masks};
-use secateur_prune::transform::{Settled, settle};
+use secateur_prune::transform::{Folded, fold_constants};
 use secateur_prune::{Cut, transform};
 use secateur_testing::{RandomOptions, cases, random_network};
 
@@ -76,7 +76,7 @@ fn check(seed: u64) -> usize {
     }
     let cut = transform(&graph, &groups, &masked, &masks);
     let kept = kept_channels(&graph, &groups, &masks, &cut);
-    let Settled { weights: masked, .. } = settle(&graph, &groups, &masked, &masks);
+    let Folded { weights: masked, .. } = fold_constants(&graph, &groups, &masked, &masks);
     let mut picture = || (0..graph.input.len()).map(|_| rng.random_range(0.0..1.0)).collect();
     let pictures: [Vec<f32>; 3] = [picture(), picture(), picture()];
     let options = QuantiseOptions {

@@ -1,28 +1,29 @@
-//! The picture of a build: where the operations were and are, and what that cost in accuracy.
+//! The chart of a build: where the operations were and are, and what that cost in accuracy.
 
 use plotters::prelude::*;
 
+use secateur_base::terminal::printable_line;
 use secateur_base::{Error, Result};
 
-/// One bar of the accuracy panel, with the interval that its pictures leave open.
+/// One bar of the accuracy panel, with its 95 % interval over images.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Accuracy {
+pub(crate) struct AccuracyBar {
     /// "float", "pruned", "int8".
-    pub label: String,
-    pub value: f64,
-    pub low: f64,
-    pub high: f64,
+    pub(crate) label: String,
+    pub(crate) value: f64,
+    pub(crate) low: f64,
+    pub(crate) high: f64,
 }
 
-/// What the picture shows.
+/// The data of the chart.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Overview {
-    pub title: String,
+pub(crate) struct Overview {
+    pub(crate) title: String,
     /// Multiply-accumulates of every layer, `(before, after)`.
-    pub macs: Vec<(u64, u64)>,
+    pub(crate) macs: Vec<(u64, u64)>,
     /// Name of the measure in `accuracy`: "mAP@0.5".
-    pub measure: String,
-    pub accuracy: Vec<Accuracy>,
+    pub(crate) measure: String,
+    pub(crate) accuracy: Vec<AccuracyBar>,
 }
 
 const SIZE: (u32, u32) = (960, 360);
@@ -30,8 +31,8 @@ const BEFORE: RGBColor = RGBColor(200, 205, 212);
 const AFTER: RGBColor = RGBColor(29, 111, 184);
 const INK: RGBColor = RGBColor(40, 44, 52);
 
-/// Draws the overview as SVG, deterministic to the byte.
-pub fn draw_overview(overview: &Overview) -> Result<String> {
+/// Draws the overview as SVG, deterministic to the byte; the title may be any text.
+pub(crate) fn draw_overview(overview: &Overview) -> Result<String> {
     let mut svg = String::new();
     {
         let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
@@ -44,7 +45,7 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
 fn paint(overview: &Overview, area: &Area) -> Result<(), Box<dyn std::error::Error>> {
     area.fill(&WHITE)?;
-    let area = area.titled(&overview.title, ("sans-serif", 18).into_font().color(&INK))?;
+    let area = area.titled(&printable_line(&overview.title), ("sans-serif", 18).into_font().color(&INK))?;
     let (left, right) = area.split_horizontally(640);
     paint_macs(&overview.macs, &left)?;
     paint_accuracy(overview, &right)?;
@@ -141,7 +142,7 @@ mod tests {
     use super::*;
 
     fn overview() -> Overview {
-        let bar = |label: &str, value| Accuracy {
+        let bar = |label: &str, value| AccuracyBar {
             label: label.to_owned(),
             value,
             low: value - 0.03,

@@ -8,6 +8,8 @@ use secateur_base::{Error, Result, files};
 use secateur_data::write_npy;
 use secateur_ir::Shape;
 
+use crate::to_json;
+
 /// Writes layers one by one; the same file names for a float network and its artefact.
 pub struct LayerFolder {
     folder: PathBuf,
@@ -16,8 +18,9 @@ pub struct LayerFolder {
 
 #[derive(Serialize)]
 struct Index {
-    network: PathBuf,
-    source: PathBuf,
+    /// Paths as text: bytes that are not UTF-8 are replaced.
+    network: String,
+    source: String,
     layers: Vec<Entry>,
 }
 
@@ -55,11 +58,36 @@ pub struct LayerCodes<'a> {
     pub zero_point: i8,
 }
 
+const INDEX: &str = "index.json";
+
+fn stem(layer: Option<usize>) -> String {
+    layer.map_or("input".to_owned(), |layer| format!("layer_{layer:03}"))
+}
+
+fn file_name(stem: &str) -> String {
+    format!("{stem}.npy")
+}
+
+fn codes_name(stem: &str) -> String {
+    format!("{stem}_codes.npy")
+}
+
 impl LayerFolder {
-    /// A dump of `network` on `source` (picture or tensor) into `folder`.
+    /// A dump of `network` on `source` (image or tensor) into `folder`.
     pub fn new(folder: &Path, network: &Path, source: &Path) -> Self {
-        let index = Index { network: network.to_owned(), source: source.to_owned(), layers: Vec::new() };
-        Self { folder: folder.to_owned(), index }
+        let [network, source] = [network, source].map(|path| path.display().to_string());
+        Self { folder: folder.to_owned(), index: Index { network, source, layers: Vec::new() } }
+    }
+
+    /// Refuses a folder in which a dump of so many layers would overwrite one of `inputs`.
+    pub fn refuse_overwrite(&self, inputs: &[&Path], layers: usize) -> Result<()> {
+        let stems = (0..layers).map(|layer| stem(Some(layer))).chain([stem(None)]);
+        let mut outputs: Vec<PathBuf> = stems
+            .flat_map(|stem| [file_name(&stem), codes_name(&stem)])
+            .map(|name| self.folder.join(name))
+            .collect();
+        outputs.push(self.folder.join(INDEX));
+        files::refuse_overwrite(inputs, &outputs.iter().map(PathBuf::as_path).collect::<Vec<_>>())
     }
 
     /// Writes `input.npy` (`layer` none) or `layer_NNN.npy`; with codes also `layer_NNN_codes.npy`.
@@ -72,12 +100,12 @@ impl LayerFolder {
         values: &[f32],
         codes: Option<LayerCodes<'_>>,
     ) -> Result<()> {
-        let stem = layer.map_or("input".to_owned(), |layer| format!("layer_{layer:03}"));
-        let file = format!("{stem}.npy");
+        let stem = stem(layer);
+        let file = file_name(&stem);
         write_npy(&self.folder.join(&file), &[shape.c, shape.h, shape.w], values)?;
         let codes = codes
             .map(|codes| {
-                let file = format!("{stem}_codes.npy");
+                let file = codes_name(&stem);
                 write_npy(&self.folder.join(&file), &[shape.h, shape.w, shape.c], codes.values)?;
                 Ok::<_, Error>(Codes { file, scale: codes.scale, zero_point: codes.zero_point })
             })
@@ -98,9 +126,7 @@ impl LayerFolder {
 
     /// Writes `index.json`; returns the number of layers.
     pub fn finish(self) -> Result<usize> {
-        let text = serde_json::to_vec_pretty(&self.index)
-            .map_err(|e| Error::new(format!("cannot write the index: {e}")))?;
-        files::write_bytes(&self.folder.join("index.json"), &text)?;
+        files::write_bytes(&self.folder.join(INDEX), to_json(&self.index)?.as_bytes())?;
         Ok(self.index.layers.iter().filter(|entry| entry.layer.is_some()).count())
     }
 }

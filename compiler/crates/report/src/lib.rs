@@ -1,9 +1,13 @@
-//! Tables and pictures of what was done and found.
+//! Reports: one model that is written and read as JSON, and its forms as text, charts and drawings.
 
+mod build;
 mod chart;
 mod draw;
 mod layers;
+pub mod model;
+mod text;
 
-pub use chart::{Accuracy, Overview, draw_overview};
+pub use build::{BuildReport, Stage};
 pub use draw::{draw_detections, save_picture};
 pub use layers::{LayerCodes, LayerFolder};
+pub use model::{AccuracyReport, ClassifierReport, DetectorReport, read_json, to_json};

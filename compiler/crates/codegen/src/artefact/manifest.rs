@@ -1,6 +1,6 @@
 //! The manifest: what an artefact holds, as JSON for people and scripts.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use secateur_runtime::artefact::format::{VERSION_MAJOR, VERSION_MINOR};
@@ -35,8 +35,15 @@ pub struct Manifest {
     pub accelerator: Option<CycleReport>,
 }
 
+/// The part of a written manifest that a build's overview reads back.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ManifestSizes {
+    pub artefact: ArtefactFile,
+    pub arena: ArenaSummary,
+}
+
 /// The file itself.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ArtefactFile {
     pub bytes: usize,
     pub sha256: String,
@@ -53,7 +60,7 @@ pub struct ProvenanceHashes {
 }
 
 /// The memory that a run needs.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ArenaSummary {
     pub bytes: usize,
     /// Bytes alive at the fullest moment: no plan is smaller.

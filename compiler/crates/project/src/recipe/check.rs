@@ -1,0 +1,258 @@
+//! Turns raw recipes into checked ones; every error points at its line.
+
+use std::collections::BTreeMap;
+use std::ops::{Range, RangeInclusive};
+use std::path::{Path, PathBuf};
+
+use secateur_base::limits::MAX_TEXT_BYTES;
+use secateur_base::{Error, Result, files};
+use secateur_codegen::target::Target;
+use secateur_data::{read_list, read_names};
+use secateur_eval::{Heads, Metric};
+use secateur_frontend::darknet;
+use secateur_ir::Graph;
+use secateur_prune::{Criterion, criteria};
+use secateur_quant::RangeRule;
+use toml::Spanned;
+
+use super::{Prune, Quantize, Recipe, TargetChoice, paths, raw};
+
+/// Keep counts that `prune --kernel-batch` takes.
+const KERNEL_BATCH: RangeInclusive<usize> = 1..=1024;
+/// Percent of additional MACs: with three times more operations every channel is there twice.
+const SPLIT: RangeInclusive<f64> = 0.0..=300.0;
+
+pub(super) struct Checker<'a> {
+    path: &'a Path,
+    text: &'a str,
+    /// Folder of the recipe.
+    folder: PathBuf,
+    /// Folder that the paths of input files are relative to.
+    root: PathBuf,
+}
+
+impl<'a> Checker<'a> {
+    pub(super) fn new(path: &'a Path, text: &'a str, folder: PathBuf) -> Self {
+        Self { path, text, root: folder.clone(), folder }
+    }
+
+    pub(super) fn recipe(mut self, raw: raw::Recipe) -> Result<Recipe> {
+        if let Some(root) = &raw.root {
+            self.root = self.resolve(root, &self.folder)?;
+        }
+        let recipe = Recipe {
+            workspace: self.resolve(&raw.workspace, &self.folder)?,
+            seed: raw.seed,
+            cfg: self.existing(&raw.model.cfg)?,
+            weights: self.existing(&raw.model.weights)?,
+            names: self.existing(&raw.model.names)?,
+            train: self.existing(&raw.data.train)?,
+            val: self.existing(&raw.data.val)?,
+            prune: raw.prune.as_ref().map(|prune| self.prune(prune)).transpose()?,
+            quantize: self.quantize(&raw.quantize)?,
+            target: self.target(&raw.compile.target)?,
+            allow_processor: raw.compile.allow_processor,
+            images: raw.detect.images.iter().map(|p| self.existing(p)).collect::<Result<_>>()?,
+            thresh: self.fraction(&raw.detect.thresh)?,
+        };
+        self.files(&raw, &recipe)?;
+        Ok(recipe)
+    }
+
+    fn prune(&self, spanned: &Spanned<raw::Prune>) -> Result<Prune> {
+        let raw = spanned.get_ref();
+        match (&raw.threshold, &raw.rate, &raw.budget) {
+            (Some(_), Some(rate), _) => {
+                return Err(self
+                    .at(rate.span(), "[prune] has both threshold and rate")
+                    .allowed("one of them")
+                    .help(
+                        "threshold: accuracy that each layer may cost; rate: fraction of the MACs to remove",
+                    ));
+            }
+            (None, None, None) => {
+                return Err(self
+                    .at(spanned.span(), "[prune] needs threshold, rate or budget")
+                    .allowed("threshold = …, rate = … or budget = …"));
+            }
+            _ => {}
+        }
+        if let Some(n) = raw.kernel_batch.as_ref().filter(|n| !KERNEL_BATCH.contains(n.get_ref())) {
+            return Err(self
+                .at(n.span(), "kernel_batch is out of range")
+                .found(n.get_ref().to_string())
+                .allowed(range(&KERNEL_BATCH)));
+        }
+        let granularity = raw.granularity.as_ref().map(|text| {
+            text.get_ref().parse().map_err(|allowed: String| {
+                self.at(text.span(), "unknown granularity").found(text.get_ref()).allowed(allowed)
+            })
+        });
+        let mut layers = BTreeMap::new();
+        for (key, threshold) in &raw.layers {
+            let layer = key.parse().map_err(|_| {
+                self.at(threshold.span(), "layers are named by Darknet's numbers")
+                    .found(key)
+                    .allowed("layers = { 12 = 0.01 }")
+            })?;
+            layers.insert(layer, self.fraction(threshold)?);
+        }
+        let fraction =
+            |value: &Option<Spanned<f64>>| value.as_ref().map(|value| self.fraction(value)).transpose();
+        Ok(Prune {
+            metric: self.metric("metric", raw.metric.as_ref())?,
+            criterion: raw.criterion.as_ref().map(|name| self.criterion(name)).transpose()?,
+            granularity: granularity.transpose()?,
+            threshold: fraction(&raw.threshold)?,
+            rate: fraction(&raw.rate)?,
+            budget: fraction(&raw.budget)?,
+            budget_metric: self.metric("budget_metric", raw.budget_metric.as_ref())?,
+            repair: raw.repair,
+            kernel_batch: raw.kernel_batch.as_ref().map(|n| *n.get_ref()),
+            ignore: raw.ignore.iter().map(|layer| *layer.get_ref()).collect(),
+            layers,
+        })
+    }
+
+    fn quantize(&self, raw: &raw::Quantize) -> Result<Quantize> {
+        if let Some(ranges) = &raw.ranges {
+            let rule = ranges.get_ref().parse::<RangeRule>();
+            rule.map_err(|e| self.point(e, ranges.span()))?;
+        }
+        if let Some(split) = raw.split.as_ref().filter(|split| !SPLIT.contains(split.get_ref())) {
+            return Err(self
+                .at(split.span(), "split is out of range")
+                .found(split.get_ref().to_string())
+                .allowed("0 to 300 percent of the operations"));
+        }
+        Ok(Quantize {
+            ranges: raw.ranges.as_ref().map(|ranges| ranges.get_ref().clone()),
+            split: raw.split.as_ref().map(|split| *split.get_ref()),
+            equalize: raw.equalize,
+            bias_correction: raw.bias_correction,
+        })
+    }
+
+    fn target(&self, raw: &Spanned<String>) -> Result<TargetChoice> {
+        let is_file = raw.get_ref().ends_with(".toml");
+        if is_file {
+            let path = self.existing(raw)?;
+            load_target(&path)?;
+            return Ok(TargetChoice::File(path));
+        }
+        Target::load(raw.get_ref()).map_err(|e| self.point(e, raw.span()))?;
+        Ok(TargetChoice::BuiltIn(raw.get_ref().clone()))
+    }
+
+    /// Checks what the recipe says against the network, the names and the lists that it names.
+    fn files(&self, raw: &raw::Recipe, recipe: &Recipe) -> Result<()> {
+        let graph = darknet::load(&recipe.cfg, Some(&recipe.weights))?.graph;
+        let heads = Heads::of(&graph)?;
+        let classes = match (heads.heads.is_empty(), graph.nodes.last()) {
+            (false, _) => heads.classes,
+            (true, last) => last.map_or(0, |node| node.shape.len()),
+        };
+        let names = read_names(&recipe.names)?;
+        if names.len() != classes {
+            return Err(self
+                .at(raw.model.names.span(), "names and network do not belong together")
+                .found(format!("{} names", names.len()))
+                .allowed(format!("{classes}, one for each class of the network")));
+        }
+        for list in [&recipe.train, &recipe.val] {
+            read_list(list)?;
+        }
+        match &raw.prune {
+            Some(prune) => self.prune_fits(prune.get_ref(), &graph, heads.heads.is_empty()),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks layer numbers and metrics against the network.
+    fn prune_fits(&self, raw: &raw::Prune, graph: &Graph, classifier: bool) -> Result<()> {
+        let count = graph.nodes.len();
+        let ignored = raw.ignore.iter().map(|layer| (*layer.get_ref(), layer.span()));
+        let own = raw.layers.iter().filter_map(|(key, value)| Some((key.parse().ok()?, value.span())));
+        for (layer, span) in ignored.chain(own) {
+            if layer >= count {
+                return Err(self
+                    .at(span, "the network has no such layer")
+                    .found(layer.to_string())
+                    .allowed(format!("0 to {}", count.saturating_sub(1))));
+            }
+        }
+        for (key, metric) in [("metric", &raw.metric), ("budget_metric", &raw.budget_metric)] {
+            if let (Some(text), Some(metric)) = (metric, self.metric(key, metric.as_ref())?) {
+                if !metric.suits(classifier) {
+                    let all = Metric::ALL.into_iter().filter(|metric| metric.suits(classifier));
+                    let kind = if classifier { "classifier" } else { "detector" };
+                    return Err(self
+                        .at(text.span(), format!("{metric} is not defined for a {kind}"))
+                        .found(text.get_ref())
+                        .allowed(all.map(Metric::name).collect::<Vec<_>>().join(", ")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn metric(&self, key: &str, name: Option<&Spanned<String>>) -> Result<Option<Metric>> {
+        let Some(name) = name else { return Ok(None) };
+        name.get_ref().parse().map(Some).map_err(|allowed: String| {
+            self.at(name.span(), format!("unknown {key}")).found(name.get_ref()).allowed(allowed)
+        })
+    }
+
+    fn criterion(&self, name: &Spanned<String>) -> Result<&'static dyn Criterion> {
+        criteria::by_name(name.get_ref()).ok_or_else(|| {
+            let names: Vec<_> = criteria::CRITERIA.iter().map(|criterion| criterion.name()).collect();
+            self.at(name.span(), "unknown criterion").found(name.get_ref()).allowed(names.join(", "))
+        })
+    }
+
+    /// A number in 0..=1.
+    fn fraction(&self, value: &Spanned<f64>) -> Result<f64> {
+        let number = *value.get_ref();
+        if (0.0..=1.0).contains(&number) {
+            return Ok(number);
+        }
+        Err(self.at(value.span(), "out of range").found(number.to_string()).allowed("0.0 to 1.0"))
+    }
+
+    /// Path of a file that must be there.
+    fn existing(&self, value: &Spanned<String>) -> Result<PathBuf> {
+        let path = self.resolve(value, &self.root)?;
+        if path.is_file() {
+            return Ok(path);
+        }
+        Err(self.at(value.span(), format!("no such file: {}", path.display())).help(
+            "paths are relative to `root`, or else to the recipe's folder; known models come with \
+             `secateur models get NAME`",
+        ))
+    }
+
+    fn resolve(&self, value: &Spanned<String>, folder: &Path) -> Result<PathBuf> {
+        let lookup = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        paths::resolve(value.get_ref(), folder, lookup).map_err(|what| self.at(value.span(), what))
+    }
+
+    fn at(&self, span: Range<usize>, what: impl Into<String>) -> Error {
+        files::at(self.path, self.text, span, what)
+    }
+
+    /// An error of another check, pointed at the recipe.
+    fn point(&self, error: Error, span: Range<usize>) -> Error {
+        files::point(error, self.path, self.text, span)
+    }
+}
+
+fn range(range: &RangeInclusive<usize>) -> String {
+    format!("{} to {}", range.start(), range.end())
+}
+
+fn load_target(path: &Path) -> Result<Target> {
+    let bytes = files::read_limited(path, MAX_TEXT_BYTES)?;
+    let text = std::str::from_utf8(&bytes)
+        .map_err(|e| Error::new("a target file is UTF-8 text").file(path).found(e.to_string()))?;
+    Target::parse(path, text)
+}

@@ -1,0 +1,100 @@
+//! Recipes: what `build` makes of one network, in TOML, checked as a whole before any work starts.
+
+mod check;
+mod paths;
+mod raw;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use secateur_base::limits::MAX_TEXT_BYTES;
+use secateur_base::{Result, files};
+use secateur_eval::Metric;
+use secateur_prune::{Criterion, Granularity};
+
+/// A checked recipe: every path is resolved, every file is there, every value is one that its step takes.
+#[derive(Debug)]
+pub struct Recipe {
+    /// Folder of the results and of the finished steps.
+    pub workspace: PathBuf,
+    pub seed: u64,
+    pub cfg: PathBuf,
+    pub weights: PathBuf,
+    pub names: PathBuf,
+    /// Image list of the sensitivity analysis and the calibration.
+    pub train: PathBuf,
+    /// Held-out image list: accuracy is measured here, nothing is fitted to it.
+    pub val: PathBuf,
+    pub prune: Option<Prune>,
+    pub quantize: Quantize,
+    pub target: TargetChoice,
+    /// The processor may run what the target's accelerator cannot.
+    pub allow_processor: bool,
+    /// Images that the finished artefact's detections are drawn on.
+    pub images: Vec<PathBuf>,
+    /// Minimum score of a drawn detection.
+    pub thresh: f64,
+}
+
+/// The `[prune]` section; `None` leaves the step's own default.
+#[derive(Debug)]
+pub struct Prune {
+    /// What sensitivities are measured in.
+    pub metric: Option<Metric>,
+    pub criterion: Option<&'static dyn Criterion>,
+    pub granularity: Option<Granularity>,
+    /// Relative loss of accuracy that each layer, pruned alone, may cost.
+    pub threshold: Option<f64>,
+    /// Fraction of the MACs to remove.
+    pub rate: Option<f64>,
+    /// Joint loss of accuracy on held-out images that pruning may cost.
+    pub budget: Option<f64>,
+    /// What the budget is measured in.
+    pub budget_metric: Option<Metric>,
+    /// Re-fit consumer weights to compensate for removed channels.
+    pub repair: Option<bool>,
+    pub kernel_batch: Option<usize>,
+    /// Layers that stay whole.
+    pub ignore: Vec<usize>,
+    /// Thresholds of single layers, in place of the common one.
+    pub layers: BTreeMap<usize, f64>,
+}
+
+/// The `[quantize]` section; `None` leaves the step's own default.
+#[derive(Debug, Default)]
+pub struct Quantize {
+    /// As [`secateur_quant::RangeRule`] reads it.
+    pub ranges: Option<String>,
+    /// Percent of additional MACs that channel splitting may cost.
+    pub split: Option<f64>,
+    pub equalize: Option<bool>,
+    pub bias_correction: Option<bool>,
+}
+
+/// The target of `[compile]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TargetChoice {
+    /// One that comes with the tool.
+    BuiltIn(String),
+    /// A target file.
+    File(PathBuf),
+}
+
+impl Recipe {
+    /// Reads and checks a recipe and the files that it names; paths in it are relative to its folder.
+    ///
+    /// # Errors
+    /// Points at the line of the recipe that is wrong, or at that of a file that the recipe names.
+    pub fn load(path: &Path) -> Result<Self> {
+        let bytes = files::read_limited(path, MAX_TEXT_BYTES)?;
+        let text = String::from_utf8(bytes).map_err(|e| {
+            let good = String::from_utf8_lossy(&e.as_bytes()[..e.utf8_error().valid_up_to()]).into_owned();
+            files::at(path, &good, good.len()..good.len(), "a recipe is UTF-8 text")
+        })?;
+        let raw: raw::Recipe = files::parse_toml(path, &text)?;
+        let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+        check::Checker::new(path, &text, folder).recipe(raw)
+    }
+}

@@ -1,0 +1,176 @@
+//! Criteria: the order in which the units of a group are removed.
+//!
+//! A new criterion is a file with an implementation of [`Criterion`] and an entry in [`CRITERIA`].
+
+mod bn_gamma;
+mod l1;
+mod l2;
+mod magnitude;
+mod random;
+mod reconstruction;
+
+use std::fmt;
+
+use bitvec::prelude::BitVec;
+use rayon::prelude::*;
+
+pub use bn_gamma::BnGamma;
+pub use l1::L1;
+pub use l2::L2;
+pub use random::Random;
+pub use reconstruction::Reconstruction;
+
+use crate::PruneUnits;
+use crate::reconstruct::Statistics;
+use secateur_float as float;
+use secateur_ir::Weights;
+
+/// All criteria, in the order of the help.
+pub static CRITERIA: [&dyn Criterion; 5] = [&L1, &L2, &BnGamma, &Reconstruction, &Random];
+
+/// The criterion of a name on the command line, in recipes and in files.
+pub fn by_name(name: &str) -> Option<&'static dyn Criterion> {
+    CRITERIA.into_iter().find(|criterion| criterion.name() == name)
+}
+
+/// Judges the units of a group.
+pub trait Criterion: Sync {
+    /// The name on the command line, in recipes and in files.
+    fn name(&self) -> &'static str;
+
+    /// One line for the help.
+    fn help(&self) -> &'static str;
+
+    /// Whether [`Inputs::statistics`] are needed.
+    fn needs_statistics(&self) -> bool {
+        false
+    }
+
+    /// Scores every unit of a group; the lowest is removed first.
+    fn score(&self, inputs: &Inputs, group: usize) -> Scores;
+}
+
+impl fmt::Debug for dyn Criterion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl PartialEq for dyn Criterion {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+/// The material of a criterion.
+pub struct Inputs<'a> {
+    /// The network and its prune groups.
+    pub units: &'a dyn PruneUnits,
+    /// The weights with batch norm folded in.
+    pub folded: Weights,
+    /// Moments of the activations on the analysed images.
+    pub statistics: Option<&'a Statistics>,
+    pub seed: u64,
+}
+
+/// A criterion's judgement of a group.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scores {
+    /// One for each unit; of equal ones the first unit is removed first.
+    pub units: Vec<f64>,
+    /// Expected squared error of the consumers when the first, the second, … unit is gone, where the
+    /// criterion knows it.
+    pub costs: Option<Vec<f64>>,
+}
+
+impl Scores {
+    /// Scores that say nothing of costs.
+    pub fn of(units: Vec<f64>) -> Self {
+        Self { units, costs: None }
+    }
+}
+
+/// The order in which a group's units are removed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ranking {
+    /// A permutation of the group's units, the first to be removed first.
+    pub order: Vec<usize>,
+    /// Expected squared error of the consumers when the first, the second, … of them is gone.
+    pub costs: Option<Vec<f64>>,
+}
+
+impl Ranking {
+    /// Flags of the group's units when the `keep` last ones of the order stay.
+    pub fn kept(&self, keep: usize) -> BitVec<u8> {
+        let mut kept = BitVec::repeat(false, self.order.len());
+        for &unit in &self.order[self.order.len() - keep..] {
+            kept.set(unit, true);
+        }
+        kept
+    }
+}
+
+impl From<Scores> for Ranking {
+    fn from(scores: Scores) -> Self {
+        Self { order: ascending(&scores.units), costs: scores.costs }
+    }
+}
+
+/// Ranks the units of every group.
+///
+/// # Panics
+/// If the criterion needs statistics and there are none.
+pub fn rank(
+    criterion: &dyn Criterion,
+    units: &dyn PruneUnits,
+    statistics: Option<&Statistics>,
+    seed: u64,
+) -> Vec<Ranking> {
+    let folded = float::fold(units.graph(), units.weights());
+    let inputs = Inputs { units, folded, statistics, seed };
+    let groups = (0..units.groups().len()).into_par_iter();
+    groups.map(|group| criterion.score(&inputs, group).into()).collect()
+}
+
+/// Indices by ascending score; equal scores keep their order.
+pub(crate) fn ascending(scores: &[f64]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..scores.len()).collect();
+    order.sort_by(|&a, &b| scores[a].total_cmp(&scores[b]));
+    order
+}
+
+/// Units that stay of `units` at a pruning `rate`: `units · (1 − rate)` rounded up to a multiple of
+/// `batch` lanes; at least one, never more than there are.
+pub fn keep_count(units: usize, rate: f64, batch: usize) -> usize {
+    // The product may exceed a whole number by its rounding error only.
+    let exact = (units as f64 * (1.0 - rate) - 1e-9).max(1.0).ceil() as usize;
+    exact.next_multiple_of(batch).min(units)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kept_counts_are_those_of_the_closed_pruner() {
+        assert_eq!(keep_count(64, 0.3, 2), 46);
+        assert_eq!(keep_count(10, 0.7, 1), 3);
+        assert_eq!(keep_count(10, 0.0, 4), 10);
+        assert_eq!(keep_count(3, 0.9, 1), 1);
+        assert_eq!(keep_count(3, 0.9, 8), 3);
+    }
+
+    #[test]
+    fn ascending_is_stable() {
+        assert_eq!(ascending(&[2.0, 1.0, 2.0, 0.5]), [3, 1, 0, 2]);
+    }
+
+    #[test]
+    fn names_lead_to_their_criteria() {
+        for criterion in CRITERIA {
+            assert_eq!(by_name(criterion.name()), Some(criterion));
+            assert!(!criterion.help().is_empty());
+        }
+        assert_eq!(by_name("repair"), None);
+    }
+}
