@@ -23,13 +23,14 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use secateur_base::Result;
 use secateur_codegen::target::Target;
-use secateur_codegen::{lower, pack};
+use secateur_codegen::{compile, cpu};
 use secateur_deploy::disassemble;
 use secateur_frontend::darknet::{Cfg, apply, build_graph};
 use secateur_ir::{ChannelGroups, Graph, dump, parse, verify};
-use secateur_prune::{Criterion, Ranking, keep_count, transform};
+use secateur_prune::criteria::{self, L1};
+use secateur_prune::{ChannelUnits, Masks, keep_count, transform};
 use secateur_quant::net::Provenance;
-use secateur_quant::{Options, QNet, quantise, text};
+use secateur_quant::{QNet, QuantiseOptions, quantise, text};
 use secateur_testing::random_weights;
 
 /// The line between input and expected output.
@@ -76,7 +77,7 @@ impl<'t> Case<'t> {
         let mut image = || (0..graph.input.len()).map(|_| rng.random_range(0.0..1.0)).collect();
         let images = vec![image(), image()];
         let provenance = Provenance { model: "input".to_owned(), ..Provenance::default() };
-        Ok(quantise(&graph, &weights, &images, &Options::default(), Vec::new(), provenance)?.net)
+        Ok(quantise(&graph, &weights, &images, &QuantiseOptions::default(), Vec::new(), provenance)?.net)
     }
 
     fn target(&self, usual: &str) -> Target {
@@ -153,11 +154,12 @@ fn prune() {
         let graph = case.graph()?;
         let mut weights = random_weights(case.seed(), &graph);
         let groups = ChannelGroups::new(&graph);
-        let ranking = Ranking::new(Criterion::L1, &graph, &groups, &weights, None, case.seed());
+        let units = ChannelUnits::new(&graph, &weights);
         let rate = case.option("rate", 0.5);
-        let keep: Vec<usize> =
-            groups.groups.iter().map(|group| keep_count(group.units.len(), rate, 1)).collect();
-        let masks = ranking.masks(&groups, &keep);
+        let mut masks = Masks::of_channels(&groups);
+        for (group, ranking) in criteria::rank(&L1, &units, None, case.seed()).iter().enumerate() {
+            masks.set(group, ranking.kept(keep_count(ranking.order.len(), rate, 1)));
+        }
         // With their biases the removed channels put out constants, which not every consumer can fold.
         if case.option("biases", 0) == 0 {
             masks.apply(&graph, &groups, &mut weights);
@@ -166,7 +168,7 @@ fn prune() {
         verify(&cut.graph)?;
         let mut text = String::new();
         for (number, group) in groups.groups.iter().enumerate() {
-            let kept = masks.kept_units(number);
+            let kept = masks.of_group(number).count_ones();
             writeln!(
                 text,
                 "; group {number}: {kept} of {} units, made by {:?}, through {:?}, read by {:?}",
@@ -195,7 +197,7 @@ fn lower_to_a_program() {
         let net = case.int8()?;
         let after: String = case.option("after", "place".to_owned());
         let mut text = String::new();
-        lower::lower_observed(&net, &case.target("host"), |pass, _, program| {
+        cpu::lower_observed(&net, &case.target("host"), |pass, _, program| {
             if pass == after {
                 text = program.dump();
             }
@@ -208,7 +210,7 @@ fn lower_to_a_program() {
 fn accelerate() {
     stage("accelerate", 5, |case| {
         let net = case.int8()?;
-        let compiled = pack::compile(&net, &case.target("npu-4x8"), |_, _, _| {})?;
+        let compiled = compile(&net, &case.target("npu-4x8"), |_, _, _| {})?;
         disassemble(&compiled.artefact)
     });
 }
