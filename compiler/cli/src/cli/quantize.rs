@@ -10,15 +10,15 @@ use secateur_eval::Heads;
 use secateur_frontend::darknet::{self, Network};
 use secateur_ir::{Graph, Op};
 use secateur_quant::net::Provenance;
-use secateur_quant::report::{self, Report};
+use secateur_quant::report::{self, QuantisationReport};
 use secateur_quant::{self as quant, RangeRule};
 use sha2::{Digest, Sha256};
 
 use super::Global;
 use super::subject::check_names;
 
-/// Greatest .cfg or .weights that is hashed.
-const LIMIT: u64 = 1 << 32;
+/// The largest .cfg or .weights that is hashed.
+const MAX_HASHED_BYTES: u64 = 1 << 32;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -27,7 +27,7 @@ const LIMIT: u64 = 1 << 32;
       --eval val.txt --report quantisation.txt -o yolo.int8
   secateur quantize yolo.cfg yolo.weights --data coco.data --split 15 -o yolo.int8
 
-Calibration looks at the pictures only, not at their labels: 30 pictures do, 100 are better. Keep
+Calibration looks at the images only, not at their labels: 30 images do, 100 are better. Keep
 those that accuracy is measured on (--eval) apart.")]
 pub(crate) struct Args {
     /// The network's .cfg.
@@ -40,6 +40,10 @@ pub(crate) struct Args {
     /// List of pictures to calibrate on.
     #[arg(long, value_name = "FILE")]
     list: Option<PathBuf>,
+    /// Calibrate on N images, spread over the list.
+    #[arg(long, visible_alias = "pictures", value_name = "N", default_value_t = quant::CALIBRATION_IMAGES as u32,
+        value_parser = clap::value_parser!(u32).range(1..))]
+    images: u32,
     /// Names of the classes, one a line [default: those of --data, else numbers].
     #[arg(long, value_name = "FILE")]
     names: Option<PathBuf>,
@@ -88,7 +92,8 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     let numbered = || (0..classes.unwrap_or(0)).map(|class| class_name(&[], class)).collect();
     let labelled = |eval: &PathBuf| Dataset::with_names(eval, names.clone().unwrap_or_else(numbered));
     let held_out = args.eval.as_ref().map(labelled).transpose()?;
-    let pictures = load_pictures(&read_list(&list)?, &network, fit)?;
+    let paths = calibration_images(read_list(&list)?, args.images as usize);
+    let pictures = load_pictures(&paths, &network, fit)?;
     let defaults = quant::QuantiseOptions::default();
     let options = quant::QuantiseOptions {
         ranges: args.ranges,
@@ -102,14 +107,11 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     let layers = report::layers(&quantised, &pictures)?;
     drop(pictures);
     let accuracy = match &held_out {
-        Some(dataset) => {
-            let samples = dataset.load_all(graph.input, fit)?;
-            report::accuracy(graph, weights, &quantised.net, &samples, &dataset.labels, global.seed)?
-        }
+        Some(dataset) => report::accuracy(graph, weights, &quantised.net, dataset, global.seed)?,
         None => None,
     };
     quantised.net.save(&args.output)?;
-    let report = Report { layers, accuracy };
+    let report = QuantisationReport { layers, accuracy };
     match &args.report {
         Some(path) if path.extension().is_some_and(|extension| extension == "json") => {
             let json = serde_json::to_vec_pretty(&report).expect("plain data always serialises");
@@ -136,6 +138,14 @@ fn calibration_files(args: &Args) -> Result<(PathBuf, Option<PathBuf>)> {
         (None, Some(list)) => Ok((list.clone(), args.names.clone())),
         (None, None) => Err(Error::new("calibration pictures are missing").help("give --data or --list")),
     }
+}
+
+/// The images to calibrate on; says so where they are not all of the list.
+fn calibration_images(paths: Vec<PathBuf>, count: usize) -> Vec<PathBuf> {
+    if paths.len() > count {
+        println!("calibrating on {count} of {} images, spread over the list (--images)", paths.len());
+    }
+    quant::spread(paths.len(), count).map(|index| paths[index].clone()).collect()
 }
 
 /// Number of classes; `None` where nothing in the network says it.
@@ -169,7 +179,7 @@ fn load_pictures(paths: &[PathBuf], network: &Network, fit: Fit) -> Result<Vec<V
 }
 
 fn provenance(args: &Args, options: &quant::QuantiseOptions, pictures: &[Vec<f32>]) -> Result<Provenance> {
-    let hash = |path| Ok::<_, Error>(Sha256::digest(files::read_limited(path, LIMIT)?).into());
+    let hash = |path| Ok::<_, Error>(Sha256::digest(files::read_limited(path, MAX_HASHED_BYTES)?).into());
     let mut recipe = Sha256::new();
     recipe.update(serde_json::to_vec(options).expect("plain data always serialises"));
     for picture in pictures {

@@ -10,6 +10,7 @@ use secateur_runtime::npu::isa::{
 use secateur_runtime::npu::program::map_role;
 use secateur_runtime::npu::stream::{Command, Commands, Queue};
 
+use secateur_base::terminal::printable_line;
 use secateur_base::{Error, Result};
 
 /// Lists the program of an artefact.
@@ -55,8 +56,8 @@ fn head(model: &Model<'_>, program: &Program<'_>) -> String {
     let header = program.header();
     let mut text = format!(
         "; {} for {}: {}\n; program {} bytes, stream {} bytes at {:#x}, work {} bytes, {} cycles expected\n",
-        model.network(),
-        model.target(),
+        printable_line(model.network()),
+        printable_line(model.target()),
         program.parameters(),
         program.bytes().len(),
         header.stream_bytes.get(),

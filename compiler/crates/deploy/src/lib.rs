@@ -7,6 +7,8 @@ mod inspect;
 pub mod sim;
 
 #[cfg(test)]
+mod npu_cases;
+#[cfg(test)]
 mod npu_tests;
 #[cfg(test)]
 mod tests;

@@ -23,7 +23,7 @@ use secateur_quant::QNet;
 use secateur_quant::exec;
 use secateur_quant::net::QOp;
 
-fn packed(net: &QNet, target: &str, options: NpuOptions) -> Result<Compiled> {
+pub(super) fn packed(net: &QNet, target: &str, options: NpuOptions) -> Result<Compiled> {
     compile_with(net, &Target::load(target).unwrap(), options, |_, _, _| {})
 }
 
@@ -44,7 +44,13 @@ fn pixels(exec: &Exec, lanes: usize, map: usize) -> std::ops::Range<usize> {
 
 /// Runs an artefact's program on the emulator. After every command of the array the pixels that it
 /// wrote are compared with the network's layer; returns which elements of which value were seen.
-fn assert_exact(what: &str, net: &QNet, artefact: &[u8], picture: &[f32], shuffle: u64) -> Vec<Vec<bool>> {
+pub(super) fn assert_exact(
+    what: &str,
+    net: &QNet,
+    artefact: &[u8],
+    picture: &[f32],
+    shuffle: u64,
+) -> Vec<Vec<bool>> {
     let model = Model::from_bytes(artefact).unwrap();
     let (program, trace) = (model.program().unwrap(), model.trace().unwrap());
     let commands: Vec<Command<'_>> =
@@ -143,7 +149,7 @@ fn assert_exact(what: &str, net: &QNet, artefact: &[u8], picture: &[f32], shuffl
     seen
 }
 
-fn random_picture(net: &QNet, seed: u64) -> Vec<f32> {
+pub(super) fn random_picture(net: &QNet, seed: u64) -> Vec<f32> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     (0..net.input.shape.len()).map(|_| random.random()).collect()
 }
@@ -213,7 +219,7 @@ fn random_networks_run_exactly_on_the_emulator() {
 }
 
 /// What the heads of an artefact hold after a frame: by the engine alone, or with the emulator's share of it.
-fn heads(artefact: &[u8], codes: &[i8], on_accelerator: bool) -> Vec<Vec<i8>> {
+pub(super) fn heads(artefact: &[u8], codes: &[i8], on_accelerator: bool) -> Vec<Vec<i8>> {
     let model = Model::from_bytes(artefact).unwrap();
     // Nothing that the processor has not computed looks as if it had.
     let mut arena = vec![if on_accelerator { 0x55 } else { 0xaa }; model.arena_bytes()];

@@ -13,6 +13,8 @@ use secateur_data::Dataset;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Comparison {
     pub original: MeanAp,
+    /// Interval of the original's mAP.
+    pub original_interval: Interval,
     /// mAP(changed) − mAP(original), paired over pictures.
     pub difference: (f64, Interval),
     /// mAP with the original's detections as truth, over the classes that it found.
@@ -73,6 +75,7 @@ pub fn compare(
             difference,
             bootstrap_paired_map(&found, detections, &dataset.labels, classes, options, seed),
         ),
+        original_interval: bootstrap_map(&found, &dataset.labels, classes, options, seed),
         agree: agree_with_interval(&found, detections, classes, seed),
         shift_interval: bootstrap_mean(&shift.pictures, seed),
         original: result,

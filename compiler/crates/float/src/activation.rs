@@ -1,5 +1,7 @@
 //! Darknet's activations, as its CPU code computes them (`activations.h`, `activations.c`).
 
+// Those of the C library differ from system to system, and with the processor.
+use libm::{expf, logf, tanhf};
 use secateur_ir::Activation;
 
 /// Leaky's slope below zero.
@@ -26,21 +28,21 @@ pub fn activate(activation: Activation, x: f32) -> f32 {
             if x >= 0.0 {
                 x
             } else {
-                x.exp() - 1.0
+                expf(x) - 1.0
             }
         }
         Activation::Selu => {
             if x >= 0.0 {
                 1.0507 * x
             } else {
-                1.0507 * 1.6732 * (x.exp() - 1.0)
+                1.0507 * 1.6732 * (expf(x) - 1.0)
             }
         }
-        Activation::Gelu => 0.5 * x * (1.0 + (0.797_885 * x + 0.035_677 * x.powi(3)).tanh()),
+        Activation::Gelu => 0.5 * x * (1.0 + tanhf(0.797_885 * x + 0.035_677 * x.powi(3))),
         Activation::Swish => x * logistic(x),
         Activation::Mish => {
             let softplus = softplus(x, 20.0);
-            x * (2.0 / (1.0 + (-2.0 * softplus).exp()) - 1.0)
+            x * (2.0 / (1.0 + expf(-2.0 * softplus)) - 1.0)
         }
         Activation::HardMish => {
             if x > 0.0 {
@@ -86,9 +88,9 @@ pub fn activate_map(activation: Activation, map: &mut [f32], channels: usize) {
     match activation {
         Activation::Linear => {}
         Activation::NormChan => normalize_channels(map, channels, |x, _| x.max(0.0), false),
-        Activation::NormChanSoftmax => normalize_channels(map, channels, |x, _| x.exp(), false),
+        Activation::NormChanSoftmax => normalize_channels(map, channels, |x, _| expf(x), false),
         Activation::NormChanSoftmaxMaxval => {
-            normalize_channels(map, channels, |x, largest| (x - largest).exp(), true);
+            normalize_channels(map, channels, |x, largest| expf(x - largest), true);
         }
         _ => map.iter_mut().for_each(|x| *x = activate(activation, *x)),
     }
@@ -96,7 +98,7 @@ pub fn activate_map(activation: Activation, map: &mut [f32], channels: usize) {
 
 /// `1 / (1 + e^-x)`.
 pub fn logistic(x: f32) -> f32 {
-    1.0 / (1.0 + (-x).exp())
+    1.0 / (1.0 + expf(-x))
 }
 
 fn slope(x: f32, below: f32) -> f32 {
@@ -107,9 +109,9 @@ fn softplus(x: f32, threshold: f32) -> f32 {
     if x > threshold {
         x
     } else if x < -threshold {
-        x.exp()
+        expf(x)
     } else {
-        (x.exp() + 1.0).ln()
+        logf(expf(x) + 1.0)
     }
 }
 

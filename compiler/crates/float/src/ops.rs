@@ -314,7 +314,7 @@ pub fn shortcut_factors(shortcut: &Shortcut, weights: &LayerWeights, inputs: usi
         let largest = column().map(|i| factors[i]).fold(f32::MIN, f32::max);
         for i in column() {
             factors[i] = match shortcut.normalization {
-                WeightsNormalization::Softmax => (factors[i] - largest).exp(),
+                WeightsNormalization::Softmax => libm::expf(factors[i] - largest),
                 _ => factors[i].max(0.0),
             };
         }
@@ -365,7 +365,7 @@ fn softmax(x: &mut [f32], n: usize, stride: usize, temperature: f32) {
     let largest = (0..n).map(|i| x[i * stride]).fold(f32::MIN, f32::max);
     let mut sum = 0.0;
     for i in 0..n {
-        let e = (x[i * stride] / temperature - largest / temperature).exp();
+        let e = libm::expf(x[i * stride] / temperature - largest / temperature);
         sum += e;
         x[i * stride] = e;
     }

@@ -13,6 +13,16 @@ use secateur_ir::{Activation, Op, Source};
 /// Parts that the pictures are split into: a constant, so that sums do not depend on threads.
 const PARTS: usize = 16;
 
+/// Images that a calibration takes unless told otherwise: 30 do, 100 are better, and one of 320 × 320 pixels
+/// takes two megabytes.
+pub const CALIBRATION_IMAGES: usize = 128;
+
+/// Returns `count` of `total` indices, ascending and evenly spread; all of them if there are no more.
+pub fn spread(total: usize, count: usize) -> impl Iterator<Item = usize> {
+    let count = count.min(total);
+    (0..count).map(move |i| (i as u128 * total as u128 / count as u128) as usize)
+}
+
 /// Half the distance of a numerical derivative.
 const HALF_STEP: f32 = 1e-3;
 
@@ -282,4 +292,18 @@ fn each_part<T: Send>(
         part
     });
     Ok(parts.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_are_spread_over_the_whole_list() {
+        assert_eq!(spread(126, CALIBRATION_IMAGES).collect::<Vec<_>>(), (0..126).collect::<Vec<_>>());
+        assert_eq!(spread(10, 4).collect::<Vec<_>>(), [0, 2, 5, 7]);
+        assert_eq!(spread(0, 5).count() + spread(5, 0).count(), 0);
+        let many: Vec<usize> = spread(118_287, 128).collect();
+        assert!(many.len() == 128 && many[127] > 117_000 && many.windows(2).all(|w| w[0] < w[1]));
+    }
 }

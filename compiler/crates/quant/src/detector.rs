@@ -23,29 +23,6 @@ impl<'a> QDetector<'a> {
     }
 }
 
-impl QDetector<'_> {
-    /// Every head's output, and the real values of the tensor that it reads.
-    pub(crate) fn heads_and_inputs(&self, picture: &[f32]) -> (Vec<Vec<f32>>, Vec<Vec<f32>>) {
-        let layers = self.net.heads();
-        let (mut heads, mut inputs) = (Vec::new(), Vec::new());
-        let mut previous = Vec::new();
-        self.steps.run(picture, |layer, map| {
-            let node = &self.net.nodes[layer];
-            if layers.contains(&layer) {
-                heads.push(decode(&node.op, &node.output, map));
-                inputs.push(match &node.op {
-                    QOp::Softmax(_) => std::mem::take(&mut previous),
-                    // A head hands on its input's codes.
-                    _ => real_values(&node.output, map),
-                });
-            } else if layers.contains(&(layer + 1)) {
-                previous = real_values(&node.output, map);
-            }
-        });
-        (heads, inputs)
-    }
-}
-
 impl Detector for QDetector<'_> {
     fn input(&self) -> Shape {
         self.net.input.shape
@@ -65,6 +42,26 @@ impl Detector for QDetector<'_> {
 
     fn head_inputs(&self, input: &[f32]) -> Vec<Vec<f32>> {
         self.heads_and_inputs(input).1
+    }
+
+    fn heads_and_inputs(&self, image: &[f32]) -> (Vec<Vec<f32>>, Vec<Vec<f32>>) {
+        let layers = self.net.heads();
+        let (mut heads, mut inputs) = (Vec::new(), Vec::new());
+        let mut previous = Vec::new();
+        self.steps.run(image, |layer, map| {
+            let node = &self.net.nodes[layer];
+            if layers.contains(&layer) {
+                heads.push(decode(&node.op, &node.output, map));
+                inputs.push(match &node.op {
+                    QOp::Softmax(_) => std::mem::take(&mut previous),
+                    // A head hands on its input's codes.
+                    _ => real_values(&node.output, map),
+                });
+            } else if layers.contains(&(layer + 1)) {
+                previous = real_values(&node.output, map);
+            }
+        });
+        (heads, inputs)
     }
 }
 

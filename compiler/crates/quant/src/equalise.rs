@@ -311,14 +311,14 @@ fn normalise(group: &[usize], factor: &mut [Option<f64>]) {
     let mut logs = vec![(0.0f64, 0usize); group.len()];
     for (i, f) in factor.iter().enumerate() {
         if let Some(f) = f {
-            logs[group[i]].0 += f.ln();
+            logs[group[i]].0 += libm::log(*f);
             logs[group[i]].1 += 1;
         }
     }
     for (i, f) in factor.iter_mut().enumerate() {
         if let Some(f) = f {
             let (sum, count) = logs[group[i]];
-            *f = (*f / (sum / count as f64).exp()).clamp(1.0 / CLIP, CLIP);
+            *f = (*f / libm::exp(sum / count as f64)).clamp(1.0 / CLIP, CLIP);
         }
     }
 }

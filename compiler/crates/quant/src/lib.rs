@@ -25,6 +25,7 @@ mod tests;
 pub mod text;
 mod verify;
 
+pub use calibrate::{CALIBRATION_IMAGES, spread};
 pub use detector::QDetector;
 pub use histogram::RangeRule;
 pub use net::QNet;

@@ -12,10 +12,10 @@ use super::quantised::Quantised;
 use super::sensitivity::{self, LayerSensitivity};
 use secateur_base::Result;
 use secateur_base::progress::Progress;
-use secateur_data::{Sample, Truth};
+use secateur_data::Dataset;
 use secateur_eval::{
-    Detection, Heads, Interval, MAP_THRESH, MapOptions, NMS_THRESH, Sqnr, agreement, bootstrap_map,
-    bootstrap_mean, bootstrap_paired_map, decode, head_sqnr, mean_ap, score_shift,
+    Detector, FloatDetector, Interval, MAP_THRESH, MapOptions, NMS_THRESH, Sqnr, bootstrap_map, compare,
+    detect_all, mean_ap,
 };
 use secateur_float::{Keep, Plan};
 use secateur_ir::{Graph, Source, Weights};
@@ -23,17 +23,17 @@ use secateur_ir::{Graph, Source, Weights};
 /// Pictures that the SQNR of layers is measured on.
 const SQNR_PICTURES: usize = 16;
 
-/// What `quantize` tells about its result.
+/// Report of `quantize`.
 #[derive(Debug, Clone, Serialize)]
-pub struct Report {
-    pub layers: Vec<LayerReport>,
+pub struct QuantisationReport {
+    pub layers: Vec<QuantisedLayer>,
     /// Where labelled pictures were given and the network has heads.
-    pub accuracy: Option<Accuracy>,
+    pub accuracy: Option<QuantisedAccuracy>,
 }
 
 /// One layer.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct LayerReport {
+pub struct QuantisedLayer {
     /// Darknet's number.
     pub layer: usize,
     pub kind: &'static str,
@@ -53,7 +53,7 @@ pub struct LayerReport {
 
 /// The whole network as a detector.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Accuracy {
+pub struct QuantisedAccuracy {
     pub pictures: usize,
     pub float_map: Estimate,
     pub map: Estimate,
@@ -80,7 +80,7 @@ pub struct Estimate {
 ///
 /// # Errors
 /// If the float network cannot be planned.
-pub fn layers(quantised: &Quantised, pictures: &[Vec<f32>]) -> Result<Vec<LayerReport>> {
+pub fn layers(quantised: &Quantised, pictures: &[Vec<f32>]) -> Result<Vec<QuantisedLayer>> {
     let (net, prepared) = (&quantised.net, &quantised.prepared);
     let steps = Executor::new(net);
     let plan = Plan::keeping(&prepared.graph, &prepared.weights, &Keep::All)?;
@@ -119,7 +119,7 @@ pub fn layers(quantised: &Quantised, pictures: &[Vec<f32>]) -> Result<Vec<LayerR
     Ok((0..net.nodes.len()).map(layer).collect())
 }
 
-fn describe(net: &QNet, layer: usize, sqnr: f64, sensitivity: LayerSensitivity) -> LayerReport {
+fn describe(net: &QNet, layer: usize, sqnr: f64, sensitivity: LayerSensitivity) -> QuantisedLayer {
     let node = &net.nodes[layer];
     let (accumulator, requant): (Option<i64>, &[QRequant]) = match &node.op {
         QOp::Conv(conv) => (Some(bound(&conv.weights, &conv.bias)), &conv.requant),
@@ -131,7 +131,7 @@ fn describe(net: &QNet, layer: usize, sqnr: f64, sensitivity: LayerSensitivity) 
         _ => (None, &[]),
     };
     let shifts = requant.iter().map(|r| r.shift);
-    LayerReport {
+    QuantisedLayer {
         layer,
         kind: node.op.name(),
         scale: node.output.scale,
@@ -152,95 +152,41 @@ fn bound(weights: &[i8], bias: &[i32]) -> i64 {
     bounds.max().unwrap_or(0)
 }
 
-/// Compares the int8 network with its float original on labelled pictures; `None` for a classifier.
+/// Compares the int8 network with its float original on labelled images; `None` for a classifier.
+///
+/// # Errors
+/// Images that cannot be read, weights that do not fit the graph.
 pub fn accuracy(
     graph: &Graph,
     weights: &Weights,
     net: &QNet,
-    samples: &[Sample],
-    truths: &[Vec<Truth>],
+    dataset: &Dataset,
     seed: u64,
-) -> Result<Option<Accuracy>> {
-    let heads = Heads::of(graph)?;
-    if heads.heads.is_empty() {
+) -> Result<Option<QuantisedAccuracy>> {
+    let original = FloatDetector::new(graph, weights)?;
+    let changed = QDetector::new(net, graph)?;
+    if changed.layout().heads.is_empty() {
         return Ok(None);
     }
-    let detector = QDetector::new(net, graph)?;
-    let plan = Plan::keeping(graph, weights, &Keep::Layers(inputs_of(graph, &heads)))?;
-    let progress = Progress::new("measuring accuracy", samples.len() as u64);
-    let runs: Vec<Run> = samples
-        .par_iter()
-        .map(|sample| {
-            let run = Run::of(&plan, &detector, &heads, sample);
-            progress.advance(1);
-            run
-        })
-        .collect();
-    let column = |of: fn(&Run) -> &Vec<Detection>| runs.iter().map(|run| of(run).clone()).collect::<Vec<_>>();
-    let (original, changed) = (column(|run| &run.original), column(|run| &run.changed));
-    let options = MapOptions::default();
-    let map = |found: &[Vec<Detection>]| Estimate {
-        value: mean_ap(found, truths, heads.classes, options).map,
-        interval: bootstrap_map(found, truths, heads.classes, options, seed),
-    };
-    let tensors = |of: fn(&Run) -> &Vec<Vec<f32>>| runs.iter().map(|run| of(run).clone()).collect::<Vec<_>>();
-    let shift = score_shift(&heads, &original, &tensors(|run| &run.outputs));
-    let (float_map, int_map) = (map(&original), map(&changed));
-    Ok(Some(Accuracy {
-        pictures: samples.len(),
-        float_map,
-        map: int_map,
-        difference: Estimate {
-            value: int_map.value - float_map.value,
-            interval: bootstrap_paired_map(&original, &changed, truths, heads.classes, options, seed),
+    let (classes, options) = (changed.layout().classes, MapOptions::default());
+    let found = detect_all(&changed, dataset, MAP_THRESH, NMS_THRESH)?;
+    let comparison = compare(&original, &changed, &found, dataset, options, seed)?;
+    Ok(Some(QuantisedAccuracy {
+        pictures: dataset.len(),
+        float_map: Estimate { value: comparison.original.map, interval: comparison.original_interval },
+        map: Estimate {
+            value: mean_ap(&found, &dataset.labels, classes, options).map,
+            interval: bootstrap_map(&found, &dataset.labels, classes, options, seed),
         },
-        agree: agreement(&original, &changed, heads.classes).map_present,
-        score_shift: Estimate { value: shift.absolute, interval: bootstrap_mean(&shift.pictures, seed) },
-        signed_score_shift: shift.signed,
-        heads: head_sqnr(&tensors(|run| &run.float_inputs), &tensors(|run| &run.int_inputs)),
+        difference: Estimate { value: comparison.difference.0, interval: comparison.difference.1 },
+        agree: comparison.agree.0,
+        score_shift: Estimate { value: comparison.shift.absolute, interval: comparison.shift_interval },
+        signed_score_shift: comparison.shift.signed,
+        heads: comparison.head_sqnr,
     }))
 }
 
-/// One picture through both networks.
-struct Run {
-    original: Vec<Detection>,
-    changed: Vec<Detection>,
-    /// `[head]` outputs of the int8 network, decoded.
-    outputs: Vec<Vec<f32>>,
-    /// `[head]` tensors before the heads.
-    float_inputs: Vec<Vec<f32>>,
-    int_inputs: Vec<Vec<f32>>,
-}
-
-impl Run {
-    fn of(plan: &Plan, detector: &QDetector<'_>, heads: &Heads, sample: &Sample) -> Self {
-        let mut scratch = plan.scratch();
-        plan.run(&mut scratch, &sample.input);
-        let output = |layer: usize| plan.output(&scratch, layer).to_vec();
-        let float_outputs: Vec<Vec<f32>> = heads.heads.iter().map(|head| output(head.layer)).collect();
-        let float_inputs = inputs_of(plan.graph(), heads).into_iter().map(output).collect();
-        let (outputs, int_inputs) = detector.heads_and_inputs(&sample.input);
-        let detections = |outputs: &[Vec<f32>]| decode(heads, outputs, sample.frame, MAP_THRESH, NMS_THRESH);
-        Self {
-            original: detections(&float_outputs),
-            changed: detections(&outputs),
-            outputs,
-            float_inputs,
-            int_inputs,
-        }
-    }
-}
-
-/// The layer that every head reads.
-fn inputs_of(graph: &Graph, heads: &Heads) -> Vec<usize> {
-    let layers = heads.heads.iter().filter_map(|head| match graph.nodes[head.layer].inputs[0] {
-        Source::Layer(from) => Some(from),
-        Source::Image => None,
-    });
-    layers.collect()
-}
-
-impl Report {
+impl QuantisationReport {
     /// A table for people.
     pub fn to_text(&self) -> String {
         let mut text = String::from(
@@ -274,8 +220,8 @@ impl Report {
     }
 
     /// Layers whose quantisation the heads notice, the worst first.
-    pub fn ranking(&self) -> Vec<&LayerReport> {
-        let mut layers: Vec<&LayerReport> =
+    pub fn ranking(&self) -> Vec<&QuantisedLayer> {
+        let mut layers: Vec<&QuantisedLayer> =
             self.layers.iter().filter(|l| l.sensitivity.noise() > 0.0).collect();
         layers.sort_by(|a, b| {
             b.sensitivity.noise().total_cmp(&a.sensitivity.noise()).then(a.layer.cmp(&b.layer))
@@ -310,7 +256,7 @@ impl Report {
     }
 }
 
-impl std::fmt::Display for Accuracy {
+impl std::fmt::Display for QuantisedAccuracy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(f, "on {} pictures (95 % intervals by bootstrap over pictures)", self.pictures)?;
         writeln!(f, "  mAP float       {}", self.float_map)?;

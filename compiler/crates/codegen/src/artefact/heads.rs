@@ -88,7 +88,7 @@ fn head(writer: &mut Writer<'_>, layer: usize) -> Result<Option<HeadRecord>> {
                 Some(softmax) => softmax.exp.iter().map(|e| U16::new(e.div_ceil(2) as u16)).collect(),
                 None => {
                     let scale = f64::from(net.nodes[layer].output.scale);
-                    let share = |d: usize| 32768.0 * (-(d as f64) * scale).exp();
+                    let share = |d: usize| 32768.0 * libm::exp(-(d as f64) * scale);
                     (0..TABLE_ENTRIES).map(|d| U16::new(share(d).round() as u16)).collect()
                 }
             };
@@ -139,7 +139,7 @@ fn suppression(writer: &mut Writer<'_>, last: Option<(NmsKind, f64)>) -> Result<
         Some(beta) if beta > 0.0 && beta.is_finite() => {
             let last_knot = (CURVE_KNOTS - 1) as f64;
             let knots: Vec<U32> = (0..CURVE_KNOTS)
-                .map(|k| U32::new(((k as f64 / last_knot).powf(1.0 / beta) * one).round() as u32))
+                .map(|k| U32::new((libm::pow(k as f64 / last_knot, 1.0 / beta) * one).round() as u32))
                 .collect();
             (SuppressionKind::Distance, writer.constant(&knots)?)
         }

@@ -89,7 +89,7 @@ pub struct ManifestLayer {
     pub operator: &'static str,
     /// Line of the section in the cfg.
     pub line: usize,
-    /// `compute`, `in allocation`, `view` or `concat`.
+    /// `compute`, `in place`, `view` or `concat`.
     pub action: &'static str,
     pub output: ManifestTensor,
     pub macs: u64,
@@ -131,7 +131,7 @@ pub fn manifest(
             line: node.line,
             action: match program.actions[layer] {
                 LayerAction::Compute => "compute",
-                LayerAction::InPlace(_) => "in allocation",
+                LayerAction::InPlace(_) => "in place",
                 LayerAction::View => "view",
                 LayerAction::Concat { .. } => "concat",
             },

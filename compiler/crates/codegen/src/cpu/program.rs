@@ -7,7 +7,7 @@
 //! 1. every value lies inside its storage: equal rows and columns, channels within the pixel;
 //! 2. a value that is read, or read later, is overwritten by nobody: two values that share bytes
 //!    without one being a view of the other are never alive together;
-//! 3. no kernel reads bytes that it writes, except the operand that it overwrites in allocation;
+//! 3. no kernel reads bytes that it writes, except the operand that it overwrites in place;
 //! 4. once the arena is planned: storages alive together do not overlap, and all lie inside it.
 
 use std::fmt::Write as _;
@@ -50,7 +50,7 @@ pub enum LayerAction {
     InPlace(usize),
     /// Nothing: its bytes are its input's.
     View,
-    /// Concatenation: inputs of these positions are copied, the others were born in allocation.
+    /// Concatenation: inputs of these positions are copied, the others were born in place.
     Concat { copied: Vec<usize> },
 }
 
@@ -207,7 +207,7 @@ impl<'a> CpuProgram<'a> {
         self.actions.iter().enumerate().map(copied).sum()
     }
 
-    /// Whether a layer reads bytes that it writes, apart from an operand that it overwrites in allocation.
+    /// Whether a layer reads bytes that it writes, apart from an operand that it overwrites in place.
     pub fn reads_what_it_writes(&self, layer: usize) -> bool {
         self.inputs(layer).enumerate().any(|(position, operand)| match &self.actions[layer] {
             LayerAction::View => false,
@@ -293,7 +293,7 @@ impl<'a> CpuProgram<'a> {
         }
     }
 
-    /// Whether `layer` overwrites `earlier` in allocation, as its last reader.
+    /// Whether `layer` overwrites `earlier` in place, as its last reader.
     fn overwrites(&self, layer: usize, earlier: Value, last_read: usize) -> bool {
         let LayerAction::InPlace(position) = self.actions[layer] else { return false };
         let operand = value(self.net.nodes[layer].inputs[position]);
@@ -319,8 +319,7 @@ impl<'a> CpuProgram<'a> {
     pub fn dump(&self) -> String {
         let last = self.last_reads();
         let live = self.live_storages();
-        let mut text =
-            String::from("value  operator         action          shape          allocation  live\n");
+        let mut text = String::from("value  operator         action          shape          place  live\n");
         for (value, allocation) in self.allocations.iter().enumerate() {
             let shape = self.shape(value);
             let (name, operator, action) = match value {
@@ -328,7 +327,7 @@ impl<'a> CpuProgram<'a> {
                 _ => {
                     let action = match &self.actions[value - 1] {
                         LayerAction::Compute => "compute".to_owned(),
-                        LayerAction::InPlace(position) => format!("in allocation {position}"),
+                        LayerAction::InPlace(position) => format!("in place {position}"),
                         LayerAction::View => "view".to_owned(),
                         LayerAction::Concat { copied } if copied.is_empty() => "concat".to_owned(),
                         LayerAction::Concat { copied } => format!("concat copy {copied:?}"),

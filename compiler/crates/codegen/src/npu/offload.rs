@@ -10,10 +10,11 @@ use crate::cost;
 use crate::cpu::program::Value;
 use crate::target::Accelerator;
 
-/// Of the rows of layers that the accelerator can run, the one with the most multiply-accumulates.
+/// Returns the run of consecutive layers that the accelerator supports with the most multiply-accumulates;
+/// of equals, the longest.
 ///
 /// # Errors
-/// What is wrong with the first layer that it cannot run, where none has any.
+/// The refusal of the first unsupported layer, if no supported one has multiply-accumulates.
 pub(crate) fn largest(net: &QNet, accelerator: &Accelerator, read: &[Value]) -> Result<Partition> {
     let mut refused: Vec<(usize, Error)> = Vec::new();
     let mut best = (0, 0..0);
@@ -24,7 +25,7 @@ pub(crate) fn largest(net: &QNet, accelerator: &Accelerator, read: &[Value]) -> 
             continue;
         }
         let macs = (start..layer).map(|layer| cost::macs(net, layer)).sum::<u64>();
-        if macs > best.0 {
+        if (macs, layer - start) > (best.0, best.1.len()) {
             best = (macs, start..layer);
         }
         if let Some(Some(error)) = refusal {
@@ -41,7 +42,7 @@ pub(crate) fn largest(net: &QNet, accelerator: &Accelerator, read: &[Value]) -> 
     Ok(Partition::of(net, best.1, read, refused))
 }
 
-/// Whether the accelerator runs a layer whatever the others are.
+/// Checks that the accelerator supports a layer whatever the others are.
 fn runs(net: &QNet, accelerator: &Accelerator, layer: usize) -> Result<()> {
     let node = &net.nodes[layer];
     if let QOp::Softmax(_) = node.op {

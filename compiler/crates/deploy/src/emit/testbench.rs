@@ -7,6 +7,7 @@ use secateur_sim::package::{BENCH, SOURCES, package};
 
 use crate::Deployed;
 use crate::sim::{Reference, memory, program};
+use secateur_base::terminal::printable_line;
 use secateur_base::{Result, files};
 
 /// How to run the bench.
@@ -71,7 +72,8 @@ pub fn testbench(deployed: &Deployed<'_>, codes: &[i8], folder: &Path) -> Result
     constants.push(("ExpectedBytes", expected.len() as u32));
     constants.push(("Outputs", columns[0].1.len() as u32));
 
-    let network = deployed.model().network();
+    // The name is foreign text: nothing in it may end the comment.
+    let network = printable_line(deployed.model().network());
     let mut text =
         format!("// A frame of {network}; written by `secateur emit testbench`.\npackage npu_tb_pkg;\n");
     for (name, value) in constants {

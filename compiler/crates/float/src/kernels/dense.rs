@@ -248,7 +248,7 @@ impl Dense {
                 for r in 0..PANEL {
                     let w = simd.splat_f32s(weights[p][j][r]);
                     for v in 0..V {
-                        sums[p][r][v] = simd.mul_add_e_f32s(w, vectors[v], sums[p][r][v]);
+                        sums[p][r][v] = simd.mul_add_f32s(w, vectors[v], sums[p][r][v]);
                     }
                 }
             }

@@ -135,7 +135,7 @@ impl Depthwise {
                         let v = load::<S>(row, kx);
                         for r in 0..ROWS {
                             if i >= r && i - r < K {
-                                sums[r] = simd.mul_add_e_f32s(taps[(i - r) * K + kx], v, sums[r]);
+                                sums[r] = simd.mul_add_f32s(taps[(i - r) * K + kx], v, sums[r]);
                             }
                         }
                     }
@@ -152,7 +152,7 @@ impl Depthwise {
                 for i in 0..K {
                     let row = &padded[(y + i) * width + x..][..S::F32_LANES + K - 1];
                     for kx in 0..K {
-                        sum = simd.mul_add_e_f32s(taps[i * K + kx], load::<S>(row, kx), sum);
+                        sum = simd.mul_add_f32s(taps[i * K + kx], load::<S>(row, kx), sum);
                     }
                 }
                 put(simd, out, y * w + x, w - x, lean(simd, sum, slope));
@@ -177,7 +177,7 @@ impl Depthwise {
             for x in starts::<S>(w) {
                 let mut sum = bias;
                 for t in 0..T {
-                    sum = simd.mul_add_e_f32s(taps[t], load::<S>(base, offsets[t] + x), sum);
+                    sum = simd.mul_add_f32s(taps[t], load::<S>(base, offsets[t] + x), sum);
                 }
                 put(simd, out, y * w + x, w - x, lean(simd, sum, slope));
             }
@@ -197,7 +197,7 @@ impl Depthwise {
                 let mut sum = bias;
                 for (&weight, &offset) in self.weights[o * taps..][..taps].iter().zip(&self.phases.taps) {
                     let v = load::<S>(base, offset + x);
-                    sum = simd.mul_add_e_f32s(simd.splat_f32s(weight), v, sum);
+                    sum = simd.mul_add_f32s(simd.splat_f32s(weight), v, sum);
                 }
                 put(simd, out, y * w + x, w - x, lean(simd, sum, slope));
             }

@@ -3,6 +3,10 @@
 //! A kernel's work is cut into *units* (channels, blocks of pixels); any range of units may run on
 //! any thread, and every output element is computed in the same order whatever the cut, so results
 //! do not depend on the number of threads.
+//!
+//! They do not depend on the processor either: an output is summed in the same order whatever the length of
+//! a vector, and `mul_add_f32s` rounds once, where need be in software (`mul_add_e_f32s` rounds twice on
+//! processors without fused multiply-add). Such a processor runs networks many times slower.
 
 #![allow(clippy::needless_range_loop, reason = "tiles of registers are indexed in step with each other")]
 

@@ -86,6 +86,12 @@ impl Plan {
         })
     }
 
+    /// The same plan for another instruction set than the processor's best.
+    #[cfg(test)]
+    pub(crate) fn with_arch(self, arch: pulp::Arch) -> Self {
+        Self { arch, ..self }
+    }
+
     /// The network's structure.
     pub fn graph(&self) -> &Graph {
         &self.graph

@@ -78,3 +78,25 @@ fn threads_change_no_bit() {
         }
     }
 }
+
+/// Quantised networks have the same bytes everywhere because of this.
+#[test]
+fn instruction_sets_change_no_bit() {
+    for seed in 0..cases(60) {
+        let (text, graph, weights) = random_network(seed, &options(seed));
+        let input = picture(seed, &graph);
+        let best = Plan::keeping(&graph, &weights, &Keep::All).unwrap();
+        let scalar = best.clone().with_arch(pulp::Arch::Scalar);
+        let (mut fast, mut plain) = (best.scratch(), scalar.scratch());
+        best.run(&mut fast, &input);
+        scalar.run(&mut plain, &input);
+        for layer in 0..graph.nodes.len() {
+            let bits = |x: &[f32]| x.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+            assert_eq!(
+                bits(best.output(&fast, layer)),
+                bits(scalar.output(&plain, layer)),
+                "seed {seed}, layer {layer}\n{text}"
+            );
+        }
+    }
+}

@@ -73,7 +73,7 @@ fn normalise(factor: f64) -> Result<(i32, u8)> {
     if !(factor.is_finite() && factor > 0.0) {
         return Err(too_large());
     }
-    let wanted = 16 - factor.log2().floor() as i64;
+    let wanted = 16 - libm::log2(factor).floor() as i64;
     let mut shift = wanted.min(i64::from(*SHIFTS.end()));
     let mut multiplier = (factor * 2f64.powi(shift as i32)).round();
     if multiplier >= f64::from(Requant::MULTIPLIER_LIMIT) {

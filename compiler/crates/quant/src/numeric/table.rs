@@ -1,5 +1,8 @@
 //! Tables of 256 entries: activations, decoding of heads, softmax.
 
+// That of the C library differs from system to system, and with the processor.
+use libm::exp;
+
 use super::scale::{Scale, round_half_up};
 use secateur_float as float;
 use secateur_ir::{Activation, Detection, Region, Yolo};
@@ -67,7 +70,7 @@ pub(crate) fn yolo_tables(head: &Yolo, scale: Scale) -> HeadTables {
     // With new_coords the convolution before the head has the logistic already.
     let value = |q| if head.new_coords { scale.real(q) } else { logistic(scale.real(q)) };
     let stretch = f64::from(head.scale_x_y);
-    let size = |q| if head.new_coords { (2.0 * scale.real(q)).powi(2) } else { scale.real(q).exp() };
+    let size = |q| if head.new_coords { (2.0 * scale.real(q)).powi(2) } else { exp(scale.real(q)) };
     HeadTables {
         xy: codes().map(|q| q16(value(q) * stretch - 0.5 * (stretch - 1.0))).collect(),
         wh: codes().map(|q| unsigned_q16(size(q))).collect(),
@@ -80,7 +83,7 @@ pub(crate) fn yolo_tables(head: &Yolo, scale: Scale) -> HeadTables {
 pub(crate) fn region_tables(head: &Region, scale: Scale) -> HeadTables {
     HeadTables {
         xy: codes().map(|q| q16(logistic(scale.real(q)))).collect(),
-        wh: codes().map(|q| unsigned_q16(scale.real(q).exp())).collect(),
+        wh: codes().map(|q| unsigned_q16(exp(scale.real(q)))).collect(),
         objectness: codes().map(|q| q15(logistic(scale.real(q)))).collect(),
         class: class_shares(head.softmax, scale),
     }
@@ -99,19 +102,19 @@ pub(crate) fn detection_tables(head: &Detection, scale: Scale) -> HeadTables {
 
 /// Softmax's exponentials by distance from the greatest code, Q0.16.
 pub(crate) fn exponentials(scale: Scale, temperature: f64) -> Vec<u32> {
-    (0..256).map(|d| unsigned_q16((-f64::from(d) * scale.scale / temperature).exp())).collect()
+    (0..256).map(|d| unsigned_q16(exp(-f64::from(d) * scale.scale / temperature))).collect()
 }
 
 fn class_shares(softmax: bool, scale: Scale) -> Vec<u16> {
     if softmax {
-        (0..256).map(|d| q15((-f64::from(d) * scale.scale).exp())).collect()
+        (0..256).map(|d| q15(exp(-f64::from(d) * scale.scale))).collect()
     } else {
         codes().map(|q| q15(scale.real(q))).collect()
     }
 }
 
 fn logistic(x: f64) -> f64 {
-    1.0 / (1.0 + (-x).exp())
+    1.0 / (1.0 + exp(-x))
 }
 
 /// A share in Q0.15, within 0..=1.
