@@ -3,7 +3,8 @@
 //
 // Units: addresses are bytes, beats are 8 bytes. Burst length:
 //    beats = min(beats left of the request, MaxBurst, beats to the 4 KiB boundary)
-// Client 0 has priority. After `stop_i` no burst is issued and the beats in flight are dropped.
+// Client 0 has priority. After `stop_i` no burst is issued and the beats in flight are dropped. A
+// beat is an error if it is answered with SLVERR or DECERR, or if RLAST comes early or late.
 module npu_axi_read #(
   parameter int unsigned MaxBurst       = 32,
   parameter int unsigned MaxOutstanding = 16
@@ -18,7 +19,7 @@ module npu_axi_read #(
   output logic [ 1:0]       data_valid_o,
   input  logic [ 1:0]       data_ready_i,
   output logic [63:0]       data_o,
-  // A beat was answered with SLVERR or DECERR.
+  // A beat was answered with SLVERR or DECERR, or its RLAST is wrong.
   output logic              error_o,
   output logic              error_client_o,
   output logic [31:0]       error_address_o,
@@ -114,23 +115,26 @@ module npu_axi_read #(
   // Bursts in flight, in order.
   logic owner_valid, owner;
   logic [31:0] owner_address;
-  logic beat;
+  logic [BurstBits-2:0] last_beat, owner_last_beat;  // beats of the burst, minus one
+  logic beat, wrong_last;
   logic [7:0] beats_q;
 
   npu_fifo #(
-    .Width(33),
+    .Width(33 + BurstBits - 1),
     .Depth(MaxOutstanding)
   ) u_outstanding (
     .clk_i,
     .rst_ni,
     .push_valid_i(issue),
     .push_ready_o(room),
-    .push_data_i ({client, address_q[client]}),
+    .push_data_i ({last_beat, client, address_q[client]}),
     .pop_valid_o (owner_valid),
     .pop_ready_i (beat && m_axi_rlast_i),
-    .pop_data_o  ({owner, owner_address}),
+    .pop_data_o  ({owner_last_beat, owner, owner_address}),
     .count_o     ()
   );
+
+  assign last_beat = (BurstBits - 1)'(burst - 1'b1);
 
   assign m_axi_rready_o = owner_valid && (stop_i || data_ready_i[owner]);
   assign beat = m_axi_rvalid_i && m_axi_rready_o;
@@ -142,7 +146,9 @@ module npu_axi_read #(
     else if (beat) beats_q <= m_axi_rlast_i ? '0 : beats_q + 1'b1;
   end
 
-  assign error_o = beat && m_axi_rresp_i[1] && !stop_i;
+  // A memory that ends a burst early or late would shift all later data.
+  assign wrong_last = m_axi_rlast_i != (beats_q == 8'(owner_last_beat));
+  assign error_o = beat && (m_axi_rresp_i[1] || wrong_last) && !stop_i;
   assign error_client_o = owner;
   assign error_address_o = owner_address + 32'({beats_q, 3'b0});
   assign idle_o = !owner_valid && !ar_valid_q && active_q == '0;

@@ -70,14 +70,15 @@ module npu_axi_width #(
     logic upper_q;
     logic [31:0] lower_q;
     logic [1:0] lower_resp_q;
-    assign s_axi_rvalid_o = m_axi_rvalid_i && upper_q;
+    assign s_axi_rvalid_o = m_axi_rvalid_i && (upper_q || m_axi_rlast_i);
     assign m_axi_rready_o = s_axi_rready_i;
     assign s_axi_rdata_o = {m_axi_rdata_i, lower_q};
-    assign s_axi_rresp_o = m_axi_rresp_i | lower_resp_q;
+    // A burst that ends with a lower half lacks a beat.
+    assign s_axi_rresp_o = m_axi_rresp_i | lower_resp_q | {m_axi_rlast_i && !upper_q, 1'b0};
     assign s_axi_rlast_o = m_axi_rlast_i;
     always_ff @(posedge clk_i) begin
       if (!rst_ni) upper_q <= 1'b0;
-      else if (m_axi_rvalid_i && m_axi_rready_o) upper_q <= !upper_q;
+      else if (m_axi_rvalid_i && m_axi_rready_o) upper_q <= !upper_q && !m_axi_rlast_i;
       if (m_axi_rvalid_i && !upper_q) begin
         lower_q <= m_axi_rdata_i;
         lower_resp_q <= m_axi_rresp_i;
