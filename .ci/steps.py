@@ -26,7 +26,7 @@ ROOT = evidence.ROOT
 LOGS = ROOT / "target" / "ci"
 # The simulated accelerator: RTL, its surroundings, and of the runtime what both compute with.
 MODEL = (
-    "hw/rtl/*.sv", "hw/sim/Cargo.toml", "hw/sim/build.rs", "hw/sim/src/**/*", "runtime-nostd/src/npu/**/*",
+    "hw/rtl/*.sv", "hw/sva/*", "hw/sim/Cargo.toml", "hw/sim/build.rs", "hw/sim/src/**/*", "runtime-nostd/src/npu/**/*",
     "runtime-nostd/src/kernels/**/*",
 )
 SIMULATION = (*MODEL, "hw/sim/tests/**/*")

@@ -1,134 +1,145 @@
-// The frame's state: start, end, first fault, soft reset, watchdog.
+// Frame control: start, end, first fault, soft reset, watchdog.
 //
-// A soft reset waits until the bus is idle, however long that takes: bursts that are under way cannot be
-// called back, and their answers must not meet another frame. Only software that has reset the memory as well
-// may forget them.
+// The watchdog counts cycles without progress (a beat, an acknowledgement, a multiplication, a
+// finished command) and raises a fault at `watchdog_i` cycles, or never if that is 0.
+//
+// A soft reset waits until the bus is idle, however long that takes: AXI cannot cancel bursts in
+// flight, and their responses must not be taken for those of another frame. Only software that has
+// reset the memory as well may discard them (`forget_i`).
 module npu_control (
-  input  logic        clk,
-  input  logic        rst,
-  input  logic        start,
-  input  logic        reset,
-  // With `reset`: what is under way on the bus is forgotten.
-  input  logic        forget,
-  input  logic [31:0] watchdog,
-  // The frame has reached its end; nothing is under way on the bus.
-  input  logic        finish,
-  input  logic        bus_idle,
-  // Something moved.
-  input  logic        progress,
-  // Faults and what they tell.
-  input  logic        read_error,
-  input  logic        read_error_command,
-  input  logic [31:0] read_error_address,
-  input  logic        write_error,
-  input  logic [31:0] write_error_address,
-  input  logic        load_illegal,
-  input  logic        load_outside,
-  input  logic [15:0] load_index,
-  input  logic        store_illegal,
-  input  logic        store_outside,
-  input  logic [15:0] store_index,
-  input  logic        exec_illegal,
-  input  logic [15:0] exec_index,
-  input  logic        stream_illegal,
-  input  logic [26:0] stream_unit,
-  input  logic [15:0] exec_finished,
+  input  logic        clk_i,
+  input  logic        rst_ni,
+  input  logic        start_i,
+  input  logic        reset_i,
+  // With `reset_i`: bursts in flight are discarded.
+  input  logic        forget_i,
+  input  logic [31:0] watchdog_i,
+  // The frame has reached its end; no burst is in flight.
+  input  logic        finish_i,
+  input  logic        bus_idle_i,
+  // Something moved in this cycle.
+  input  logic        progress_i,
+  // Faults and the information that belongs to them.
+  input  logic        read_error_i,
+  input  logic        read_error_command_i,
+  input  logic [31:0] read_error_address_i,
+  input  logic        write_error_i,
+  input  logic [31:0] write_error_address_i,
+  input  logic        load_illegal_i,
+  input  logic        load_outside_i,
+  input  logic [15:0] load_index_i,
+  input  logic        store_illegal_i,
+  input  logic        store_outside_i,
+  input  logic [15:0] store_index_i,
+  input  logic        exec_illegal_i,
+  input  logic [15:0] exec_index_i,
+  input  logic        stream_illegal_i,
+  input  logic [26:0] stream_unit_i,
+  input  logic [15:0] exec_finished_i,
   // State.
-  output logic        frame_start,
-  output logic        running,
-  output logic        done,
-  output logic        fault,
-  output logic        resetting,
-  output logic [3:0]  fault_code,
-  output logic [31:0] fault_info,
-  output logic        raise_done,
-  output logic        raise_fault,
-  // Nothing more is issued on the bus.
-  output logic        stop,
-  // Everything but the registers forgets its state.
-  output logic        clear
+  output logic        frame_start_o,
+  output logic        running_o,
+  output logic        done_o,
+  output logic        fault_o,
+  output logic        resetting_o,
+  output logic [ 3:0] fault_code_o,
+  output logic [31:0] fault_info_o,
+  output logic        raise_done_o,
+  output logic        raise_fault_o,
+  // No further burst is issued.
+  output logic        stop_o,
+  // Everything but the registers is reset.
+  output logic        clear_o
 );
-  typedef enum logic [2:0] {Idle, Running, Done, Faulted, Draining, Clearing} state_e;
+  typedef enum logic [2:0] {
+    Idle,
+    Running,
+    Done,
+    Faulted,
+    Draining,
+    Clearing
+  } state_e;
   state_e state_q, state;
 
-  logic [31:0] still_q;
+  logic [31:0] quiet_cycles_q;
 
-  logic starved;
-  assign starved = watchdog != '0 && still_q >= watchdog;
+  logic expired;
+  assign expired = watchdog_i != '0 && quiet_cycles_q >= watchdog_i;
 
-  logic        raised;
-  logic [3:0]  code;
+  logic raised;
+  logic [3:0] code;
   logic [31:0] info;
   always_comb begin
     raised = 1'b1;
-    code   = npu_pkg::FaultNone;
-    info   = '0;
-    if (read_error) begin
-      code = read_error_command ? npu_pkg::FaultCommandRead : npu_pkg::FaultBusRead;
-      info = read_error_address;
-    end else if (write_error) begin
+    code = npu_pkg::FaultNone;
+    info = '0;
+    if (read_error_i) begin
+      code = read_error_command_i ? npu_pkg::FaultCommandRead : npu_pkg::FaultBusRead;
+      info = read_error_address_i;
+    end else if (write_error_i) begin
       code = npu_pkg::FaultBusWrite;
-      info = write_error_address;
-    end else if (load_illegal || load_outside) begin
-      code = load_illegal ? npu_pkg::FaultIllegalCommand : npu_pkg::FaultOutOfRegion;
-      info = 32'(load_index);
-    end else if (store_illegal || store_outside) begin
-      code = store_illegal ? npu_pkg::FaultIllegalCommand : npu_pkg::FaultOutOfRegion;
-      info = 32'(store_index);
-    end else if (exec_illegal) begin
+      info = write_error_address_i;
+    end else if (load_illegal_i || load_outside_i) begin
+      code = load_illegal_i ? npu_pkg::FaultIllegalCommand : npu_pkg::FaultOutOfRegion;
+      info = 32'(load_index_i);
+    end else if (store_illegal_i || store_outside_i) begin
+      code = store_illegal_i ? npu_pkg::FaultIllegalCommand : npu_pkg::FaultOutOfRegion;
+      info = 32'(store_index_i);
+    end else if (exec_illegal_i) begin
       code = npu_pkg::FaultIllegalCommand;
-      info = 32'(exec_index);
-    end else if (stream_illegal) begin
+      info = 32'(exec_index_i);
+    end else if (stream_illegal_i) begin
       code = npu_pkg::FaultIllegalCommand;
-      info = {5'b10000, stream_unit};
-    end else if (starved) begin
+      info = {5'b10000, stream_unit_i};
+    end else if (expired) begin
       code = npu_pkg::FaultWatchdog;
-      info = 32'(exec_finished);
+      info = 32'(exec_finished_i);
     end else begin
       raised = 1'b0;
     end
   end
 
-  assign frame_start = start && (state_q == Idle || state_q == Done);
-  assign running     = state_q == Running;
-  assign done        = state_q == Done;
-  assign fault       = state_q == Faulted;
-  assign resetting   = state_q == Draining || state_q == Clearing;
-  assign clear       = state_q == Clearing;
-  assign raise_fault = running && raised;
-  assign raise_done  = running && !raised && finish;
+  assign frame_start_o = start_i && (state_q == Idle || state_q == Done);
+  assign running_o = state_q == Running;
+  assign done_o = state_q == Done;
+  assign fault_o = state_q == Faulted;
+  assign resetting_o = state_q == Draining || state_q == Clearing;
+  assign clear_o = state_q == Clearing;
+  assign raise_fault_o = running_o && raised;
+  assign raise_done_o = running_o && !raised && finish_i;
 
   always_comb begin
     state = state_q;
     unique case (state_q)
-      Idle, Done: if (frame_start) state = Running;
-      Running: if (raised) state = Faulted;
-        else if (finish) state = Done;
+      Idle, Done: if (frame_start_o) state = Running;
+      Running:
+      if (raised) state = Faulted;
+      else if (finish_i) state = Done;
       Faulted: ;
-      Draining: if (bus_idle) state = Clearing;
+      Draining: if (bus_idle_i) state = Clearing;
       Clearing: state = Idle;
       default: state = Idle;  // not covered: no state has these codes
     endcase
-    if (reset && forget) state = Clearing;
-    else if (reset && !resetting) state = Draining;
-    if (rst) state = Idle;
+    if (reset_i && forget_i) state = Clearing;
+    else if (reset_i && !resetting_o) state = Draining;
+    if (!rst_ni) state = Idle;
   end
 
-  always_ff @(posedge clk) begin
+  always_ff @(posedge clk_i) begin
     state_q <= state;
-    // A register, since it goes everywhere.
-    stop    <= state == Faulted || state == Draining || state == Clearing;
-    if (rst || clear) begin
-      fault_code <= npu_pkg::FaultNone;
-      fault_info <= '0;
-    end else if (raise_fault) begin
-      fault_code <= code;
-      fault_info <= info;
+    // Registered because of its fan-out.
+    stop_o <= state == Faulted || state == Draining || state == Clearing;
+    if (!rst_ni || clear_o) begin
+      fault_code_o <= npu_pkg::FaultNone;
+      fault_info_o <= '0;
+    end else if (raise_fault_o) begin
+      fault_code_o <= code;
+      fault_info_o <= info;
     end
   end
 
-  always_ff @(posedge clk) begin
-    if (!running || progress) still_q <= '0;
-    else if (!starved) still_q <= still_q + 1'b1;
+  always_ff @(posedge clk_i) begin
+    if (!running_o || progress_i) quiet_cycles_q <= '0;
+    else if (!expired) quiet_cycles_q <= quiet_cycles_q + 1'b1;
   end
 endmodule

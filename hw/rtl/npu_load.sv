@@ -1,75 +1,98 @@
-// LOAD queue: reads maps, weights, parameters and tables into the on-chip memories.
+// LOAD unit: reads feature maps, weights, parameters and tables from memory into the on-chip
+// memories.
 //
-// Three stages, a command in each: checking the oldest command, requesting its bytes, writing them.
+// Three stages hold one command each: decode, request, write. Units: 8-byte beats arrive; entries
+// are vectors, weight words (`Rows` bytes and a control byte), 16-byte parameters and 8-byte pieces
+// of a table.
 module npu_load (
-  input  logic               clk,
-  input  logic               rst,
-  input  logic               stop,
-  // Oldest command; `cmd_pop` when it is taken.
-  input  logic               cmd_valid,
-  input  npu_pkg::transfer_t cmd,
-  input  logic               cmd_waits,
-  output logic               cmd_pop,
-  input  logic [1:0][31:0]   region_base,
-  input  logic [1:0][31:0]   region_bytes,
-  output logic               illegal,
-  output logic               outside,
-  output logic               done,
-  output logic               idle,
-  // Reads.
-  output logic               req_valid,
-  input  logic               req_ready,
-  output logic [31:0]        req_address,
-  output logic [15:0]        req_beats,
-  input  logic               data_valid,
-  output logic               data_ready,
-  input  logic [63:0]        data,
-  // Map banks.
-  output logic                             ld_valid,
-  input  logic                             ld_ready,
-  output logic [npu_pkg::RowBits-1:0]      ld_bank,
-  output logic [npu_pkg::BankAddrBits-1:0] ld_addr,
-  output logic [8*npu_pkg::Lanes-1:0]      ld_data,
-  output logic [npu_pkg::Lanes-1:0]        ld_be,
+  input  logic                                                   clk_i,
+  input  logic                                                   rst_ni,
+  input  logic                                                   stop_i,
+  // The oldest command; `cmd_pop_o` when it is taken.
+  input  logic                                                   cmd_valid_i,
+  input  npu_pkg::transfer_t                                     cmd_i,
+  input  logic                                                   cmd_waits_i,
+  output logic                                                   cmd_pop_o,
+  input  logic               [                        1:0][31:0] region_base_i,
+  input  logic               [                        1:0][31:0] region_bytes_i,
+  output logic                                                   illegal_o,
+  output logic                                                   outside_o,
+  output logic                                                   done_o,
+  output logic                                                   idle_o,
+  // Read requests and their beats.
+  output logic                                                   req_valid_o,
+  input  logic                                                   req_ready_i,
+  output logic               [                       31:0]       req_address_o,
+  output logic               [                       15:0]       req_beats_o,
+  input  logic                                                   data_valid_i,
+  output logic                                                   data_ready_o,
+  input  logic               [                       63:0]       data_i,
+  // Feature-map banks.
+  output logic                                                   ld_valid_o,
+  input  logic                                                   ld_ready_i,
+  output logic               [       npu_pkg::RowBits-1:0]       ld_bank_o,
+  output logic               [  npu_pkg::BankAddrBits-1:0]       ld_addr_o,
+  output logic               [       8*npu_pkg::Lanes-1:0]       ld_data_o,
+  output logic               [         npu_pkg::Lanes-1:0]       ld_be_o,
   // Weights with their control byte on top, parameters, tables.
-  output logic                              lw_valid,
-  output logic [npu_pkg::WeightAddrBits-1:0] lw_addr,
-  output logic [8*npu_pkg::Rows+7:0]        lw_data,
-  output logic                              lp_valid,
-  output logic [npu_pkg::ParamAddrBits-1:0] lp_addr,
-  output logic [127:0]                      lp_data,
-  output logic                              lt_valid,
-  output logic                              lt_select,
-  output logic [4:0]                        lt_addr,
-  output logic [63:0]                       lt_data
+  output logic                                                   lw_valid_o,
+  output logic               [npu_pkg::WeightAddrBits-1:0]       lw_addr_o,
+  output logic               [        8*npu_pkg::Rows+7:0]       lw_data_o,
+  output logic                                                   lp_valid_o,
+  output logic               [ npu_pkg::ParamAddrBits-1:0]       lp_addr_o,
+  output logic               [                      127:0]       lp_data_o,
+  output logic                                                   lt_valid_o,
+  output logic                                                   lt_select_o,
+  output logic               [                        4:0]       lt_addr_o,
+  output logic               [                       63:0]       lt_data_o
 );
   localparam int unsigned AddrBits = npu_pkg::BankAddrBits;
 
-  // Checking.
-  logic                work;
-  logic                checked, unsound, strays, contiguous;
-  logic [15:0]         span_beats;
+  // Decode stage.
+  logic work_region;
+  logic decode_done, decode_illegal, decode_outside, contiguous;
+  logic [15:0] span_beats;
   logic [AddrBits-1:0] plane_address, ring;
 
-  assign work = cmd.flags[npu_pkg::TransferFlagWork];
-  npu_prepare u_prepare (
-    .clk, .rst,
-    .valid(cmd_valid), .cmd, .taken(cmd_pop), .region_bytes(region_bytes[work]),
-    .done(checked), .illegal(unsound), .outside(strays), .span_beats, .contiguous, .plane_address, .ring
+  assign work_region = cmd_i.flags[npu_pkg::TransferFlagWork];
+  npu_cmd_decode u_cmd_decode (
+    .clk_i,
+    .rst_ni,
+    .valid_i        (cmd_valid_i),
+    .cmd_i,
+    .taken_i        (cmd_pop_o),
+    .region_bytes_i (region_bytes_i[work_region]),
+    .done_o         (decode_done),
+    .illegal_o      (decode_illegal),
+    .outside_o      (decode_outside),
+    .span_beats_o   (span_beats),
+    .contiguous_o   (contiguous),
+    .plane_address_o(plane_address),
+    .ring_o         (ring)
   );
 
-  // Requesting; the command goes on to the writer at the same time.
+  // Request stage; the command goes to the write stage at the same time.
   logic requesting, job_ready, job_valid, job_done;
-  assign illegal = checked && unsound && !stop;
-  assign outside = checked && !unsound && strays && !stop;
-  assign cmd_pop = checked && !unsound && !strays && !cmd_waits && !requesting && job_ready && !stop;
+  assign illegal_o = decode_done && decode_illegal && !stop_i;
+  assign outside_o = decode_done && !decode_illegal && decode_outside && !stop_i;
+  assign cmd_pop_o = decode_done && !decode_illegal && !decode_outside && !cmd_waits_i &&
+      !requesting && job_ready && !stop_i;
 
-  npu_segments u_segments (
-    .clk, .rst(rst || stop), .start(cmd_pop),
-    .cmd, .region_base(region_base[work]), .span_beats, .contiguous,
-    .valid(requesting), .ready(req_ready), .address(req_address), .beats(req_beats), .last()
+  npu_burst_splitter u_burst_splitter (
+    .clk_i,
+    .rst_ni       (rst_ni && !stop_i),
+    .start_i      (cmd_pop_o),
+    .cmd_i,
+    .region_base_i(region_base_i[work_region]),
+    .span_beats_i (span_beats),
+    .contiguous_i (contiguous),
+    .valid_o      (requesting),
+    .ready_i      (req_ready_i),
+    .address_o    (req_address_o),
+    .beats_o      (req_beats_o),
+    .last_o       ()
   );
-  assign req_valid = requesting && !stop;
+  assign req_valid_o = requesting && !stop_i;
 
   typedef struct packed {
     npu_pkg::transfer_t  cmd;
@@ -78,133 +101,162 @@ module npu_load (
   } job_t;
 
   job_t job_in, job;
-  assign job_in = '{cmd: cmd, plane_address: plane_address, ring: ring};
+  assign job_in = '{cmd: cmd_i, plane_address: plane_address, ring: ring};
 
-  npu_fifo #(.Width($bits(job_t)), .Depth(2)) u_jobs (
-    .clk, .rst,
-    .push_valid(cmd_pop), .push_ready(job_ready), .push_data(job_in),
-    .pop_valid(job_valid), .pop_ready(job_done), .pop_data(job),
-    .count()
+  npu_fifo #(
+    .Width($bits(job_t)),
+    .Depth(2)
+  ) u_jobs (
+    .clk_i,
+    .rst_ni,
+    .push_valid_i(cmd_pop_o),
+    .push_ready_o(job_ready),
+    .push_data_i (job_in),
+    .pop_valid_o (job_valid),
+    .pop_ready_i (job_done),
+    .pop_data_o  (job),
+    .count_o     ()
   );
 
-  // Writing. The first cycle of a job sets up the walk and says what it is.
+  // Write stage. The first cycle of a job starts the address generator and decodes the opcode.
   logic is_map_q, is_weights_q, is_params_q, is_table_q, sparse_q, pairs_q;
 
-  logic        running_q, odd_q, complete_q, finished_q;
-  logic [2:0]  place_q;
-  logic        control_q;
+  logic running_q, odd_q, complete_q, finished_q;
+  logic [2:0] control_index_q;
+  logic control_q;
   logic [63:0] low_q, controls_q;
   logic [15:0] entry_q, left_q;
-  logic [npu_pkg::RowBits-1:0] walk_bank;
-  logic [AddrBits-1:0] walk_addr;
-  logic        walk_last, walk_step, setup, accept, pairs, two, control, word, last_word;
-  logic        map_room, map_word, map_valid, map_last;
+  logic [npu_pkg::RowBits-1:0] agen_bank;
+  logic [AddrBits-1:0] agen_addr;
+  logic agen_last, agen_step, setup, accept, pairs, two, control, word, last_word;
+  logic map_room, map_word, map_valid, map_last;
 
-  assign setup    = job_valid && !running_q && !finished_q;
-  // Entries of 16 bytes come in two beats; `complete_q` says that the next beat is an entry's last.
-  assign pairs      = job.cmd.opcode == npu_pkg::OpLoadParams
-    || (job.cmd.opcode == npu_pkg::OpLoadMap && npu_pkg::Lanes == 16)
-    || (job.cmd.opcode == npu_pkg::OpLoadWeights && npu_pkg::Rows == 16);
-  assign two        = pairs_q && !control_q;
-  // Control bytes come ahead of the first weights and of every ninth beat on.
-  assign control    = !control_q && word && sparse_q && place_q == '1;
-  assign data_ready = running_q && !(is_map_q && complete_q && !map_room);
-  assign accept     = data_valid && data_ready;
-  // A beat that completes an entry of its memory.
-  assign word       = accept && complete_q && !control_q;
-  assign last_word  = is_map_q ? walk_last : left_q == 16'd1;
-  assign job_done   = finished_q && (!map_valid || (ld_ready && map_last));
-  assign map_word   = word && is_map_q;
+  assign setup = job_valid && !running_q && !finished_q;
+  // Entries of 16 bytes arrive in two beats; `complete_q` says that the next beat is an entry's
+  // last.
+  assign pairs = job.cmd.opcode == npu_pkg::OpLoadParams ||
+      (job.cmd.opcode == npu_pkg::OpLoadMap && npu_pkg::Lanes == 16) ||
+      (job.cmd.opcode == npu_pkg::OpLoadWeights && npu_pkg::Rows == 16);
+  assign two = pairs_q && !control_q;
+  // Control bytes precede the first weights, and then follow every eighth weight word.
+  assign control = !control_q && word && sparse_q && control_index_q == '1;
+  assign data_ready_o = running_q && !(is_map_q && complete_q && !map_room);
+  assign accept = data_valid_i && data_ready_o;
+  // This beat completes an entry of its memory.
+  assign word = accept && complete_q && !control_q;
+  assign last_word = is_map_q ? agen_last : left_q == 16'd1;
+  assign job_done = finished_q && (!map_valid || (ld_ready_i && map_last));
+  assign map_word = word && is_map_q;
 
-  // Words for the banks wait for their turn. One of two beats has left before the next one is complete, unless
-  // its bank is taken, and leaves time to move on a cycle later. What is free takes in whatever is offered.
-  if (npu_pkg::Lanes == 16) begin : g_words
+  // Vectors wait for their bank. With two beats per vector, one vector has left before the next one
+  // is complete unless its bank is busy, and the address generator may step one cycle later. A free
+  // register captures whatever is offered.
+  if (npu_pkg::Lanes == 16) begin : gen_words
     assign map_room = !map_valid;
-    always_ff @(posedge clk) begin
-      walk_step <= map_word && !rst;
+    always_ff @(posedge clk_i) begin
+      agen_step <= map_word && rst_ni;
       if (map_room) begin
-        ld_data  <= {data, low_q};
-        ld_bank  <= walk_bank;
-        ld_addr  <= walk_addr;
-        map_last <= walk_last;
+        ld_data_o <= {data_i, low_q};
+        ld_bank_o <= agen_bank;
+        ld_addr_o <= agen_addr;
+        map_last <= agen_last;
       end
-      if (rst) map_valid <= 1'b0;
+      if (!rst_ni) map_valid <= 1'b0;
       else if (map_word) map_valid <= 1'b1;
-      else if (ld_ready) map_valid <= 1'b0;
+      else if (ld_ready_i) map_valid <= 1'b0;
     end
-  end else begin : g_words
-    assign walk_step = map_word;
-    npu_fifo #(.Width(64 + npu_pkg::RowBits + AddrBits + 1), .Depth(2)) u_words (
-      .clk, .rst,
-      .push_valid(map_word), .push_ready(map_room), .push_data({data, walk_bank, walk_addr, walk_last}),
-      .pop_valid(map_valid), .pop_ready(ld_ready), .pop_data({ld_data, ld_bank, ld_addr, map_last}),
-      .count()
+  end else begin : gen_words
+    assign agen_step = map_word;
+    npu_fifo #(
+      .Width(64 + npu_pkg::RowBits + AddrBits + 1),
+      .Depth(2)
+    ) u_words (
+      .clk_i,
+      .rst_ni,
+      .push_valid_i(map_word),
+      .push_ready_o(map_room),
+      .push_data_i ({data_i, agen_bank, agen_addr, agen_last}),
+      .pop_valid_o (map_valid),
+      .pop_ready_i (ld_ready_i),
+      .pop_data_o  ({ld_data_o, ld_bank_o, ld_addr_o, map_last}),
+      .count_o     ()
     );
   end
-  npu_walk u_walk (
-    .clk, .start(setup), .cmd(job.cmd), .plane_address(job.plane_address), .ring(job.ring),
-    .step(walk_step), .bank(walk_bank), .address(walk_addr), .last(walk_last)
+  npu_addr_gen u_addr_gen (
+    .clk_i,
+    .start_i        (setup),
+    .cmd_i          (job.cmd),
+    .plane_address_i(job.plane_address),
+    .ring_i         (job.ring),
+    .step_i         (agen_step),
+    .bank_o         (agen_bank),
+    .address_o      (agen_addr),
+    .last_o         (agen_last)
   );
 
-  always_ff @(posedge clk) begin
-    if (rst) begin
-      running_q   <= 1'b0;
-      finished_q  <= 1'b0;
-      done        <= 1'b0;
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      running_q <= 1'b0;
+      finished_q <= 1'b0;
+      done_o <= 1'b0;
     end else begin
       if (setup) running_q <= 1'b1;
       else if (word && last_word) running_q <= 1'b0;
       if (word && last_word) finished_q <= 1'b1;
       else if (job_done) finished_q <= 1'b0;
-      done <= job_done && !stop;
+      done_o <= job_done && !stop_i;
     end
   end
 
-  always_ff @(posedge clk) begin
+  always_ff @(posedge clk_i) begin
     if (setup) begin
-      is_map_q     <= job.cmd.opcode == npu_pkg::OpLoadMap;
+      is_map_q <= job.cmd.opcode == npu_pkg::OpLoadMap;
       is_weights_q <= job.cmd.opcode == npu_pkg::OpLoadWeights;
-      is_params_q  <= job.cmd.opcode == npu_pkg::OpLoadParams;
-      is_table_q   <= job.cmd.opcode == npu_pkg::OpLoadTable;
-      sparse_q     <= job.cmd.opcode == npu_pkg::OpLoadWeights && job.cmd.flags[npu_pkg::TransferFlagSparse];
-      control_q    <= job.cmd.opcode == npu_pkg::OpLoadWeights && job.cmd.flags[npu_pkg::TransferFlagSparse];
-      pairs_q      <= pairs;
-      complete_q   <= !pairs;
-      odd_q        <= 1'b0;
-      place_q      <= '0;
-      entry_q      <= job.cmd.base;
-      left_q       <= job.cmd.opcode == npu_pkg::OpLoadTable ? 16'd32 : job.cmd.words;
+      is_params_q <= job.cmd.opcode == npu_pkg::OpLoadParams;
+      is_table_q <= job.cmd.opcode == npu_pkg::OpLoadTable;
+      sparse_q <= job.cmd.opcode == npu_pkg::OpLoadWeights &&
+          job.cmd.flags[npu_pkg::TransferFlagSparse];
+      control_q <= job.cmd.opcode == npu_pkg::OpLoadWeights &&
+          job.cmd.flags[npu_pkg::TransferFlagSparse];
+      pairs_q <= pairs;
+      complete_q <= !pairs;
+      odd_q <= 1'b0;
+      control_index_q <= '0;
+      entry_q <= job.cmd.base;
+      left_q <= job.cmd.opcode == npu_pkg::OpLoadTable ? 16'd32 : job.cmd.words;
     end else if (accept) begin
-      odd_q      <= two && !odd_q;
+      odd_q <= two && !odd_q;
       complete_q <= !pairs_q || control || (two && !odd_q);
-      control_q  <= control;
+      control_q <= control;
       if (word) begin
-        left_q  <= left_q - 1'b1;
+        left_q <= left_q - 1'b1;
         entry_q <= entry_q + 1'b1;
         if (is_weights_q && 32'(entry_q) == npu_pkg::WeightWords - 1) entry_q <= '0;
         if (is_params_q && 32'(entry_q) == npu_pkg::ParamEntries - 1) entry_q <= '0;
-        place_q <= place_q + 1'b1;
+        control_index_q <= control_index_q + 1'b1;
       end
     end
-    if (!complete_q) low_q <= data;
-    // Over and over until they come.
-    if (control_q) controls_q <= data;
+    if (!complete_q) low_q <= data_i;
+    // Rewritten in every cycle until the control bytes arrive.
+    if (control_q) controls_q <= data_i;
   end
 
-  assign ld_valid = map_valid;
-  assign ld_be    = '1;
+  assign ld_valid_o = map_valid;
+  assign ld_be_o = '1;
 
-  assign lw_valid  = word && is_weights_q;
-  assign lw_addr   = entry_q[npu_pkg::WeightAddrBits-1:0];
-  assign lw_data   = {sparse_q ? controls_q[8*place_q +: 8] : 8'd0,
-    (8 * npu_pkg::Rows)'(npu_pkg::Rows == 16 ? {data, low_q} : 128'(data))};
-  assign lp_valid  = word && is_params_q;
-  assign lp_addr   = entry_q[npu_pkg::ParamAddrBits-1:0];
-  assign lp_data   = {data, low_q};
-  assign lt_valid  = word && is_table_q;
-  assign lt_select = job.cmd.flags[npu_pkg::TransferFlagTableSelect];
-  assign lt_addr   = 5'd0 - left_q[4:0];
-  assign lt_data   = data;
+  assign lw_valid_o = word && is_weights_q;
+  assign lw_addr_o = entry_q[npu_pkg::WeightAddrBits-1:0];
+  assign lw_data_o = {
+    sparse_q ? controls_q[8*control_index_q+:8] : 8'd0,
+    (8 * npu_pkg::Rows)'(npu_pkg::Rows == 16 ? {data_i, low_q} : 128'(data_i))
+  };
+  assign lp_valid_o = word && is_params_q;
+  assign lp_addr_o = entry_q[npu_pkg::ParamAddrBits-1:0];
+  assign lp_data_o = {data_i, low_q};
+  assign lt_valid_o = word && is_table_q;
+  assign lt_select_o = job.cmd.flags[npu_pkg::TransferFlagTableSelect];
+  assign lt_addr_o = 5'd0 - left_q[4:0];
+  assign lt_data_o = data_i;
 
-  assign idle = !cmd_valid && !requesting && !job_valid;
+  assign idle_o = !cmd_valid_i && !requesting && !job_valid;
 endmodule

@@ -1,18 +1,18 @@
-// Signed product of nine bits and eighteen in logic, over two stages, for products that would cost a
-// DSP block each.
+// Signed multiplier of 9 × `WideBits` bits in logic, for products that would cost a DSP block each:
+// product_o = narrow_i · wide_i, two cycles later.
 //
-// Bits of the narrow operand are taken in pairs, whose two terms are one gated sum; the pairs are
-// added up in a tree, and the sign's term is taken off. Every level only adds where both of its operands
-// have bits.
+// Bits of the narrow operand are taken in pairs, whose two partial products are one gated sum; the
+// pairs are added in a tree, and the sign's partial product is subtracted. Each adder is only as
+// wide as both of its operands overlap.
 
 module npu_multiply_nine #(
-    parameter int unsigned WideBits = 18
+  parameter int unsigned WideBits = 18
 ) (
-    input  logic                       clk,
-    input  logic signed [         8:0] narrow,
-    input  logic signed [WideBits-1:0] wide,
-    // Two stages on.
-    output logic signed [WideBits+8:0] product_q
+  input  logic                       clk_i,
+  input  logic signed [         8:0] narrow_i,
+  input  logic signed [WideBits-1:0] wide_i,
+  // Two stages later.
+  output logic signed [WideBits+8:0] product_o
 );
 
   localparam int unsigned PairBits = WideBits + 2;
@@ -20,13 +20,13 @@ module npu_multiply_nine #(
   logic signed [PairBits-1:0] pairs[4];
   for (genvar i = 0; i < 4; i++) begin : gen_pair
     npu_gated_sum #(
-        .Bits(PairBits)
+      .Bits(PairBits)
     ) u_pair (
-        .gate_a(narrow[2*i+1]),
-        .a({wide[WideBits-1], wide, 1'b0}),
-        .gate_b(narrow[2*i]),
-        .b({{2{wide[WideBits-1]}}, wide}),
-        .sum(pairs[i])
+      .gate_a_i(narrow_i[2*i+1]),
+      .a_i     ({wide_i[WideBits-1], wide_i, 1'b0}),
+      .gate_b_i(narrow_i[2*i]),
+      .b_i     ({{2{wide_i[WideBits-1]}}, wide_i}),
+      .sum_o   (pairs[i])
     );
   end
 
@@ -34,31 +34,30 @@ module npu_multiply_nine #(
   logic [1:0] lowest_q, middle_q;
   logic signed [WideBits-1:0] wide_q;
   logic sign_q;
-  always_ff @(posedge clk) begin
+  always_ff @(posedge clk_i) begin
     low_q <= pairs[1] + (pairs[0] >>> 2);
     lowest_q <= pairs[0][1:0];
     high_q <= pairs[3] + (pairs[2] >>> 2);
     middle_q <= pairs[2][1:0];
-    wide_q <= wide;
-    sign_q <= narrow[8];
+    wide_q <= wide_i;
+    sign_q <= narrow_i[8];
   end
 
-  // Kept, since carry chains are smaller here than the compressors that synthesis would make of a sum
-  // of many terms.
+  // Kept: carry chains are smaller here than the compressor tree that synthesis would build.
   (* keep *) logic signed [PairBits+1:0] upper;
   assign upper = $signed({high_q, middle_q}) + (PairBits + 2)'($signed(low_q[PairBits-1:2]));
 
   logic [WideBits:0] top;
   npu_gated_sum #(
-      .Bits(WideBits + 1),
-      .Subtract(1'b1)
+    .Bits    (WideBits + 1),
+    .Subtract(1'b1)
   ) u_sign (
-      .gate_a(sign_q),
-      .a({wide_q[WideBits-1], wide_q}),
-      .gate_b(1'b1),
-      .b((WideBits + 1)'($signed(upper[PairBits+1:4]))),
-      .sum(top)
+    .gate_a_i(sign_q),
+    .a_i     ({wide_q[WideBits-1], wide_q}),
+    .gate_b_i(1'b1),
+    .b_i     ((WideBits + 1)'($signed(upper[PairBits+1:4]))),
+    .sum_o   (top)
   );
-  always_ff @(posedge clk) product_q <= {top, upper[3:0], low_q[1:0], lowest_q};
+  always_ff @(posedge clk_i) product_o <= {top, upper[3:0], low_q[1:0], lowest_q};
 
 endmodule

@@ -1,14 +1,14 @@
-// A register of which there are several with the same contents, each for a part of what they drive.
-// Synthesis keeps blocks apart until everything is mapped, and so does not make one of them again.
+// Register duplicated for fan-out: q_o is d_i one cycle later. It is a module of its own so that
+// synthesis, which keeps modules apart until they are mapped, does not merge the copies.
 
 module npu_replica #(
-    parameter int unsigned Width = 1
+  parameter int unsigned Width = 1
 ) (
-    input  logic             clk,
-    input  logic [Width-1:0] in,
-    output logic [Width-1:0] out
+  input  logic             clk_i,
+  input  logic [Width-1:0] d_i,
+  output logic [Width-1:0] q_o
 );
 
-  always_ff @(posedge clk) out <= in;
+  always_ff @(posedge clk_i) q_o <= d_i;
 
 endmodule

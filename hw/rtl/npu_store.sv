@@ -1,83 +1,111 @@
-// STORE queue: writes maps from the banks to memory.
+// STORE unit: writes feature maps from the banks to memory.
 //
-// The oldest command is checked while the one before it is under way; then its words are read from
-// the banks into the write engine's buffer, and their places are told to that engine.
+// The oldest command is decoded while the previous one is in progress. Then its vectors are read
+// from the banks into the write engine's buffer, and the byte ranges are requested from that
+// engine.
 module npu_store #(
-  // Words that the write engine buffers.
+  // Vectors that the write engine buffers.
   parameter int unsigned Room = 32
 ) (
-  input  logic               clk,
-  input  logic               rst,
-  // Nothing more is taken or requested; words of a command that is under way may still be read.
-  input  logic               stop,
-  // Oldest command; `cmd_pop` when it is taken.
-  input  logic               cmd_valid,
-  input  npu_pkg::transfer_t cmd,
-  input  logic               cmd_waits,
-  output logic               cmd_pop,
-  input  logic [31:0]        region_base,
-  input  logic [31:0]        region_bytes,
-  output logic               illegal,
-  output logic               outside,
-  output logic               idle,
-  // Writes: places, and a word that left the buffer.
-  output logic               req_valid,
-  input  logic               req_ready,
-  output logic [31:0]        req_address,
-  output logic [15:0]        req_beats,
-  output logic               req_last,
-  input  logic               word_left,
-  // Map banks.
-  output logic                             st_valid,
-  input  logic                             st_ready,
-  output logic [npu_pkg::RowBits-1:0]      st_bank,
-  output logic [npu_pkg::BankAddrBits-1:0] st_addr
+  input  logic                                           clk_i,
+  input  logic                                           rst_ni,
+  // No further command or request is issued; vectors of a command in progress may still be read.
+  input  logic                                           stop_i,
+  // The oldest command; `cmd_pop_o` when it is taken.
+  input  logic                                           cmd_valid_i,
+  input  npu_pkg::transfer_t                             cmd_i,
+  input  logic                                           cmd_waits_i,
+  output logic                                           cmd_pop_o,
+  input  logic               [                     31:0] region_base_i,
+  input  logic               [                     31:0] region_bytes_i,
+  output logic                                           illegal_o,
+  output logic                                           outside_o,
+  output logic                                           idle_o,
+  // Write requests; a vector left the write engine's buffer.
+  output logic                                           req_valid_o,
+  input  logic                                           req_ready_i,
+  output logic               [                     31:0] req_address_o,
+  output logic               [                     15:0] req_beats_o,
+  output logic                                           req_last_o,
+  input  logic                                           word_popped_i,
+  // Feature-map banks.
+  output logic                                           st_valid_o,
+  input  logic                                           st_ready_i,
+  output logic               [     npu_pkg::RowBits-1:0] st_bank_o,
+  output logic               [npu_pkg::BankAddrBits-1:0] st_addr_o
 );
   localparam int unsigned RoomBits = $clog2(Room) + 1;
 
-  logic checked, unsound, strays, contiguous, work, requesting, reading_q;
+  logic decode_done, decode_illegal, decode_outside, contiguous, work, requesting, reading_q;
   logic [15:0] span_beats;
   logic [npu_pkg::BankAddrBits-1:0] plane_address, ring;
 
-  npu_prepare u_prepare (
-    .clk, .rst,
-    .valid(cmd_valid), .cmd, .taken(cmd_pop), .region_bytes,
-    .done(checked), .illegal(unsound), .outside(strays), .span_beats, .contiguous, .plane_address, .ring
+  npu_cmd_decode u_cmd_decode (
+    .clk_i,
+    .rst_ni,
+    .valid_i        (cmd_valid_i),
+    .cmd_i,
+    .taken_i        (cmd_pop_o),
+    .region_bytes_i,
+    .done_o         (decode_done),
+    .illegal_o      (decode_illegal),
+    .outside_o      (decode_outside),
+    .span_beats_o   (span_beats),
+    .contiguous_o   (contiguous),
+    .plane_address_o(plane_address),
+    .ring_o         (ring)
   );
 
-  // Region 0 is read only.
-  assign work    = cmd.flags[npu_pkg::TransferFlagWork];
-  assign illegal = checked && unsound && !stop;
-  assign outside = checked && !unsound && (strays || !work) && !stop;
-  assign cmd_pop = checked && !unsound && !strays && work && !cmd_waits && !requesting && !reading_q && !stop;
+  // Region 0 is read-only.
+  assign work = cmd_i.flags[npu_pkg::TransferFlagWork];
+  assign illegal_o = decode_done && decode_illegal && !stop_i;
+  assign outside_o = decode_done && !decode_illegal && (decode_outside || !work) && !stop_i;
+  assign cmd_pop_o = decode_done && !decode_illegal && !decode_outside && work && !cmd_waits_i &&
+      !requesting && !reading_q && !stop_i;
 
-  npu_segments u_segments (
-    .clk, .rst(rst || stop), .start(cmd_pop),
-    .cmd, .region_base, .span_beats, .contiguous,
-    .valid(requesting), .ready(req_ready), .address(req_address), .beats(req_beats), .last(req_last)
+  npu_burst_splitter u_burst_splitter (
+    .clk_i,
+    .rst_ni      (rst_ni && !stop_i),
+    .start_i     (cmd_pop_o),
+    .cmd_i,
+    .region_base_i,
+    .span_beats_i(span_beats),
+    .contiguous_i(contiguous),
+    .valid_o     (requesting),
+    .ready_i     (req_ready_i),
+    .address_o   (req_address_o),
+    .beats_o     (req_beats_o),
+    .last_o      (req_last_o)
   );
-  assign req_valid = requesting && !stop;
+  assign req_valid_o = requesting && !stop_i;
 
-  logic step, walk_last;
-  logic [RoomBits-1:0] taken_q;
-  assign st_valid = reading_q && taken_q != RoomBits'(Room);
-  assign step     = st_valid && st_ready;
+  logic step, agen_last;
+  logic [RoomBits-1:0] in_flight_q;
+  assign st_valid_o = reading_q && in_flight_q != RoomBits'(Room);
+  assign step = st_valid_o && st_ready_i;
 
-  npu_walk u_walk (
-    .clk, .start(cmd_pop), .cmd, .plane_address, .ring,
-    .step, .bank(st_bank), .address(st_addr), .last(walk_last)
+  npu_addr_gen u_addr_gen (
+    .clk_i,
+    .start_i        (cmd_pop_o),
+    .cmd_i,
+    .plane_address_i(plane_address),
+    .ring_i         (ring),
+    .step_i         (step),
+    .bank_o         (st_bank_o),
+    .address_o      (st_addr_o),
+    .last_o         (agen_last)
   );
 
-  always_ff @(posedge clk) begin
-    if (rst) begin
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
       reading_q <= 1'b0;
-      taken_q   <= '0;
+      in_flight_q <= '0;
     end else begin
-      if (cmd_pop) reading_q <= 1'b1;
-      else if (step && walk_last) reading_q <= 1'b0;
-      taken_q <= taken_q + RoomBits'(step) - RoomBits'(word_left);
+      if (cmd_pop_o) reading_q <= 1'b1;
+      else if (step && agen_last) reading_q <= 1'b0;
+      in_flight_q <= in_flight_q + RoomBits'(step) - RoomBits'(word_popped_i);
     end
   end
 
-  assign idle = !cmd_valid && !requesting && !reading_q;
+  assign idle_o = !cmd_valid_i && !requesting && !reading_q;
 endmodule

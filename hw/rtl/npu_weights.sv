@@ -1,21 +1,23 @@
-// Weight words and their order: a group's slice is read once for every tile.
+// Weight memory and its read order: a group's slice of weights is read once per tile.
 //
-// The control bytes lie in a memory of their own, since the skip list reads ahead of the weights.
+// Units: a word has one int8 weight per array row; its control byte is in a separate memory, since
+// the skip list reads ahead of the weights.
 
 module npu_weights (
-    input  logic                                              clk,
-    input  npu_pkg::exec_t commands[2],
-    // Write port of LOAD: weights, control byte above them.
-    input  logic                                              lw_valid,
-    input  logic                [npu_pkg::WeightAddrBits-1:0] lw_addr,
-    input  logic                [      8*npu_pkg::Rows+7:0]   lw_data,
-    // Read port of the skip list.
-    input  logic                [npu_pkg::WeightAddrBits-1:0] list_addr,
-    output logic                [                        7:0] list_control,
-    // The next tap's side; a tap, and four stages later the weight of each row, a stage ahead of its operand.
-    input  logic                                              side,
-    input  npu_core_pkg::tap_t                                tap,
-    output logic                [     8*npu_pkg::Rows-1:0]    weight
+  input  logic                                             clk_i,
+  input  npu_pkg::exec_t                                   commands_i    [2],
+  // Write port of LOAD: weights, control byte above them.
+  input  logic                                             lw_valid_i,
+  input  logic               [npu_pkg::WeightAddrBits-1:0] lw_addr_i,
+  input  logic               [        8*npu_pkg::Rows+7:0] lw_data_i,
+  // Read port of the skip list.
+  input  logic               [npu_pkg::WeightAddrBits-1:0] list_addr_i,
+  output logic               [                        7:0] list_control_o,
+  // Context of the next tap; a tap. Four stages later the weight of each row appears, one stage
+  // ahead of its operand.
+  input  logic                                             ctx_i,
+  input  npu_core_pkg::tap_t                               tap_i,
+  output logic               [        8*npu_pkg::Rows-1:0] weight_o
 );
 
   localparam int unsigned AddrBits = npu_pkg::WeightAddrBits;
@@ -24,76 +26,77 @@ module npu_weights (
   logic [AddrBits-1:0] control_waddr_q;
   logic [7:0] control_q;
   npu_replica #(
-      .Width(1 + AddrBits + 8)
+    .Width(1 + AddrBits + 8)
   ) u_control_write (
-      .clk,
-      .in ({lw_valid, lw_addr, lw_data[8*npu_pkg::Rows+:8]}),
-      .out({control_we_q, control_waddr_q, control_q})
+    .clk_i,
+    .d_i({lw_valid_i, lw_addr_i, lw_data_i[8*npu_pkg::Rows+:8]}),
+    .q_o({control_we_q, control_waddr_q, control_q})
   );
   npu_ram #(
-      .Words(npu_pkg::WeightWords),
-      .Width(8)
+    .Words(npu_pkg::WeightWords),
+    .Width(8)
   ) u_control (
-      .clk,
-      .we(control_we_q),
-      .waddr(control_waddr_q),
-      .wdata(control_q),
-      .en(1'b1),
-      .raddr(list_addr),
-      .rdata(list_control)
+    .clk_i,
+    .we_i   (control_we_q),
+    .waddr_i(control_waddr_q),
+    .wdata_i(control_q),
+    .re_i   (1'b1),
+    .raddr_i(list_addr_i),
+    .rdata_o(list_control_o)
   );
 
   logic [AddrBits-1:0] base_q, next_q, slice_q, from, slice, after;
   logic [2:0] fixed_q;
 
-  assign from  = tap.fresh ? base_q : next_q;
-  assign slice = tap.fresh ? base_q : slice_q;
+  assign from = tap_i.fresh ? base_q : next_q;
+  assign slice = tap_i.fresh ? base_q : slice_q;
   assign after = from == AddrBits'(npu_pkg::WeightWords - 1) ? '0 : from + AddrBits'(1);
 
-  always_ff @(posedge clk) begin
-    base_q <= commands[side].weight_base[AddrBits-1:0];
-    if (tap.valid) begin
-      slice_q <= tap.last && tap.group_last ? after : slice;
-      next_q  <= tap.last && !tap.group_last ? slice : after;
+  always_ff @(posedge clk_i) begin
+    base_q <= commands_i[ctx_i].weight_base[AddrBits-1:0];
+    if (tap_i.valid) begin
+      slice_q <= tap_i.last && tap_i.group_last ? after : slice;
+      next_q <= tap_i.last && !tap_i.group_last ? slice : after;
     end
-    fixed_q <= {fixed_q[1:0], commands[tap.side].mode > npu_pkg::ModeDepthwise};
+    fixed_q <= {fixed_q[1:0], commands_i[tap_i.ctx].mode > npu_pkg::ModeDepthwise};
   end
 
-  // Two rows a memory, with registers of its own ahead of both ports: memories stand all over the device.
+  // Two rows share a memory, which has its own registers ahead of both ports: memories are placed
+  // across the device.
   for (genvar i = 0; i < npu_pkg::Rows / 2; i++) begin : gen_rows
     logic we_q;
     logic [AddrBits-1:0] from_q, waddr_q;
     logic [15:0] written_q, word, word_q;
     npu_replica #(
-        .Width(1 + AddrBits + 16)
+      .Width(1 + AddrBits + 16)
     ) u_write (
-        .clk,
-        .in ({lw_valid, lw_addr, lw_data[16*i+:16]}),
-        .out({we_q, waddr_q, written_q})
+      .clk_i,
+      .d_i({lw_valid_i, lw_addr_i, lw_data_i[16*i+:16]}),
+      .q_o({we_q, waddr_q, written_q})
     );
     npu_replica #(
-        .Width(AddrBits)
+      .Width(AddrBits)
     ) u_from (
-        .clk,
-        .in (from),
-        .out(from_q)
+      .clk_i,
+      .d_i(from),
+      .q_o(from_q)
     );
     npu_ram #(
-        .Words(npu_pkg::WeightWords),
-        .Width(16)
+      .Words(npu_pkg::WeightWords),
+      .Width(16)
     ) u_values (
-        .clk,
-        .we(we_q),
-        .waddr(waddr_q),
-        .wdata(written_q),
-        .en(1'b1),
-        .raddr(from_q),
-        .rdata(word)
+      .clk_i,
+      .we_i   (we_q),
+      .waddr_i(waddr_q),
+      .wdata_i(written_q),
+      .re_i   (1'b1),
+      .raddr_i(from_q),
+      .rdata_o(word)
     );
-    always_ff @(posedge clk) begin
+    always_ff @(posedge clk_i) begin
       word_q <= word;
       // Modes without weights multiply by one.
-      weight[16*i+:16] <= fixed_q[2] ? {2{8'd1}} : word_q;
+      weight_o[16*i+:16] <= fixed_q[2] ? {2{8'd1}} : word_q;
     end
   end
 

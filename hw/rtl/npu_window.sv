@@ -1,46 +1,48 @@
-// Window of one bank: four words that the taps select from, and four that are being fetched.
+// Window buffer of one bank: four vectors that the taps select from, and four that are being
+// fetched.
 //
-// A tap takes as many bytes as there are lanes from any place: each byte column comes from the word where the tap begins, or
-// from the next one for columns before that place; then the columns are rotated. With stride 2 a tap
-// takes all even or all odd bytes of two words: of the first of a pair of words the even bytes are
-// kept in the lower columns and the odd bytes in the upper ones, of the second the other way round.
+// A tap takes `Lanes` bytes from any offset: each byte column comes from the vector where the tap
+// starts, or from the next one for columns before the offset; then the columns are rotated. With
+// stride 2 a tap takes all even or all odd bytes of two vectors: of the first vector of a pair the
+// even bytes are stored in the lower columns and the odd bytes in the upper columns, of the second
+// vector the other way round.
 
 module npu_window (
-    input  logic         clk,
-    input  logic         rst,
-    // Bank data; a cycle ahead which word it will be, and whether it is split.
-    input  logic [  1:0] next_word,
-    input  logic         next_split,
-    input  logic         load,
-    input  logic [8*npu_pkg::Lanes-1:0] data,
-    // The fetched words become the current ones.
-    input  logic         move,
-    // Tap: a cycle ahead the word of each column; then its place; a stage on whether it is this bank's, and
-    // zero where it is not.
-    input  logic [2*npu_pkg::Lanes-1:0] sources,
-    input  logic [npu_pkg::LaneBits-1:0] place,
-    input  logic         turn,
-    output logic [8*npu_pkg::Lanes-1:0] operand
+  input  logic                         clk_i,
+  input  logic                         rst_ni,
+  // Bank data; one cycle ahead its vector number, and whether it is split by parity.
+  input  logic [                  1:0] next_word_i,
+  input  logic                         next_split_i,
+  input  logic                         load_i,
+  input  logic [ 8*npu_pkg::Lanes-1:0] data_i,
+  // The fetched vectors become the current ones.
+  input  logic                         move_i,
+  // Tap: the source vector of each column; one stage later its offset; one stage later whether this
+  // bank is selected. The operand of a bank that is not selected is zero.
+  input  logic [ 2*npu_pkg::Lanes-1:0] sources_i,
+  input  logic [npu_pkg::LaneBits-1:0] rotate_i,
+  input  logic                         select_i,
+  output logic [ 8*npu_pkg::Lanes-1:0] operand_o
 );
 
   localparam int unsigned Lanes = npu_pkg::Lanes;
   localparam int unsigned LaneBits = npu_pkg::LaneBits;
 
-  // Half of the memory is fetched, the other half is current.
+  // Half of the memory is being fetched, the other half is current.
   logic fetched_q, fetched;
-  assign fetched = fetched_q ^ move;
-  always_ff @(posedge clk) fetched_q <= !rst && fetched;
+  assign fetched = fetched_q ^ move_i;
+  always_ff @(posedge clk_i) fetched_q <= rst_ni && fetched;
 
-  // Choices that reach every byte are registers of each window.
+  // Each window buffer registers the selections that reach all of its bytes.
   logic [1:0] word_q;
   logic split_q;
-  logic [LaneBits-1:0] place_q;
+  logic [LaneBits-1:0] rotate_q;
   logic [2*Lanes-1:0] sources_q;
-  always_ff @(posedge clk) begin
-    word_q  <= next_word;
-    split_q <= next_split;
-    place_q <= place;
-    sources_q <= sources;
+  always_ff @(posedge clk_i) begin
+    word_q <= next_word_i;
+    split_q <= next_split_i;
+    rotate_q <= rotate_i;
+    sources_q <= sources_i;
   end
 
   logic [8*Lanes-1:0] stored, columns, columns_q;
@@ -49,25 +51,25 @@ module npu_window (
     localparam int unsigned Even = (2 * b) % Lanes + b / (Lanes / 2);
     localparam int unsigned Odd = (2 * b + 1) % Lanes - b / (Lanes / 2);
     always_comb begin
-      stored[8*b+:8] = data[8*b+:8];
-      if (split_q) stored[8*b+:8] = word_q[0] ? data[8*Odd+:8] : data[8*Even+:8];
+      stored[8*b+:8] = data_i[8*b+:8];
+      if (split_q) stored[8*b+:8] = word_q[0] ? data_i[8*Odd+:8] : data_i[8*Even+:8];
     end
 
-    // Distributed RAM: a column has an address of its own to read.
+    // Distributed RAM, since each column has its own read address.
     (* ram_style = "distributed" *) logic [7:0] mem[8];
-    always_ff @(posedge clk) if (load) mem[{fetched, word_q}] <= stored[8*b+:8];
+    always_ff @(posedge clk_i) if (load_i) mem[{fetched, word_q}] <= stored[8*b+:8];
     assign columns[8*b+:8] = mem[{!fetched_q, sources_q[2*b+:2]}];
   end
 
-  assign by_eight = Lanes == 16 && place_q[LaneBits-1]
-      ? {columns_q[4*Lanes-1:0], columns_q[8*Lanes-1:4*Lanes]} : columns_q;
-  assign by_four = place_q[2] ? {by_eight[31:0], by_eight[8*Lanes-1:32]} : by_eight;
-  assign by_two = place_q[1] ? {by_four[15:0], by_four[8*Lanes-1:16]} : by_four;
-  assign by_one = place_q[0] ? {by_two[7:0], by_two[8*Lanes-1:8]} : by_two;
+  assign by_eight = Lanes == 16 && rotate_q[LaneBits-1] ?
+      {columns_q[4*Lanes-1:0], columns_q[8*Lanes-1:4*Lanes]} : columns_q;
+  assign by_four = rotate_q[2] ? {by_eight[31:0], by_eight[8*Lanes-1:32]} : by_eight;
+  assign by_two = rotate_q[1] ? {by_four[15:0], by_four[8*Lanes-1:16]} : by_four;
+  assign by_one = rotate_q[0] ? {by_two[7:0], by_two[8*Lanes-1:8]} : by_two;
 
-  always_ff @(posedge clk) begin
+  always_ff @(posedge clk_i) begin
     columns_q <= columns;
-    operand   <= turn ? by_one : '0;
+    operand_o <= select_i ? by_one : '0;
   end
 
 endmodule

@@ -37,32 +37,41 @@ mod rtl {
                 return Ok(());
             }
             let folder = variable("CARGO_MANIFEST_DIR")?;
-            let sources = folder.join("../rtl");
+            let (sources, checkers) = (folder.join("../rtl"), folder.join("../sva"));
             let shim = folder.join("src/rtl").join(self.shim);
             let generated = variable("OUT_DIR")?;
             let out = generated.join(self.top);
             println!("cargo::rerun-if-changed={}", sources.display());
+            println!("cargo::rerun-if-changed={}", checkers.display());
             println!("cargo::rerun-if-changed={}", shim.display());
             // Old outputs would be compiled along.
             if out.exists() {
                 fs::remove_dir_all(&out).map_err(|e| format!("{}: {e}", out.display()))?;
             }
-            self.verilate(&sources, &generated, &out)?;
+            self.verilate(&sources, &checkers, &generated, &out)?;
             self.compile(sizes, &shim, &out)
         }
 
-        /// `generated` holds the package of the sizes.
-        fn verilate(&self, sources: &Path, generated: &Path, out: &Path) -> Result<(), String> {
+        /// `generated` holds the package of the sizes, `checkers` the assertions.
+        fn verilate(
+            &self,
+            sources: &Path,
+            checkers: &Path,
+            generated: &Path,
+            out: &Path,
+        ) -> Result<(), String> {
             let own = |path: PathBuf| if path.ends_with(PACKAGE) { generated.join(PACKAGE) } else { path };
             let output = Command::new("verilator")
                 .args(["--cc", "--top-module", self.top, "-O3", "--x-assign", "fast"])
-                .args(["--x-initial", "fast", "--noassert", "--output-split", "20000", "-Wno-fatal"])
+                .args(["--x-initial", "fast", "--assert", "--output-split", "20000", "-Wno-fatal"])
                 .args(self.waves.then_some("--trace-fst"))
                 .args(coverage().then_some("--coverage-line"))
                 .args(toggles().then_some("--coverage-toggle"))
+                .arg(format!("-I{}", checkers.display()))
                 .arg("--Mdir")
                 .arg(out)
                 .args(modules(sources)?.into_iter().map(own))
+                .args(files(checkers, "sv")?)
                 .output()
                 .map_err(|e| format!("cannot run verilator ({e}); install it: apt-get install verilator"))?;
             if output.status.success() {

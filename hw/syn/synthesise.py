@@ -16,8 +16,8 @@ from pyosys import libyosys as ys
 # Mapped together with the block that holds them: small, or shaped by their surroundings.
 INNER = {
     "npu_axi_width", "npu_clamp",
-    "npu_delay", "npu_exec_legal", "npu_fifo", "npu_gated_sum", "npu_locate", "npu_multiply",
-    "npu_multiply_logic", "npu_prepare", "npu_ram", "npu_select", "npu_segments", "npu_tiles", "npu_walk",
+    "npu_delay", "npu_exec_legal", "npu_fifo", "npu_gated_sum", "npu_addr_translate", "npu_multiply",
+    "npu_multiply_logic", "npu_cmd_decode", "npu_ram", "npu_select", "npu_burst_splitter", "npu_tile_iterator", "npu_addr_gen",
 }
 # Above every number that the front end gives to a name.
 FRESH = 100_000_000

@@ -17,13 +17,15 @@ use secateur_sim::PARAMETERS;
 use secateur_sim::Simulator;
 use secateur_sim::emulator::Emulator;
 use secateur_sim::memory::NoMemory;
-use secateur_sim::rtl::{BusFault, Rtl, Timing};
+use secateur_sim::rtl::{BusFault, Channel, Rtl, Timing};
 use zerocopy::{FromZeros, Immutable, IntoBytes};
 
 const WORK: u32 = 16 * 1024;
 /// No frame of these tests is longer, with any fault: the watchdog's 20,000 cycles and some.
 const LIMIT: Duration = Duration::from_micros(400);
-const SLAVE_ERROR: u8 = 2;
+/// Answers of AXI4: EXOKAY, SLVERR, DECERR.
+const EXCLUSIVE_OKAY: u8 = 1;
+const TARGET_ERROR: u8 = 2;
 const DECODE_ERROR: u8 = 3;
 
 /// A core, a sound program in its memory, and what a frame of it leaves in the work region.
@@ -103,7 +105,7 @@ fn an_error_on_any_read_beat() {
     let region = bench.place.work..bench.place.work + WORK;
     let mut seen = [false; 2];
     for beat in (0..60).chain((60..).step_by(7)) {
-        let response = if beat % 2 == 0 { SLAVE_ERROR } else { DECODE_ERROR };
+        let response = if beat % 2 == 0 { TARGET_ERROR } else { DECODE_ERROR };
         let result = bench.faulty(BusFault::Read { beat, response });
         if result.is_ok() {
             assert!(beat > 60, "the frame has {beat} beats");
@@ -129,7 +131,7 @@ fn an_error_on_any_read_beat() {
 fn an_error_on_any_write_burst() {
     let mut bench = Bench::new(Timing::default());
     for burst in 0.. {
-        let response = if burst % 2 == 0 { SLAVE_ERROR } else { DECODE_ERROR };
+        let response = if burst % 2 == 0 { TARGET_ERROR } else { DECODE_ERROR };
         let result = bench.faulty(BusFault::Write { burst, response });
         if result.is_ok() {
             assert!(burst > 5, "the frame has {burst} bursts");
@@ -139,6 +141,160 @@ fn an_error_on_any_write_burst() {
         assert_eq!(code, FaultCode::BusWrite);
         assert!((bench.place.work..bench.place.work + WORK).contains(&address));
         bench.recovers();
+    }
+}
+
+/// No exclusive access is ever issued, so EXOKAY counts as OKAY on either channel.
+#[test]
+fn exclusive_okay_is_okay() {
+    let mut bench = Bench::new(Timing::default());
+    for beat in 0..60 {
+        assert_eq!(bench.faulty(BusFault::Read { beat, response: EXCLUSIVE_OKAY }), Ok(()), "beat {beat}");
+        assert!(work(&mut bench.rtl, bench.place) == bench.after, "beat {beat}");
+    }
+    for burst in 0..10 {
+        assert_eq!(
+            bench.faulty(BusFault::Write { burst, response: EXCLUSIVE_OKAY }),
+            Ok(()),
+            "burst {burst}"
+        );
+        assert!(work(&mut bench.rtl, bench.place) == bench.after, "burst {burst}");
+    }
+}
+
+/// A burst that memory ends early, or late, is a read fault at the beat whose RLAST is wrong.
+#[test]
+fn a_wrong_last_beat_of_any_read_burst() {
+    let timing = Timing { stalls: 10, ..Timing::default() };
+    let kinds: [fn(u64) -> BusFault; 2] =
+        [|burst| BusFault::LastEarly { burst }, |burst| BusFault::LastLate { burst }];
+    for (kind, fault) in ["early", "late"].into_iter().zip(kinds) {
+        let mut bench = Bench::new(timing);
+        let program = bench.place.program..bench.place.program + bench.program.len() as u32;
+        let region = bench.place.work..bench.place.work + WORK;
+        let mut seen = [0; 2];
+        for burst in 0.. {
+            let result = bench.faulty(fault(burst));
+            if result.is_ok() {
+                // A burst of one beat has no early end, and the last ones are of what follows END.
+                assert!(work(&mut bench.rtl, bench.place) == bench.after, "{kind}, burst {burst}");
+                if burst > 200 {
+                    break;
+                }
+                continue;
+            }
+            match code(result) {
+                (FaultCode::CommandRead, address) => {
+                    assert!(program.contains(&address), "{kind}, burst {burst}: {address:#x}");
+                    seen[0] += 1;
+                }
+                (FaultCode::BusRead, address) => {
+                    assert!(region.contains(&address), "{kind}, burst {burst}: {address:#x}");
+                    seen[1] += 1;
+                }
+                other => panic!("{kind}, burst {burst}: {other:?}"),
+            }
+            bench.recovers();
+        }
+        assert!(seen[0] > 0 && seen[1] > 5, "{kind}: commands and data were hit: {seen:?}");
+    }
+}
+
+/// One channel alone falls silent: the watchdog ends the frame, a soft reset waits for the channel, and when it
+/// moves again the next frame is right.
+#[test]
+fn a_channel_that_falls_silent() {
+    for channel in Channel::ALL {
+        let mut bench = Bench::new(Timing::default());
+        let mut stuck = 0;
+        for cycle in (0..).step_by(41) {
+            let result = bench.faulty(BusFault::SilentChannel { channel, cycle });
+            if result.is_ok() {
+                assert!(cycle > 100, "{channel:?} is last used before cycle {cycle}");
+                break;
+            }
+            let (code, _) = code(result);
+            assert_eq!(code, FaultCode::Watchdog, "{channel:?} silent from cycle {cycle}");
+            let npu = Npu::new(&mut bench.rtl, Program::new(&bench.program).unwrap(), bench.place);
+            // Where nothing is owed on that channel the reset ends at once.
+            match npu.map(|_| ()) {
+                Ok(()) => {}
+                Err(Error::ResetStuck) => stuck += 1,
+                other => panic!("{channel:?} silent from cycle {cycle}: {other:?}"),
+            }
+            bench.rtl.wake();
+            bench.recovers();
+        }
+        assert!(stuck > 0, "{channel:?} was owed something");
+    }
+}
+
+/// The reset line, with memory, while bursts are outstanding: the registers are as after power-up, the line of the
+/// interrupt falls, and the next frame is right.
+#[test]
+fn hard_reset_in_any_cycle() {
+    let mut bench = Bench::new(Timing { stalls: 20, ..Timing::default() });
+    let mut owed = [0; 3];
+    for cycles in (0..1500).step_by(17) {
+        bench.restore();
+        let mut npu = bench.npu();
+        npu.start().unwrap();
+        for _ in 0..cycles {
+            npu.bus().step();
+        }
+        owed.iter_mut().zip(npu.bus().owed()).for_each(|(sum, bursts)| *sum += bursts);
+        npu.bus().hard_reset();
+        assert!(!npu.bus().interrupt());
+        for register in [
+            registers::STATUS,
+            registers::FAULT,
+            registers::FAULT_INFO,
+            registers::INTERRUPT,
+            registers::INTERRUPT_ENABLE,
+            registers::WATCHDOG,
+            registers::STREAM_ADDRESS,
+            registers::REGION1_BYTES,
+        ] {
+            let value = npu.bus().read_register(register).unwrap();
+            assert_eq!(value, 0, "register {register:#x} after a reset in cycle {cycles}");
+        }
+        bench.recovers();
+    }
+    assert!(owed.iter().all(|&bursts| bursts > 3), "reads, write data, answers: {owed:?}");
+}
+
+/// Both interrupts: pending bits rise with the frame's end or its fault, enabled or not; the line is their OR with the
+/// enables; writing ones clears them, and a soft reset clears both.
+#[test]
+fn interrupts_are_masked_and_cleared() {
+    let mut bench = Bench::new(Timing::default());
+    for (fault, bit) in [(None, 1), (Some(BusFault::Read { beat: 40, response: TARGET_ERROR }), 2)] {
+        for enabled in 0..4 {
+            bench.restore();
+            bench.rtl.inject(fault);
+            let mut npu = bench.npu();
+            npu.start().unwrap();
+            npu.bus().write_register(registers::INTERRUPT_ENABLE, enabled).unwrap();
+            while npu.bus().read_register(registers::STATUS).unwrap() & registers::STATUS_BUSY != 0 {}
+            let pending =
+                |npu: &mut Npu<'_, &mut Rtl>| npu.bus().read_register(registers::INTERRUPT).unwrap();
+            assert_eq!(pending(&mut npu), bit);
+            assert_eq!(npu.bus().interrupt(), enabled & bit != 0, "enabled {enabled}, pending {bit}");
+            // The other bit clears nothing.
+            npu.bus().write_register(registers::INTERRUPT, 3 & !bit).unwrap();
+            assert_eq!(pending(&mut npu), bit);
+            // Enabling a pending interrupt raises the line.
+            npu.bus().write_register(registers::INTERRUPT_ENABLE, 3).unwrap();
+            assert!(npu.bus().interrupt());
+            if enabled % 2 == 0 {
+                npu.bus().write_register(registers::INTERRUPT, bit).unwrap();
+            } else {
+                npu.reset().unwrap();
+            }
+            assert_eq!(pending(&mut npu), 0);
+            assert!(!npu.bus().interrupt());
+            bench.recovers();
+        }
     }
 }
 

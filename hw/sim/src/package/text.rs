@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use secateur_runtime::npu::isa::{
-    ArrayMode, Channel, Control, Exec, Layout, Opcode, Parameters, ResidualMode, ResidualSpread, Transfer,
-    UNIT, exec_flags, transfer_flags,
+    ArrayMode, Channel, Control, Exec, Field, Layout, Opcode, Parameters, ResidualMode, ResidualSpread,
+    Transfer, UNIT, exec_flags, transfer_flags,
 };
 use secateur_runtime::npu::registers::{self, Access, FaultCode, REGISTERS};
 
@@ -95,12 +95,16 @@ fn codes<'a>(text: &mut String, prefix: &str, bits: u32, codes: impl Iterator<It
     }
 }
 
-/// A packed structure; SystemVerilog lists the most significant field first.
+/// A packed structure with aligned names; SystemVerilog lists the most significant field first.
 fn structure<T: Layout>(text: &mut String) {
     text.push_str("\n  typedef struct packed {\n");
-    for field in T::FIELDS.iter().rev() {
+    let kind = |field: &Field| {
         let sign = if field.signed { " signed" } else { "" };
-        let _ = writeln!(text, "    logic{sign} [{}:0] {};", 8 * field.bytes - 1, field.name);
+        format!("logic{sign} [{}:0]", 8 * field.bytes - 1)
+    };
+    let width = T::FIELDS.iter().map(|field| kind(field).len()).max().unwrap_or_default();
+    for field in T::FIELDS.iter().rev() {
+        let _ = writeln!(text, "    {:width$} {};", kind(field), field.name);
     }
     let _ = writeln!(text, "  }} {}_t;", T::NAME);
 }

@@ -32,16 +32,39 @@ impl Default for Timing {
 /// A fault of the bus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BusFault {
-    /// The read beat of this number (from 0) is answered with SLVERR (2) or DECERR (3).
+    /// The read beat of this number (from 0) is answered with EXOKAY (1), SLVERR (2) or DECERR (3).
     Read { beat: u64, response: u8 },
-    /// The write burst of this number.
+    /// The write burst of this number is answered so.
     Write { burst: u64, response: u8 },
+    /// The read burst of this number ends with its first beat, if it has more than one: RLAST is early.
+    LastEarly { burst: u64 },
+    /// The read burst of this number has one beat too many: RLAST is late.
+    LastLate { burst: u64 },
     /// From this cycle on no channel moves any more, until [`super::Rtl::wake`].
     Silence { cycle: u64 },
+    /// From this cycle on this channel does not move any more, until [`super::Rtl::wake`].
+    SilentChannel { channel: Channel, cycle: u64 },
     /// The memory is held in reset: no channel moves, and what is offered to it may be withdrawn.
     Reset,
 }
 
+/// The channels of AXI4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Channel {
+    ReadAddress,
+    ReadData,
+    WriteAddress,
+    WriteData,
+    WriteResponse,
+}
+
+impl Channel {
+    pub const ALL: [Self; 5] =
+        [Self::ReadAddress, Self::ReadData, Self::WriteAddress, Self::WriteData, Self::WriteResponse];
+}
+
+/// The first answer that is an error; OKAY and EXOKAY are below.
+const TARGET_ERROR: u8 = 2;
 const DECODE_ERROR: u8 = 3;
 /// Bytes of a beat.
 const BEAT: usize = PARAMETERS.axi_bytes as usize;
@@ -68,7 +91,7 @@ struct Beat {
 /// What stands on a channel: address or data, and the rest of it.
 type Offer = ([u8; MOST_BYTES], u32);
 
-/// The slave's side of the five channels.
+/// The memory's side of the five channels.
 #[derive(Debug)]
 pub(super) struct Axi {
     timing: Timing,
@@ -85,6 +108,7 @@ pub(super) struct Axi {
     /// Offers of the cycle before that were not taken: AR, AW, W.
     offered: [Option<Offer>; 3],
     beats_read: u64,
+    bursts_read: u64,
     bursts_written: u64,
 }
 
@@ -102,6 +126,7 @@ impl Axi {
             cycle: 0,
             offered: [None; 3],
             beats_read: 0,
+            bursts_read: 0,
             bursts_written: 0,
         }
     }
@@ -121,28 +146,31 @@ impl Axi {
         [self.reads.len(), self.writes.len(), self.answers.len()]
     }
 
-    /// Sets the slave's signals for the coming cycle.
+    /// Sets the memory's signals for the coming cycle.
     pub(super) fn drive(&mut self, memory: &mut Memory, inputs: &mut Inputs) {
-        let silent = self.silent();
+        let moves = Channel::ALL.map(|channel| !self.silent(channel));
+        let [reads_address, reads_data, writes_address, writes_data, responds] = moves;
         self.credit = (self.credit + self.timing.efficiency).min(200);
-        if self.beat.is_none() && !silent && self.credit >= 100 && !self.random.chance(self.timing.stalls) {
+        if self.beat.is_none() && reads_data && self.credit >= 100 && !self.random.chance(self.timing.stalls)
+        {
             self.beat = self.next_beat(memory);
             if self.beat.is_some() {
                 self.credit -= 100;
             }
         }
         let stalls = self.timing.stalls;
-        let open = |random: &mut Random, room: bool| room && !silent && !random.chance(stalls);
+        let open = |random: &mut Random, room: bool| room && !random.chance(stalls);
         inputs.m_axi_rvalid = self.beat.is_some();
         let Beat { data, response, last } = self.beat.unwrap_or_default();
         (inputs.m_axi_rdata, inputs.m_axi_rresp, inputs.m_axi_rlast) = (data, response, last);
-        inputs.m_axi_arready = open(&mut self.random, self.reads.len() < QUEUE);
-        inputs.m_axi_awready = open(&mut self.random, self.writes.len() < QUEUE);
-        inputs.m_axi_wready = self.credit >= 100 && open(&mut self.random, !self.writes.is_empty());
+        inputs.m_axi_arready = open(&mut self.random, reads_address && self.reads.len() < QUEUE);
+        inputs.m_axi_awready = open(&mut self.random, writes_address && self.writes.len() < QUEUE);
+        inputs.m_axi_wready =
+            self.credit >= 100 && open(&mut self.random, writes_data && !self.writes.is_empty());
         let answer = self.answers.front().filter(|answer| answer.ready <= self.cycle);
         // An answer that was shown stays until it is taken.
         let shown = inputs.m_axi_bvalid && answer.is_some();
-        inputs.m_axi_bvalid = shown || (answer.is_some() && open(&mut self.random, true));
+        inputs.m_axi_bvalid = shown || (answer.is_some() && open(&mut self.random, responds));
         inputs.m_axi_bresp = answer.map_or(0, |answer| answer.response);
     }
 
@@ -154,7 +182,13 @@ impl Axi {
             self.beat = None;
         }
         if outputs.m_axi_arvalid != 0 && inputs.m_axi_arready {
-            let (address, beats) = (outputs.m_axi_araddr, u32::from(outputs.m_axi_arlen) + 1);
+            let (address, mut beats) = (outputs.m_axi_araddr, u32::from(outputs.m_axi_arlen) + 1);
+            match self.fault {
+                Some(BusFault::LastEarly { burst }) if burst == self.bursts_read => beats = 1,
+                Some(BusFault::LastLate { burst }) if burst == self.bursts_read => beats += 1,
+                _ => {}
+            }
+            self.bursts_read += 1;
             self.reads.push_back(Burst { address, beats, ready: self.cycle + latency, response: 0 });
         }
         if outputs.m_axi_wvalid != 0 && inputs.m_axi_wready {
@@ -176,9 +210,12 @@ impl Axi {
         self.cycle += 1;
     }
 
-    const fn silent(&self) -> bool {
+    fn silent(&self, channel: Channel) -> bool {
         match self.fault {
             Some(BusFault::Silence { cycle }) => self.cycle >= cycle,
+            Some(BusFault::SilentChannel { channel: silent, cycle }) => {
+                silent == channel && self.cycle >= cycle
+            }
             Some(BusFault::Reset) => true,
             _ => false,
         }
@@ -246,7 +283,7 @@ impl Axi {
         let written = strobed(outputs.m_axi_wstrb);
         let (bytes, address) = (&outputs.m_axi_wdata[written.clone()], burst.address + written.start as u32);
         // A faulty burst may or may not reach memory: this memory refuses it.
-        if burst.response == 0 && memory.device_write(address, bytes).is_err() {
+        if burst.response < TARGET_ERROR && memory.device_write(address, bytes).is_err() {
             burst.response = DECODE_ERROR;
         }
         burst.address = burst.address.wrapping_add(BEAT as u32);

@@ -63,42 +63,42 @@ void npu_core_free(Core *core) {
 // Applies the inputs, reads the outputs as they stand before the rising edge, passes the edge.
 void npu_core_cycle(Core *core, const CoreInputs *in, CoreOutputs *out) {
   Vnpu_exec &top = *core->top;
-  top.rst = in->rst;
-  top.cmd_valid = in->cmd_valid;
-  std::memcpy(top.cmd.data(), in->cmd, sizeof in->cmd);
-  top.ld_valid = in->ld_valid;
-  top.ld_bank = in->ld_bank;
-  top.ld_addr = in->ld_addr;
-  top.ld_be = in->ld_be;
-  std::memcpy(&top.ld_data, in->ld_data, sizeof top.ld_data);
-  top.st_valid = in->st_valid;
-  top.st_bank = in->st_bank;
-  top.st_addr = in->st_addr;
-  top.lw_valid = in->lw_valid;
-  top.lw_addr = in->lw_addr;
-  std::memcpy(&top.lw_data, in->lw_data, sizeof top.lw_data);
-  top.lp_valid = in->lp_valid;
-  top.lp_addr = in->lp_addr;
-  std::memcpy(top.lp_data.data(), in->lp_data, sizeof in->lp_data);
-  top.lt_valid = in->lt_valid;
-  top.lt_select = in->lt_select;
-  top.lt_addr = in->lt_addr;
-  std::memcpy(&top.lt_data, in->lt_data, sizeof in->lt_data);
-  top.clk = 0;
+  top.rst_ni = !in->rst;
+  top.cmd_valid_i = in->cmd_valid;
+  std::memcpy(top.cmd_i.data(), in->cmd, sizeof in->cmd);
+  top.ld_valid_i = in->ld_valid;
+  top.ld_bank_i = in->ld_bank;
+  top.ld_addr_i = in->ld_addr;
+  top.ld_be_i = in->ld_be;
+  std::memcpy(&top.ld_data_i, in->ld_data, sizeof top.ld_data_i);
+  top.st_valid_i = in->st_valid;
+  top.st_bank_i = in->st_bank;
+  top.st_addr_i = in->st_addr;
+  top.lw_valid_i = in->lw_valid;
+  top.lw_addr_i = in->lw_addr;
+  std::memcpy(&top.lw_data_i, in->lw_data, sizeof top.lw_data_i);
+  top.lp_valid_i = in->lp_valid;
+  top.lp_addr_i = in->lp_addr;
+  std::memcpy(top.lp_data_i.data(), in->lp_data, sizeof in->lp_data);
+  top.lt_valid_i = in->lt_valid;
+  top.lt_select_i = in->lt_select;
+  top.lt_addr_i = in->lt_addr;
+  std::memcpy(&top.lt_data_i, in->lt_data, sizeof in->lt_data);
+  top.clk_i = 0;
   top.eval();
-  std::memcpy(out->st_rdata, &top.st_rdata, sizeof top.st_rdata);
-  out->skipped = top.skipped;
-  out->cmd_ready = top.cmd_ready;
-  out->done = top.done;
-  out->illegal = top.illegal;
-  out->ld_ready = top.ld_ready;
-  out->st_ready = top.st_ready;
-  out->st_rvalid = top.st_rvalid;
-  out->busy_mac = top.busy_mac;
-  out->stall_drain = top.stall_drain;
-  out->stall_residual = top.stall_residual;
-  out->idle = top.idle;
-  top.clk = 1;
+  std::memcpy(out->st_rdata, &top.st_rdata_o, sizeof top.st_rdata_o);
+  out->skipped = top.skipped_o;
+  out->cmd_ready = top.cmd_ready_o;
+  out->done = top.done_o;
+  out->illegal = top.illegal_o;
+  out->ld_ready = top.ld_ready_o;
+  out->st_ready = top.st_ready_o;
+  out->st_rvalid = top.st_rvalid_o;
+  out->busy_mac = top.busy_mac_o;
+  out->stall_drain = top.stall_drain_o;
+  out->stall_residual = top.stall_residual_o;
+  out->idle = top.idle_o;
+  top.clk_i = 1;
   top.eval();
 }
 
@@ -108,7 +108,7 @@ uint8_t *npu_core_word(Core *core, uint32_t bank, uint32_t address) {
 #define BANK(i) \
   case i: \
     return reinterpret_cast<uint8_t *>( \
-        &root.npu_exec__DOT__u_ports__DOT__gen_bank__BRA__##i##__KET____DOT__u_bank__DOT__mem[address])
+        &root.npu_exec__DOT__u_bank_arbiter__DOT__gen_bank__BRA__##i##__KET____DOT__u_bank__DOT__mem[address])
   switch (bank) {
     BANK(0);
     BANK(1);

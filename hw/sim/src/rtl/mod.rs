@@ -14,7 +14,7 @@ use secateur_runtime::npu::registers;
 use secateur_runtime::npu::stream::Queue;
 use secateur_runtime::npu::{Bus, Counters};
 
-pub use axi::{BusFault, Timing};
+pub use axi::{BusFault, Channel, Timing};
 
 use crate::PARAMETERS;
 use crate::memory::{Memory, NoMemory};
@@ -68,12 +68,29 @@ impl Rtl {
             events: VecDeque::new(),
             waves: None,
         };
-        rtl.inputs.rst = true;
-        for _ in 0..4 {
-            rtl.step();
-        }
-        rtl.inputs.rst = false;
+        rtl.reset();
         rtl
+    }
+
+    /// Holds the reset line for some cycles.
+    fn reset(&mut self) {
+        self.inputs = Inputs { rst: true, ..Inputs::default() };
+        for _ in 0..4 {
+            self.step();
+        }
+        self.inputs.rst = false;
+    }
+
+    /// Resets the accelerator and its memory: what was under way on the bus is forgotten by both.
+    pub fn hard_reset(&mut self) {
+        self.axi.inject(Some(BusFault::Reset));
+        self.reset();
+        self.axi.inject(None);
+    }
+
+    /// Level of the interrupt line.
+    pub const fn interrupt(&self) -> bool {
+        self.outputs.irq != 0
     }
 
     /// Injects a bus fault whose numbers count from now; `None` ends it. The memory is reset: it forgets what it
@@ -82,7 +99,8 @@ impl Rtl {
         self.axi.inject(fault);
     }
 
-    /// Ends [`BusFault::Silence`]: the memory answers all that it has not answered yet.
+    /// Ends [`BusFault::Silence`] and [`BusFault::SilentChannel`]: the memory answers all that it has not
+    /// answered yet.
     pub const fn wake(&mut self) {
         self.axi.wake();
     }

@@ -98,51 +98,51 @@ void npu_free(Model *model) {
 // Applies the inputs, reads the outputs as they stand before the rising edge, passes the edge.
 void npu_cycle(Model *model, const Inputs *in, Outputs *out) {
   Vnpu_top &top = *model->top;
-  top.rst = in->rst;
-  top.s_axi_awvalid = in->s_axi_awvalid;
-  top.s_axi_awaddr = in->s_axi_awaddr;
-  top.s_axi_wvalid = in->s_axi_wvalid;
-  top.s_axi_wdata = in->s_axi_wdata;
-  top.s_axi_wstrb = 15;
-  top.s_axi_bready = in->s_axi_bready;
-  top.s_axi_arvalid = in->s_axi_arvalid;
-  top.s_axi_araddr = in->s_axi_araddr;
-  top.s_axi_rready = in->s_axi_rready;
-  top.m_axi_arready = in->m_axi_arready;
-  top.m_axi_rvalid = in->m_axi_rvalid;
-  std::memcpy(&top.m_axi_rdata, in->m_axi_rdata, NPU_AXI_BYTES);
-  top.m_axi_rresp = in->m_axi_rresp;
-  top.m_axi_rlast = in->m_axi_rlast;
-  top.m_axi_awready = in->m_axi_awready;
-  top.m_axi_wready = in->m_axi_wready;
-  top.m_axi_bvalid = in->m_axi_bvalid;
-  top.m_axi_bresp = in->m_axi_bresp;
-  top.clk = 0;
+  top.rst_ni = !in->rst;
+  top.s_axi_awvalid_i = in->s_axi_awvalid;
+  top.s_axi_awaddr_i = in->s_axi_awaddr;
+  top.s_axi_wvalid_i = in->s_axi_wvalid;
+  top.s_axi_wdata_i = in->s_axi_wdata;
+  top.s_axi_wstrb_i = 15;
+  top.s_axi_bready_i = in->s_axi_bready;
+  top.s_axi_arvalid_i = in->s_axi_arvalid;
+  top.s_axi_araddr_i = in->s_axi_araddr;
+  top.s_axi_rready_i = in->s_axi_rready;
+  top.m_axi_arready_i = in->m_axi_arready;
+  top.m_axi_rvalid_i = in->m_axi_rvalid;
+  std::memcpy(&top.m_axi_rdata_i, in->m_axi_rdata, NPU_AXI_BYTES);
+  top.m_axi_rresp_i = in->m_axi_rresp;
+  top.m_axi_rlast_i = in->m_axi_rlast;
+  top.m_axi_awready_i = in->m_axi_awready;
+  top.m_axi_wready_i = in->m_axi_wready;
+  top.m_axi_bvalid_i = in->m_axi_bvalid;
+  top.m_axi_bresp_i = in->m_axi_bresp;
+  top.clk_i = 0;
   top.eval();
-  std::memcpy(out->m_axi_wdata, &top.m_axi_wdata, NPU_AXI_BYTES);
-  out->s_axi_rdata = top.s_axi_rdata;
-  out->m_axi_araddr = top.m_axi_araddr;
-  out->m_axi_awaddr = top.m_axi_awaddr;
-  out->s_axi_awready = top.s_axi_awready;
-  out->s_axi_bvalid = top.s_axi_bvalid;
-  out->s_axi_arready = top.s_axi_arready;
-  out->s_axi_rvalid = top.s_axi_rvalid;
-  out->m_axi_arvalid = top.m_axi_arvalid;
-  out->m_axi_arlen = top.m_axi_arlen;
-  out->m_axi_arsize = top.m_axi_arsize;
-  out->m_axi_rready = top.m_axi_rready;
-  out->m_axi_awvalid = top.m_axi_awvalid;
-  out->m_axi_awlen = top.m_axi_awlen;
-  out->m_axi_awsize = top.m_axi_awsize;
-  out->m_axi_wvalid = top.m_axi_wvalid;
-  out->m_axi_wstrb = top.m_axi_wstrb;
-  out->m_axi_wlast = top.m_axi_wlast;
-  out->m_axi_bready = top.m_axi_bready;
-  out->irq = top.irq;
-  out->event_taken = top.event_taken;
-  out->event_finished = top.event_finished;
+  std::memcpy(out->m_axi_wdata, &top.m_axi_wdata_o, NPU_AXI_BYTES);
+  out->s_axi_rdata = top.s_axi_rdata_o;
+  out->m_axi_araddr = top.m_axi_araddr_o;
+  out->m_axi_awaddr = top.m_axi_awaddr_o;
+  out->s_axi_awready = top.s_axi_awready_o;
+  out->s_axi_bvalid = top.s_axi_bvalid_o;
+  out->s_axi_arready = top.s_axi_arready_o;
+  out->s_axi_rvalid = top.s_axi_rvalid_o;
+  out->m_axi_arvalid = top.m_axi_arvalid_o;
+  out->m_axi_arlen = top.m_axi_arlen_o;
+  out->m_axi_arsize = top.m_axi_arsize_o;
+  out->m_axi_rready = top.m_axi_rready_o;
+  out->m_axi_awvalid = top.m_axi_awvalid_o;
+  out->m_axi_awlen = top.m_axi_awlen_o;
+  out->m_axi_awsize = top.m_axi_awsize_o;
+  out->m_axi_wvalid = top.m_axi_wvalid_o;
+  out->m_axi_wstrb = top.m_axi_wstrb_o;
+  out->m_axi_wlast = top.m_axi_wlast_o;
+  out->m_axi_bready = top.m_axi_bready_o;
+  out->irq = top.irq_o;
+  out->event_taken = top.event_taken_o;
+  out->event_finished = top.event_finished_o;
   model->dump();
-  top.clk = 1;
+  top.clk_i = 1;
   top.eval();
   model->dump();
 }
@@ -173,7 +173,7 @@ void npu_bank_word(const Model *model, uint32_t bank, uint32_t address, uint8_t 
   const void *word = nullptr;
 #define BANK(i) \
   case i: \
-    word = &root.npu_top__DOT__u_exec__DOT__u_ports__DOT__gen_bank__BRA__##i##__KET____DOT__u_bank__DOT__mem[address]; \
+    word = &root.npu_top__DOT__u_exec__DOT__u_bank_arbiter__DOT__gen_bank__BRA__##i##__KET____DOT__u_bank__DOT__mem[address]; \
     break
   switch (bank) {
     BANK(0);
