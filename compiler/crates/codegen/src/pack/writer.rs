@@ -7,8 +7,8 @@ use std::collections::HashMap;
 
 use crc::{CRC_32_ISO_HDLC, Crc};
 use secateur_runtime::artefact::format::{
-    ALIGNMENT, CRC_BYTES, DType, Header, MAGIC, NONE, ProvenanceRecord, Section, SectionRecord, StepRecord,
-    Target as Processor, TensorRecord, TextRef, VERSION_MAJOR, VERSION_MINOR, header_flags,
+    ALIGNMENT, CRC_BYTES, DType, Header, MAGIC, MEMORY_LIMIT, NONE, ProvenanceRecord, Section, SectionRecord,
+    StepRecord, Target as Processor, TensorRecord, TextRef, VERSION_MAJOR, VERSION_MINOR, header_flags,
 };
 use zerocopy::little_endian::{I16, U16, U32};
 use zerocopy::{Immutable, IntoBytes};
@@ -51,6 +51,12 @@ pub(super) fn write(
         target: writer.text(&target.name)?,
     };
     let arena = program.arena.as_ref().ok_or_else(|| Error::new("compiler mistake: no arena is planned"))?;
+    if arena.bytes > MEMORY_LIMIT {
+        return Err(Error::new("the arena does not fit an artefact")
+            .found(format!("{} bytes", arena.bytes))
+            .allowed(format!("{MEMORY_LIMIT} bytes"))
+            .help("make the network's input smaller"));
+    }
     let mut file = File::default();
     file.section(Section::Tensors, &writer.tensors);
     file.section(Section::Steps, &writer.steps);
