@@ -294,7 +294,7 @@ pub struct StepRecord {
     pub operand_count: U32,
     /// Index of the output tensor.
     pub output: U32,
-    /// Workspace in the arena for tuned kernels, in bytes; the portable kernels use none.
+    /// Workspace in the arena for tuned kernels, in bytes; the reference kernels use none.
     pub scratch_offset: U32,
     pub scratch_bytes: U32,
     pub groups: U32,
