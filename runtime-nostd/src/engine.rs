@@ -12,8 +12,8 @@ use crate::kernels::{
 use crate::tensor::Tensor;
 use zerocopy::little_endian::U32;
 
-/// The kernels of a processor. The default of each is the portable one, whose bytes every other
-/// implementation reproduces.
+/// The kernels of a processor. The default of each is the reference, whose bytes every other
+/// implementation reproduces. Generic code takes them by type, so that a call costs what it costs by name.
 pub trait Kernels {
     fn conv(&self, input: Tensor<'_>, output: Tensor<'_>, parameters: &Conv<'_>) {
         conv(input, output, parameters);
@@ -78,11 +78,11 @@ pub trait Kernels {
     }
 }
 
-/// The portable kernels.
+/// The reference kernels: plain loops, for what need not be fast. `secateur-kernels` has tuned ones.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Portable;
+pub struct Reference;
 
-impl Kernels for Portable {}
+impl Kernels for Reference {}
 
 /// Watches a run: for profiling, and for comparing layers.
 pub trait Hook {
@@ -113,17 +113,17 @@ impl core::error::Error for ArenaTooSmall {}
 
 /// A model, its memory and its kernels.
 #[derive(Debug)]
-pub struct Engine<'m, 'a, K = Portable> {
+pub struct Engine<'m, 'a, K = Reference> {
     model: Model<'m>,
     arena: &'a [Cell<i8>],
     kernels: K,
 }
 
 impl<'m, 'a> Engine<'m, 'a> {
-    /// An engine on the portable kernels. `arena` has at least [`Model::arena_bytes`] bytes, of any
+    /// An engine on the reference kernels. `arena` has at least [`Model::arena_bytes`] bytes, of any
     /// alignment and content.
     pub fn new(model: &Model<'m>, arena: &'a mut [u8]) -> Result<Self, ArenaTooSmall> {
-        Self::with_kernels(model, arena, Portable)
+        Self::with_kernels(model, arena, Reference)
     }
 }
 

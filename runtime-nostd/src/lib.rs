@@ -22,5 +22,5 @@ pub mod kernels;
 pub mod npu;
 mod tensor;
 
-pub use engine::{ArenaTooSmall, Engine, Hook, Kernels, Portable};
+pub use engine::{ArenaTooSmall, Engine, Hook, Kernels, Reference};
 pub use tensor::Tensor;

@@ -67,7 +67,7 @@ impl<'a> Tensor<'a> {
 
     /// The same bytes as one pixel of many channels, where the map is dense.
     #[inline(always)]
-    pub(crate) const fn flat(self) -> Self {
+    pub const fn flat(self) -> Self {
         let c = self.data.len();
         Self { h: 1, w: 1, c, pitch: c, ..self }
     }
@@ -105,6 +105,18 @@ impl<'a> Tensor<'a> {
     /// Value at row `y`, column `x`, channel `c`; 0 outside the map.
     pub fn get(&self, y: usize, x: usize, c: usize) -> i8 {
         self.pixel(y.wrapping_mul(self.w).wrapping_add(x)).get(c).map_or(0, Cell::get)
+    }
+
+    /// Value at row `y`, column `x`, channel `c`; the zero point outside the map.
+    pub fn padded(&self, y: usize, x: usize, c: usize) -> i32 {
+        let inside = y < self.h && x < self.w && c < self.c;
+        i32::from(if inside { self.get(y, x, c) } else { self.zero_point })
+    }
+
+    /// `q − Z` of channel `c` of pixel `index` = `y · w + x`; 0 outside the map.
+    pub fn deviation(&self, index: usize, c: usize) -> i32 {
+        let q = self.pixel(index).get(c).map_or(self.zero_point, Cell::get);
+        i32::from(q) - i32::from(self.zero_point)
     }
 
     /// The map's values without gaps, `[h, w, c]`, as far as `out` reaches.

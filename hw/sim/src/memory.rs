@@ -86,16 +86,21 @@ impl Memory {
     /// The accelerator reads; outside every buffer it is noted as astray and gets guard bytes. Beats of a
     /// bus of 16 bytes are read whole, so the last may reach behind the buffer.
     pub fn device_read(&mut self, address: u32, bytes: &mut [u8]) -> Result<(), NoMemory> {
-        let range = self.range(address, bytes.len())?;
+        bytes.copy_from_slice(self.device_bytes(address, bytes.len())?);
+        Ok(())
+    }
+
+    /// [`Memory::device_read`] in place.
+    pub fn device_bytes(&mut self, address: u32, bytes: usize) -> Result<&[u8], NoMemory> {
+        let range = self.range(address, bytes)?;
         let allowed = |buffer: &Buffer| {
             let end = buffer.range.end.next_multiple_of(PARAMETERS.axi_bytes as usize);
             contains(&(buffer.range.start..end), &range)
         };
         if !self.buffers.iter().any(allowed) {
-            self.strays.push(NoMemory { address, bytes: bytes.len() });
+            self.strays.push(NoMemory { address, bytes });
         }
-        bytes.copy_from_slice(&self.bytes[range]);
-        Ok(())
+        Ok(&self.bytes[range])
     }
 
     /// The accelerator writes; outside every buffer that it may write it is noted as astray.

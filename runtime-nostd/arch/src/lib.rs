@@ -1,88 +1,22 @@
-//! The portable kernels compiled for the vector units of the machine that runs the compiler.
+//! Tuned kernels for the integer runtime. Each gives the bytes of the reference kernels in
+//! [`secateur_runtime::kernels`], which its tests hold it to.
+//!
+//! - [`Tiled`]: for any processor, without the standard library.
+//! - [`HostKernels`] (feature `host`, on by default): the same compiled for several vector units, of which
+//!   the machine's is picked at run time.
+#![cfg_attr(not(feature = "host"), no_std)]
+#![warn(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::float_arithmetic
+)]
 
-use multiversion::multiversion;
-use secateur_runtime::{Kernels, Tensor, kernels};
+#[cfg(feature = "host")]
+mod host;
+pub mod tiled;
 
-/// Same code and bytes as the portable kernels; the processor's features are found at run time.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct HostKernels;
-
-impl Kernels for HostKernels {
-    fn conv(&self, input: Tensor<'_>, output: Tensor<'_>, parameters: &kernels::Conv<'_>) {
-        conv(input, output, parameters);
-    }
-
-    fn depthwise(&self, input: Tensor<'_>, output: Tensor<'_>, parameters: &kernels::Depthwise<'_>) {
-        depthwise(input, output, parameters);
-    }
-
-    fn connected(&self, input: Tensor<'_>, output: Tensor<'_>, parameters: &kernels::Connected<'_>) {
-        connected(input, output, parameters);
-    }
-
-    fn maxpool(&self, input: Tensor<'_>, output: Tensor<'_>, window: &kernels::Window) {
-        maxpool(input, output, window);
-    }
-
-    fn shortcut<'t, I>(&self, inputs: I, output: Tensor<'_>, parameters: &kernels::Shortcut<'_>)
-    where
-        I: Iterator<Item = Tensor<'t>> + Clone,
-    {
-        // The usual sum of two, in a form that is compiled once.
-        let mut both = inputs.clone();
-        match (both.next(), both.next(), both.next()) {
-            (Some(a), Some(b), None) => shortcut([a, b], output, parameters),
-            _ => kernels::shortcut(inputs, output, parameters),
-        }
-    }
-
-    fn multiply(
-        &self,
-        factor: Tensor<'_>,
-        input: Tensor<'_>,
-        output: Tensor<'_>,
-        epilogue: &kernels::Epilogue<'_>,
-    ) {
-        multiply(factor, input, output, epilogue);
-    }
-}
-
-/// Functions compiled once for every set of features, with the kernels inlined into them.
-macro_rules! tuned {
-    ($(fn $name:ident($($argument:ident: $kind:ty),*) { $body:expr })*) => {$(
-        #[multiversion(targets(
-            "x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma",
-            "x86_64+avx2+fma",
-            "aarch64+neon"
-        ))]
-        fn $name($($argument: $kind),*) {
-            $body;
-        }
-    )*};
-}
-
-tuned! {
-    fn conv(input: Tensor<'_>, output: Tensor<'_>, parameters: &kernels::Conv<'_>) {
-        kernels::conv(input, output, parameters)
-    }
-    fn depthwise(input: Tensor<'_>, output: Tensor<'_>, parameters: &kernels::Depthwise<'_>) {
-        kernels::depthwise(input, output, parameters)
-    }
-    fn connected(input: Tensor<'_>, output: Tensor<'_>, parameters: &kernels::Connected<'_>) {
-        kernels::connected(input, output, parameters)
-    }
-    fn maxpool(input: Tensor<'_>, output: Tensor<'_>, window: &kernels::Window) {
-        kernels::maxpool(input, output, window)
-    }
-    fn shortcut(inputs: [Tensor<'_>; 2], output: Tensor<'_>, parameters: &kernels::Shortcut<'_>) {
-        kernels::shortcut(inputs.into_iter(), output, parameters)
-    }
-    fn multiply(
-        factor: Tensor<'_>,
-        input: Tensor<'_>,
-        output: Tensor<'_>,
-        epilogue: &kernels::Epilogue<'_>
-    ) {
-        kernels::multiply(factor, input, output, epilogue)
-    }
-}
+#[cfg(feature = "host")]
+pub use host::HostKernels;
+pub use tiled::Tiled;

@@ -6,8 +6,9 @@ use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use super::error::{Error, Fault};
 use super::format::{
-    ALIGNMENT, CRC_BYTES, DType, EXTENT_LIMIT, HeadKind, HeadRecord, Header, MAGIC, OPTIONAL, ReorgMode,
-    Requant, Section, SectionRecord, StepKind, TensorRecord, VERSION_MAJOR, WINDOW_LIMIT,
+    ALIGNMENT, CLASS_LIMIT, CRC_BYTES, DType, EXTENT_LIMIT, HEAD_VALUE_LIMIT, HeadKind, HeadRecord, Header,
+    INPUT_LIMIT, MAGIC, MEMORY_LIMIT, OPTIONAL, REUSE_LIMIT, ReorgMode, Requant, Section, SectionRecord,
+    StepKind, TensorRecord, VERSION_MAJOR, WINDOW_LIMIT,
 };
 use super::step::{Operation, Step};
 use super::view::{Head, Model, Records, Suppression, to_usize};
@@ -48,6 +49,9 @@ pub(super) fn model(bytes: &[u8]) -> Result<Model<'_>, Error> {
         program: directory.optional(Section::Program, Directory::program)?,
         trace: directory.optional(Section::Trace, Directory::records)?,
     };
+    if model.arena_bytes() > MEMORY_LIMIT {
+        return Err(Error::Arena { bytes: model.arena_bytes() });
+    }
     for (index, record) in model.tensors.iter().enumerate() {
         tensor(record, model.arena_bytes()).ok_or(Error::Tensor { index })?;
     }
@@ -55,16 +59,21 @@ pub(super) fn model(bytes: &[u8]) -> Result<Model<'_>, Error> {
     if input.pitch != input.c {
         return Err(Error::Input);
     }
+    let mut constants = REUSE_LIMIT.saturating_mul(bytes.len() as u64);
     for step in model.steps() {
         let (index, layer) = (step.index(), step.layer());
-        check_step(&model, &step).map_err(|fault| Error::Step { index, layer, fault })?;
+        check_step(&model, &step, &mut constants).map_err(|fault| Error::Step { index, layer, fault })?;
     }
+    let mut values = HEAD_VALUE_LIMIT;
     for (index, record) in model.heads.iter().enumerate() {
-        head(&model, record).ok_or(Error::Head { index })?;
+        let own = head(&model, record).ok_or(Error::Head { index })?;
+        values = values.checked_sub(own).ok_or(Error::Head { index })?;
     }
     Suppression::of(&model, model.suppression).ok_or(Error::Suppression)?;
     let provenance = [&model.provenance.network, &model.provenance.tool, &model.provenance.target];
+    let mut free = model.text.len();
     for (index, text) in provenance.into_iter().chain(model.names.iter()).enumerate() {
+        free = free.checked_sub(to_usize(text.bytes)).ok_or(Error::Text { index })?;
         model.text(text).ok_or(Error::Text { index })?;
     }
     if let Some(program) = &model.program {
@@ -136,6 +145,8 @@ impl<'a> Directory<'a> {
             .and_then(|bytes| <[SectionRecord]>::ref_from_bytes(bytes).ok())
             .ok_or(Error::Section { kind: 0 })?;
         let mut free = start + size_of_val(sections);
+        // A bit for each known kind that has occurred: their numbers differ in the last six bits.
+        let mut seen = 0u64;
         for section in sections {
             let kind = section.kind.get();
             let known = Section::from_code(kind).is_some_and(|kind| kind != Section::Commands);
@@ -146,10 +157,11 @@ impl<'a> Directory<'a> {
             let bytes = to_usize(section.count).checked_mul(to_usize(section.stride));
             let end = bytes.and_then(|bytes| bytes.checked_add(offset));
             let end = end.ok_or(Error::Section { kind })?;
-            let doubled = sections.iter().filter(|other| other.kind == section.kind).count() > 1;
-            if offset < free || !offset.is_multiple_of(ALIGNMENT) || end > body || (known && doubled) {
+            let bit = if known { 1 << (kind % u64::BITS) } else { 0 };
+            if offset < free || !offset.is_multiple_of(ALIGNMENT) || end > body || seen & bit != 0 {
                 return Err(Error::Section { kind });
             }
+            seen |= bit;
             free = end;
         }
         Ok(Self { bytes, sections })
@@ -208,13 +220,14 @@ impl<'a> Directory<'a> {
 fn tensor(record: &TensorRecord, arena: usize) -> Option<()> {
     let [h, w, c] = record.shape();
     let pitch = to_usize(record.pitch);
-    let small = h <= EXTENT_LIMIT && w <= EXTENT_LIMIT && c <= EXTENT_LIMIT;
+    let small = [h, w, c, pitch].iter().all(|&extent| extent <= EXTENT_LIMIT);
     let end = Tensor::span(h, w, c, pitch)?.checked_add(to_usize(record.offset))?;
     let zero = i8::try_from(record.zero_point.get()).is_ok();
     (small && end <= arena && zero && record.dtype()? == DType::I8).then_some(())
 }
 
-fn check_step(model: &Model<'_>, step: &Step<'_>) -> Result<(), Fault> {
+/// `constants` are the bytes of constants that may still be read.
+fn check_step(model: &Model<'_>, step: &Step<'_>, constants: &mut u64) -> Result<(), Fault> {
     let record = step.record();
     let output = step.output().ok_or(Fault::Operand)?;
     let kind = step.kind().ok_or(Fault::Kind)?;
@@ -242,7 +255,8 @@ fn check_step(model: &Model<'_>, step: &Step<'_>) -> Result<(), Fault> {
     if !shapes_fit(&operation, step, input, output) {
         return Err(Fault::Shape);
     }
-    constants(&operation, input, output)
+    *constants = constants.checked_sub(operation.constant_bytes()).ok_or(Fault::Reuse)?;
+    check_constants(&operation, input, output)
 }
 
 /// Whether input `n` may be overwritten in place.
@@ -275,12 +289,13 @@ fn overlaps(a: &TensorRecord, b: &TensorRecord) -> bool {
     if a_end <= b_start || b_end <= a_start {
         return false;
     }
-    let pitch = to_usize(a.pitch);
-    if a.pitch != b.pitch || pitch == 0 {
+    if a.pitch != b.pitch || a.pitch.get() == 0 {
         return true;
     }
-    let phase = (b_start % pitch + pitch - a_start % pitch) % pitch;
-    let apart = phase >= to_usize(a.c) && phase + to_usize(b.c) <= pitch;
+    // In 64 bits: sums of two 32-bit numbers.
+    let pitch = u64::from(a.pitch.get());
+    let phase = (u64::from(b.offset.get()) + pitch - u64::from(a.offset.get()) % pitch) % pitch;
+    let apart = phase >= u64::from(a.c.get()) && phase + u64::from(b.c.get()) <= pitch;
     !apart
 }
 
@@ -365,7 +380,11 @@ fn slides(window: &Window, input: &TensorRecord, output: &TensorRecord) -> bool 
 }
 
 /// Weights and requantisation within the contract, accumulators within 32 bits.
-fn constants(operation: &Operation<'_>, input: &TensorRecord, output: &TensorRecord) -> Result<(), Fault> {
+fn check_constants(
+    operation: &Operation<'_>,
+    input: &TensorRecord,
+    output: &TensorRecord,
+) -> Result<(), Fault> {
     // Never 0 in a checked tensor; the maximum spares a division check.
     let out_c = to_usize(output.c).max(1);
     match operation {
@@ -473,11 +492,14 @@ fn softmax(exponentials: &[U32; 256]) -> Result<(), Fault> {
     if valid { Ok(()) } else { Err(Fault::Constant) }
 }
 
-/// The head's tensor holds what its kind says, and its tables and anchors exist.
-fn head(model: &Model<'_>, record: &HeadRecord) -> Option<()> {
+/// The head's tensor holds what its kind says, and its tables and anchors exist; how many values it reads.
+fn head(model: &Model<'_>, record: &HeadRecord) -> Option<usize> {
     let head = Head::of(*model, record)?;
-    let [h, w, c] = model.tensor(head.tensor)?.shape();
+    let tensor = model.tensor(head.tensor)?;
+    let [h, w, c] = tensor.shape();
     let channels = head.classes.checked_add(5)?;
+    let bounded = head.kind == HeadKind::Classes
+        || model.input_shape().iter().take(2).all(|&extent| extent <= INPUT_LIMIT);
     let fits = match head.kind {
         HeadKind::Yolo | HeadKind::Region => {
             let anchors = head.anchors.len();
@@ -493,5 +515,5 @@ fn head(model: &Model<'_>, record: &HeadRecord) -> Option<()> {
         }
         HeadKind::Classes => h * w == 1 && head.classes == c,
     };
-    fits.then_some(())
+    (fits && bounded && head.classes <= CLASS_LIMIT).then(|| tensor.elements())
 }

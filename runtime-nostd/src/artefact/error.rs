@@ -19,13 +19,16 @@ pub enum Error {
     Section { kind: u32 },
     /// A section that is neither known nor optional: the file needs a newer runtime.
     UnknownSection { kind: u32 },
+    /// The arena is larger than [`super::format::MEMORY_LIMIT`].
+    Arena { bytes: usize },
     /// A tensor's shape is empty or too large, leaves the arena, or has an unknown type.
     Tensor { index: usize },
     /// The network's input is not a dense tensor of the table.
     Input,
     /// A step cannot run.
     Step { index: usize, layer: u32, fault: Fault },
-    /// A head's tensor, anchors or tables do not fit together.
+    /// A head's tensor, classes, anchors or tables do not fit together, or the heads so far hold more than
+    /// [`super::format::HEAD_VALUE_LIMIT`] values.
     Head { index: usize },
     /// The suppression record is damaged.
     Suppression,
@@ -33,7 +36,7 @@ pub enum Error {
     Program { command: usize },
     /// A map of the accelerator's program does not have its tensor's shape.
     ProgramMap { index: usize },
-    /// A name or another text leaves its section or is not UTF-8.
+    /// A name or another text leaves its section or is not UTF-8, or the texts so far are longer than it.
     Text { index: usize },
 }
 
@@ -62,6 +65,8 @@ pub enum Fault {
     Overlap,
     /// The workspace leaves the arena.
     Scratch,
+    /// The steps so far share their constants more often than [`super::format::REUSE_LIMIT`] allows.
+    Reuse,
 }
 
 impl fmt::Display for Error {
@@ -83,12 +88,17 @@ impl fmt::Display for Error {
             Error::UnknownSection { kind } => {
                 write!(f, "section {kind} is unknown: the artefact needs a newer runtime")
             }
+            Error::Arena { bytes } => {
+                write!(f, "arena of {bytes} bytes; at most {} are allowed", super::format::MEMORY_LIMIT)
+            }
             Error::Tensor { index } => {
                 write!(f, "tensor {index} is empty, too large, outside the arena or of unknown type")
             }
             Error::Input => f.write_str("the input is not a dense tensor"),
             Error::Step { index, layer, fault } => write!(f, "step {index} (layer {layer}): {fault}"),
-            Error::Head { index } => write!(f, "head {index}: tensor, anchors or tables do not fit"),
+            Error::Head { index } => {
+                write!(f, "head {index}: tensor, classes, anchors or tables do not fit or are too large")
+            }
             Error::Suppression => f.write_str("suppression record is damaged"),
             Error::Program { command } => {
                 write!(f, "command {command} of the accelerator's program is unsound")
@@ -96,7 +106,9 @@ impl fmt::Display for Error {
             Error::ProgramMap { index } => {
                 write!(f, "map {index} of the accelerator's program has another shape")
             }
-            Error::Text { index } => write!(f, "text {index} leaves its section or is not UTF-8"),
+            Error::Text { index } => {
+                write!(f, "text {index} leaves its section, overlaps others or is not UTF-8")
+            }
         }
     }
 }
@@ -115,6 +127,7 @@ impl fmt::Display for Fault {
             Fault::Accumulator => "an accumulator could leave 32 bits",
             Fault::Overlap => "output and input share memory",
             Fault::Scratch => "workspace leaves the arena",
+            Fault::Reuse => "its constants serve too many steps",
         })
     }
 }

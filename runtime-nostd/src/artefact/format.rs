@@ -31,8 +31,20 @@ pub const TABLE_ENTRIES: usize = 256;
 pub const CURVE_KNOTS: usize = 257;
 /// Largest kernel, stride or dilation, in elements.
 pub const WINDOW_LIMIT: usize = 4096;
-/// Largest extent of any tensor dimension.
+/// Largest extent of any tensor dimension, and largest pitch.
 pub const EXTENT_LIMIT: usize = 1 << 24;
+/// Largest height and width of the input of a network that detects boxes: coordinates reach no further
+/// ([`crate::detect::COORDINATE_LIMIT`]).
+pub const INPUT_LIMIT: usize = 1 << 14;
+/// Largest arena, and largest region of an accelerator's program, in bytes.
+pub const MEMORY_LIMIT: usize = 1 << 30;
+/// Most classes of a head: a detection names its class in 16 bits.
+pub const CLASS_LIMIT: usize = 1 << 16;
+/// Most values of all heads together: a host may hold each as a float.
+pub const HEAD_VALUE_LIMIT: usize = 1 << 27;
+/// Equal constants are stored once, and steps share them: the constants of all steps together have at
+/// most this many times the bytes of the file, so that a check takes time in proportion to the file.
+pub const REUSE_LIMIT: u64 = 256;
 
 macro_rules! codes {
     ($(#[$meta:meta])* $name:ident: $repr:ty { $($(#[$doc:meta])* $variant:ident = $code:expr,)* }) => {
@@ -73,7 +85,7 @@ codes! {
         Heads = 5,
         /// [`AnchorRecord`]s.
         Anchors = 6,
-        /// UTF-8 text that [`TextRef`]s point into. Stride 1.
+        /// UTF-8 text that [`TextRef`]s point into. Stride 1. All texts together are no longer than it.
         Text = 7,
         /// [`TextRef`]s: class names, index = class.
         Names = 8,
@@ -224,7 +236,7 @@ pub struct Header {
     /// Length of the whole file, CRC included.
     pub file_bytes: U32,
     pub section_count: U32,
-    /// Bytes of memory that the engine needs.
+    /// Bytes of memory that the engine needs, at most [`MEMORY_LIMIT`].
     pub arena_bytes: U32,
     /// Index of the tensor that receives the picture; dense (`pitch` = `c`).
     pub input: U32,
@@ -253,7 +265,7 @@ pub struct TensorRecord {
     pub h: U32,
     pub w: U32,
     pub c: U32,
-    /// Bytes from one pixel to the next; above `c` for a slice of a wider map.
+    /// Bytes from one pixel to the next, at most [`EXTENT_LIMIT`]; above `c` for a slice of a wider map.
     pub pitch: U32,
     /// [`DType`].
     pub dtype: U16,
@@ -282,7 +294,7 @@ pub struct StepRecord {
     pub operand_count: U32,
     /// Index of the output tensor.
     pub output: U32,
-    /// Workspace in the arena for tuned kernels, in bytes; the portable kernels use none.
+    /// Workspace in the arena for tuned kernels, in bytes; the reference kernels use none.
     pub scratch_offset: U32,
     pub scratch_bytes: U32,
     pub groups: U32,
@@ -405,8 +417,8 @@ pub struct SuppressionRecord {
     pub kind: U32,
     /// Default threshold, Q0.30.
     pub threshold: U32,
-    /// Constant of a distance suppression: `u32`, Q0.30, [`CURVE_KNOTS`] knots of `t^(1/β)` at
-    /// `t = k / 256`; it suppresses when `d² / c² < (IoU − threshold)^(1/β)`.
+    /// Constant of a distance suppression: `u32`, Q0.30, at most 1, [`CURVE_KNOTS`] knots of `t^(1/β)`
+    /// at `t = k / 256`; it suppresses when `d² / c² < (IoU − threshold)^(1/β)`.
     pub curve: U32,
     pub reserved: U32,
 }

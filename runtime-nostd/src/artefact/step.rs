@@ -6,7 +6,7 @@ use super::format::{
 };
 use super::view::{Model, to_usize};
 use crate::kernels::{Connected, Conv, Depthwise, Epilogue, Shortcut, Window};
-use zerocopy::little_endian::U32;
+use zerocopy::little_endian::{I32, U32};
 
 /// One operation of a checked artefact.
 #[derive(Debug, Clone, Copy)]
@@ -184,6 +184,29 @@ impl<'a> Step<'a> {
         T: zerocopy::FromBytes + zerocopy::Immutable + zerocopy::Unaligned + zerocopy::KnownLayout,
     {
         self.model.constants(offset, count).ok_or(Fault::Constant)
+    }
+}
+
+impl Operation<'_> {
+    /// Bytes of its constants, those of fixed size (tables) left out.
+    pub(super) fn constant_bytes(&self) -> u64 {
+        let (weights, bias, epilogue): (&[i8], &[I32], _) = match self {
+            Self::Conv(conv) => (conv.weights, conv.bias, Some(&conv.epilogue)),
+            Self::Depthwise(depthwise) => (depthwise.weights, depthwise.bias, Some(&depthwise.epilogue)),
+            Self::Connected(connected) => (connected.weights, connected.bias, Some(&connected.epilogue)),
+            Self::Shortcut(shortcut) => (&[], shortcut.multipliers, Some(&shortcut.epilogue)),
+            Self::AvgPool(epilogue) | Self::LocalAvgPool(_, epilogue) | Self::Multiply(epilogue) => {
+                (&[], &[], Some(epilogue))
+            }
+            Self::Rescale { epilogue, .. } => (&[], &[], epilogue.as_ref()),
+            Self::MaxPool(_)
+            | Self::Activate(_)
+            | Self::Upsample { .. }
+            | Self::Reorg { .. }
+            | Self::Softmax { .. } => (&[], &[], None),
+        };
+        let requant = epilogue.map_or(0, |epilogue| size_of_val(epilogue.requant) as u64);
+        weights.len() as u64 + size_of_val(bias) as u64 + requant
     }
 }
 

@@ -12,6 +12,7 @@ use super::format::{
     SuppressionRecord, TensorRecord, TextRef, header_flags,
 };
 use super::step::Step;
+use crate::detect::ONE;
 use crate::npu::Program;
 use crate::npu::program::CommandRecord;
 
@@ -280,7 +281,7 @@ impl Anchors<'_> {
 
     /// Width and height of an anchor, Q16.16 pixels of the input.
     pub fn get(&self, index: usize) -> Option<(u32, u32)> {
-        let record = (index < self.count).then(|| self.records.get(self.first + index))??;
+        let record = (index < self.count).then(|| self.records.get(self.first.checked_add(index)?))??;
         Some((record.w.get(), record.h.get()))
     }
 }
@@ -293,7 +294,9 @@ impl<'a> Head<'a> {
         const ZERO_U16: &[U16; 256] = &[U16::ZERO; 256];
         let kind = HeadKind::from_code(record.kind.get())?;
         let boxes = kind != HeadKind::Classes;
-        let (first, count) = (to_usize(record.first_anchor), to_usize(record.anchor_count));
+        // A classifier reads no anchors, whatever their fields hold.
+        let count = if boxes { to_usize(record.anchor_count) } else { 0 };
+        let first = to_usize(record.first_anchor);
         if matches!(kind, HeadKind::Yolo | HeadKind::Region)
             && first.checked_add(count)? > model.anchors.len()
         {
@@ -332,7 +335,8 @@ impl<'a> Suppression<'a> {
                 Some(model.constants(record.curve, super::format::CURVE_KNOTS)?.try_into().ok()?)
             }
         };
-        Some(Self { curve, threshold: record.threshold.get() })
+        let within = |curve: &[U32; super::format::CURVE_KNOTS]| curve.iter().all(|knot| knot.get() <= ONE);
+        curve.is_none_or(within).then_some(Self { curve, threshold: record.threshold.get() })
     }
 }
 

@@ -6,7 +6,7 @@
 mod image {
     use secateur_runtime::artefact::Model;
     use secateur_runtime::detect::{self, Detection};
-    use secateur_runtime::{Engine, Portable};
+    use secateur_runtime::{Engine, Reference};
 
     #[panic_handler]
     fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
@@ -31,7 +31,7 @@ mod image {
     impl Job<'_> {
         fn run(&mut self) -> Option<usize> {
             let model = Model::from_bytes(self.artefact).ok()?;
-            let mut engine = Engine::with_kernels(&model, self.arena, Portable).ok()?;
+            let mut engine = Engine::with_kernels(&model, self.arena, Reference).ok()?;
             engine.run(self.picture, &mut ());
             if let Some(classes) = detect::classify(&engine, self.probabilities) {
                 return Some(classes);

@@ -137,6 +137,7 @@ impl Cells<'_> {
         let (side, boxes) = (head.channels_per_anchor, head.anchors.len());
         let cells = side * side;
         let value = |channel: usize| tensor.get(0, 0, channel);
+        // `INPUT_LIMIT` leaves room for the fraction.
         let fraction = |extent: usize| (extent as u32) << 16;
         for cell in 0..cells {
             let (y, x) = (cell / side.max(1), cell % side.max(1));

@@ -2,8 +2,8 @@
 
 use zerocopy::little_endian::U32;
 
-use super::Detection;
 use super::collect::{rank, sort};
+use super::{Detection, ONE, bounded};
 use crate::artefact::Suppression;
 use crate::artefact::format::CURVE_KNOTS;
 
@@ -69,13 +69,15 @@ fn hides(
 
 /// Left and right end of an extent, doubled so that halving loses nothing.
 fn ends(centre: i32, size: i32) -> (i64, i64) {
+    let (centre, size) = (bounded(centre.into()), bounded(size.into()));
     (2 * i64::from(centre) - i64::from(size), 2 * i64::from(centre) + i64::from(size))
 }
 
 /// Intersection and union, in quarter units of Q32.32; below 2^63 by the limit of coordinates.
 fn areas(a: &Detection, b: &Detection) -> (u64, u64) {
     let shared = |(a0, a1): (i64, i64), (b0, b1): (i64, i64)| (a1.min(b1) - a0.max(b0)).max(0) as u64;
-    let area = |d: &Detection| 4 * (d.w.max(0) as u64) * (d.h.max(0) as u64);
+    let length = |size: i32| bounded(size.into()).max(0) as u64;
+    let area = |d: &Detection| 4 * length(d.w) * length(d.h);
     let intersection = shared(ends(a.x, a.w), ends(b.x, b.w)) * shared(ends(a.y, a.h), ends(b.y, b.h));
     (intersection, (area(a) + area(b)).saturating_sub(intersection))
 }
@@ -90,7 +92,7 @@ fn ratio(part: u64, whole: u64) -> u32 {
 /// below 2^97.
 fn squares(a: &Detection, b: &Detection, [frame_w, frame_h]: [u32; 2]) -> (u128, u128) {
     let reach = |(a0, a1): (i64, i64), (b0, b1): (i64, i64)| a1.max(b1).abs_diff(a0.min(b0));
-    let apart = |a: i32, b: i32| 2 * i64::from(a).abs_diff(i64::from(b));
+    let apart = |a: i32, b: i32| 2 * u64::from(a.abs_diff(b));
     // Dividing x by the width and y by the height = multiplying each by the other, but for a factor.
     let units = |x: u64, y: u64| [u128::from(x) * u128::from(frame_h), u128::from(y) * u128::from(frame_w)];
     let distance = units(apart(a.x, b.x), apart(a.y, b.y));
@@ -101,10 +103,11 @@ fn squares(a: &Detection, b: &Detection, [frame_w, frame_h]: [u32; 2]) -> (u128,
     (sum(distance), sum(diagonal))
 }
 
-/// The curve at `t` (Q0.30), linear between its knots.
+/// The curve at `t` (Q0.30), linear between its knots; at most 1.
 fn interpolate(curve: &[U32; CURVE_KNOTS], t: u32) -> u32 {
     let (knot, rest) = ((t >> 22) as usize, u64::from(t & ((1 << 22) - 1)));
     let at = |knot: usize| u64::from(curve.get(knot).or(curve.last()).map_or(0, |value| value.get()));
     let (low, high) = (at(knot), at(knot + 1));
-    (low + ((high.saturating_sub(low) * rest) >> 22)) as u32
+    let value = low + ((high.saturating_sub(low) * rest) >> 22);
+    value.min(u64::from(ONE)) as u32
 }

@@ -1,6 +1,6 @@
-//! Portable kernels: the specification of the integer arithmetic in code.
+//! Reference kernels: the specification of the integer arithmetic in code, in plain loops.
 //!
-//! Tuned kernels (another processor, the accelerator) give the same bytes. Common to all:
+//! Tuned kernels (`secateur-kernels`, the accelerator) give the same bytes. Common to all:
 //! - a tensor is `[h, w, c]` i8 with `real = scale · (q − zero_point)`; scales are unknown here;
 //! - accumulation is exact: the compiler proves `|bias| + 128 · Σ|w| < 2^31`;
 //! - a result is rounded once, half up, by [`requantise`];
@@ -28,8 +28,7 @@ pub use depthwise::depthwise;
 pub use elementwise::{activate, multiply, rescale, shortcut};
 pub use layout::{reorg, upsample};
 pub use pool::{avgpool, local_avgpool, maxpool};
-pub(crate) use requant::look_up;
-pub use requant::{requantise, saturate};
+pub use requant::{Slopes, look_up, requantise, saturate};
 pub use softmax::softmax;
 
 /// A table of 256 codes: what stands for `q` is entry `q + 128`.
@@ -51,6 +50,14 @@ pub struct Window {
 }
 
 impl Window {
+    /// Input row and column under tap `(ky, kx)` of the window at output `(y, x)`; beyond any picture where
+    /// they lie above or left of it.
+    pub const fn tap(&self, y: usize, x: usize, ky: usize, kx: usize) -> (usize, usize) {
+        let row = (y * self.stride_h + ky * self.dilation_h).wrapping_sub(self.pad_top);
+        let column = (x * self.stride_w + kx * self.dilation_w).wrapping_sub(self.pad_left);
+        (row, column)
+    }
+
     /// A square window.
     pub const fn square(kernel: usize, stride: usize, pad: usize) -> Self {
         Self {

@@ -30,7 +30,7 @@ pub fn maxpool(input: Tensor<'_>, output: Tensor<'_>, window: &Window) {
 pub fn avgpool(input: Tensor<'_>, output: Tensor<'_>, epilogue: &Epilogue<'_>) {
     let slopes = epilogue.slopes(0);
     for (c, to) in output.pixel(0).iter().enumerate() {
-        let acc = (0..input.pixels()).map(|index| deviation(input, index, c)).sum();
+        let acc = (0..input.pixels()).map(|index| input.deviation(index, c)).sum();
         to.set(epilogue.finish(acc, slopes));
     }
 }
@@ -48,7 +48,7 @@ pub fn local_avgpool(input: Tensor<'_>, output: Tensor<'_>, window: &Window, epi
                 let mut acc = 0i32;
                 for iy in rows.clone() {
                     for ix in columns.clone() {
-                        acc += deviation(input, iy * input.w() + ix, c);
+                        acc += input.deviation(iy * input.w() + ix, c);
                     }
                 }
                 to.set(epilogue.finish(acc, slopes));
@@ -62,10 +62,4 @@ pub fn local_avgpool(input: Tensor<'_>, output: Tensor<'_>, window: &Window, epi
 pub(crate) fn covered(at: usize, stride: usize, kernel: usize, pad: usize, extent: usize) -> Range<usize> {
     let start = at * stride;
     start.saturating_sub(pad)..(start + kernel).saturating_sub(pad).min(extent)
-}
-
-#[inline(always)]
-fn deviation(input: Tensor<'_>, index: usize, c: usize) -> i32 {
-    let q = input.pixel(index).get(c).map_or(input.zero_point(), |q| q.get());
-    i32::from(q) - i32::from(input.zero_point())
 }

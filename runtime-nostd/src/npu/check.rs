@@ -13,6 +13,7 @@ use super::isa::{
 };
 use super::program::Program;
 use super::stream::{Command, Commands, Queue};
+use crate::artefact::format::REUSE_LIMIT;
 use crate::kernels::Requant;
 
 /// Weight words that share a block of control bytes.
@@ -21,10 +22,8 @@ const BLOCK: u64 = 8;
 /// Checks every command; `Err` is the place in the stream of the first that is unsound.
 pub(crate) fn check(program: &Program<'_>) -> Result<(), usize> {
     let parameters = program.parameters();
-    let shape = parameters.rows.is_power_of_two() && parameters.lanes.is_power_of_two();
-    if !shape || parameters.weight_words == 0 || parameters.param_entries == 0 {
-        return Err(0);
-    }
+    // Bytes of channel parameters that may still be read: transfers may share them.
+    let mut constants = REUSE_LIMIT.saturating_mul(program.bytes().len() as u64);
     // Commands of each queue so far.
     let mut before = [0u16; 3];
     let mut rest = program.stream().len();
@@ -35,7 +34,12 @@ pub(crate) fn check(program: &Program<'_>) -> Result<(), usize> {
         rest = rest.saturating_sub(command.bytes());
         let waits = command.waits().iter().zip(&before).all(|(wait, before)| wait <= before);
         let sound = match command {
-            Command::Load(opcode, transfer) => load(program, &parameters, opcode, transfer),
+            Command::Load(opcode, transfer) => {
+                let read =
+                    if opcode == Opcode::LoadParams { 16 * u64::from(transfer.words.get()) } else { 0 };
+                constants = constants.checked_sub(read).ok_or(at)?;
+                load(program, &parameters, opcode, transfer)
+            }
             Command::Store(transfer) => {
                 transfer.flags == transfer_flags::REGION_WORK && map(program, &parameters, transfer)
             }
@@ -92,7 +96,7 @@ fn channels(program: &Program<'_>, transfer: &Transfer) -> bool {
     if transfer.flags & transfer_flags::REGION_WORK != 0 {
         return false;
     }
-    let start = transfer.address.get() as usize;
+    let Ok(start) = usize::try_from(transfer.address.get()) else { return false };
     let bytes = start.checked_add(size_of::<Channel>() * usize::from(transfer.words.get()));
     let channels = bytes.and_then(|end| program.bytes().get(start..end));
     channels.and_then(|bytes| <[Channel]>::ref_from_bytes(bytes).ok()).is_some_and(|channels| {

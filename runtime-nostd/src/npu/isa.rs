@@ -43,7 +43,50 @@ impl core::fmt::Display for Parameters {
     }
 }
 
+/// A size that no accelerator has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BadParameter {
+    /// Name of the field of [`Parameters`].
+    pub name: &'static str,
+    pub found: u32,
+    pub allowed: &'static str,
+}
+
+impl core::fmt::Display for BadParameter {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Self { name, found, allowed } = self;
+        write!(f, "no accelerator has {name} = {found}; allowed: {allowed}")
+    }
+}
+
+impl core::error::Error for BadParameter {}
+
 impl Parameters {
+    /// Most words of a bank, weight words and parameter entries.
+    const MOST_WORDS: u32 = 1 << 15;
+
+    /// Checks that the RTL can be built with these sizes.
+    ///
+    /// # Errors
+    /// The first size out of range.
+    pub fn check(&self) -> Result<(), BadParameter> {
+        let Self { rows, lanes, bank_words, weight_words, param_entries, axi_bytes, drain_rows } = *self;
+        let words = |least: u32, found: u32| (least..=Self::MOST_WORDS).contains(&found);
+        let checks = [
+            ("rows", rows, matches!(rows, 4 | 8 | 16), "4, 8 or 16"),
+            ("lanes", lanes, matches!(lanes, 8 | 16), "8 or 16"),
+            ("axi_bytes", axi_bytes, matches!(axi_bytes, 4 | 8 | 16), "4, 8 or 16"),
+            ("drain_rows", drain_rows, matches!(drain_rows, 1 | 2), "1 or 2"),
+            ("bank_words", bank_words, words(64, bank_words), "64 to 32768"),
+            ("weight_words", weight_words, words(256, weight_words), "256 to 32768"),
+            ("param_entries", param_entries, words(64, param_entries), "64 to 32768"),
+        ];
+        match checks.iter().find(|(.., allowed, _)| !allowed) {
+            None => Ok(()),
+            Some(&(name, found, _, allowed)) => Err(BadParameter { name, found, allowed }),
+        }
+    }
+
     /// Most [`Self::rows`] and [`Self::lanes`] of any accelerator.
     pub const MOST_ROWS: usize = 16;
     pub const MOST_LANES: usize = 16;

@@ -10,7 +10,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::isa::{Parameters, UNIT};
 use super::registers::VERSION_VALUE;
-use crate::artefact::format::NONE;
+use crate::artefact::format::{MEMORY_LIMIT, NONE};
 
 /// First bytes of a program.
 pub const MAGIC: [u8; 4] = *b"SCTP";
@@ -31,7 +31,7 @@ pub struct ProgramHeader {
     pub weight_words: U32,
     pub param_entries: U32,
     pub axi_bytes: U32,
-    /// Length of region 1: input, workspace and outputs.
+    /// Length of region 1 (input, workspace and outputs), at most [`MEMORY_LIMIT`].
     pub work_bytes: U32,
     /// The command stream, a multiple of [`UNIT`] in offset and length.
     pub stream_offset: U32,
@@ -106,8 +106,8 @@ pub struct Program<'a> {
 }
 
 impl<'a> Program<'a> {
-    /// Checks header, maps and places; `None` where something is damaged. What the commands do is
-    /// checked by the accelerator, address by address.
+    /// Checks header, sizes, maps and places; `None` where something is damaged. What the commands do
+    /// is checked by the accelerator, address by address.
     pub fn new(bytes: &'a [u8]) -> Option<Self> {
         let (header, _) = ProgramHeader::ref_from_prefix(bytes).ok()?;
         let unit = u32::try_from(UNIT).ok()?;
@@ -121,7 +121,9 @@ impl<'a> Program<'a> {
             && header.stream_offset.get().is_multiple_of(unit)
             && header.stream_bytes.get().is_multiple_of(unit)
             && stream.end <= bytes.len()
-            && u32::try_from(bytes.len()).is_ok()
+            && bytes.len() <= MEMORY_LIMIT
+            && usize::try_from(header.work_bytes.get()).is_ok_and(|bytes| bytes <= MEMORY_LIMIT)
+            && header.parameters().check().is_ok()
             && maps.iter().all(|map| map.is_inside(header.work_bytes.get()));
         sound.then_some(Self { bytes, header, maps })
     }
@@ -144,16 +146,7 @@ impl<'a> Program<'a> {
 
     /// Sizes of the accelerator that the program was compiled for.
     pub fn parameters(&self) -> Parameters {
-        let header = self.header;
-        Parameters {
-            rows: header.rows.get(),
-            lanes: header.lanes.get(),
-            bank_words: header.bank_words.get(),
-            weight_words: header.weight_words.get(),
-            param_entries: header.param_entries.get(),
-            axi_bytes: header.axi_bytes.get(),
-            drain_rows: header.drain_rows.get(),
-        }
+        self.header.parameters()
     }
 
     /// Maps that lie in memory.
@@ -169,6 +162,20 @@ impl<'a> Program<'a> {
     /// What it leaves for the processor.
     pub fn outputs(&self) -> impl Iterator<Item = &'a MapRecord> + Clone + use<'a> {
         self.maps.iter().filter(|map| map.role.get() & map_role::OUTPUT != 0)
+    }
+}
+
+impl ProgramHeader {
+    fn parameters(&self) -> Parameters {
+        Parameters {
+            rows: self.rows.get(),
+            lanes: self.lanes.get(),
+            bank_words: self.bank_words.get(),
+            weight_words: self.weight_words.get(),
+            param_entries: self.param_entries.get(),
+            axi_bytes: self.axi_bytes.get(),
+            drain_rows: self.drain_rows.get(),
+        }
     }
 }
 

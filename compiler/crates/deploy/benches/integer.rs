@@ -1,4 +1,4 @@
-//! Integer execution on this machine: yolo-fastest-1.1 as an artefact, by the portable kernels and by
+//! Integer execution on this machine: yolo-fastest-1.1 as an artefact, by the reference kernels and by
 //! those compiled for the processor's vectors, as a whole and kind by kind.
 //!
 //! The model lies in `models/yolo-fastest-1.1` of the folder that SECATEUR_DATA names. It is
@@ -17,7 +17,7 @@ use secateur_kernels::HostKernels;
 use secateur_quant::net::Provenance;
 use secateur_quant::{QuantiseOptions, quantise};
 use secateur_runtime::artefact::{Model, Step};
-use secateur_runtime::{Engine, Kernels, Portable};
+use secateur_runtime::{Engine, Kernels, Reference};
 
 /// The artefact's bytes; `None`, and why is printed, where the model is not at hand.
 fn artefact() -> Option<Vec<u8>> {
@@ -68,7 +68,7 @@ fn benchmark<K: Kernels>(c: &mut Criterion, model: &Model<'_>, name: &str, kerne
 fn kernels(c: &mut Criterion) {
     let Some(bytes) = artefact() else { return };
     let model = Model::from_bytes(&bytes).expect("the compiler has checked it");
-    benchmark(c, &model, "portable", Portable);
+    benchmark(c, &model, "reference", Reference);
     benchmark(c, &model, "this processor", HostKernels);
 }
 

@@ -43,8 +43,9 @@ impl Place {
         let rows = parameters.rows as usize;
         let (base, origin) = (usize::from(base), usize::from(origin));
         require(pos_first < plane, "a ring starts beyond its plane")?;
-        let end = base + ((origin + channels - 1) / rows + 1) * usize::from(plane);
-        require(end <= parameters.bank_words as usize, "a tensor reaches beyond the banks")?;
+        let groups = (origin + channels.saturating_sub(1)) / rows + 1;
+        let end = base as u64 + groups as u64 * u64::from(plane);
+        require(end <= u64::from(parameters.bank_words), "a tensor reaches beyond the banks")?;
         let (plane, pos_first) = (i32::from(plane), i32::from(pos_first));
         Ok(Self { base, plane, w_first: w_first.into(), pos_first, origin, rows })
     }

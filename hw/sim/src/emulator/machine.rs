@@ -78,12 +78,13 @@ impl Emulator {
 
     fn start(&mut self) {
         let address = *self.register(registers::STREAM_ADDRESS);
-        let mut stream = vec![0; *self.register(registers::STREAM_BYTES) as usize];
+        let bytes = *self.register(registers::STREAM_BYTES) as usize;
         self.counters = Counters::default();
         *self.register(registers::STATUS) = registers::STATUS_BUSY;
-        if let Err(error) = self.memory.device_read(address, &mut stream) {
-            return self.fault(FaultCode::CommandRead, error.address);
-        }
+        let stream = match self.memory.device_bytes(address, bytes) {
+            Ok(stream) => stream.to_vec(),
+            Err(error) => return self.fault(FaultCode::CommandRead, error.address),
+        };
         self.counters.bytes_read = stream.len() as u32;
         self.frame =
             Some(Frame { stream, taken: 0, ended: false, queues: Default::default(), finished: [0; 3] });
@@ -176,16 +177,16 @@ impl Emulator {
         match job {
             Job::Load(opcode, command) => {
                 let bytes = transfer(&mut self.chip, &mut self.memory, regions, *opcode, command)?;
-                self.counters.bytes_read += bytes as u32;
+                self.counters.bytes_read = self.counters.bytes_read.wrapping_add(bytes as u32);
             }
             Job::Store(command) => {
                 let bytes = transfer(&mut self.chip, &mut self.memory, regions, Opcode::StoreMap, command)?;
-                self.counters.bytes_written += bytes as u32;
+                self.counters.bytes_written = self.counters.bytes_written.wrapping_add(bytes as u32);
             }
             Job::Exec(command) => {
                 let stats = exec(&mut self.chip, command).map_err(|_| (FaultCode::IllegalCommand, None))?;
-                self.counters.macs += stats.busy as u32;
-                self.counters.skipped += stats.skipped as u32;
+                self.counters.macs = self.counters.macs.wrapping_add(stats.busy as u32);
+                self.counters.skipped = self.counters.skipped.wrapping_add(stats.skipped as u32);
             }
             Job::End => {}
         }

@@ -33,7 +33,14 @@ pub struct OnChip {
 
 impl OnChip {
     /// Memories of zeros.
+    ///
+    /// # Panics
+    /// Where no accelerator has such sizes ([`Parameters::check`]); those of a
+    /// [`secateur_runtime::npu::Program`] are checked.
     pub fn new(parameters: Parameters) -> Self {
+        if let Err(bad) = parameters.check() {
+            panic!("{bad}");
+        }
         Self {
             parameters,
             banks: vec![vec![[0; MOST_LANES]; parameters.bank_words as usize]; parameters.rows as usize],

@@ -52,7 +52,10 @@ pub fn transfer(
             for (from, places) in channels(&chip.parameters, command, address) {
                 for (word, (bank, place)) in (0..).zip(places) {
                     memory
-                        .device_read(from + word * lanes, &mut chip.banks[bank][place][..lanes as usize])
+                        .device_read(
+                            from.wrapping_add(word * lanes),
+                            &mut chip.banks[bank][place][..lanes as usize],
+                        )
                         .map_err(read_error)?;
                 }
             }
@@ -61,7 +64,10 @@ pub fn transfer(
             for (to, places) in channels(&chip.parameters, command, address) {
                 for (word, (bank, place)) in (0..).zip(places) {
                     memory
-                        .device_write(to + word * lanes, &chip.banks[bank][place][..lanes as usize])
+                        .device_write(
+                            to.wrapping_add(word * lanes),
+                            &chip.banks[bank][place][..lanes as usize],
+                        )
                         .map_err(|e| (FaultCode::BusWrite, Some(e.address)))?;
                 }
             }

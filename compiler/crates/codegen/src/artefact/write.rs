@@ -5,7 +5,7 @@
 
 use secateur_base::{Error, Result};
 use secateur_runtime::artefact::format::{
-    ProvenanceRecord, Section, StepRecord, Target as Processor, TextRef, header_flags,
+    MEMORY_LIMIT, ProvenanceRecord, Section, StepRecord, Target as Processor, TextRef, header_flags,
 };
 
 use super::npu::Sections;
@@ -43,6 +43,12 @@ pub fn write(program: &CpuProgram<'_>, target: &Target, plan: Option<&NpuPlan>) 
         target: writer.text(&target.name)?,
     };
     let arena = program.arena.as_ref().ok_or_else(|| Error::internal("no arena is planned"))?;
+    if arena.bytes > MEMORY_LIMIT {
+        return Err(Error::new("the arena does not fit an artefact")
+            .found(format!("{} bytes", arena.bytes))
+            .allowed(format!("{MEMORY_LIMIT} bytes"))
+            .help("make the network's input smaller"));
+    }
     let mut file = ArtefactFile::default();
     file.section(Section::Tensors, &writer.tensors);
     file.section(Section::Steps, &writer.steps);

@@ -55,19 +55,13 @@ impl Accelerator {
     }
 
     pub(super) fn check(&self) -> Result<()> {
+        let bad = |key: &str, value: u32, allowed: &'static str| {
+            Error::new("target file: bad size of the accelerator")
+                .found(format!("{key} = {value}"))
+                .allowed(allowed)
+        };
+        self.parameters().check().map_err(|size| bad(size.name, size.found, size.allowed))?;
         let checks = [
-            ("rows", self.rows, matches!(self.rows, 4 | 8 | 16), "4, 8 or 16"),
-            ("lanes", self.lanes, matches!(self.lanes, 8 | 16), "8 or 16"),
-            ("axi_bytes", self.axi_bytes, matches!(self.axi_bytes, 4 | 8 | 16), "4, 8 or 16"),
-            ("drain_rows", self.drain_rows, matches!(self.drain_rows, 1 | 2), "1 or 2"),
-            ("bank_words", self.bank_words, (64..=1 << 15).contains(&self.bank_words), "64 to 32768"),
-            ("weight_words", self.weight_words, (256..=1 << 15).contains(&self.weight_words), "256 to 32768"),
-            (
-                "param_entries",
-                self.param_entries,
-                (64..=1 << 15).contains(&self.param_entries),
-                "64 to 32768",
-            ),
             (
                 "memory.efficiency_percent",
                 self.memory.efficiency_percent,
@@ -83,9 +77,7 @@ impl Accelerator {
         ];
         match checks.iter().find(|check| !check.2) {
             None => Ok(()),
-            Some((key, value, _, allowed)) => Err(Error::new("target file: bad size of the accelerator")
-                .found(format!("{key} = {value}"))
-                .allowed(*allowed)),
+            Some((key, value, _, allowed)) => Err(bad(key, *value, allowed)),
         }
     }
 }

@@ -1,0 +1,41 @@
+//! A bare-metal image that runs an artefact on the tiled kernels: `tests/panic_free.rs` builds it for a
+//! Cortex-M and finds no panic in it.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+#[cfg(target_os = "none")]
+mod image {
+    use secateur_kernels::Tiled;
+    use secateur_runtime::Engine;
+    use secateur_runtime::artefact::Model;
+
+    #[panic_handler]
+    fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+        loop {}
+    }
+
+    /// What an application calls, with nothing known when compiling.
+    #[unsafe(no_mangle)]
+    extern "C" fn _start(job: &mut Job<'_>) -> bool {
+        job.run().is_some()
+    }
+
+    struct Job<'a> {
+        artefact: &'a [u8],
+        arena: &'a mut [u8],
+        picture: &'a [i8],
+    }
+
+    impl Job<'_> {
+        fn run(&mut self) -> Option<()> {
+            let model = Model::from_bytes(self.artefact).ok()?;
+            let mut engine = Engine::with_kernels(&model, self.arena, Tiled).ok()?;
+            engine.run(self.picture, &mut ());
+            Some(())
+        }
+    }
+}
+
+#[cfg(not(target_os = "none"))]
+fn main() {
+    eprintln!("build with --target thumbv7em-none-eabihf");
+}
