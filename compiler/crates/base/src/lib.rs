@@ -4,6 +4,7 @@
 mod bbox;
 pub mod error;
 pub mod files;
+pub mod kind;
 pub mod limits;
 pub mod path_text;
 pub mod progress;

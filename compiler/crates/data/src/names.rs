@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use secateur_base::limits::MAX_NAMES_BYTES;
-use secateur_base::{Error, Result, files};
+use secateur_base::{Error, Result, files, kind};
 
 /// Reads class names; blank lines at the end do not count.
 pub fn read_names(path: &Path) -> Result<Vec<String>> {
     let bytes = files::read_limited(path, MAX_NAMES_BYTES)?;
+    kind::check(path, &bytes, kind::CLASS_NAMES)?;
     let text = String::from_utf8(bytes).map_err(|e| {
         let line =
             e.as_bytes()[..e.utf8_error().valid_up_to()].iter().filter(|&&byte| byte == b'\n').count() + 1;
@@ -58,6 +59,8 @@ mod tests {
         let path = folder.path().join("names");
         std::fs::write(&path, "\n \n").unwrap();
         assert!(read_names(&path).unwrap_err().what().contains("no class names"));
+        std::fs::write(&path, "# mine\n[net]\nwidth=8\n").unwrap();
+        assert!(read_names(&path).unwrap_err().what().contains("a Darknet cfg"));
         std::fs::write(&path, b"a\n\xff\n").unwrap();
         assert_eq!(read_names(&path).unwrap_err().at_line(), Some(2));
     }

@@ -3,16 +3,18 @@
 //! Source: AlexeyAB's `load_weights_upto` and `save_weights_upto`.
 
 use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
-use memmap2::Mmap;
-
-use secateur_base::{Error, Result};
+use secateur_base::limits::MAX_TENSOR_BYTES;
+use secateur_base::{Error, Result, kind};
 use secateur_ir::{BatchNorm, Graph, LayerWeights, Op, Weights, parameter_counts};
 
 /// Before version 0.2 `seen` had 32 bits.
 const SHORT_HEADER: usize = 16;
 const LONG_HEADER: usize = 20;
+/// Bytes read at a time.
+const PIECE: usize = 1 << 16;
 
 /// Header of a Darknet `.weights` file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,23 +39,20 @@ impl WeightsHeader {
         if i64::from(self.major) * 10 + i64::from(self.minor) >= 2 { LONG_HEADER } else { SHORT_HEADER }
     }
 
-    /// Connected layers stand as `[in][out]`.
+    /// Connected layers are stored as `[in][out]`.
     fn is_transposed(self) -> bool {
         self.major > 1000 || self.minor > 1000
     }
 }
 
-/// Maps and reads a file.
+/// Reads a file. It is read, not mapped: one that another process cuts meanwhile is an error, no fault.
 pub(super) fn load(graph: &Graph, path: &Path) -> Result<(WeightsHeader, Weights)> {
     let fail = |e: std::io::Error| Error::io("read", path, &e);
     let file = File::open(path).map_err(fail)?;
-    if file.metadata().map_err(fail)?.len() == 0 {
-        return read_weights(graph, path, &[]);
-    }
-    // SAFETY: the map is read once, here; a file that another process cuts meanwhile ends this process
-    // with a bus error, as it would any reader of mapped files.
-    let map = unsafe { Mmap::map(&file) }.map_err(fail)?;
-    read_weights(graph, path, &map)
+    let metadata = file.metadata().map_err(fail)?;
+    // Devices and pipes do not know their length.
+    let length = metadata.is_file().then_some(metadata.len());
+    read(graph, path, length, file)
 }
 
 /// Bytes of a whole `.weights` file of this network.
@@ -71,44 +70,130 @@ fn layer_size(graph: &Graph, layer: usize) -> usize {
 /// Reads the bytes of a `.weights` file; `path` is for messages only.
 ///
 /// # Errors
-/// Too few or too many bytes for the network, with the layer at which the file ends. Nothing is
-/// allocated before the length is known to be right.
+/// Too few or too many bytes for the network, with the layer at which the file ends; a file of another kind.
 pub fn read_weights(graph: &Graph, path: &Path, bytes: &[u8]) -> Result<(WeightsHeader, Weights)> {
-    let (header, mut rest) = read_header(bytes).ok_or_else(|| {
+    read(graph, path, Some(bytes.len() as u64), bytes)
+}
+
+/// Reads weights of a file of `length` bytes, where that is known.
+///
+/// Memory is taken for what the length vouches for, else for what has come; never for what a cfg claims.
+fn read(
+    graph: &Graph,
+    path: &Path,
+    length: Option<u64>,
+    mut input: impl Read,
+) -> Result<(WeightsHeader, Weights)> {
+    let mut start = Vec::new();
+    let fail = |e: std::io::Error| Error::io("read", path, &e);
+    (&mut input).take(kind::START_BYTES as u64).read_to_end(&mut start).map_err(fail)?;
+    kind::check(path, &start, kind::DARKNET_WEIGHTS)?;
+    let header = read_header(&start).ok_or_else(|| {
         Error::new("file ends within its header")
             .file(path)
-            .found(format!("{} bytes", bytes.len()))
+            .found(format!("{} bytes", start.len()))
             .allowed(format!("at least {SHORT_HEADER} bytes"))
             .help("the file is cut, or is no .weights file: get it again")
     })?;
-    check_length(graph, header, path, bytes.len())?;
+    let wanted = file_size(graph, header);
+    match length {
+        Some(length) if length != wanted as u64 => return Err(wrong_length(graph, header, path, length)),
+        None if wanted as u64 > MAX_TENSOR_BYTES => {
+            return Err(Error::new("too many weights for a device or pipe")
+                .file(path)
+                .found(format!("a cfg that needs {wanted} bytes"))
+                .allowed(format!("at most {MAX_TENSOR_BYTES} bytes, or a regular file")));
+        }
+        _ => {}
+    }
+    let reader = start[header.size()..].chain(input);
+    let mut input = Input { reader, done: header.size() as u64, graph, header, path, length };
     let mut layers = Vec::with_capacity(graph.nodes.len());
     for (layer, node) in graph.nodes.iter().enumerate() {
         let counts = parameter_counts(&node.op, &graph.input_shapes(layer));
-        let mut weights = LayerWeights { bias: take(&mut rest, counts.bias), ..LayerWeights::default() };
+        let mut floats = |count| input.floats(count);
+        let mut weights = LayerWeights { bias: floats(counts.bias)?, ..LayerWeights::default() };
         if let Op::Connected(connected) = &node.op {
-            weights.weights = take(&mut rest, counts.weights);
+            weights.weights = floats(counts.weights)?;
             if header.is_transposed() {
                 weights.weights = transposed(&weights.weights, connected.outputs);
             }
         }
         if counts.batch_norm {
             weights.batch_norm = Some(BatchNorm {
-                scale: take(&mut rest, counts.bias),
-                mean: take(&mut rest, counts.bias),
-                variance: take(&mut rest, counts.bias),
+                scale: floats(counts.bias)?,
+                mean: floats(counts.bias)?,
+                variance: floats(counts.bias)?,
             });
         }
         if !matches!(node.op, Op::Connected(_)) {
-            weights.weights = take(&mut rest, counts.weights);
+            weights.weights = floats(counts.weights)?;
         }
         warn_of_nonsense(&weights, layer, path);
         layers.push(weights);
     }
+    input.end()?;
     Ok((header, Weights { layers }))
 }
 
-fn read_header(bytes: &[u8]) -> Option<(WeightsHeader, &[u8])> {
+/// A `.weights` file on its way in.
+struct Input<'a, R> {
+    reader: R,
+    /// Bytes that were read.
+    done: u64,
+    graph: &'a Graph,
+    header: WeightsHeader,
+    path: &'a Path,
+    length: Option<u64>,
+}
+
+impl<R: Read> Input<'_, R> {
+    fn floats(&mut self, count: usize) -> Result<Vec<f32>> {
+        let mut numbers = Vec::with_capacity(if self.length.is_some() { count } else { 0 });
+        let mut piece = Vec::with_capacity(PIECE.min(4 * count));
+        while numbers.len() < count {
+            let wanted = (4 * (count - numbers.len())).min(PIECE);
+            piece.clear();
+            let read = (&mut self.reader).take(wanted as u64).read_to_end(&mut piece);
+            self.done += read.map_err(|e| Error::io("read", self.path, &e))? as u64;
+            if piece.len() < wanted {
+                return Err(self.too_short());
+            }
+            let (words, _) = piece.as_chunks::<4>();
+            numbers.extend(words.iter().map(|&word| f32::from_le_bytes(word)));
+        }
+        Ok(numbers)
+    }
+
+    fn too_short(&self) -> Error {
+        match self.length {
+            Some(length) => Error::new("file became shorter while it was read")
+                .file(self.path)
+                .found(format!("{} bytes", self.done))
+                .allowed(format!("{length} bytes, as before"))
+                .help("wait until the program that writes the file is done"),
+            None => wrong_length(self.graph, self.header, self.path, self.done),
+        }
+    }
+
+    /// Nothing may follow the last layer.
+    fn end(mut self) -> Result<()> {
+        let mut rest = Vec::new();
+        let read = (&mut self.reader).take(1).read_to_end(&mut rest);
+        match (read.map_err(|e| Error::io("read", self.path, &e))?, self.length) {
+            (0, _) => Ok(()),
+            (_, Some(_)) => Err(Error::new("file became longer while it was read")
+                .file(self.path)
+                .help("wait until the program that writes the file is done")),
+            (_, None) => Err(Error::new("file goes on after the last layer")
+                .file(self.path)
+                .found(format!("more than {} bytes", self.done))
+                .allowed(format!("{} bytes for this cfg", self.done))),
+        }
+    }
+}
+
+fn read_header(bytes: &[u8]) -> Option<WeightsHeader> {
     let word = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
     let mut header = WeightsHeader {
         major: word(0)? as i32,
@@ -119,20 +204,17 @@ fn read_header(bytes: &[u8]) -> Option<(WeightsHeader, &[u8])> {
     if header.size() == LONG_HEADER {
         header.seen |= u64::from(word(16)?) << 32;
     }
-    Some((header, &bytes[header.size()..]))
+    Some(header)
 }
 
-fn check_length(graph: &Graph, header: WeightsHeader, path: &Path, length: usize) -> Result<()> {
-    let wanted = file_size(graph, header);
-    if length == wanted {
-        return Ok(());
-    }
+fn wrong_length(graph: &Graph, header: WeightsHeader, path: &Path, length: u64) -> Error {
+    let wanted = file_size(graph, header) as u64;
     let error = if length > wanted {
-        Error::new(format!("file goes on behind the last layer, by {} bytes", length - wanted))
+        Error::new(format!("file goes on after the last layer, by {} bytes", length - wanted))
     } else {
-        let mut end = header.size();
+        let mut end = header.size() as u64;
         let layer = (0..graph.nodes.len()).find(|&layer| {
-            end = end.saturating_add(layer_size(graph, layer));
+            end = end.saturating_add(layer_size(graph, layer) as u64);
             end > length
         });
         let layer = layer.unwrap_or_default();
@@ -145,22 +227,28 @@ fn check_length(graph: &Graph, header: WeightsHeader, path: &Path, length: usize
         .layer(layer)
         .section(node.op.name())
     };
-    Err(error
+    let WeightsHeader { major, minor, revision, .. } = header;
+    let bits = 8 * (header.size() - 12);
+    let help = match (bits, length.wrapping_sub(wanted) as i64) {
+        (32, 4) => format!(
+            "the 4 bytes are the width of `seen`: version {major}.{minor} counts images in 32 bits, this header in \
+             64, as PyTorch-YOLOv3 writes it; make the version 0.2 by changing the file's byte at offset 4 to 2"
+        ),
+        (64, -4) => format!(
+            "if the file is whole, the 4 bytes are the width of `seen`: version {major}.{minor} counts images in 64 \
+             bits, this header in 32, as Darknet on 32-bit machines writes it; make the version 0.1 by changing the \
+             file's byte at offset 4 to 1"
+        ),
+        _ => "the file is damaged or belongs to another cfg: compare filters, classes and batch_normalize"
+            .to_owned(),
+    };
+    error
         .file(path)
         .found(format!("{length} bytes"))
         .allowed(format!(
-            "{wanted} bytes for this cfg (header {}.{}.{})",
-            header.major, header.minor, header.revision
+            "{wanted} bytes for this cfg (header {major}.{minor}.{revision}, `seen` of {bits} bits)"
         ))
-        .help("the file is damaged or belongs to another cfg: compare filters, classes and batch_normalize"))
-}
-
-/// Cuts `count` floats off the front; the length was checked before.
-fn take(rest: &mut &[u8], count: usize) -> Vec<f32> {
-    let (front, back) = rest.split_at(4 * count);
-    *rest = back;
-    let (words, _) = front.as_chunks::<4>();
-    words.iter().map(|&word| f32::from_le_bytes(word)).collect()
+        .help(help)
 }
 
 /// `[rows][columns]` of `matrix` becomes `[columns][rows]`.
@@ -211,4 +299,115 @@ pub fn write_weights(graph: &Graph, header: WeightsHeader, weights: &Weights) ->
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::darknet::{Cfg, build_graph};
+
+    const CFG: &str = "[net]\nwidth=8\nheight=8\nchannels=3\n\n[convolutional]\nbatch_normalize=1\nfilters=64\n\
+        size=3\npad=1\nactivation=leaky\n\n[convolutional]\nfilters=64\nsize=3\npad=1\nactivation=linear\n";
+
+    fn graph() -> Graph {
+        build_graph(&Cfg::parse(Path::new("net.cfg"), CFG.as_bytes()).unwrap()).unwrap()
+    }
+
+    fn file(graph: &Graph, version: [u32; 2], seen_bytes: usize, floats: usize) -> Vec<u8> {
+        let mut bytes: Vec<u8> =
+            [version[0], version[1], 0].iter().flat_map(|word| word.to_le_bytes()).collect();
+        bytes.resize(12 + seen_bytes, 0);
+        let size = file_size(graph, WeightsHeader::default()) - LONG_HEADER;
+        bytes.resize(bytes.len() + size + 4 * floats, 1);
+        bytes
+    }
+
+    #[test]
+    fn a_header_of_another_width_is_named() {
+        let graph = graph();
+        let error = |bytes: &[u8]| format!("{:?}", read_weights(&graph, Path::new("x"), bytes).unwrap_err());
+        let long = error(&file(&graph, [0, 0], 8, 0));
+        assert!(long.contains("width of `seen`") && long.contains("offset 4 to 2"), "{long}");
+        let short = error(&file(&graph, [0, 2], 4, 0));
+        assert!(short.contains("width of `seen`") && short.contains("offset 4 to 1"), "{short}");
+        let other = error(&file(&graph, [0, 2], 8, 1));
+        assert!(other.contains("belongs to another cfg"), "{other}");
+        // What the help says helps.
+        let mut bytes = file(&graph, [0, 0], 8, 0);
+        bytes[4] = 2;
+        read_weights(&graph, Path::new("x"), &bytes).unwrap();
+        let mut bytes = file(&graph, [0, 2], 4, 0);
+        bytes[4] = 1;
+        read_weights(&graph, Path::new("x"), &bytes).unwrap();
+    }
+
+    #[test]
+    fn pages_pointers_and_archives_are_named() {
+        for (bytes, says) in [
+            (&b"<!DOCTYPE html><title>Google Drive</title>"[..], "HTML page"),
+            (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
+            (b"PK\x03\x04archive/data.pkl", "PyTorch checkpoint"),
+            (CFG.as_bytes(), "a Darknet cfg"),
+        ] {
+            let error = read_weights(&graph(), Path::new("x"), bytes).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+
+    /// Ends early, as a file that another process cuts.
+    #[test]
+    fn a_file_that_shrinks_is_an_error() {
+        let graph = graph();
+        let bytes = file(&graph, [0, 2], 8, 0);
+        let (path, length) = (Path::new("x"), Some(bytes.len() as u64));
+        for end in [20, 512, 600, bytes.len() - 1] {
+            let error = read(&graph, path, length, &bytes[..end]).unwrap_err().to_string();
+            assert!(error.contains("became shorter") && error.contains(&format!("{end} bytes")), "{error}");
+        }
+        let longer = [&bytes[..], b"x"].concat();
+        let error = read(&graph, path, length, &longer[..]).unwrap_err().to_string();
+        assert!(error.contains("became longer"), "{error}");
+    }
+
+    /// The real thing: one thread cuts and restores a file that another reads.
+    #[test]
+    fn a_file_cut_while_it_is_read_does_no_harm() {
+        let graph = graph();
+        let bytes = file(&graph, [0, 2], 8, 0);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("net.weights");
+        std::fs::write(&path, &bytes).unwrap();
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    File::options().write(true).open(&path).unwrap().set_len(100).unwrap();
+                    std::fs::write(&path, &bytes).unwrap();
+                }
+            });
+            for _ in 0..300 {
+                if let Ok((_, weights)) = load(&graph, &path) {
+                    assert_eq!(weights.layers.len(), 2);
+                }
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        load(&graph, &path).unwrap();
+    }
+
+    /// A device that never ends gives no more than the network takes; a claim alone takes no memory.
+    #[test]
+    fn endless_input_is_refused() {
+        let graph = graph();
+        let error = read(&graph, Path::new("x"), None, std::io::repeat(0)).unwrap_err().to_string();
+        assert!(error.contains("goes on after the last layer"), "{error}");
+        let huge = format!("{CFG}\n[convolutional]\nfilters=64\nsize=3\npad=1\n").replace("=64", "=5000");
+        let huge = build_graph(&Cfg::parse(Path::new("net.cfg"), huge.as_bytes()).unwrap()).unwrap();
+        let error = read(&huge, Path::new("x"), None, std::io::repeat(0)).unwrap_err().to_string();
+        assert!(error.contains("too many weights for a device"), "{error}");
+        let cut = read(&graph, Path::new("x"), None, &file(&graph, [0, 2], 8, 0)[..1000]).unwrap_err();
+        assert!(cut.to_string().contains("ends within this layer"), "{cut}");
+    }
 }
