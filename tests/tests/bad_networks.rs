@@ -149,7 +149,7 @@ fn bad_files_are_refused_with_their_line() {
         (b"\xEF\xBB\xBF[net]\n", Some(1), "byte-order mark"),
         (b"width=3\n[net]\n", Some(1), "before the first section"),
         (b"[convolutional]\nfilters=1\n", Some(1), "[net] or [network]"),
-        (b"[net]\nwidth=3\n[dropout] # half\n", Some(3), "behind a section's name"),
+        (b"[net]\nwidth=3\n[dropout] # half\n", Some(3), "after a section's name"),
         (b"[net]\nwidth 3\n", Some(2), "neither a section"),
         (b"[net\nwidth=3\n", Some(1), "neither a section"),
         (b"[net]\n=3\n", Some(2), "neither a section"),
@@ -196,7 +196,7 @@ fn garbage_is_refused_quickly_and_in_little_memory() {
     let good = folder.path().join("good.cfg");
     std::fs::write(&good, format!("{NET}{CONV}")).expect("cfg");
     let error = secateur().arg("info").arg(&good).arg(&path).assert().code(1);
-    error.stderr(contains("goes on behind the last layer").and(contains("209715200 bytes")));
+    error.stderr(contains("goes on after the last layer").and(contains("209715200 bytes")));
     // As large as is read, in the shapes that cost most.
     for unit in ["\n", "a=\n", "a=1\n", "[x]\n", "[dropout]\n", "[", "a", "=", "#", "a=#,"] {
         for head in ["", NET] {

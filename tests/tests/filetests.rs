@@ -90,30 +90,37 @@ impl<'t> Case<'t> {
 fn stage(name: &str, least: usize, run: impl Fn(&Case<'_>) -> Result<String>) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("filetests").join(name);
     let bless = std::env::var_os("BLESS").is_some_and(|value| value == "1");
+    let differing = run_folder(&folder, least, bless, run);
+    assert!(differing.is_empty(), "{}\nBLESS=1 writes what came out", differing.join("\n"));
+}
+
+/// The files of `folder` whose output differs from what they expect, each with the first difference.
+fn run_folder(
+    folder: &Path,
+    least: usize,
+    bless: bool,
+    run: impl Fn(&Case<'_>) -> Result<String>,
+) -> Vec<String> {
     let mut differing = Vec::new();
     let mut count = 0;
-    for entry in std::fs::read_dir(&folder).expect("the stage's folder") {
+    for entry in std::fs::read_dir(folder).expect("the stage's folder") {
         let path = entry.expect("entry").path();
-        let text =
-            std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let (input, expected) =
             text.split_once(SEPARATOR).unwrap_or_else(|| panic!("{}: no line ----", path.display()));
         // The separator's first line end is the input's last.
         let input = &text[..input.len() + 1];
         let output = run(&Case::new(&path, input)).unwrap_or_else(|error| format!("{error:?}\n"));
         count += 1;
-        if output == expected {
-            continue;
-        }
-        if bless {
+        if output != expected && bless {
             std::fs::write(&path, format!("{}{}{output}", input.trim_end_matches('\n'), SEPARATOR))
                 .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        } else {
+        } else if output != expected {
             differing.push(format!("{}\n{}", path.display(), first_difference(expected, &output)));
         }
     }
-    assert!(count >= least, "{name}: {count} files");
-    assert!(differing.is_empty(), "{}\nBLESS=1 writes what came out", differing.join("\n"));
+    assert!(count >= least, "{}: {count} files", folder.display());
+    differing
 }
 
 fn first_difference(expected: &str, output: &str) -> String {
@@ -215,11 +222,18 @@ fn accelerate() {
     });
 }
 
-/// A wrong expectation, an empty stage and a missing separator are failures.
+/// Differences are seen, `BLESS` removes them, and a stage of too few files fails.
 #[test]
-fn the_runner_sees_differences() {
-    assert_eq!(first_difference("a\nb\n", "a\nc\n"), "line 2 of the output\n  expected: b\n  found:    c");
-    assert_eq!(first_difference("a\n", "a\nc\n"), "line 2 of the output\n  expected: (end)\n  found:    c");
-    let broken = std::panic::catch_unwind(|| stage("import", 1000, |_| Ok(String::new())));
-    assert!(broken.is_err(), "too few files");
+fn the_runner_itself() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("case.txt");
+    std::fs::write(&path, "; test: seed=7\na\n----\nb\n").expect("case");
+    let run = |case: &Case<'_>| Ok(format!("{}\n{}", case.seed(), case.input));
+    let differing = run_folder(folder.path(), 1, false, run);
+    assert!(differing.len() == 1 && differing[0].contains("expected: b\n  found:    7"), "{differing:?}");
+    assert!(run_folder(folder.path(), 1, true, run).is_empty());
+    let blessed = std::fs::read_to_string(&path).expect("case");
+    assert_eq!(blessed, "; test: seed=7\na\n----\n7\n; test: seed=7\na\n");
+    assert!(run_folder(folder.path(), 1, false, run).is_empty());
+    assert!(std::panic::catch_unwind(|| run_folder(folder.path(), 2, false, run)).is_err());
 }

@@ -33,7 +33,7 @@ pub fn fold_layer(op: &Op, layer: &LayerWeights) -> LayerWeights {
     folded
 }
 
-/// What batch norm multiplies channel `c` by.
+/// Factor that batch norm applies to channel `c`.
 pub fn factor(norm: &BatchNorm, c: usize) -> f64 {
     f64::from(norm.scale[c]) / (f64::from(norm.variance[c]) + f64::from(BATCH_NORM_EPSILON)).sqrt()
 }

@@ -1,11 +1,11 @@
-//! One plain function an operator, on maps `[c][h][w]`; the names are Darknet's.
+//! One plain function per operator, on maps `[c][h][w]`; the names are Darknet's.
 
 use super::activation::{activate_map, logistic};
 use super::{fold, moves};
 use secateur_ir::{
     Activation, Axis, Connected, Conv, Crop, Detection, Divisor, Graph, LayerWeights, Op, Pool, Region,
     Reorg, Route, ScaleChannels, Shape, Shortcut, ShortcutWeights, Softmax, Upsample, WeightsNormalization,
-    Yolo,
+    Yolo, shortcut_steps,
 };
 
 /// Computes layer `index` of `graph` from its inputs' maps.
@@ -34,7 +34,10 @@ pub(crate) fn apply(
         Op::LocalAvgPool(pool) => local_avgpool(pool, x, input, output, shape),
         Op::Upsample(up) => upsample(up, x, input, output, shape),
         Op::Route(r) => route(r, inputs, output),
-        Op::Shortcut(s) => shortcut(s, weights, inputs, output, shape),
+        Op::Shortcut(s) => {
+            let shapes = graph.input_shapes(index);
+            shortcut(s, weights, inputs, &shapes, output, shape);
+        }
         Op::Dropout | Op::Cost => output.copy_from_slice(x),
         Op::Reorg(r) => reorg(r, x, input, output, shape),
         Op::Softmax(s) => softmax_layer(s, x, input, output),
@@ -279,17 +282,22 @@ fn route(route: &Route, inputs: &[&[f32]], output: &mut [f32]) {
     }
 }
 
-/// Adds flat index by flat index: of an input longer or shorter than the first, the common lead counts.
+/// Adds the common leading channels of all inputs, and of maps of other sizes every so many pixels.
 fn shortcut(
     shortcut: &Shortcut,
     weights: &LayerWeights,
     inputs: &[&[f32]],
+    shapes: &[Shape],
     output: &mut [f32],
     shape: Shape,
 ) {
     let factors = shortcut_factors(shortcut, weights, inputs.len());
     output.fill(0.0);
-    for (n, input) in inputs.iter().enumerate() {
+    for (n, (input, from)) in inputs.iter().zip(shapes).enumerate() {
+        if (from.h, from.w) != (shape.h, shape.w) {
+            add_pixels(input, *from, output, shape);
+            continue;
+        }
         for (i, (y, &v)) in output.iter_mut().zip(*input).enumerate() {
             *y += match shortcut.weights {
                 ShortcutWeights::None => v,
@@ -299,6 +307,18 @@ fn shortcut(
         }
     }
     activate_map(shortcut.activation, output, shape.c);
+}
+
+/// Adds every so many pixels of a map of another size (pjreddie's `shortcut_cpu`).
+fn add_pixels(x: &[f32], from: Shape, output: &mut [f32], to: Shape) {
+    let (stride, sample) = shortcut_steps(from, to).expect("a verified graph's sum");
+    let (h, w) = (from.h.min(to.h), from.w.min(to.w));
+    for c in 0..from.c.min(to.c) {
+        for (row, column) in (0..h).flat_map(|row| (0..w).map(move |column| (row, column))) {
+            let y = &mut output[(c * to.h + row * sample) * to.w + column * sample];
+            *y += x[(c * from.h + row * stride) * from.w + column * stride];
+        }
+    }
 }
 
 /// Normalised factors of a weighted shortcut, `[inputs]` or `[inputs][c]`; empty where it has none.

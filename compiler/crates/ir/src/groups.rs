@@ -15,9 +15,9 @@
 //! | scale_channels, sam | both inputs and the output |
 //!
 //! Never removable (frozen): the picture, what yolo, region, detection and softmax read, outputs
-//! that nobody reads, and what mixes or counts channels by position (`reorg_old`, reverse reorg,
-//! `maxpool_depth`, a shortcut of unequal sizes, channel-normalising activations, a slice of channels,
-//! a transpose that moves them, any other reshape).
+//! without a consumer, and what mixes or counts channels by position (`reorg_old`, reverse reorg,
+//! `maxpool_depth`, channel-normalising activations, a slice of channels, a transpose that moves them, any
+//! other reshape).
 //!
 //! A *group* collects the units that are made by the same convolutions or connected layers, so a
 //! ratio means the same for all of its members. A layer can take part in several groups: a shortcut
@@ -25,7 +25,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Activation, Axis, Graph, Op, Source};
+use super::{Activation, Axis, Conv, Graph, Op, Route, Shape, Source};
 use secateur_base::UnionFind;
 
 /// Channels that go together.
@@ -58,7 +58,7 @@ impl Group {
         self.producers[0]
     }
 
-    /// Whether the group touches the weights of `layer` (a user may ask to leave it alone).
+    /// Returns whether the group touches the weights of `layer` (a user may ask to leave it alone).
     pub fn changes(&self, layer: usize) -> bool {
         self.producers.contains(&layer) || self.related.contains(&layer)
     }
@@ -81,8 +81,8 @@ impl ChannelGroups {
         for layer in 0..graph.nodes.len() {
             ties.tie_layer(graph, layer);
         }
-        for (layer, readers) in graph.consumers().iter().enumerate() {
-            if readers.is_empty() {
+        for (layer, consumers) in graph.consumers().iter().enumerate() {
+            if consumers.is_empty() {
                 ties.freeze_output(graph, layer);
             }
         }
@@ -100,7 +100,7 @@ impl ChannelGroups {
     }
 }
 
-/// Whether `op` makes output channels of its own, each from all input channels.
+/// Returns whether `op` makes output channels of its own, each from all input channels.
 pub fn is_dense(op: &Op) -> bool {
     match op {
         Op::Conv(conv) | Op::Deconv(conv) => conv.groups == 1,
@@ -109,7 +109,7 @@ pub fn is_dense(op: &Op) -> bool {
     }
 }
 
-/// Whether an activation looks at other channels of the same pixel.
+/// Returns whether an activation looks at other channels of the same pixel.
 fn mixes_channels(activation: Activation) -> bool {
     matches!(
         activation,
@@ -194,19 +194,7 @@ impl Ties {
             _ => Activation::Linear,
         };
         match &node.op {
-            Op::Conv(conv) | Op::Deconv(conv) if conv.groups > 1 => {
-                let per_group = graph.input_shape(layer).c / conv.groups;
-                let filters = conv.filters / conv.groups;
-                for group in 0..conv.groups {
-                    let first = self.element(own, group * filters);
-                    for channel in group * per_group..(group + 1) * per_group {
-                        self.tie(first, self.element(node.inputs[0], channel));
-                    }
-                    for filter in group * filters..(group + 1) * filters {
-                        self.tie(first, self.element(own, filter));
-                    }
-                }
-            }
+            Op::Conv(conv) | Op::Deconv(conv) if conv.groups > 1 => self.tie_groups(graph, layer, conv),
             Op::Conv(_) | Op::Deconv(_) | Op::Connected(_) => {}
             Op::MaxPool(pool) if pool.depth.is_some() => self.freeze_all(graph, layer),
             Op::MaxPool(_)
@@ -228,31 +216,8 @@ impl Ties {
                 self.tie_same(graph, layer, node.inputs[0]);
             }
             Op::Slice(_) | Op::Transpose(_) => self.freeze_all(graph, layer),
-            Op::Reshape(shape) => {
-                let (from, to) = (graph.input_shape(layer).plane(), shape.plane());
-                if from.is_multiple_of(to) || to.is_multiple_of(from) {
-                    for element in (0..shape.len()).step_by(from.min(to)) {
-                        let input = self.element(node.inputs[0], element / from);
-                        self.tie(input, self.element(own, element / to));
-                    }
-                } else {
-                    self.freeze_all(graph, layer);
-                }
-            }
-            Op::Shortcut(_) => {
-                let same_size = node.inputs.iter().all(|&input| {
-                    let shape = graph.shape_of(input);
-                    (shape.h, shape.w) == (node.shape.h, node.shape.w)
-                });
-                if same_size {
-                    for &input in &node.inputs {
-                        self.tie_same(graph, layer, input);
-                    }
-                } else {
-                    self.freeze_all(graph, layer);
-                }
-            }
-            Op::Sam(_) => {
+            Op::Reshape(shape) => self.tie_elements(graph, layer, *shape),
+            Op::Shortcut(_) | Op::Sam(_) => {
                 for &input in &node.inputs {
                     self.tie_same(graph, layer, input);
                 }
@@ -265,20 +230,7 @@ impl Ties {
                 }
                 self.tie_same(graph, layer, node.inputs[1]);
             }
-            Op::Route(route) => {
-                let mut next = 0;
-                for &input in &node.inputs {
-                    let slice = graph.shape_of(input).c / route.groups;
-                    for position in 0..slice {
-                        let output = self.element(own, next + position);
-                        self.tie(output, self.element(input, route.group_id * slice + position));
-                        for other in 0..route.groups {
-                            self.tie(output, self.element(input, other * slice + position));
-                        }
-                    }
-                    next += slice;
-                }
-            }
+            Op::Route(route) => self.tie_slices(graph, layer, route),
             Op::Reorg(reorg) if reorg.old || reorg.reverse => self.freeze_all(graph, layer),
             Op::Reorg(_) => {
                 let channels = graph.input_shape(layer).c;
@@ -292,6 +244,51 @@ impl Ties {
         }
         if mixes_channels(activation) {
             self.freeze_output(graph, layer);
+        }
+    }
+
+    /// A grouped convolution's channels come and go by whole groups.
+    fn tie_groups(&mut self, graph: &Graph, layer: usize, conv: &Conv) {
+        let own = Source::Layer(layer);
+        let per_group = graph.input_shape(layer).c / conv.groups;
+        let filters = conv.filters / conv.groups;
+        for group in 0..conv.groups {
+            let first = self.element(own, group * filters);
+            for channel in group * per_group..(group + 1) * per_group {
+                self.tie(first, self.element(graph.nodes[layer].inputs[0], channel));
+            }
+            for filter in group * filters..(group + 1) * filters {
+                self.tie(first, self.element(own, filter));
+            }
+        }
+    }
+
+    /// A reshape's output channels are tied to those input channels that their elements come from.
+    fn tie_elements(&mut self, graph: &Graph, layer: usize, shape: Shape) {
+        let input = graph.nodes[layer].inputs[0];
+        let (from, to) = (graph.shape_of(input).plane(), shape.plane());
+        if !from.is_multiple_of(to) && !to.is_multiple_of(from) {
+            return self.freeze_all(graph, layer);
+        }
+        for element in (0..shape.len()).step_by(from.min(to)) {
+            let channel = self.element(input, element / from);
+            self.tie(channel, self.element(Source::Layer(layer), element / to));
+        }
+    }
+
+    /// A route's outputs are the chosen slices of its inputs; of all slices the same positions stay.
+    fn tie_slices(&mut self, graph: &Graph, layer: usize, route: &Route) {
+        let mut next = 0;
+        for &input in &graph.nodes[layer].inputs {
+            let slice = graph.shape_of(input).c / route.groups;
+            for position in 0..slice {
+                let output = self.element(Source::Layer(layer), next + position);
+                self.tie(output, self.element(input, route.group_id * slice + position));
+                for other in 0..route.groups {
+                    self.tie(output, self.element(input, other * slice + position));
+                }
+            }
+            next += slice;
         }
     }
 
@@ -375,7 +372,7 @@ impl Ties {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Conv, Coordinates, Node, Resize, ResizeKind, Shape, Slice, Transpose, infer, verify};
+    use crate::{Coordinates, Node, Resize, ResizeKind, Slice, Transpose, infer, verify};
 
     /// Convolutions of 4 channels around `ops`, each of which reads the layer before it.
     fn between(ops: Vec<Op>) -> (Graph, ChannelGroups) {

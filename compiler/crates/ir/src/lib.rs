@@ -1,6 +1,6 @@
 //! The intermediate representation: one node for every layer, numbered as Darknet prints them.
 //!
-//! A [`Graph`] holds structure only; the numbers stand beside it in [`Weights`], so that `stat`
+//! A [`Graph`] holds structure only; the numbers are beside it in [`Weights`], so that `stat`
 //! works on a bare `.cfg` and a pruned copy shares nothing by accident.
 
 mod groups;
@@ -21,7 +21,9 @@ pub use op::{
 };
 pub use origin::Origin;
 pub use select::{Columns, select_graph, select_layer};
-pub use shape::{LARGEST_SIDE, LARGEST_TENSOR, ParameterCounts, check, infer, parameter_counts};
+pub use shape::{
+    MAX_SIDE, MAX_ELEMENTS, ParameterCounts, check, infer, parameter_counts, shortcut_steps,
+};
 pub use stat::{LayerCost, layer_cost, stat};
 pub use text::{dump, parse};
 pub use verify::{verify, verify_weights};
@@ -72,7 +74,7 @@ impl std::fmt::Display for Shape {
     }
 }
 
-/// Where a node's input comes from.
+/// The origin of a node's input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub enum Source {
     /// The network's input picture.
@@ -91,7 +93,7 @@ pub struct Node {
     pub inputs: Vec<Source>,
     /// Output shape.
     pub shape: Shape,
-    /// Where the layer comes from, for messages.
+    /// The layer's place in its file, for messages.
     pub origin: Origin,
 }
 
@@ -126,7 +128,7 @@ impl Graph {
         self.nodes[node].inputs.iter().map(|&source| self.shape_of(source)).collect()
     }
 
-    /// Whether the network detects objects.
+    /// Returns whether the network detects objects.
     pub fn has_heads(&self) -> bool {
         self.nodes.iter().any(|node| node.op.is_head())
     }

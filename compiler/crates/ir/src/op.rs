@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Shape;
 
-/// What a layer computes.
+/// The operator of a layer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Op {
     Conv(Conv),
@@ -24,7 +24,7 @@ pub enum Op {
     Dropout,
     Reorg(Reorg),
     Softmax(Softmax),
-    /// First input: one value a channel (or a pixel); second input: the map that it scales.
+    /// First input: one value per channel (or per pixel); second input: the map that it scales.
     ScaleChannels(ScaleChannels),
     /// Element-wise product of two maps of equal shape.
     Sam(Activation),
@@ -81,12 +81,12 @@ impl Op {
         }
     }
 
-    /// Whether the output describes boxes, which only the detector's decoding understands.
+    /// Returns whether the output describes boxes, which only the detector's decoding understands.
     pub fn is_head(&self) -> bool {
         matches!(self, Op::Yolo(_) | Op::Region(_) | Op::Detection(_))
     }
 
-    /// Whether this is a convolution that filters every one of its input channels on its own, once.
+    /// Returns whether this is a depthwise convolution: one filter per input channel.
     pub fn is_depthwise(&self, input_channels: usize) -> bool {
         matches!(self, Op::Conv(conv) if conv.depth_multiplier(input_channels) == Some(1))
     }
@@ -160,12 +160,12 @@ impl Conv {
         self.kernel[0] * self.kernel[1]
     }
 
-    /// Filters an input channel, where every group has one input channel; `None` with only one group.
+    /// Filters per input channel, if every group has one input channel; `None` with only one group.
     pub fn depth_multiplier(&self, input_channels: usize) -> Option<usize> {
         (self.groups > 1 && self.groups == input_channels).then(|| self.filters / self.groups)
     }
 
-    /// Whether every output pixel reads the one input pixel at its own place.
+    /// Returns whether every output pixel depends on the input pixel of the same position only.
     pub fn is_pointwise(&self) -> bool {
         self.kernel == [1; 2] && self.stride == [1; 2] && self.padding == Padding::NONE
     }
@@ -207,7 +207,7 @@ impl Pool {
     }
 }
 
-/// What an average over a window is the sum divided by.
+/// Divisor of an average over a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Divisor {
     /// The window's elements on the map (Darknet, TensorFlow).
@@ -234,7 +234,7 @@ pub struct Resize {
     pub coordinates: Coordinates,
 }
 
-/// How a resized map's values arise.
+/// Interpolation of a resized map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResizeKind {
     /// The input pixel at the rounded-down coordinate (with [`Coordinates::AlignCorners`]: rounded).
@@ -243,7 +243,7 @@ pub enum ResizeKind {
     Bilinear,
 }
 
-/// Where output coordinate `i` of `out` lies on an input of `in` pixels.
+/// Position of output coordinate `i` of `out` on an input of `in` pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Coordinates {
     /// `i · in / out`
@@ -284,7 +284,8 @@ pub struct Route {
     pub group_id: usize,
 }
 
-/// Sum of maps. The output has the first input's shape; unequal inputs follow Darknet's flat indices.
+/// Sum of maps. The output has the first input's shape; of inputs with other channel counts the common leading
+/// channels are added, of inputs of other sizes the pixels that [`shortcut_steps`](super::shortcut_steps) says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Shortcut {
     pub activation: Activation,
@@ -292,7 +293,7 @@ pub struct Shortcut {
     pub normalization: WeightsNormalization,
 }
 
-/// How a shortcut weighs its inputs (`weights_type`).
+/// Weights of a shortcut's inputs (`weights_type`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ShortcutWeights {
     None,
@@ -300,7 +301,7 @@ pub enum ShortcutWeights {
     PerChannel,
 }
 
-/// How those weights are normalised (`weights_normalization`).
+/// Normalisation of those weights (`weights_normalization`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WeightsNormalization {
     None,
@@ -321,14 +322,14 @@ pub struct Softmax {
     /// Slices of the flattened input, without an axis.
     pub groups: usize,
     pub temperature: f32,
-    /// Along this axis at every place of the others (Darknet's `spatial=1`: over channels); the
+    /// Along this axis at every position of the others (Darknet's `spatial=1`: over channels); the
     /// temperature then has no effect.
     pub axis: Option<Axis>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScaleChannels {
-    /// `scale_wh=1`: one factor a pixel instead of one a channel.
+    /// `scale_wh=1`: one factor per pixel instead of per channel.
     pub scale_wh: bool,
     pub activation: Activation,
 }

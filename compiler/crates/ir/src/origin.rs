@@ -1,4 +1,4 @@
-//! Where a layer stands in the file that it was read from.
+//! The place of a layer in the file that it was read from.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// Gives `error` this place; what is not known leaves it alone.
+    /// Gives `error` this place; unknown parts of the place change nothing.
     #[must_use]
     pub fn locate(&self, mut error: Error) -> Error {
         if let Some(file) = &self.file {

@@ -1,14 +1,14 @@
-//! A network of other channels: every layer's chosen from its own, some left out, some more than once.
+//! Builds a network from a per-layer selection of channels, which may drop or repeat channels.
 //!
-//! Cutting channels leaves some out; splitting them for precision has some twice.
+//! Pruning drops channels; outlier channel splitting repeats some.
 
 use super::{Graph, LayerWeights, Op, ShortcutWeights, is_dense};
 
-/// Where a dense layer keeps the weights between one output and one input channel.
+/// Layout of a dense layer's weights between one output and one input channel.
 pub struct Columns {
     inputs: usize,
     outputs: usize,
-    /// Weights a pair: the window of a convolution, or one input map's pixels.
+    /// Weights per pair: the window of a convolution, or one input map's pixels.
     pub window: usize,
     input_major: bool,
 }

@@ -1,4 +1,4 @@
-//! Shape inference: the one place that knows what a layer makes of its inputs' shapes.
+//! Shape inference: computes a layer's output shape from its inputs' shapes.
 //!
 //! Source of every formula: AlexeyAB's `make_*_layer`; deconvolution, which that line lacks, from pjreddie's.
 
@@ -6,11 +6,11 @@ use super::{Axis, Conv, Op, Padding, Pool, Reorg, Shape, ShortcutWeights, Slice,
 use secateur_base::{Error, Result};
 
 /// No channel count, height, width, window, stride or padding may be larger.
-pub const LARGEST_SIDE: usize = 1 << 16;
+pub const MAX_SIDE: usize = 1 << 16;
 /// No feature map and no layer's weights may have more elements (1 GiB of floats).
-pub const LARGEST_TENSOR: usize = 1 << 28;
+pub const MAX_ELEMENTS: usize = 1 << 28;
 
-/// How many numbers a layer brings along.
+/// Number of parameters of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ParameterCounts {
     pub bias: usize,
@@ -23,7 +23,7 @@ pub struct ParameterCounts {
 ///
 /// # Errors
 /// Wrong number of inputs; shapes or parameters that do not fit together; results outside
-/// [`LARGEST_SIDE`] or [`LARGEST_TENSOR`]. The error has no place: the caller knows it.
+/// [`MAX_SIDE`] or [`MAX_ELEMENTS`]. The error names no layer: the caller does.
 pub fn infer(op: &Op, inputs: &[Shape]) -> Result<Shape> {
     let (least, most) = match op {
         Op::Route(_) => (1, usize::MAX),
@@ -59,8 +59,14 @@ pub fn infer(op: &Op, inputs: &[Shape]) -> Result<Shape> {
             }
             Shape { c: channels, ..first }
         }
-        Op::Shortcut(_) => {
-            inputs[1..].iter().try_for_each(|&shape| same_plane(shape, first))?;
+        Op::Shortcut(shortcut) => {
+            for &shape in &inputs[1..] {
+                // pjreddie's sum of maps of two sizes knows no weights.
+                if shortcut.weights != ShortcutWeights::None {
+                    same_plane(shape, first)?;
+                }
+                shortcut_steps(shape, first)?;
+            }
             first
         }
         Op::Reorg(reorg) => reorganised(reorg, first)?,
@@ -122,10 +128,10 @@ pub fn infer(op: &Op, inputs: &[Shape]) -> Result<Shape> {
     };
     check(shape)?;
     let weights = parameter_counts(op, inputs).weights;
-    if weights > LARGEST_TENSOR {
+    if weights > MAX_ELEMENTS {
         return Err(Error::new("layer has too many weights")
             .found(weights.to_string())
-            .allowed(format!("at most {LARGEST_TENSOR}")));
+            .allowed(format!("at most {MAX_ELEMENTS}")));
     }
     Ok(shape)
 }
@@ -162,7 +168,7 @@ fn parameters_in_range(op: &Op) -> Result<()> {
     };
     let sides = [padding.top, padding.left, padding.bottom, padding.right];
     // Flattened features may be more.
-    let most = if matches!(op, Op::Connected(_)) { LARGEST_TENSOR } else { LARGEST_SIDE };
+    let most = if matches!(op, Op::Connected(_)) { MAX_ELEMENTS } else { MAX_SIDE };
     match positive.into_iter().chain(sides).find(|&number| number > most) {
         Some(number) => Err(Error::new("a count, window, stride or padding is too large")
             .found(number.to_string())
@@ -170,7 +176,7 @@ fn parameters_in_range(op: &Op) -> Result<()> {
         None => Ok(()),
     }
 }
-/// How many numbers a layer has in a `.weights` file; saturates instead of overflowing.
+/// Counts the numbers that a layer has in a `.weights` file; saturates instead of overflowing.
 pub fn parameter_counts(op: &Op, inputs: &[Shape]) -> ParameterCounts {
     let first = inputs[0];
     match op {
@@ -207,13 +213,13 @@ pub fn parameter_counts(op: &Op, inputs: &[Shape]) -> ParameterCounts {
 /// Checks a shape against the limits.
 pub fn check(shape: Shape) -> Result<()> {
     let sides = [shape.c, shape.h, shape.w];
-    if sides.iter().any(|&side| side == 0 || side > LARGEST_SIDE) || product(&sides) > LARGEST_TENSOR {
+    if sides.iter().any(|&side| side == 0 || side > MAX_SIDE) || product(&sides) > MAX_ELEMENTS {
         // An input of flattened features may be longer than a channel count.
-        if shape.h == 1 && shape.w == 1 && (1..=LARGEST_TENSOR).contains(&shape.c) {
+        if shape.h == 1 && shape.w == 1 && (1..=MAX_ELEMENTS).contains(&shape.c) {
             return Ok(());
         }
         return Err(Error::new("feature map is empty or too large").found(shape.to_string()).allowed(
-            format!("1 to {LARGEST_SIDE} channels, rows and columns, at most {LARGEST_TENSOR} elements"),
+            format!("1 to {MAX_SIDE} channels, rows and columns, at most {MAX_ELEMENTS} elements"),
         ));
     }
     Ok(())
@@ -304,7 +310,7 @@ fn transposed(transpose: &Transpose, input: Shape) -> Result<Shape> {
     Ok(Shape::new(c, h, w))
 }
 
-/// How many windows fit into `length`.
+/// Counts the windows that fit into `length`.
 fn windows(what: &str, length: usize, window: usize, stride: usize) -> Result<usize> {
     if window > length {
         return Err(Error::new("window is larger than its padded input")
@@ -350,6 +356,26 @@ fn reorganised(reorg: &Reorg, input: Shape) -> Result<Shape> {
     Ok(Shape::new(input.c.saturating_mul(block), input.h / stride, input.w / stride))
 }
 
+/// Steps in pixels, at least 1, in which a shortcut adds a map of shape `from` to one of shape `to`: (of the
+/// added map, of the sum).
+///
+/// Of a map twice as large every second pixel is added; a map half as large is added to every second pixel.
+/// Source: pjreddie's `shortcut_cpu`, whose quotients round down.
+///
+/// # Errors
+/// Height and width disagree.
+pub fn shortcut_steps(from: Shape, to: Shape) -> Result<(usize, usize)> {
+    let stride = (from.h / to.h, from.w / to.w);
+    let sample = (to.h / from.h, to.w / from.w);
+    if stride.0 != stride.1 || sample.0 != sample.1 {
+        return Err(Error::new("inputs of a sum differ in height and width, and not by one factor")
+            .found(format!("{from} beside {to}"))
+            .allowed("maps of one size, or one a whole number of times as large as the other")
+            .help("check the strides and the layer numbers"));
+    }
+    Ok((stride.0.max(1), sample.0.max(1)))
+}
+
 fn divides(name: &str, divisor: usize, what: &str, number: usize) -> Result<()> {
     if divisor == 0 || !number.is_multiple_of(divisor) {
         return Err(Error::new(format!("{name} does not divide {what}"))
@@ -364,7 +390,7 @@ fn same_plane(shape: Shape, first: Shape) -> Result<()> {
         return Err(Error::new("inputs differ in height or width")
             .found(format!("{shape} beside {first}"))
             .allowed(format!("{} rows and {} columns", first.h, first.w))
-            .help("route and shortcut join maps of one size: check the strides and the layer numbers"));
+            .help("this layer joins maps of one size: check the strides and the layer numbers"));
     }
     Ok(())
 }
@@ -415,11 +441,23 @@ mod tests {
             Op::Resize(Resize { height, width: 4, kind, coordinates })
         };
         says(&resize(0), input, "empty");
-        says(&resize(LARGEST_SIDE + 1), input, "too large");
+        says(&resize(MAX_SIDE + 1), input, "too large");
         let outside = Pool { padding: Padding { bottom: 2, ..Padding::NONE }, ..Pool::square(2, 2) };
         says(&Op::MaxPool(outside), input, "outside the input");
         says(&Op::Conv(Conv { kernel: [3, 0], ..Conv::square(4, 3) }), input, "zero");
         says(&Op::Deconv(Conv { groups: 3, ..Conv::square(3, 3) }), input, "does not divide");
+    }
+
+    #[test]
+    fn sums_take_every_second_pixel_of_the_larger_map() {
+        let steps = |h, w, th, tw| shortcut_steps(Shape::new(1, h, w), Shape::new(9, th, tw)).ok();
+        assert_eq!(steps(8, 8, 8, 8), Some((1, 1)));
+        assert_eq!(steps(16, 12, 8, 6), Some((2, 1)));
+        assert_eq!(steps(4, 2, 12, 6), Some((1, 3)));
+        // Quotients round down, as Darknet's do: the corner of the larger map.
+        assert_eq!(steps(13, 13, 7, 7), Some((1, 1)));
+        assert_eq!(steps(16, 8, 8, 8), None);
+        assert_eq!(steps(8, 8, 16, 8), None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a network costs, counted as the Darknet pruner counts (PRUNING, `stat`).
+//! Cost of a network, counted as the closed Darknet pruner counts it.
 //!
 //! Operations are two for each multiply-accumulate and one for each output (its bias); only
 //! convolutions, deconvolutions and connected layers count. Parameters are weights and biases with
@@ -52,7 +52,7 @@ pub fn layer_cost(graph: &Graph, layer: usize) -> LayerCost {
         Op::BatchNorm(_) => 2 * counts.bias as u64,
         _ => weights + counts.bias as u64,
     };
-    // Every weight meets every pixel of the output; of a deconvolution, every pixel of the input.
+    // Every weight is multiplied once per output pixel; in a deconvolution, once per input pixel.
     let macs = match node.op {
         Op::Conv(_) => weights.saturating_mul(node.shape.plane() as u64),
         Op::Deconv(_) => weights.saturating_mul(inputs[0].plane() as u64),

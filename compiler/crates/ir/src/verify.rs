@@ -1,12 +1,12 @@
-//! What holds for every graph, checked after each pass in debug builds and tests.
+//! Checks the invariants of every graph, after each pass in debug builds and tests.
 //!
 //! 1. There is at least one layer, and the input has elements.
 //! 2. A layer reads the picture or layers above it.
 //! 3. Every parameter is one that the layer can have: windows, strides and counts are positive, groups
 //!    divide channels, heads fit their inputs, masks name anchors, factors are finite.
 //! 4. A layer's shape is what its operator makes of its inputs' shapes.
-//! 5. Feature maps and weights stay within [`LARGEST_SIDE`](super::LARGEST_SIDE) and
-//!    [`LARGEST_TENSOR`](super::LARGEST_TENSOR).
+//! 5. Feature maps and weights stay within [`MAX_SIDE`](super::MAX_SIDE) and
+//!    [`MAX_ELEMENTS`](super::MAX_ELEMENTS).
 //!
 //! And of its weights:
 //!
@@ -31,7 +31,7 @@ pub fn verify(graph: &Graph) -> Result<()> {
                 && from >= layer
             {
                 return Err(fail(
-                    Error::new("layer reads one that does not stand above it").found(from.to_string()),
+                    Error::new("layer reads one that is not above it").found(from.to_string()),
                 ));
             }
         }

@@ -197,7 +197,7 @@ fn mistakes_have_their_place() {
         ("v1: [4, 8, 8] = maxpool v0 ceil=1", "flag without a value"),
         ("v1: [4, 8, 8] = yolo v0 classes=1", "mask= is missing"),
         ("v1: [4, 8, 8] = upsample v0 scale=inf", "scale has no such value"),
-        ("v1: [4, 8, 8] = dropout v1", "does not stand above it"),
+        ("v1: [4, 8, 8] = dropout v1", "is not above it"),
         ("v1: [4, 8, 8] = dropout", "wrong number of inputs"),
         ("v1: [4, 8, 9] = dropout v0", "wrong shape"),
         ("v1: [4, 8, 8] = dropout v0 (", "net.txt:3:28"),

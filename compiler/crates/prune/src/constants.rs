@@ -52,7 +52,13 @@ fn constant(
             let mut sum = 0.0;
             for number in 0..node.inputs.len() {
                 let value = input(number, channel);
-                sum += if weights.weights.is_empty() { value } else { zero_or_varies(value) }?;
+                let from = graph.shape_of(node.inputs[number]);
+                // A smaller map is added to some of the pixels only.
+                let everywhere = from.h >= node.shape.h && from.w >= node.shape.w;
+                sum += match weights.weights.is_empty() && everywhere {
+                    true => value,
+                    false => zero_or_varies(value),
+                }?;
             }
             Some(activate(shortcut.activation, sum))
         }

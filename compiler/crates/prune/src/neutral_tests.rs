@@ -1,10 +1,12 @@
 //! The cut of networks with operators that Darknet does not have.
 
+use crate::masks::zero_filter;
 use crate::{Masks, transform};
 use secateur_float::oracle;
 use secateur_ir::{
-    Axis, ChannelGroups, Connected, Conv, Coordinates, Divisor, Graph, Node, Op, Padding, Pool, Resize,
-    ResizeKind, Shape, Slice, Source, Transpose, infer, verify, verify_weights,
+    Activation, Axis, ChannelGroups, Connected, Conv, Coordinates, Divisor, Graph, Node, Op, Padding, Pool,
+    Resize, ResizeKind, Shape, Shortcut, ShortcutWeights, Slice, Source, Transpose, WeightsNormalization,
+    infer, verify, verify_weights,
 };
 use secateur_testing::random_weights;
 
@@ -20,6 +22,64 @@ fn chain(input: Shape, ops: Vec<Op>) -> Graph {
     graph
 }
 
+/// A residual network whose sums join maps of two sizes, as pjreddie's resnets have them.
+#[test]
+fn sums_of_two_sizes_are_cut() {
+    let sum = Op::Shortcut(Shortcut {
+        activation: Activation::Leaky,
+        weights: ShortcutWeights::None,
+        normalization: WeightsNormalization::None,
+    });
+    let conv = |filters, stride| {
+        let padding = Padding::all(1);
+        Op::Conv(Conv {
+            stride: [stride; 2],
+            padding,
+            activation: Activation::Leaky,
+            ..Conv::square(filters, 3)
+        })
+    };
+    for (inputs, seed) in [([1, 0], 1), ([0, 1], 2)] {
+        let mut graph = chain(Shape::new(3, 8, 8), vec![conv(6, 1), conv(8, 2)]);
+        let shape = graph.nodes[inputs[0]].shape;
+        graph.nodes.push(Node::new(sum.clone(), inputs.map(Source::Layer).to_vec(), shape));
+        graph.nodes.push(Node::new(
+            Op::Conv(Conv::square(4, 1)),
+            vec![Source::Layer(2)],
+            Shape { c: 4, ..shape },
+        ));
+        verify(&graph).unwrap();
+        let groups = ChannelGroups::new(&graph);
+        let weights = random_weights(seed, &graph);
+        for zero_biases in [false, true] {
+            let mut masks = Masks::keep_all(&groups);
+            for (number, group) in groups.groups.iter().enumerate() {
+                masks.set(number, (0..group.units.len()).map(|unit| unit % 2 == 0).collect());
+            }
+            let mut masked = weights.clone();
+            if zero_biases {
+                masks.apply(&graph, &groups, &mut masked);
+            } else {
+                let kept = masks.channel_flags(&groups, &graph);
+                for (layer, node) in graph.nodes.iter().enumerate() {
+                    for channel in (0..node.shape.c).filter(|&channel| !kept[layer][channel]) {
+                        zero_filter(&node.op, &mut masked.layers[layer], channel, node.shape.c);
+                    }
+                }
+            }
+            let cut = transform(&graph, &groups, &masked, &masks);
+            verify(&cut.graph).unwrap();
+            assert!(cut.graph.nodes[0].shape.c < 6, "something goes");
+            let x: Vec<f32> = (0..graph.input.len()).map(|i| (i * 37 % 101) as f32 / 101.0).collect();
+            let before = oracle::run(&graph, &masked, &x).pop().unwrap();
+            let after = oracle::run(&cut.graph, &cut.weights, &x).pop().unwrap();
+            for (a, b) in after.iter().zip(&before) {
+                assert!((a - b).abs() <= 1e-5 * b.abs().max(1.0), "{inputs:?}: {a}, not {b}");
+            }
+        }
+    }
+}
+
 #[test]
 fn masked_equals_cut() {
     let (kind, coordinates) = (ResizeKind::Bilinear, Coordinates::HalfPixel);
@@ -32,11 +92,7 @@ fn masked_equals_cut() {
         Op::Transpose(Transpose { order: [Axis::Channels, Axis::Columns, Axis::Rows] }),
         Op::LocalAvgPool(Pool { ceil: true, divisor: Divisor::Padded, ..Pool::square(2, 2) }),
     ];
-    let dense = Op::Connected(Connected {
-        outputs: 3,
-        batch_norm: false,
-        activation: secateur_ir::Activation::Linear,
-    });
+    let dense = Op::Connected(Connected { outputs: 3, batch_norm: false, activation: Activation::Linear });
     let tails = [
         vec![Op::Conv(Conv::square(3, 1))],
         vec![Op::Reshape(Shape::new(6 * 6, 1, 1)), Op::PRelu, dense.clone()],

@@ -8,7 +8,7 @@ use secateur_base::{Error, Result};
 use secateur_float as float;
 use secateur_ir::{
     Activation, Axis, Conv, Divisor, Graph, LayerWeights, Node, Op, Padding, Pool, ScaleChannels, Shortcut,
-    Source, Weights,
+    Source, Upsample, Weights,
 };
 
 /// A network of simple nodes that computes the same as a Darknet network.
@@ -149,6 +149,9 @@ fn activation_mut(op: &mut Op) -> Option<&mut Activation> {
     }
 }
 
+/// Rows and columns of a window that is averaged.
+const MAX_AVERAGE_SIDE: usize = 256;
+
 /// Whether the integer pooling can have this window.
 fn has_int8_window(pool: &Pool) -> bool {
     let Pool { kernel, padding, ceil, divisor, .. } = pool;
@@ -197,6 +200,16 @@ fn check(graph: &Graph, i: usize) -> Result<()> {
             "int8 pooling has square windows, half of the padding on every side, and rounds sizes down",
             "use as many rows as columns, and no ceil mode",
         ),
+        // The integer average has a constant for every number of pixels that a window may have inside.
+        Op::LocalAvgPool(Pool { kernel: [size, _], .. })
+        | Op::Upsample(Upsample { stride: size, reverse: true, .. })
+            if *size > MAX_AVERAGE_SIDE =>
+        {
+            refuse(
+                &format!("int8 averages have windows of at most {MAX_AVERAGE_SIDE} × {MAX_AVERAGE_SIDE}"),
+                "use [avgpool] for the whole map",
+            )
+        }
         Op::Softmax(softmax) if !matches!(softmax.axis, None | Some(Axis::Channels)) => {
             refuse("int8 softmax runs over channels", "put the classes into the channels")
         }
@@ -221,7 +234,10 @@ fn check(graph: &Graph, i: usize) -> Result<()> {
             if node.inputs.iter().all(|s| plane(s) == plane(&node.inputs[0])) {
                 Ok(())
             } else {
-                refuse("int8 shortcut needs inputs of equal height and width", "pool or upsample one of them")
+                refuse(
+                    "int8 shortcut needs inputs of equal height and width",
+                    "put a [maxpool] of size=1 and the stride before it: it takes the same pixels",
+                )
             }
         }
         _ => Ok(()),

@@ -1,4 +1,4 @@
-//! What tests share: where the test data lies, and random networks for property tests.
+//! Shared by tests: the folder of test data, and random networks for property tests.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

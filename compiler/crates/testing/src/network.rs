@@ -13,7 +13,7 @@ use secateur_ir::{
     parameter_counts,
 };
 
-/// What [`random_network`] may draw.
+/// Options of [`random_network`].
 #[derive(Debug, Clone)]
 pub struct RandomOptions {
     /// Layers before the heads; a block that was begun is finished.

@@ -52,9 +52,19 @@ struct Tile {
 impl Dense {
     /// Phase planes that a convolution other than pointwise reads.
     pub(crate) fn phases(conv: &Conv, input: Shape, output: Shape) -> Phases {
+        Phases::new(Self::window(conv), input, output, 0.0)
+    }
+
+    /// Returns whether the memory of [`Dense::phases`] is in proportion to the maps; a depthwise kernel makes the
+    /// planes of one channel at a time.
+    pub(crate) fn affordable(conv: &Conv, input: Shape, output: Shape) -> bool {
+        let channels = if conv.depth_multiplier(input.c).is_some() { 1 } else { input.c };
+        Phases::affordable(Self::window(conv), input, output, channels)
+    }
+
+    fn window(conv: &Conv) -> Window {
         let Conv { kernel, dilation, stride, padding, .. } = *conv;
-        let window = Window { kernel, dilation, stride, before: [padding.top, padding.left] };
-        Phases::new(window, input, output, 0.0)
+        Window { kernel, dilation, stride, before: [padding.top, padding.left] }
     }
 
     pub(crate) fn new(layer: Convolution<'_>) -> Self {

@@ -1,4 +1,4 @@
-//! What touches every element once: sums, copies, upsampling, the yolo head.
+//! Kernels that touch every element once: sums, copies, upsampling, the yolo head.
 
 use super::{Job, math};
 use secateur_ir::{Activation, Shape, Upsample, Yolo};
@@ -69,7 +69,7 @@ pub(crate) fn average(job: &mut Job<'_>, plane: usize) {
     }
 }
 
-/// Scales the map `inputs[1]` by `inputs[0]`: one factor a channel, one a pixel or one an element.
+/// Scales the map `inputs[1]` by `inputs[0]`: one factor per channel, per pixel or per element.
 /// Units: channels.
 #[inline(always)]
 pub(crate) fn scale(job: &mut Job<'_>, by: Factors, plane: usize, activation: Activation) {
@@ -92,7 +92,7 @@ pub(crate) fn scale(job: &mut Job<'_>, by: Factors, plane: usize, activation: Ac
     }
 }
 
-/// What one factor of [`scale`] belongs to.
+/// Extent of one factor of [`scale`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Factors {
     Channel,

@@ -2,7 +2,7 @@
 
 use secateur_ir::Activation;
 
-/// Adding it rounds a float below 2^22 to an integer, which then stands in its low bits.
+/// Adding it rounds a float below 2^22 to an integer, which is then in its low bits.
 const ROUND: f32 = 12_582_912.0;
 
 /// ln 2 in two parts; the first has trailing zeros, so that its multiples are exact.

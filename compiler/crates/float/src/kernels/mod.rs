@@ -52,7 +52,7 @@ impl<'a> Convolution<'a> {
     }
 }
 
-/// Where the threads of one step write, each its own elements.
+/// Output of one step, to whose disjoint elements its threads write.
 #[derive(Clone, Copy)]
 pub(super) struct Target {
     start: *mut f32,
@@ -80,13 +80,13 @@ impl Target {
     #[inline(always)]
     #[expect(clippy::mut_from_ref, reason = "the caller keeps segments disjoint")]
     unsafe fn segment(&self, at: usize, len: usize) -> &mut [f32] {
-        assert!(at <= self.len && len <= self.len - at, "a segment lies inside its target");
+        assert!(at <= self.len && len <= self.len - at, "a segment is inside its target");
         // SAFETY: in range by the assertion, valid by `new`, unshared by this function's contract.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(at), len) }
     }
 }
 
-/// What follows the sum of a convolution before it is stored.
+/// Epilogue: applied to the sum of a convolution before it is stored.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Epilogue {
     /// `max(x, slope · x)`: linear (1), leaky (0.1), ReLU (0).

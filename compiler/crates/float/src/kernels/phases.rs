@@ -11,7 +11,7 @@ use secateur_ir::Shape;
 const SLACK: usize = 64;
 
 /// Splits a padded plane by row and column modulo the stride into `stride_y · stride_x` phase
-/// planes `[height][width]`. The tap `(ky, kx)` of the output `(oy, ox)` then stands in phase
+/// planes `[height][width]`. The tap `(ky, kx)` of the output `(oy, ox)` is then in phase
 /// `(ky·d mod stride_y, kx·d mod stride_x)` at row `oy + ky·d / stride_y` and column
 /// `ox + kx·d / stride_x`: strides and dilation are offsets, borders are zeros (or `fill`).
 #[derive(Debug, Clone)]
@@ -34,11 +34,31 @@ pub(crate) struct Window {
     pub(crate) kernel: [usize; 2],
     pub(crate) dilation: [usize; 2],
     pub(crate) stride: [usize; 2],
-    /// What is added before the map; what is needed after it follows from the output.
+    /// Padding before the map; the padding after it follows from the output.
     pub(crate) before: [usize; 2],
 }
 
+/// Phase planes of a layer may have this many floats, whatever its maps are.
+const ALWAYS_AFFORDABLE: usize = 1 << 22;
+/// Beyond that they may be this many times as large as the layer's input and output together: a stride or a
+/// dilation far larger than the map makes planes that hold next to nothing of it.
+const AFFORDABLE_RATIO: usize = 4;
+
 impl Phases {
+    /// Returns whether the planes of `channels` channels at once are worth their memory.
+    pub(crate) fn affordable(window: Window, input: Shape, output: Shape, channels: usize) -> bool {
+        let Window { kernel, dilation, stride, .. } = window;
+        let length = |axis: usize, out: usize| {
+            let reach = (kernel[axis] - 1).checked_mul(dilation[axis])?;
+            stride[axis].checked_mul(out.checked_add(reach / stride[axis])?)
+        };
+        let plane = || length(0, output.h)?.checked_mul(length(1, output.w)?);
+        let taps = kernel[0].saturating_mul(kernel[1]);
+        let limit = ALWAYS_AFFORDABLE.max(AFFORDABLE_RATIO * (input.plane() + output.plane()) * channels);
+        plane().and_then(|plane| plane.checked_mul(channels)).is_some_and(|floats| floats <= limit)
+            && taps <= ALWAYS_AFFORDABLE
+    }
+
     pub(crate) fn new(window: Window, input: Shape, output: Shape, fill: f32) -> Self {
         let Window { kernel, dilation, stride: [stride_y, stride_x], before } = window;
         let reach = |axis: usize| (kernel[axis] - 1) * dilation[axis];
@@ -59,7 +79,7 @@ impl Phases {
         self.stride_x * self.stride_y * self.width * self.height
     }
 
-    /// Floats of `channels` channels with the slack behind them.
+    /// Floats of `channels` channels with the slack after them.
     pub(crate) fn len(&self, channels: usize) -> usize {
         self.channel() * channels + SLACK
     }
@@ -120,7 +140,7 @@ impl Phases {
     }
 }
 
-/// Positions of a phase that lie on the map: `0 <= i·stride + phase − pad < limit`.
+/// Positions of a phase that are on the map: `0 <= i·stride + phase − pad < limit`.
 fn inside(phase: usize, stride: usize, pad: usize, limit: usize, len: usize) -> Range<usize> {
     let start = pad.saturating_sub(phase).div_ceil(stride).min(len);
     let end = (limit + pad).saturating_sub(phase).div_ceil(stride).clamp(start, len);

@@ -9,7 +9,7 @@ use secateur_ir::{Pool, Shape};
 /// Rows of maxima are a multiple of this many floats wide: whole vectors on every machine.
 const ROW_ALIGN: usize = 16;
 
-/// Max-pooling; what lies outside the map does not take part.
+/// Max-pooling; padding does not take part.
 #[derive(Debug, Clone)]
 pub(crate) struct MaxPool {
     phases: Phases,
@@ -25,10 +25,19 @@ pub(crate) struct MaxPool {
 }
 
 impl MaxPool {
-    pub(crate) fn new(pool: &Pool, input: Shape, output: Shape) -> Self {
+    /// Returns whether the kernel's memory is in proportion to the maps.
+    pub(crate) fn affordable(pool: &Pool, input: Shape, output: Shape) -> bool {
+        Phases::affordable(Self::window(pool), input, output, 1)
+    }
+
+    fn window(pool: &Pool) -> Window {
         let Pool { kernel, stride, padding, .. } = *pool;
-        let [stride_y, stride_x] = stride;
-        let window = Window { kernel, dilation: [1; 2], stride, before: [padding.top, padding.left] };
+        Window { kernel, dilation: [1; 2], stride, before: [padding.top, padding.left] }
+    }
+
+    pub(crate) fn new(pool: &Pool, input: Shape, output: Shape) -> Self {
+        let window = Self::window(pool);
+        let Window { kernel, stride: [stride_y, stride_x], .. } = window;
         let phases = Phases::new(window, input, output, f32::MIN);
         let wide = output.w.next_multiple_of(ROW_ALIGN);
         let columns = phases.taps[..kernel[1]].to_vec();
@@ -55,7 +64,7 @@ impl MaxPool {
             // SAFETY: channel `c` belongs to this part only.
             let out = unsafe { job.target.segment(c * self.output.plane(), self.output.plane()) };
             for y in 0..self.heights {
-                // Phases stand one after another, each with all its columns' phases.
+                // Phases are stored one after another, each with all its columns' phases.
                 let row = &padded[(y / height * self.stride_x * height + y % height) * width..];
                 for x in (0..w).step_by(S::F32_LANES) {
                     let mut largest = load::<S>(row, self.columns[0] + x);

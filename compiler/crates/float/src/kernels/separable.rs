@@ -1,4 +1,4 @@
-//! A 1×1 convolution and the depthwise one after it, a few channels at a time: what lies between
+//! A 1×1 convolution and the depthwise one after it, a few channels at a time: the tensor between
 //! them never leaves the cache.
 
 use pulp::Simd;
@@ -23,7 +23,7 @@ pub(crate) struct Separable {
 
 impl Separable {
     /// Fewest pixels for which it works: a vector on any machine.
-    pub(crate) const LEAST_PIXELS: usize = 16;
+    pub(crate) const MIN_PIXELS: usize = 16;
 
     /// `dense` is pointwise and not grouped; `depthwise` reads its output, of shape `hidden`.
     pub(crate) fn new(dense: Dense, depthwise: Depthwise, hidden: Shape) -> Self {

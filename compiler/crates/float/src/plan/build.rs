@@ -18,7 +18,7 @@ pub(super) struct Built {
     pub(super) steps: Vec<Step>,
     /// Length of every value.
     pub(super) lens: Vec<usize>,
-    /// Where every layer's output stands; `None` where fusion left it out.
+    /// View of every layer's output; `None` where fusion removed it.
     pub(super) views: Vec<Option<View>>,
 }
 
@@ -55,7 +55,9 @@ impl<'a> Builder<'a> {
         let inputs: Vec<View> = node.inputs.iter().map(|&source| self.view(source)).collect();
         let plain = || Kernel::Plain(self.weights.layers[layer].clone());
         let kernel = match &node.op {
-            Op::Conv(conv) => return self.convolution(layer, conv, inputs[0]),
+            Op::Conv(conv) if Dense::affordable(conv, graph.input_shape(layer), shape) => {
+                return self.convolution(layer, conv, inputs[0]);
+            }
             Op::Connected(connected) => self.connected(layer, connected).unwrap_or_else(plain),
             Op::Dropout | Op::Cost | Op::Reshape(_) => {
                 let whole = (0, inputs[0].len);
@@ -68,10 +70,19 @@ impl<'a> Builder<'a> {
                     .collect();
                 return self.alias_or_copy(layer, inputs, slices);
             }
-            Op::MaxPool(pool) if pool.depth.is_none() => {
+            Op::MaxPool(pool)
+                if pool.depth.is_none() && MaxPool::affordable(pool, graph.input_shape(layer), shape) =>
+            {
                 Kernel::MaxPool(MaxPool::new(pool, graph.input_shape(layer), shape))
             }
-            Op::Shortcut(s) if s.weights == ShortcutWeights::None && element_wise(s.activation) => {
+            Op::Shortcut(s)
+                if s.weights == ShortcutWeights::None
+                    && element_wise(s.activation)
+                    && graph
+                        .input_shapes(layer)
+                        .iter()
+                        .all(|input| (input.h, input.w) == (shape.h, shape.w)) =>
+            {
                 Kernel::Add(s.activation)
             }
             Op::Upsample(up) if !up.reverse => Kernel::Upsample(up.clone(), graph.input_shape(layer)),
@@ -87,10 +98,11 @@ impl<'a> Builder<'a> {
             _ => plain(),
         };
         let macs = match &node.op {
-            Op::Connected(_) | Op::Deconv(_) => self.weights.layers[layer].weights.len() as u64,
+            Op::Connected(_) | Op::Deconv(_) | Op::Conv(_) => self.weights.layers[layer].weights.len() as u64,
             _ => 0,
         } * match &node.op {
             Op::Deconv(_) => graph.input_shape(layer).plane() as u64,
+            Op::Conv(_) => shape.plane() as u64,
             _ => 1,
         };
         let output = self.step(kernel, (layer, layer), inputs, shape.len(), macs);
@@ -156,7 +168,7 @@ impl<'a> Builder<'a> {
             if conv.is_pointwise() {
                 if epilogue.is_some()
                     && conv.groups == 1
-                    && to.plane() >= Separable::LEAST_PIXELS
+                    && to.plane() >= Separable::MIN_PIXELS
                     && let Some((next, depthwise)) = self.fusible_depthwise(layer)
                 {
                     return self.separable((layer, conv), (next, depthwise), input);
@@ -185,10 +197,12 @@ impl<'a> Builder<'a> {
     /// The depthwise convolution that alone reads `layer`.
     fn fusible_depthwise(&self, layer: usize) -> Option<(usize, &'a Conv)> {
         let &[next] = &self.consumers[layer][..] else { return None };
-        match &self.graph.nodes[next].op {
+        let (from, node) = (self.graph.nodes[layer].shape, &self.graph.nodes[next]);
+        match &node.op {
             Op::Conv(conv)
                 if !self.kept[layer]
-                    && conv.depth_multiplier(self.graph.nodes[layer].shape.c).is_some()
+                    && Dense::affordable(conv, from, node.shape)
+                    && conv.depth_multiplier(from.c).is_some()
                     && Epilogue::new(conv.activation).is_some() =>
             {
                 Some((next, conv))

@@ -14,7 +14,7 @@ pub struct Cut {
 }
 
 impl Cut {
-    /// What [`Plan::run_cut`] must be given, in this order.
+    /// The inputs of [`Plan::run_cut`], in this order.
     pub fn inputs(&self) -> &[Source] {
         &self.inputs
     }
@@ -50,7 +50,7 @@ impl Plan {
         self.cut(steps)
     }
 
-    /// Everything that reads the output of the kept layer `layer`, and what lies behind that.
+    /// Everything that reads the output of the kept layer `layer`, and everything downstream of that.
     pub fn behind(&self, layer: usize) -> Cut {
         let mut dirty = vec![false; self.buffer_of.len()];
         dirty[self.views[layer].expect("a kept layer has a value").value] = true;

@@ -21,7 +21,7 @@ impl Scratch {
     }
 }
 
-/// Where a value's numbers are during a run.
+/// Address of a value's numbers during a run.
 #[derive(Clone, Copy)]
 struct Place {
     start: *mut f32,
@@ -96,7 +96,7 @@ impl Plan {
         self.peek(scratch, Source::Layer(layer))
     }
 
-    /// What `scratch` holds in the place of `source`: its output if it is kept or live now.
+    /// The tensor that `scratch` holds for `source`: its output if it is kept or live now.
     ///
     /// # Panics
     /// If the layer was fused into another one.
@@ -108,7 +108,7 @@ impl Plan {
         }
     }
 
-    /// Puts the output of `source` in its place for a later [`Plan::run_range`].
+    /// Stores the output of `source` for a later [`Plan::run_range`].
     ///
     /// # Panics
     /// If `values` has not the output's size, or the layer was fused into another one.

@@ -1,7 +1,32 @@
-//! Which buffer holds which value: a buffer is used again as soon as its value has been read for
-//! the last time.
+//! Assigns buffers to values: a buffer is used again as soon as its value has been read for the
+//! last time.
 
 use super::step::Step;
+use secateur_base::{Error, Result};
+use secateur_ir::Graph;
+
+/// Bytes of activations that a scratch may have: twice what all feature maps of the largest network have, since
+/// some steps bring values of their own.
+const MAX_SCRATCH_BYTES: usize = 1 << 33;
+
+/// Refuses a plan whose scratch would be too large; nothing of that size has been allocated yet.
+pub(super) fn check(graph: &Graph, steps: &[Step], lens: &[usize], buffers: &[usize]) -> Result<()> {
+    let floats = buffers.iter().fold(0, |sum: usize, &len| sum.saturating_add(len));
+    let bytes = floats.saturating_mul(size_of::<f32>());
+    if bytes <= MAX_SCRATCH_BYTES {
+        return Ok(());
+    }
+    let error = Error::new("running this network needs too much memory; this layer has the largest part")
+        .found(format!("{:.1} GiB of activations", bytes as f64 / GIB))
+        .allowed(format!("at most {:.1} GiB", MAX_SCRATCH_BYTES as f64 / GIB))
+        .help("make the input or the number of channels smaller");
+    Err(match steps.iter().max_by_key(|step| lens[step.output]) {
+        Some(largest) => graph.locate(largest.layer, error),
+        None => error,
+    })
+}
+
+const GIB: f64 = (1u64 << 30) as f64;
 
 /// Assigns a buffer to every value that a step defines.
 ///

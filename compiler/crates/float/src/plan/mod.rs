@@ -20,7 +20,7 @@ use secateur_base::Result;
 use secateur_ir::{Graph, LayerWeights, Op, Source, Weights};
 use step::{Step, View};
 
-/// Which layers' outputs must be readable after a run, besides the heads.
+/// Layers whose outputs must be readable after a run, besides the heads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Keep {
     /// Only yolo, region, detection and softmax layers, and the last layer.
@@ -55,7 +55,7 @@ impl Plan {
     /// A plan whose run leaves the outputs that `keep` names readable.
     ///
     /// # Errors
-    /// If a layer's weights do not fit its shape.
+    /// If a layer's weights do not fit its shape, or activations need more than 8 GiB.
     pub fn keeping(graph: &Graph, weights: &Weights, keep: &Keep) -> Result<Self> {
         let last = graph.nodes.len().checked_sub(1);
         let kept: Vec<bool> = (0..graph.nodes.len())
@@ -75,6 +75,7 @@ impl Plan {
             kept_values[view.expect("a kept layer has a value").value] = true;
         }
         let (buffer_of, buffers) = memory::assign(&built.steps, &built.lens, &kept_values);
+        memory::check(graph, &built.steps, &built.lens, &buffers)?;
         Ok(Self {
             graph: Arc::new(graph.clone()),
             steps: built.steps,

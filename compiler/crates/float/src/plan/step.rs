@@ -8,7 +8,7 @@ use crate::kernels::{
 use crate::{activate_map, fold_layer, ops};
 use secateur_ir::{Activation, Graph, LayerWeights, Op, Shape, Upsample, Yolo};
 
-/// What a step computes.
+/// The computation of a step.
 #[derive(Debug, Clone)]
 pub(super) enum Kernel {
     Dense(Dense),
@@ -79,12 +79,12 @@ impl Step {
     /// Into how many parts to cut the step for `threads` threads.
     pub(super) fn parts(&self, graph: &Graph, threads: usize) -> usize {
         /// Work below which handing a part over costs more than it brings.
-        const SMALLEST_PART: u64 = 4096;
+        const MIN_PART: u64 = 4096;
         if threads <= 1 {
             return 1;
         }
         let work = self.macs / 16 + self.output_len as u64;
-        let useful = (work / SMALLEST_PART).max(1) as usize;
+        let useful = (work / MIN_PART).max(1) as usize;
         self.units(graph).min(useful).min(2 * threads)
     }
 

@@ -48,13 +48,13 @@ pub(super) fn run(
     });
 }
 
-/// Which parts of the current step are taken, and how many are done.
+/// Parts of the current step that are taken, and the number of finished ones.
 struct Claims {
     /// High half: the step, low half: the next part to claim.
     next: AtomicU64,
     /// Finished parts of the current step.
     done: AtomicUsize,
-    /// Whether a part panicked.
+    /// Set if a part panicked.
     failed: AtomicBool,
 }
 

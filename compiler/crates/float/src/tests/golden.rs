@@ -10,7 +10,7 @@ use secateur_frontend::darknet::{self, Network};
 use secateur_ir::{Graph, Op};
 use secateur_testing::data_dir;
 
-/// What two honest implementations differ by.
+/// Difference between two correct implementations.
 const TOLERANCE: f32 = 2e-4;
 
 const SETS: [&str; 12] = [

@@ -1,5 +1,6 @@
 mod cuts;
 mod golden;
+mod memory;
 mod neutral;
 mod operators;
 mod random;

@@ -138,3 +138,29 @@ fn region_is_transposed_and_activated() {
     let expected = [0.0, 2.0, 4.0, 6.0, 0.5, 0.5, 0.5, 1.0, 3.0, 5.0, 7.0, 0.5, 0.5, 0.5];
     assert!(out.iter().zip(expected).all(|(a, b): (&f32, f32)| (a - b).abs() < 1e-6), "{out:?}");
 }
+
+/// pjreddie's `shortcut_cpu`: of the larger map every second pixel, to the larger map at every second pixel.
+#[test]
+fn sums_of_maps_of_two_sizes() {
+    let sum = Op::Shortcut(Shortcut {
+        activation: Activation::Linear,
+        weights: ShortcutWeights::None,
+        normalization: WeightsNormalization::None,
+    });
+    let pool = Op::MaxPool(secateur_ir::Pool::square(2, 2));
+    let nodes = |inputs: [Source; 2], shape| {
+        let small = Node::new(pool.clone(), vec![Source::Image], Shape::new(1, 2, 2));
+        vec![small, Node::new(sum.clone(), inputs.to_vec(), shape)]
+    };
+    let layers = || vec![LayerWeights::default(); 2];
+    let input = Shape::new(1, 4, 4);
+    let x = range(16);
+    let down = nodes([Source::Layer(0), Source::Image], Shape::new(1, 2, 2));
+    assert_eq!(run_graph(down, layers(), input, &x), [5.0 + 0.0, 7.0 + 2.0, 13.0 + 8.0, 15.0 + 10.0]);
+    let up = nodes([Source::Image, Source::Layer(0)], input);
+    let mut expected = x.clone();
+    for (at, value) in [(0, 5.0), (2, 7.0), (8, 13.0), (10, 15.0)] {
+        expected[at] += value;
+    }
+    assert_eq!(run_graph(up, layers(), input, &x), expected);
+}

@@ -4,21 +4,21 @@ use std::sync::Arc;
 
 use super::cfg::Cfg;
 use super::heads;
-use super::reader::{Reader, nearest};
+use super::options::{Options, nearest};
 use secateur_base::{Error, Result};
 use secateur_ir::{
-    Activation, Axis, Connected, Conv, Crop, Graph, LARGEST_SIDE, LARGEST_TENSOR, Node, Op, Origin, Padding,
+    Activation, Axis, Connected, Conv, Crop, Graph, MAX_SIDE, MAX_ELEMENTS, Node, Op, Origin, Padding,
     Pool, Reorg, Route, ScaleChannels, Shape, Shortcut, ShortcutWeights, Softmax, Source, Upsample,
     WeightsNormalization, check, infer,
 };
 
 /// More layers than any network has.
-const MOST_LAYERS: usize = 10_000;
+const MAX_LAYERS: usize = 10_000;
 /// Elements of all feature maps together (4 GiB of floats).
-const LARGEST_NETWORK: usize = 1 << 30;
+const MAX_NETWORK_ELEMENTS: usize = 1 << 30;
 /// Ranges of what counts and sizes may be.
-const SIDE: std::ops::RangeInclusive<usize> = 1..=LARGEST_SIDE;
-const PADDING: std::ops::RangeInclusive<usize> = 0..=LARGEST_SIDE;
+const SIDE: std::ops::RangeInclusive<usize> = 1..=MAX_SIDE;
+const PADDING: std::ops::RangeInclusive<usize> = 0..=MAX_SIDE;
 
 /// Sections that Darknet knows and this tool does not run.
 const UNSUPPORTED: &[&str] = &[
@@ -67,9 +67,9 @@ const SUPPORTED: &[&str] = &[
 ///
 /// # Errors
 /// Unknown or unsupported sections and options, missing or impossible values, inputs that do not exist
-/// yet, shapes that do not fit: each with its line, the layer's number, what was found and what may stand there.
+/// yet, shapes that do not fit: each with its line, the layer's number, what was found and what is allowed.
 pub fn build_graph(cfg: &Cfg) -> Result<Graph> {
-    let net = Reader { cfg, section: cfg.net(), layer: None };
+    let net = Options { cfg, section: cfg.net(), layer: None };
     let input = input_shape(&net)?;
     let mut graph = Graph { input, nodes: Vec::new(), letter_box: net.flag("letter_box")? };
     if cfg.layers().is_empty() {
@@ -80,19 +80,19 @@ pub fn build_graph(cfg: &Cfg) -> Result<Graph> {
     let file = Arc::from(cfg.path());
     let mut elements = input.len();
     for (layer, section) in cfg.layers().iter().enumerate() {
-        let reader = Reader { cfg, section, layer: Some(layer) };
-        if layer == MOST_LAYERS {
-            return Err(reader.error("too many layers").allowed(format!("at most {MOST_LAYERS}")));
+        let options = Options { cfg, section, layer: Some(layer) };
+        if layer == MAX_LAYERS {
+            return Err(options.error("too many layers").allowed(format!("at most {MAX_LAYERS}")));
         }
-        let (op, inputs) = node(&reader, &graph)?;
+        let (op, inputs) = node(&options, &graph)?;
         let shapes: Vec<Shape> = inputs.iter().map(|&source| graph.shape_of(source)).collect();
-        let shape = infer(&op, &shapes).map_err(|error| reader.locate(error))?;
+        let shape = infer(&op, &shapes).map_err(|error| options.locate(error))?;
         elements += shape.len();
-        if elements > LARGEST_NETWORK {
-            return Err(reader
+        if elements > MAX_NETWORK_ELEMENTS {
+            return Err(options
                 .error("the feature maps up to here are too large together")
                 .found(format!("{elements} elements"))
-                .allowed(format!("at most {LARGEST_NETWORK}")));
+                .allowed(format!("at most {MAX_NETWORK_ELEMENTS}")));
         }
         let origin = Origin { file: Some(Arc::clone(&file)), line: Some(section.line), layer: Some(layer) };
         graph.nodes.push(Node { origin, ..Node::new(op, inputs, shape) });
@@ -100,10 +100,10 @@ pub fn build_graph(cfg: &Cfg) -> Result<Graph> {
     Ok(graph)
 }
 
-fn input_shape(net: &Reader) -> Result<Shape> {
+fn input_shape(net: &Options) -> Result<Shape> {
     let sides = ["channels", "height", "width"];
     if net.has("inputs") && !sides.iter().any(|side| net.has(side)) {
-        return Ok(Shape::new(net.required("inputs", "", 1..=LARGEST_TENSOR)?, 1, 1));
+        return Ok(Shape::new(net.required("inputs", "", 1..=MAX_ELEMENTS)?, 1, 1));
     }
     let [c, h, w] = sides.map(|side| net.required(side, "", SIDE));
     let shape = Shape::new(c?, h?, w?);
@@ -112,84 +112,84 @@ fn input_shape(net: &Reader) -> Result<Shape> {
 }
 
 /// One section's operator and inputs.
-fn node(reader: &Reader, graph: &Graph) -> Result<(Op, Vec<Source>)> {
+fn node(options: &Options, graph: &Graph) -> Result<(Op, Vec<Source>)> {
     let previous = match graph.nodes.len() {
         0 => Source::Image,
         n => Source::Layer(n - 1),
     };
     let with_from = |op: Op| -> Result<(Op, Vec<Source>)> {
-        let from = sources(reader, "from")?;
+        let from = sources(options, "from")?;
         Ok((op, std::iter::once(previous).chain(from).collect()))
     };
-    let op = match reader.section.name.as_str() {
-        "conv" | "convolutional" => convolution(reader)?,
-        "deconvolutional" => deconvolution(reader)?,
+    let op = match options.section.name.as_str() {
+        "conv" | "convolutional" => convolution(options)?,
+        "deconvolutional" => deconvolution(options)?,
         "conn" | "connected" => Op::Connected(Connected {
-            outputs: reader.required("output", "1", SIDE)?,
-            batch_norm: reader.flag("batch_normalize")?,
-            activation: reader.activation(Activation::Logistic)?,
+            outputs: options.required("output", "1", SIDE)?,
+            batch_norm: options.flag("batch_normalize")?,
+            activation: options.activation(Activation::Logistic)?,
         }),
         "batchnorm" => Op::BatchNorm(Activation::Linear),
         "max" | "maxpool" => {
-            reader.refuse(&["antialiasing", "maxpool_zero_nonmax"])?;
-            let depth = reader.flag("maxpool_depth")?;
-            let depth = depth.then(|| reader.size("out_channels", 1, SIDE)).transpose()?;
-            Op::MaxPool(Pool { depth, ..pooling(reader)? })
+            options.refuse(&["antialiasing", "maxpool_zero_nonmax"])?;
+            let depth = options.flag("maxpool_depth")?;
+            let depth = depth.then(|| options.size("out_channels", 1, SIDE)).transpose()?;
+            Op::MaxPool(Pool { depth, ..pooling(options)? })
         }
-        "local_avg" | "local_avgpool" => Op::LocalAvgPool(pooling(reader)?),
+        "local_avg" | "local_avgpool" => Op::LocalAvgPool(pooling(options)?),
         "avg" | "avgpool" => Op::AvgPool,
-        "upsample" => upsample(reader)?,
+        "upsample" => upsample(options)?,
         "route" => {
-            let groups = reader.size("groups", 1, SIDE)?;
-            let group_id = reader.size("group_id", 0, PADDING)?;
-            return Ok((Op::Route(Route { groups, group_id }), sources(reader, "layers")?));
+            let groups = options.size("groups", 1, SIDE)?;
+            let group_id = options.size("group_id", 0, PADDING)?;
+            return Ok((Op::Route(Route { groups, group_id }), sources(options, "layers")?));
         }
-        "shortcut" => return with_from(shortcut(reader)?),
+        "shortcut" => return with_from(shortcut(options)?),
         "scale_channels" => {
             return with_from(Op::ScaleChannels(ScaleChannels {
-                scale_wh: reader.flag("scale_wh")?,
-                activation: reader.activation(Activation::Linear)?,
+                scale_wh: options.flag("scale_wh")?,
+                activation: options.activation(Activation::Linear)?,
             }));
         }
-        "sam" => return with_from(Op::Sam(reader.activation(Activation::Linear)?)),
+        "sam" => return with_from(Op::Sam(options.activation(Activation::Linear)?)),
         // Darknet's [empty] and [silence] pass their input on, as dropout does at inference.
         "dropout" | "empty" | "silence" => Op::Dropout,
         // The section [reorg] is the layer that Darknet's sources call reorg_old.
-        "reorg" => reorg(reader, true)?,
+        "reorg" => reorg(options, true)?,
         "reorg3d" => {
-            reader.refuse(&["reverse"])?;
-            reorg(reader, false)?
+            options.refuse(&["reverse"])?;
+            reorg(options, false)?
         }
         "soft" | "softmax" => {
-            reader.refuse_any("tree")?;
+            options.refuse_any("tree")?;
             Op::Softmax(Softmax {
-                groups: reader.size("groups", 1, SIDE)?,
-                temperature: positive(reader, "temperature")?,
-                axis: (reader.float("spatial", 0.0)? != 0.0).then_some(Axis::Channels),
+                groups: options.size("groups", 1, SIDE)?,
+                temperature: positive(options, "temperature")?,
+                axis: (options.float("spatial", 0.0)? != 0.0).then_some(Axis::Channels),
             })
         }
-        "yolo" => heads::yolo(reader)?,
-        "region" => heads::region(reader)?,
-        "detection" => heads::detection(reader)?,
+        "yolo" => heads::yolo(options)?,
+        "region" => heads::region(options)?,
+        "detection" => heads::detection(options)?,
         "crop" => Op::Crop(Crop {
-            height: reader.required("crop_height", "1", SIDE)?,
-            width: reader.required("crop_width", "1", SIDE)?,
-            noadjust: reader.flag("noadjust")?,
+            height: options.required("crop_height", "1", SIDE)?,
+            width: options.required("crop_width", "1", SIDE)?,
+            noadjust: options.flag("noadjust")?,
         }),
         "cost" => Op::Cost,
-        name => return Err(unknown_section(reader, name)),
+        name => return Err(unknown_section(options, name)),
     };
     Ok((op, vec![previous]))
 }
 
-fn unknown_section(reader: &Reader, name: &str) -> Error {
+fn unknown_section(options: &Options, name: &str) -> Error {
     if name == "net" || name == "network" {
-        return reader.error("a second [net]").help("a cfg describes one network: remove this section");
+        return options.error("a second [net]").help("a cfg describes one network: remove this section");
     }
     let error = if UNSUPPORTED.contains(&name) {
-        reader.error("this kind of layer is not supported")
+        options.error("this kind of layer is not supported")
     } else {
-        reader.error("unknown section")
+        options.error("unknown section")
     };
     let help = match nearest(name, SUPPORTED.iter().copied()) {
         Some(near) => format!("is [{near}] meant?"),
@@ -199,9 +199,9 @@ fn unknown_section(reader: &Reader, name: &str) -> Error {
 }
 
 /// The layers that `key` names: absolute numbers, or negative ones counted back from here.
-fn sources(reader: &Reader, key: &str) -> Result<Vec<Source>> {
-    let here = reader.layer.unwrap_or(0) as i64;
-    let numbers = reader.ints(key)?.ok_or_else(|| reader.missing(key, ""))?;
+fn sources(options: &Options, key: &str) -> Result<Vec<Source>> {
+    let here = options.layer.unwrap_or(0) as i64;
+    let numbers = options.ints(key)?.ok_or_else(|| options.missing(key, ""))?;
     numbers
         .into_iter()
         .map(|number| {
@@ -214,9 +214,9 @@ fn sources(reader: &Reader, key: &str) -> Result<Vec<Source>> {
                 ..0 => format!("there is no layer {target}"),
                 _ => format!("layer {target} comes later: a layer reads only those above it"),
             };
-            let error = reader.error_at(key, what);
+            let error = options.error_at(key, what);
             Err(match here {
-                0 => error.allowed("nothing: no layer stands above the first"),
+                0 => error.allowed("nothing: no layer is above the first"),
                 _ => error.allowed(format!("0 to {}, or -1 to -{here}", here - 1)),
             }
             .help("layers are counted from 0 at the first section after [net]; [dropout] counts too"))
@@ -225,15 +225,15 @@ fn sources(reader: &Reader, key: &str) -> Result<Vec<Source>> {
 }
 
 /// `stride`, overridden by `stride_x` and `stride_y`: rows, columns.
-fn strides(reader: &Reader) -> Result<[usize; 2]> {
-    let stride = reader.size("stride", 1, SIDE)?;
-    let columns = reader.size("stride_x", stride, SIDE)?;
-    Ok([reader.size("stride_y", stride, SIDE)?, columns])
+fn strides(options: &Options) -> Result<[usize; 2]> {
+    let stride = options.size("stride", 1, SIDE)?;
+    let columns = options.size("stride_x", stride, SIDE)?;
+    Ok([options.size("stride_y", stride, SIDE)?, columns])
 }
 
-fn convolution(reader: &Reader) -> Result<Op> {
-    reader.refuse_any("share_index")?;
-    reader.refuse(&[
+fn convolution(options: &Options) -> Result<Op> {
+    options.refuse_any("share_index")?;
+    options.refuse(&[
         "antialiasing",
         "binary",
         "coordconv",
@@ -246,99 +246,99 @@ fn convolution(reader: &Reader) -> Result<Op> {
         "sway",
         "xnor",
     ])?;
-    let size = reader.size("size", 1, SIDE)?;
-    let stride = strides(reader)?;
-    let dilation = if size == 1 { 1 } else { reader.size("dilation", 1, SIDE)? };
-    let pad = padding(reader, size)?;
+    let size = options.size("size", 1, SIDE)?;
+    let stride = strides(options)?;
+    let dilation = if size == 1 { 1 } else { options.size("dilation", 1, SIDE)? };
+    let pad = padding(options, size)?;
     // Darknet sizes the output for an undilated window and pads by pad · dilation; both agree only
     // where pad is half the window.
     if dilation > 1 && pad != (size - 1) / 2 {
-        return Err(reader
+        return Err(options
             .error_at("dilation", "dilation without matching padding writes outside Darknet's output")
             .allowed(format!("pad=1 and an odd size, or padding={}", (size - 1) / 2)));
     }
     Ok(Op::Conv(Conv {
-        filters: reader.required("filters", "1", SIDE)?,
-        groups: reader.size("groups", 1, PADDING)?.max(1),
+        filters: options.required("filters", "1", SIDE)?,
+        groups: options.size("groups", 1, PADDING)?.max(1),
         kernel: [size; 2],
         stride,
         dilation: [dilation; 2],
         padding: Padding::all(pad * dilation),
-        batch_norm: reader.flag("batch_normalize")? || reader.flag("cbn")?,
-        activation: reader.activation(Activation::Logistic)?,
+        batch_norm: options.flag("batch_normalize")? || options.flag("cbn")?,
+        activation: options.activation(Activation::Logistic)?,
     }))
 }
 
-fn deconvolution(reader: &Reader) -> Result<Op> {
-    reader.refuse(&["dilation", "dontload", "dontloadscales", "flipped"])?;
-    let size = reader.size("size", 1, SIDE)?;
-    let stride = reader.size("stride", 1, SIDE)?;
+fn deconvolution(options: &Options) -> Result<Op> {
+    options.refuse(&["dilation", "dontload", "dontloadscales", "flipped"])?;
+    let size = options.size("size", 1, SIDE)?;
+    let stride = options.size("stride", 1, SIDE)?;
     Ok(Op::Deconv(Conv {
-        filters: reader.required("filters", "1", SIDE)?,
-        groups: reader.size("groups", 1, 1..=1)?,
+        filters: options.required("filters", "1", SIDE)?,
+        groups: options.size("groups", 1, 1..=1)?,
         stride: [stride; 2],
-        padding: Padding::all(padding(reader, size)?),
-        batch_norm: reader.flag("batch_normalize")?,
-        activation: reader.activation(Activation::Logistic)?,
+        padding: Padding::all(padding(options, size)?),
+        batch_norm: options.flag("batch_normalize")?,
+        activation: options.activation(Activation::Logistic)?,
         ..Conv::square(1, size)
     }))
 }
 
 /// `pad=1` means half the window; `padding` counts only without it.
-fn padding(reader: &Reader, size: usize) -> Result<usize> {
-    if reader.flag("pad")? { Ok(size / 2) } else { reader.size("padding", 0, PADDING) }
+fn padding(options: &Options, size: usize) -> Result<usize> {
+    if options.flag("pad")? { Ok(size / 2) } else { options.size("padding", 0, PADDING) }
 }
 
 /// `padding` counts rows and columns of both sides together; the window begins half of it before the map.
-fn pooling(reader: &Reader) -> Result<Pool> {
-    let stride = strides(reader)?;
-    let size = reader.size("size", reader.size("stride", 1, SIDE)?, SIDE)?;
-    let padding = Padding::centred(reader.size("padding", size - 1, PADDING)?);
+fn pooling(options: &Options) -> Result<Pool> {
+    let stride = strides(options)?;
+    let size = options.size("size", options.size("stride", 1, SIDE)?, SIDE)?;
+    let padding = Padding::centred(options.size("padding", size - 1, PADDING)?);
     Ok(Pool { stride, padding, ..Pool::square(size, 1) })
 }
 
-fn upsample(reader: &Reader) -> Result<Op> {
-    let stride = reader.int("stride")?.unwrap_or(2);
+fn upsample(options: &Options) -> Result<Op> {
+    let stride = options.int("stride")?.unwrap_or(2);
     let size = stride.unsigned_abs() as usize;
     if !SIDE.contains(&size) {
-        return Err(reader
+        return Err(options
             .error_at("stride", "stride is zero or too large")
             .allowed("1 to 65536, or negative to shrink"));
     }
-    Ok(Op::Upsample(Upsample { stride: size, reverse: stride < 0, scale: reader.float("scale", 1.0)? }))
+    Ok(Op::Upsample(Upsample { stride: size, reverse: stride < 0, scale: options.float("scale", 1.0)? }))
 }
 
-fn shortcut(reader: &Reader) -> Result<Op> {
-    let weights = match reader.word("weights_type")?.unwrap_or("none") {
+fn shortcut(options: &Options) -> Result<Op> {
+    let weights = match options.word("weights_type")?.unwrap_or("none") {
         "none" => ShortcutWeights::None,
         "per_feature" | "per_layer" => ShortcutWeights::PerFeature,
         "per_channel" => ShortcutWeights::PerChannel,
         _ => {
-            return Err(reader
+            return Err(options
                 .error_at("weights_type", "unknown weights_type")
                 .allowed("none, per_feature, per_layer or per_channel"));
         }
     };
-    let normalization = match reader.word("weights_normalization")?.unwrap_or("none") {
+    let normalization = match options.word("weights_normalization")?.unwrap_or("none") {
         "none" => WeightsNormalization::None,
         "relu" | "avg_relu" => WeightsNormalization::Relu,
         "softmax" => WeightsNormalization::Softmax,
         _ => {
-            return Err(reader
+            return Err(options
                 .error_at("weights_normalization", "unknown weights_normalization")
                 .allowed("none, relu, avg_relu or softmax"));
         }
     };
-    Ok(Op::Shortcut(Shortcut { activation: reader.activation(Activation::Linear)?, weights, normalization }))
+    Ok(Op::Shortcut(Shortcut { activation: options.activation(Activation::Linear)?, weights, normalization }))
 }
 
-fn reorg(reader: &Reader, old: bool) -> Result<Op> {
-    let stride = reader.size("stride", 1, SIDE)?;
-    Ok(Op::Reorg(Reorg { stride, reverse: reader.flag("reverse")?, old }))
+fn reorg(options: &Options, old: bool) -> Result<Op> {
+    let stride = options.size("stride", 1, SIDE)?;
+    Ok(Op::Reorg(Reorg { stride, reverse: options.flag("reverse")?, old }))
 }
 
 /// A positive factor, 1 by default.
-fn positive(reader: &Reader, key: &str) -> Result<f32> {
-    let value = reader.float(key, 1.0)?;
-    if value > 0.0 { Ok(value) } else { Err(reader.error_at(key, format!("{key} must be positive"))) }
+fn positive(options: &Options, key: &str) -> Result<f32> {
+    let value = options.float(key, 1.0)?;
+    if value > 0.0 { Ok(value) } else { Err(options.error_at(key, format!("{key} must be positive"))) }
 }

@@ -1,6 +1,6 @@
 //! The `.cfg` text: sections and options with their places, and the untouched bytes beside them.
 //!
-//! Reads what Darknet's `read_cfg` reads: blanks count nowhere, `#` and `;` start comment lines, the
+//! Reads what Darknet's `read_cfg` reads: whitespace is ignored everywhere, `#` and `;` start comment lines, the
 //! first of two equal keys wins, `key=` without a value is as good as absent.
 
 use std::collections::BTreeMap;
@@ -15,12 +15,11 @@ use nom::sequence::{preceded, separated_pair};
 use nom::{IResult, Offset, Parser};
 
 use secateur_base::files::read_limited;
-use secateur_base::{Error, Result};
+use secateur_base::limits::MAX_TEXT_BYTES;
+use secateur_base::{Error, Result, kind};
 
-/// The largest cfg that is read; known ones stay below 100 kB.
-const LARGEST_FILE: u64 = 1 << 20;
 /// Longer lines are not shown in messages.
-const LONGEST_SHOWN_LINE: usize = 300;
+const MAX_SHOWN_LINE: usize = 300;
 
 /// A parsed cfg. [`Cfg::to_bytes`] gives back every byte that was not [`set`](Cfg::set).
 #[derive(Debug, Clone)]
@@ -43,7 +42,7 @@ pub struct Section {
     /// The header in the file.
     pub span: Range<usize>,
     pub entries: Vec<Entry>,
-    /// Where a new option's line goes: behind the last option, or the header.
+    /// Position of a new option's line: after the last option, or the header.
     insert_at: usize,
 }
 
@@ -54,7 +53,7 @@ pub struct Entry {
     pub key: String,
     /// Without blanks and without a comment at its end.
     pub value: String,
-    /// That comment, which Darknet takes for a part of the value; empty if there is none.
+    /// The comment at its end, which Darknet takes for a part of the value; empty if there is none.
     pub comment: String,
     /// 1-based.
     pub line: usize,
@@ -85,7 +84,7 @@ impl Section {
     }
 }
 
-/// What one line holds; slices of the line.
+/// Content of one line; slices of the line.
 enum Line<'a> {
     Nothing,
     Header { name: &'a [u8], after: &'a [u8] },
@@ -115,7 +114,7 @@ fn line(input: &[u8]) -> IResult<&[u8], Line<'_>> {
 impl Cfg {
     /// Reads a file; larger than 1 MiB is an error before anything is read.
     pub fn load(path: &Path) -> Result<Self> {
-        Self::parse(path, &read_limited(path, LARGEST_FILE)?)
+        Self::parse(path, &read_limited(path, MAX_TEXT_BYTES)?)
     }
 
     /// Parses `bytes`; `path` is for messages only.
@@ -130,13 +129,14 @@ impl Cfg {
             sections: Vec::new(),
             edits: BTreeMap::new(),
         };
-        if bytes.len() as u64 > LARGEST_FILE {
+        if bytes.len() as u64 > MAX_TEXT_BYTES {
             return Err(Error::new("file is too large")
                 .file(path)
                 .found(format!("{} bytes", bytes.len()))
-                .allowed(format!("at most {LARGEST_FILE} bytes"))
+                .allowed(format!("at most {MAX_TEXT_BYTES} bytes"))
                 .help("check that this is the .cfg and not the .weights"));
         }
+        kind::check(path, bytes, kind::DARKNET_CFG)?;
         if bytes.starts_with(b"\xEF\xBB\xBF") {
             return Err(cfg
                 .error("file starts with a byte-order mark, which Darknet cannot read", 1, &(0..3))
@@ -174,7 +174,7 @@ impl Cfg {
             Line::Header { name, after } => {
                 if !after.iter().copied().all(is_blank) {
                     return Err(self
-                        .error("text behind a section's name", number, &part(after))
+                        .error("text after a section's name", number, &part(after))
                         .allowed("nothing: Darknet would take it for a part of the name")
                         .help("put the comment on a line of its own"));
                 }
@@ -266,7 +266,7 @@ impl Cfg {
         self.layers().get(layer)?.get(key)
     }
 
-    /// Sets an option of a layer: in its place if it stands there, else on a new line behind the last one.
+    /// Sets an option of a layer: in its place if it is there, else on a new line after the last one.
     ///
     /// # Panics
     /// If there is no such layer.
@@ -334,7 +334,7 @@ impl Cfg {
             .map_or(self.bytes.len(), |at| span.start + at);
         let column = String::from_utf8_lossy(&self.bytes[line_start..span.start]).chars().count() + 1;
         let error = error.file(&self.path).line(line).column(column);
-        if line_end - line_start > LONGEST_SHOWN_LINE {
+        if line_end - line_start > MAX_SHOWN_LINE {
             return error;
         }
         // Bytes that are no text grow when made text: spans must grow with them.

@@ -11,7 +11,7 @@ mod build;
 mod cfg;
 mod export;
 mod heads;
-mod reader;
+mod options;
 mod weights;
 
 pub use build::build_graph;
@@ -19,7 +19,7 @@ pub use cfg::{Cfg, Entry, Section};
 pub use export::{apply, write_network};
 pub use weights::{WeightsHeader, file_size, read_weights, write_weights};
 
-/// A network as it stands on disk: the lossless cfg, its meaning and, if given, its numbers.
+/// A network on disk: the lossless cfg, its meaning and, if given, its numbers.
 #[derive(Debug, Clone)]
 pub struct Network {
     pub cfg: Cfg,

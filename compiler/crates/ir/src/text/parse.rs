@@ -67,7 +67,7 @@ struct Line<'t> {
     start: usize,
 }
 
-/// An attribute as it stands in its line.
+/// An attribute and its position in the line.
 struct Attribute<'t> {
     key: &'t str,
     /// Empty for a flag.
@@ -81,7 +81,7 @@ impl<'t> Line<'t> {
         files::at(self.path, self.text, self.start + span.start..self.start + span.end, what)
     }
 
-    /// What `parser` finds at the beginning of `rest`, a tail of `line`, without the blanks after it.
+    /// Applies `parser` to `rest`, a tail of `line`; returns its result and the rest without leading blanks.
     fn expect<T>(
         &self,
         line: &'t str,
@@ -140,7 +140,7 @@ impl<'t> Line<'t> {
             let (after, (key, value)) = self.expect(line, rest, "KEY or KEY=VALUE", pair)?;
             let span = at..line.len() - after.len();
             if list.iter().any(|attribute| attribute.key == key) {
-                return Err(self.error(span, "an attribute stands here twice"));
+                return Err(self.error(span, "the attribute is given twice"));
             }
             list.push(Attribute { key, value: value.unwrap_or_default(), span, used: false });
             rest = after;

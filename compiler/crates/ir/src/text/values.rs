@@ -22,7 +22,7 @@ pub(super) trait Value: Sized + PartialEq {
     /// Reads the value that `text` begins with.
     fn read(text: &str) -> IResult<&str, Self>;
 
-    /// What may stand there, for messages.
+    /// Describes the allowed values, for messages.
     fn allowed() -> String;
 }
 

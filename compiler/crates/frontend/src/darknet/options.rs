@@ -7,14 +7,14 @@ use super::cfg::{Cfg, Entry, Section, clip};
 use secateur_base::{Error, Result};
 use secateur_ir::Activation;
 
-pub(super) struct Reader<'a> {
+pub(super) struct Options<'a> {
     pub(super) cfg: &'a Cfg,
     pub(super) section: &'a Section,
     /// `None` for `[net]`.
     pub(super) layer: Option<usize>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> Options<'a> {
     /// An error at the section's header.
     pub(super) fn error(&self, what: impl Into<String>) -> Error {
         self.name(self.cfg.error(what, self.section.line, &self.section.span))
@@ -33,7 +33,7 @@ impl<'a> Reader<'a> {
             .found(clip(&format!("{}={}{}", entry.key, entry.value, entry.comment)))
     }
 
-    /// Gives an error without a place this section's.
+    /// Gives an error the place of this section.
     pub(super) fn locate(&self, error: Error) -> Error {
         self.name(self.cfg.locate(error, self.section.line, &self.section.span))
     }
@@ -81,7 +81,7 @@ impl<'a> Reader<'a> {
         self.size(key, 0, range)
     }
 
-    /// The error for a key that must stand in this section.
+    /// The error for a key that this section must have.
     pub(super) fn missing(&self, key: &str, fallback: &str) -> Error {
         let keys = self.section.entries.iter().map(|entry| entry.key.as_str());
         let help = match nearest(key, keys) {
@@ -106,7 +106,7 @@ impl<'a> Reader<'a> {
         let Some(entry) = self.section.entry(key) else { return Ok(None) };
         if !entry.comment.is_empty() {
             return Err(self
-                .error_in(entry, "comment behind a word")
+                .error_in(entry, "comment after a word")
                 .allowed("nothing: Darknet would take it for a part of the word")
                 .help("put the comment on a line of its own"));
         }
@@ -128,7 +128,7 @@ impl<'a> Reader<'a> {
         // Only [yolo] stops at '#'; elsewhere Darknet counts the comment's commas as items.
         if entry.comment.contains(',') && !(self.section.name == "yolo" && entry.comment.starts_with('#')) {
             return Err(self
-                .error_in(entry, "comma in the comment behind a list")
+                .error_in(entry, "comma in the comment after a list")
                 .allowed("no comment: Darknet would read on in it")
                 .help("put the comment on a line of its own"));
         }
