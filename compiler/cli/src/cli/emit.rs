@@ -1,9 +1,9 @@
-//! `emit`: files for hardware people.
+//! `emit`: a test bench of the RTL, and generated RTL sources.
 
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use secateur_base::{Error, Result, files};
+use secateur_base::{Error, Result, files, outln};
 use secateur_codegen::target::Target;
 use secateur_data::Sample;
 use secateur_deploy::emit;
@@ -71,7 +71,7 @@ fn testbench(args: &Testbench) -> Result<()> {
     let sample = Sample::load(&args.image, deployed.input(), deployed.fit())?;
     let codes = deployed.quantise(&sample.input);
     emit::testbench(&deployed, &codes, &args.output).map_err(|e| e.file(&args.artefact))?;
-    println!("{0}: run {0}/run", args.output.display());
+    outln!("{0}: run {0}/run", args.output.display());
     Ok(())
 }
 

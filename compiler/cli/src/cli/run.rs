@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use secateur_base::{Error, Result};
+use secateur_base::{Error, Result, outln};
 use secateur_data::{Sample, class_name};
 use secateur_deploy::{Deployed, kernel_macs, kernel_name, read_artefact};
 use secateur_eval::{Detector, NMS_THRESH};
@@ -55,7 +55,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
         print_steps(&deployed, &profile);
     }
     let model = deployed.model();
-    println!(
+    outln!(
         "{}: {} bytes, checked in {:.2} ms; arena {} bytes; {:.2} ms a picture (median of {})",
         args.artefact.display(),
         bytes.len(),
@@ -128,7 +128,7 @@ fn print_detections(deployed: &Deployed<'_>, sample: &Sample, args: &Args) {
     let (width, height) = (sample.size.0 as f32, sample.size.1 as f32);
     for found in &detections {
         let b = &found.bbox;
-        println!(
+        outln!(
             "{:<16} {:>3.0} %  left {:>5.0} top {:>5.0} width {:>5.0} height {:>5.0}",
             class_name(&names, found.class),
             100.0 * found.prob,
@@ -138,7 +138,7 @@ fn print_detections(deployed: &Deployed<'_>, sample: &Sample, args: &Args) {
             b.h * height,
         );
     }
-    println!("{}: {} objects over {}", args.image.display(), detections.len(), args.thresh);
+    outln!("{}: {} objects over {}", args.image.display(), detections.len(), args.thresh);
 }
 
 fn print_classes(deployed: &Deployed<'_>, input: &[f32]) {
@@ -148,14 +148,21 @@ fn print_classes(deployed: &Deployed<'_>, input: &[f32]) {
     let mut order: Vec<usize> = (0..scores.len()).collect();
     order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
     for &class in order.iter().take(TOP) {
-        println!("{:<16} {:.4}", class_name(&names, class), scores[class]);
+        outln!("{:<16} {:.4}", class_name(&names, class), scores[class]);
     }
 }
 
 fn print_steps(deployed: &Deployed<'_>, profile: &Profile) {
-    println!(
+    outln!(
         "{:>4} {:>5}  {:<12} {:>14} {:>7} {:>9} {:>9} {:>8}",
-        "step", "layer", "kernel", "output", "pitch", "MACs", "us", "GMAC/s"
+        "step",
+        "layer",
+        "kernel",
+        "output",
+        "pitch",
+        "MACs",
+        "us",
+        "GMAC/s"
     );
     for (step, time) in deployed.model().steps().zip(&profile.steps) {
         let (kernel, macs) = (kernel_name(&step), kernel_macs(&step));
@@ -163,7 +170,7 @@ fn print_steps(deployed: &Deployed<'_>, profile: &Profile) {
         let output = step.output().map(|record| (record.shape(), record.pitch.get()));
         let ([h, w, c], pitch) = output.unwrap_or(([0; 3], 0));
         let rate = if macs == 0 { String::new() } else { format!("{:.2}", macs as f64 / microseconds / 1e3) };
-        println!(
+        outln!(
             "{:>4} {:>5}  {kernel:<12} {:>14} {pitch:>7} {macs:>9} {microseconds:>9.1} {rate:>8}",
             step.index(),
             step.layer(),

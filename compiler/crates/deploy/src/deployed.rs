@@ -11,6 +11,7 @@ use secateur_runtime::{Engine, Tensor};
 use secateur_base::limits::MAX_ARTEFACT_BYTES;
 use secateur_base::{Error, Result, files};
 use secateur_data::Frame;
+use secateur_eval::fixed_point::{Q15, Q16, dequantise, softmax, table_index};
 use secateur_eval::{self as eval, Detector, Heads};
 use secateur_ir::{self as graph, NmsKind, Shape};
 use secateur_kernels::HostKernels;
@@ -18,12 +19,7 @@ use secateur_kernels::HostKernels;
 /// Room for detections before suppression: what mAP needs at its low threshold.
 const DETECTIONS: usize = 1 << 14;
 
-/// Q16.16 to a real number.
-const Q16: f32 = 1.0 / 65536.0;
-/// Q0.15 to a real number.
-const Q15: f32 = 1.0 / 32768.0;
-
-/// Whether a file begins as an artefact does; false where it cannot be read.
+/// Returns true if a file begins as an artefact does; false if it cannot be read.
 pub fn is_artefact(path: &Path) -> bool {
     use std::io::Read;
     let mut start = [0; MAGIC.len()];
@@ -45,7 +41,7 @@ pub struct Deployed<'a> {
     arenas: Mutex<Vec<Vec<u8>>>,
 }
 
-/// What a layer left in the arena.
+/// A layer's output in the arena.
 pub struct LayerOutput<'t> {
     /// Number that Darknet prints.
     pub layer: usize,
@@ -109,9 +105,7 @@ impl<'a> Deployed<'a> {
 
     /// The picture's codes, `[h][w][c]`: `round(255 · v) − 128` of `[c][h][w]` values in 0..1.
     pub fn quantise(&self, input: &[f32]) -> Vec<i8> {
-        let shape = self.layout.input;
-        let picture = secateur_data::Picture { shape, data: input.to_vec() };
-        picture.to_bytes().into_iter().map(|pixel| (pixel ^ 0x80) as i8).collect()
+        secateur_data::quantise_image(self.layout.input, input)
     }
 
     /// Lends an engine over memory of its own to `work`.
@@ -197,10 +191,9 @@ impl<'a> Deployed<'a> {
     fn head_output(&self, head: &Head<'_>, codes: &[i8], shape: Shape) -> Vec<f32> {
         let plane = shape.plane();
         let boxes = head.anchors.len();
-        let entry = |q: i8| usize::from(q as u8 ^ 0x80);
-        let xy = |q: i8| head.xy[entry(q)].get() as f32 * Q16;
-        let wh = |q: i8| head.wh[entry(q)].get() as f32 * Q16;
-        let objectness = |q: i8| f32::from(head.objectness[entry(q)].get()) * Q15;
+        let xy = |q: i8| head.xy[table_index(q)].get() as f32 * Q16;
+        let wh = |q: i8| head.wh[table_index(q)].get() as f32 * Q16;
+        let objectness = |q: i8| f32::from(head.objectness[table_index(q)].get()) * Q15;
         match head.kind {
             HeadKind::Yolo => {
                 let size = head.channels_per_anchor;
@@ -213,7 +206,7 @@ impl<'a> Deployed<'a> {
                                 0 | 1 => xy(q),
                                 2 | 3 => wh(q).ln(),
                                 4 => objectness(q),
-                                _ => f32::from(head.class[entry(q)].get()) * Q15,
+                                _ => f32::from(head.class[table_index(q)].get()) * Q15,
                             };
                         }
                     }
@@ -286,30 +279,20 @@ pub fn kernel_macs(step: &Step<'_>) -> u64 {
 /// Real values `[c][h][w]` of codes `[h][w][c]`.
 fn channel_major(record: &TensorRecord, codes: &[i8]) -> Vec<f32> {
     let [h, w, c] = record.shape();
-    let scale = f32::from_bits(record.scale_bits.get());
-    let zero_point = i32::from(record.zero_point.get());
-    (0..codes.len())
-        .map(|i| {
-            let q = codes[i % (h * w) * c + i / (h * w)];
-            scale * (i32::from(q) - zero_point) as f32
-        })
-        .collect()
+    let (scale, zero_point) = (f32::from_bits(record.scale_bits.get()), record.zero_point.get());
+    dequantise(Shape::new(c, h, w), scale, zero_point.into(), |i| codes[i])
 }
 
 /// Class probabilities of one cell.
 fn class_scores(head: &Head<'_>, codes: &[i8]) -> Vec<f32> {
     if head.flags & head_flags::SOFTMAX == 0 {
-        let score = |&q: &i8| f32::from(head.class[usize::from(q as u8 ^ 0x80)].get()) * Q15;
-        return codes.iter().map(score).collect();
+        return codes.iter().map(|&q| f32::from(head.class[table_index(q)].get()) * Q15).collect();
     }
-    let max = codes.iter().copied().max().unwrap_or(0);
-    let exponential = |&q: &i8| f32::from(head.class[usize::from(max.abs_diff(q))].get());
-    let sum: f32 = codes.iter().map(exponential).sum();
-    codes.iter().map(|q| exponential(q) / sum).collect()
+    softmax(codes, |d| head.class[d].get())
 }
 
 impl Deployed<'_> {
-    /// Where box number `index` of the runtime's decoder comes from.
+    /// Returns the origin of box number `index` of the runtime's decoder.
     fn place(&self, index: usize) -> eval::Place {
         let mut first = 0;
         for (head, layout) in self.layout.heads.iter().enumerate() {

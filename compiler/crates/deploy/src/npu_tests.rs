@@ -131,7 +131,7 @@ pub(super) fn assert_exact(
         commands.len(),
         commands.get(finished)
     );
-    // What the processor reads lies in memory.
+    // Outputs for the processor are in memory.
     for map in program.outputs() {
         let v = map.tensor.get() as usize;
         let (wanted, shape) = (value(v), shape(v));
@@ -218,7 +218,7 @@ fn random_networks_run_exactly_on_the_emulator() {
     assert!(ran >= cases / 4, "only {ran} of {cases} networks are legal");
 }
 
-/// What the heads of an artefact hold after a frame: by the engine alone, or with the emulator's share of it.
+/// Contents of the heads of an artefact after a frame: by the engine alone, or with the emulator's share of it.
 pub(super) fn heads(artefact: &[u8], codes: &[i8], on_accelerator: bool) -> Vec<Vec<i8>> {
     let model = Model::from_bytes(artefact).unwrap();
     // Nothing that the processor has not computed looks as if it had.
@@ -247,7 +247,7 @@ pub(super) fn heads(artefact: &[u8], codes: &[i8], on_accelerator: bool) -> Vec<
     model.heads().map(|head| values(head.tensor)).collect()
 }
 
-/// What the accelerator cannot run is the processor's, before it and after it; the driver runs both.
+/// The processor runs the layers that the accelerator cannot run; the driver runs both.
 #[test]
 fn shared_networks_run_exactly() {
     let (cases, mut kinds) = (secateur_testing::cases(300), [0; 4]);
@@ -313,7 +313,7 @@ fn real_networks_run_exactly_on_the_emulator() {
     }
 }
 
-/// What the accelerator cannot run is named with its layer and line.
+/// A refused layer is named with its number and line.
 #[test]
 fn illegal_layers_are_named() {
     let mut refused = std::collections::BTreeSet::new();

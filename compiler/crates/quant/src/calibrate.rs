@@ -1,4 +1,4 @@
-//! What the float network computes on the calibration pictures.
+//! Statistics of the float network's activations on the calibration images.
 
 use rayon::prelude::*;
 
@@ -66,7 +66,7 @@ impl Extremes {
         Ok(all)
     }
 
-    /// Divides every channel by its equalisation factor, which is negative for a mirrored channel.
+    /// Divides every channel by its equalisation factor, which is negative for a negated channel.
     pub(crate) fn divide(&mut self, factors: &[Vec<f64>]) {
         let ends = self.low.iter_mut().flatten().zip(self.high.iter_mut().flatten());
         for ((low, high), &factor) in ends.zip(factors.iter().flatten()) {
@@ -93,18 +93,18 @@ pub(crate) struct Distributions {
     pub(crate) targets: Targets,
 }
 
-/// What bias correction aims at.
+/// Targets of bias correction.
 #[derive(Debug, Clone)]
 pub(crate) struct Targets {
     /// `[node][channel]` mean of the activation's derivative.
     pub(crate) slopes: Vec<Vec<f64>>,
-    /// `[node][channel]` means to be met by what the integers stand for, weighted as [`Attention`] says.
+    /// `[node][channel]` means that the integers' real values shall have, weighted as [`Attention`] says.
     pub(crate) means: Vec<Vec<f64>>,
     /// `[picture]`
     pub(crate) attention: Vec<Attention>,
 }
 
-/// Where on a head's map a picture's mistakes matter: the float network's objectness.
+/// Weights of a head's pixels for an image: the float network's objectness.
 #[derive(Debug, Clone)]
 pub(crate) struct Attention {
     /// `[node]`: for a node read by a `[yolo]` head, `[anchor][pixel]` weights; else empty.

@@ -18,7 +18,7 @@ use secateur_base::progress::Progress;
 use secateur_ir::{Graph, Source};
 
 /// Channels whose activation is flatter than this on average are left as they are.
-const LEAST_SLOPE: f64 = 0.02;
+const MIN_SLOPE: f64 = 0.02;
 
 /// Outputs that later layers still read, for one picture.
 struct Live {
@@ -53,7 +53,7 @@ pub(crate) fn correct(
             let means = means(net, layer, output, targets, &mut live);
             for (c, bias) in bias.iter_mut().enumerate() {
                 let slope = targets.slopes[output][c];
-                if slope >= LEAST_SLOPE {
+                if slope >= MIN_SLOPE {
                     let offset = f64::from(prepared.offsets[first][c]) * step;
                     *bias += ((targets.means[output][c] - means[c]) / slope + offset) as f32;
                 }

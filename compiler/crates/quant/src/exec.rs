@@ -7,6 +7,7 @@ use secateur_runtime::{Kernels, Tensor};
 use zerocopy::little_endian::{I32, U32};
 
 use super::net::{QEpilogue, QNet, QOp, QPool, QRequant, QTensor};
+use secateur_data::quantise_image;
 use secateur_ir::Source;
 use secateur_kernels::HostKernels;
 
@@ -16,17 +17,9 @@ const UNIT: QRequant = QRequant { m_pos: 2, m_neg: 2, shift: 1 };
 /// A feature map `[h][w][c]` of quantised values.
 pub type Int8Map = Vec<Cell<i8>>;
 
-/// Codes of a picture `[c][h][w]` in 0..1: `round(255 · v) − 128`, `[h][w][c]`.
+/// Quantises an image `[c][h][w]` in 0..1: `round(255 · v) − 128`, `[h][w][c]`.
 pub fn quantise_picture(net: &QNet, picture: &[f32]) -> Int8Map {
-    let shape = net.input.shape;
-    let plane = shape.plane();
-    (0..shape.len())
-        .map(|i| {
-            let v = picture[i % shape.c * plane + i / shape.c];
-            // A float cast saturates.
-            Cell::new(((v * 255.0).round() as u8 ^ 0x80) as i8)
-        })
-        .collect()
+    quantise_image(net.input.shape, picture).into_iter().map(Cell::new).collect()
 }
 
 /// Outputs of all layers, by Darknet's number, for one picture `[c][h][w]` in 0..1.
@@ -257,7 +250,7 @@ impl<'a> LayerKernel<'a> {
     }
 }
 
-/// A pooling window: half of the total padding stands before.
+/// A pooling window: half of the total padding is before.
 fn window(pool: &QPool) -> Window {
     Window {
         kernel_h: pool.size,

@@ -1,4 +1,4 @@
-//! The recipe: equalise, choose ranges, build integers, correct biases.
+//! The steps of quantisation: equalise, choose ranges, build integers, correct biases.
 
 use super::calibrate::{Distributions, Extremes, Targets};
 use super::equalise::{self, ChannelFactors};
@@ -12,15 +12,15 @@ use super::{build, correct, split};
 use secateur_base::{Error, Result};
 use secateur_ir::{Graph, Weights};
 
-/// What can be chosen about quantisation.
+/// Choices about quantisation.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct QuantiseOptions {
     pub ranges: RangeRule,
-    /// Equalise channels over linked classes.
+    /// Cross-layer equalisation (CLE).
     pub equalise: bool,
     /// Rounds of bias correction per layer; 0 for none.
     pub correction: usize,
-    /// Share of the multiply-accumulates that may be added to have channels twice, for precision.
+    /// Fraction of the multiply-accumulates that outlier channel splitting (OCS) may add.
     pub split: f64,
 }
 
@@ -32,7 +32,7 @@ impl Default for QuantiseOptions {
 
 /// Quantises a network.
 ///
-/// `pictures` are calibration inputs `[c][h][w]` in 0..1, as the network takes them; their labels
+/// `images` are calibration inputs `[c][h][w]` in 0..1, as the network takes them; their labels
 /// are not needed.
 ///
 /// # Errors
@@ -92,7 +92,7 @@ pub(crate) fn equalised(
     Ok((factors, extremes))
 }
 
-/// What the calibration pictures decide about an equalised network.
+/// Decisions that the calibration images make about an equalised network.
 pub(crate) struct Calibration {
     pub(crate) scales: Scales,
     pub(crate) targets: Targets,

@@ -59,7 +59,7 @@ impl Scales {
     }
 }
 
-/// Whether the operator's output has its first input's codes, so that the scale must be the same.
+/// Returns true if the operator forwards its first input's values, so that the scale must be the same.
 fn copies(op: &Op) -> bool {
     match op {
         Op::MaxPool(_) | Op::Dropout | Op::Cost | Op::Reorg(_) => true,

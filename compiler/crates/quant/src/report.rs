@@ -1,4 +1,4 @@
-//! How well an int8 network follows its float one: layer by layer, and as a detector.
+//! Fidelity of an int8 network to its float original: layer by layer, and as a detector.
 
 use std::fmt::Write;
 
@@ -27,7 +27,7 @@ const SQNR_PICTURES: usize = 16;
 #[derive(Debug, Clone, Serialize)]
 pub struct QuantisationReport {
     pub layers: Vec<QuantisedLayer>,
-    /// Where labelled pictures were given and the network has heads.
+    /// Present if labelled images were given and the network has heads.
     pub accuracy: Option<QuantisedAccuracy>,
 }
 
@@ -102,7 +102,7 @@ pub fn layers(quantised: &Quantised, pictures: &[Vec<f32>]) -> Result<Vec<Quanti
                 };
                 let mut real = real_values(&net.nodes[layer].output, map);
                 let node = prepared.output_of(source);
-                prepared.mirror(node, &mut real);
+                prepared.negate(node, &mut real);
                 ratio.add(plan.output(&scratch, node), &real);
                 ratios.push(ratio);
             });

@@ -166,7 +166,7 @@ fn rounded_weights(
         let group = o / (rows / (input.c / columns)) * columns;
         let weights = &mut rounded.weights[o * row.len()..][..row.len()];
         let mut lost = 0.0;
-        // Codes stand `[block][columns]`, weights `[columns][block]`.
+        // Quantised weights are `[block][columns]`, real ones `[columns][block]`.
         for (i, weight) in weights.iter_mut().enumerate() {
             let (column, tap) = (i / block, i % block);
             let channel = group + column;

@@ -1,7 +1,8 @@
-//! Channels that stand twice: more than eight bits where the heads need them, on the same int8 back ends.
+//! Outlier channel splitting (OCS): more than eight bits where the heads need them, on the same int8 back
+//! ends.
 //!
-//! A *split* channel is computed twice, a quarter of a step too high and a quarter too low, and whoever
-//! reads it takes half of each: together they tell half steps apart. The float network stays the same
+//! A *split* channel is computed twice, a quarter of a step too high and a quarter too low, and its consumers
+//! take half of each: together the copies resolve half steps. The float network stays the same
 //! function. It costs operations, so units of channels (which can only go together, as in pruning) are
 //! split in the order of what they bring for an operation. After Zhao et al. 2019 ("Improving neural
 //! network quantization without retraining using outlier channel splitting"), which halves outliers.
@@ -20,17 +21,18 @@ use secateur_ir::{
 /// Pictures that noise is measured on.
 const PICTURES: usize = 4;
 
-/// Of a step, how far the two copies of a channel stand from it.
+/// Offset of the two copies of a channel, in steps.
 const OFFSET: f32 = 0.25;
 
-/// Anchors that are less of an object than this, with and without noise, are not looked at.
-const LEAST_OBJECTNESS: f32 = 0.01;
+/// Anchors of less objectness than this, with and without noise, are left out: they are no detections at any
+/// threshold in use, and there are thousands of them.
+const MIN_OBJECTNESS: f32 = 0.01;
 
 /// A network with some channels twice.
 pub(crate) struct Split {
     pub(crate) graph: Graph,
     pub(crate) weights: Weights,
-    /// `[layer][channel]`: by how many steps of its output's scale the channel is computed too high.
+    /// `[layer][channel]`: offset of the channel, in steps of its output's scale.
     pub(crate) offsets: Vec<Vec<f32>>,
 }
 
@@ -50,7 +52,7 @@ pub(crate) fn split(
     Ok(widen(graph, weights, &groups, &chosen))
 }
 
-/// `[layer][channel]`: squared change of what the network says when that channel alone is rounded.
+/// `[layer][channel]`: squared change of the heads' scores when that channel alone is rounded.
 fn noise(quantised: &Quantised, pictures: &[Vec<f32>]) -> Result<Vec<Vec<f64>>> {
     let Quantised { net, prepared } = quantised;
     let plan = Plan::keeping(&prepared.graph, &prepared.weights, &Keep::All)?;
@@ -67,7 +69,7 @@ fn noise(quantised: &Quantised, pictures: &[Vec<f32>]) -> Result<Vec<Vec<f64>>> 
         .filter(|&&layer| cuts[layer].is_some())
         .flat_map(|&layer| (0..net.nodes[layer].output.shape.c).map(move |channel| (layer, channel)))
         .collect();
-    let progress = Progress::new("measuring what channels are heard of", trials.len() as u64);
+    let progress = Progress::new("measuring per-channel output noise", trials.len() as u64);
     let changes: Vec<f64> = trials
         .par_iter()
         .map_init(
@@ -117,7 +119,7 @@ fn change(op: &Op, plane: usize, before: &[f32], after: &[f32]) -> f64 {
         let entry = |k: usize| (anchor * entries + k) * plane;
         for pixel in 0..plane {
             let (a, b) = (before[entry(4) + pixel], after[entry(4) + pixel]);
-            if a.max(b) < LEAST_OBJECTNESS {
+            if a.max(b) < MIN_OBJECTNESS {
                 continue;
             }
             for class in 5..entries {
@@ -176,7 +178,7 @@ fn counts(graph: &Graph, groups: &ChannelGroups, chosen: &[bool]) -> Vec<usize> 
     (0..graph.nodes.len()).map(count).collect()
 }
 
-/// Whether every operator that a unit passes computes its channels one by one, or sums over them.
+/// Returns true if every operator that a unit passes computes its channels one by one, or sums over them.
 fn can_split(graph: &Graph, groups: &ChannelGroups, unit: usize) -> bool {
     let unit = &groups.units[unit];
     unit.group.is_some()
@@ -264,7 +266,7 @@ mod tests {
         (graph, weights, pictures)
     }
 
-    /// The original's channel that stands at each place of a widened layer.
+    /// The original's channel of each channel of a widened layer.
     fn originals(offsets: &[f32]) -> Vec<usize> {
         let second = offsets.iter().scan(0, |seen, &offset| {
             *seen += usize::from(offset < 0.0);

@@ -123,7 +123,7 @@ fn bias_correction_brings_channel_means_back() {
                     let Op::Conv(_) = graph.nodes[layer].op else { continue };
                     let float = &float[prepared.output_of(layer)];
                     let mut real = super::detector::real_values(&net.nodes[layer].output, map);
-                    prepared.mirror(prepared.output_of(layer), &mut real);
+                    prepared.negate(prepared.output_of(layer), &mut real);
                     let mean = |v: &[f32]| v.iter().map(|&v| f64::from(v)).sum::<f64>() / v.len() as f64;
                     let power = float.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / float.len() as f64;
                     total += (mean(float) - mean(&real)).powi(2) / power.max(1e-9);

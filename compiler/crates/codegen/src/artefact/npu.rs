@@ -96,7 +96,7 @@ impl Sections {
     }
 }
 
-/// Where a value lies in region 1 before or after a frame.
+/// Returns the location of a value in region 1 before or after a frame.
 fn map(plan: &NpuPlan, value: Value, role: u32) -> Result<MapRecord> {
     let missing = || Error::internal("input and outputs lie in memory");
     let view = plan.graph.views[value].ok_or_else(missing)?;

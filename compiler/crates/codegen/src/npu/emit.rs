@@ -24,7 +24,7 @@ const CHANNEL: usize = 16;
 /// Bytes that hazards in memory are told apart by.
 const MEMORY_UNIT: usize = 256;
 
-/// What a command does.
+/// The encoding of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CommandBody {
     Transfer(Transfer),
@@ -32,7 +32,7 @@ pub enum CommandBody {
     End(Control),
 }
 
-/// A command with what it waits for and what it is charged to.
+/// A command with its waits and the layer that its time is charged to.
 #[derive(Debug, Clone)]
 pub struct PlannedCommand {
     pub queue: Queue,

@@ -1,4 +1,4 @@
-//! Which layers the accelerator runs, and what goes to and from the processor.
+//! The layers that the accelerator runs, and the tensors that it exchanges with the processor.
 
 use std::ops::Range;
 
@@ -16,7 +16,7 @@ pub struct Partition {
     pub inputs: Vec<Value>,
     /// Values that it reads thereafter.
     pub outputs: Vec<Value>,
-    /// What the accelerator cannot run, the first layer of each row of such layers: its number and why.
+    /// Layers that the accelerator does not run, the first of each run of such layers: number and reason.
     pub refused: Vec<(usize, String)>,
 }
 

@@ -10,7 +10,7 @@ use crate::sim::{Reference, memory, program};
 use secateur_base::terminal::printable_line;
 use secateur_base::{Result, files};
 
-/// How to run the bench.
+/// Script that runs the bench.
 const RUN: &str = "\
 #!/usr/bin/env bash
 # Builds the test bench with Verilator (5.006 or later, for --binary) and runs it.

@@ -1,4 +1,4 @@
-//! What the accelerator holds against what the runtime computes, byte by byte.
+//! Compares the accelerator's contents with the runtime's results, byte by byte.
 
 use std::cell::Cell;
 use std::fmt;
@@ -65,7 +65,7 @@ struct Values {
     shape: [usize; 3],
 }
 
-/// What an EXEC command wrote.
+/// The output of an EXEC command.
 pub(super) struct Written<'a> {
     pub exec: &'a Exec,
     pub tensor: usize,
@@ -99,7 +99,7 @@ impl Reference {
         }
     }
 
-    /// Layer and bytes of a tensor, channel by channel, as they lie in memory without padding.
+    /// Layer and bytes of a tensor, channel by channel, as in memory without padding.
     pub(crate) fn planes(&self, tensor: usize) -> (Option<usize>, Vec<u8>) {
         let (layer, values) = self.values(tensor);
         let [h, w, c] = values.shape;
@@ -196,7 +196,7 @@ impl Reference {
     }
 }
 
-/// Where a command's output lies in the banks.
+/// Location of a command's output in the banks.
 struct BankLayout {
     base: usize,
     plane: usize,

@@ -15,7 +15,7 @@ use super::fault::fault;
 use crate::Deployed;
 use secateur_base::{Error, Result};
 
-/// What the simulation may take of its own clock before it counts as hung.
+/// Time on the simulation's own clock after which it counts as hung.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// A command of a frame and what it cost.
