@@ -114,6 +114,7 @@ impl<'a> Tensor<'a> {
     }
 
     /// `q − Z` of channel `c` of pixel `index` = `y · w + x`; 0 outside the map.
+    #[inline(always)]
     pub fn deviation(&self, index: usize, c: usize) -> i32 {
         let q = self.pixel(index).get(c).map_or(self.zero_point, Cell::get);
         i32::from(q) - i32::from(self.zero_point)

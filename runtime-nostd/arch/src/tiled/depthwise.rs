@@ -53,6 +53,19 @@ fn block<const L: usize>(input: Tensor<'_>, output: Tensor<'_>, parameters: &Dep
     }
 }
 
+/// `sums[l] += weights[l] · values[l]`.
+#[inline(always)]
+fn add_products<const L: usize>(sums: &mut [i32; L], weights: &[i8; L], values: &[Cell<i8>; L]) {
+    // All values before the first product: one load of a vector.
+    let mut codes = [0i8; L];
+    codes.iter_mut().zip(values).for_each(|(code, value)| *code = value.get());
+    let mut products = [0i16; L];
+    for ((product, &w), &q) in products.iter_mut().zip(weights).zip(&codes) {
+        *product = i16::from(w) * i16::from(q);
+    }
+    sums.iter_mut().zip(products).for_each(|(sum, product)| *sum += i32::from(product));
+}
+
 /// `L` adjacent channels and their parameters.
 struct Block<'a, const L: usize> {
     input: Tensor<'a>,
@@ -103,9 +116,7 @@ impl<const L: usize> Block<'_, L> {
                 let weights = filter.first_chunk::<L>().unwrap_or(&[0; L]);
                 for (p, sums) in sums.iter_mut().enumerate() {
                     let values = self.values(row, column.wrapping_add(p * window.stride_w));
-                    for ((sum, w), q) in sums.iter_mut().zip(weights).zip(values) {
-                        *sum += i32::from(*w) * i32::from(q.get());
-                    }
+                    add_products(sums, weights, values);
                 }
                 filter = filter.get(channels..).unwrap_or(&[]);
             }
