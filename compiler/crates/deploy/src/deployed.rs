@@ -232,7 +232,7 @@ impl<'a> Deployed<'a> {
                 let (classes, rest) = codes.split_at(cells * head.classes);
                 let (confidences, places) = rest.split_at(cells * boxes);
                 let mut output = Vec::with_capacity(codes.len());
-                for scores in classes.chunks_exact(head.classes) {
+                for scores in classes.chunks_exact(head.classes.max(1)) {
                     output.extend(class_scores(head, scores));
                 }
                 output.extend(confidences.iter().map(|&q| objectness(q)));

@@ -37,7 +37,12 @@ pub fn disassemble(artefact: &[u8]) -> Result<String> {
         numbers[queue as usize] += 1;
         if let Some(record) = trace.and_then(|trace| trace.get(at)) {
             let (start, end) = (record.start.get(), record.end.get());
-            let _ = write!(text, " layer {:>3}  @{start:<8} +{:<6}", record.layer.get(), end - start);
+            let _ = write!(
+                text,
+                " layer {:>3}  @{start:<8} +{:<6}",
+                record.layer.get(),
+                end.saturating_sub(start)
+            );
         }
         let [load, exec, store] = command.waits();
         let waits = format!("[{load} {exec} {store}]");
@@ -108,7 +113,7 @@ fn map_text(transfer: &Transfer, arrow: &str) -> String {
         "[{}+{}] c{channel}..{} w{first}..{} {arrow} {:#x} pitch {}",
         transfer.base.get(),
         transfer.plane.get(),
-        channel + transfer.count.get(),
+        u32::from(channel) + u32::from(transfer.count.get()),
         i32::from(first) + i32::from(transfer.words.get()),
         transfer.address.get(),
         transfer.pitch.get()
@@ -131,7 +136,10 @@ fn exec_text(exec: &Exec) -> String {
     say(flag(exec_flags::UPSAMPLE), " up2");
     say(flag(exec_flags::TABLE), if flag(exec_flags::TABLE_SELECT) { " table1" } else { " table0" });
     let place = |base: u16, plane: u16, origin: u16, channels: u16| {
-        format!("[{base}+{plane}] c{origin}..{}", origin + channels)
+        format!("[{base}+{plane}] c{origin}..{}", u32::from(origin) + u32::from(channels))
+    };
+    let span = |axis: char, first: u16, count: u16| {
+        format!("{axis}{first}..{}", u32::from(first) + u32::from(count))
     };
     let dense = exec.mode == ArrayMode::Dense.code();
     let channels = if dense { exec.in_channels.get() } else { exec.out_channels.get() };
@@ -139,8 +147,8 @@ fn exec_text(exec: &Exec) -> String {
     let output =
         place(exec.out_base.get(), exec.out_plane.get(), exec.out_origin.get(), exec.out_channels.get());
     let range = match flag(exec_flags::ROW_MODE) {
-        true => format!("y{}..{}", exec.y_first.get(), exec.y_first.get() + exec.rows.get()),
-        false => format!("w{}..{}", exec.word_first.get(), exec.word_first.get() + exec.tiles.get()),
+        true => span('y', exec.y_first.get(), exec.rows.get()),
+        false => span('w', exec.word_first.get(), exec.tiles.get()),
     };
     let _ = write!(text, " {}x{} {input} -> {output} {range}", exec.in_h.get(), exec.in_w.get());
     let second = match ResidualMode::from_code(exec.residual & 3) {

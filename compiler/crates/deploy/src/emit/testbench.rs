@@ -48,7 +48,8 @@ pub fn testbench(deployed: &Deployed<'_>, codes: &[i8], folder: &Path) -> Result
     for input in program.inputs() {
         let (_, planes) = reference.planes(input.tensor.get() as usize);
         let pixels = (input.h.get() * input.w.get()) as usize;
-        for (channel, plane) in planes.chunks_exact(pixels).enumerate() {
+        let channels = input.channels.get() as usize;
+        for (channel, plane) in planes.chunks_exact(pixels).enumerate().take(channels) {
             let at = (distance + input.address.get()) as usize + channel * input.pitch.get() as usize;
             image[at..at + pixels].copy_from_slice(plane);
         }

@@ -203,18 +203,18 @@ fn bytes(parameters: &Parameters, command: &Command<'_>) -> u64 {
 
 fn difference(now: &Counters, before: &Counters) -> Counters {
     Counters {
-        cycles: now.cycles - before.cycles,
-        macs: now.macs - before.macs,
-        skipped: now.skipped - before.skipped,
-        stall_load: now.stall_load - before.stall_load,
-        stall_store: now.stall_store - before.stall_store,
-        stall_drain: now.stall_drain - before.stall_drain,
-        stall_residual: now.stall_residual - before.stall_residual,
-        stall_command: now.stall_command - before.stall_command,
-        bytes_read: now.bytes_read - before.bytes_read,
-        bytes_written: now.bytes_written - before.bytes_written,
-        done_load: now.done_load - before.done_load,
-        done_exec: now.done_exec - before.done_exec,
-        done_store: now.done_store - before.done_store,
+        cycles: now.cycles.wrapping_sub(before.cycles),
+        macs: now.macs.wrapping_sub(before.macs),
+        skipped: now.skipped.wrapping_sub(before.skipped),
+        stall_load: now.stall_load.wrapping_sub(before.stall_load),
+        stall_store: now.stall_store.wrapping_sub(before.stall_store),
+        stall_drain: now.stall_drain.wrapping_sub(before.stall_drain),
+        stall_residual: now.stall_residual.wrapping_sub(before.stall_residual),
+        stall_command: now.stall_command.wrapping_sub(before.stall_command),
+        bytes_read: now.bytes_read.wrapping_sub(before.bytes_read),
+        bytes_written: now.bytes_written.wrapping_sub(before.bytes_written),
+        done_load: now.done_load.wrapping_sub(before.done_load),
+        done_exec: now.done_exec.wrapping_sub(before.done_exec),
+        done_store: now.done_store.wrapping_sub(before.done_store),
     }
 }

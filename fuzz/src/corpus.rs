@@ -1,0 +1,208 @@
+//! Inputs to begin with: those in the tree, and the code that makes them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use secateur_runtime::npu::isa::{Control, Exec, Opcode, Transfer, transfer_flags};
+use zerocopy::{FromZeros, IntoBytes};
+
+#[path = "../../runtime-nostd/tests/common/mod.rs"]
+mod common;
+
+/// Committed inputs of a target, by file: the corpus, then regressions (inputs that once failed).
+pub fn committed(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files: Vec<PathBuf> = ["corpus", "regressions"]
+        .iter()
+        .filter_map(|folder| fs::read_dir(root.join(folder).join(target)).ok())
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect();
+    files.sort();
+    files.into_iter().filter_map(|path| fs::read(&path).ok().map(|bytes| (path, bytes))).collect()
+}
+
+/// What the corpus of a target is written from: a name and an input each.
+pub fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
+    let mut seeds = match target {
+        "artefact" | "deployed" => vec![("every-operator".to_owned(), common::build::sample().bytes())],
+        "commands" => vec![("one-of-each".to_owned(), stream())],
+        _ => Vec::new(),
+    };
+    #[cfg(feature = "compiler")]
+    seeds.extend(compiled::seeds(target));
+    seeds
+}
+
+/// A load, a layer and a store of the smallest accelerator.
+fn stream() -> Vec<u8> {
+    let map = Transfer {
+        flags: transfer_flags::REGION_WORK,
+        pitch: 32.into(),
+        plane: 2.into(),
+        words: 2.into(),
+        count: 3.into(),
+        ..Transfer::new_zeroed()
+    };
+    let load = Transfer { opcode: Opcode::LoadMap.code(), ..map };
+    let table = Transfer { opcode: Opcode::LoadTable.code(), ..Transfer::new_zeroed() };
+    let weights = Transfer { opcode: Opcode::LoadWeights.code(), words: 4.into(), ..Transfer::new_zeroed() };
+    let exec = Exec {
+        opcode: Opcode::Exec.code(),
+        wait_load: 3.into(),
+        k: 1,
+        stride: 1,
+        dilation: 1,
+        window_words: 3,
+        lo: -128,
+        hi: 127,
+        in_plane: 2.into(),
+        in_channels: 3.into(),
+        in_h: 2.into(),
+        in_w: 8.into(),
+        out_base: 32.into(),
+        out_plane: 2.into(),
+        out_channels: 3.into(),
+        out_w: 8.into(),
+        tiles: 2.into(),
+        rows: 1.into(),
+        lane_step_y: 1.into(),
+        ..Exec::new_zeroed()
+    };
+    let store = Transfer {
+        opcode: Opcode::StoreMap.code(),
+        wait_exec: 1.into(),
+        address: 1024.into(),
+        base: 32.into(),
+        ..map
+    };
+    let end = Control {
+        opcode: Opcode::End.code(),
+        wait_load: 3.into(),
+        wait_exec: 1.into(),
+        wait_store: 1.into(),
+        ..Control::new_zeroed()
+    };
+    [load.as_bytes(), table.as_bytes(), weights.as_bytes(), exec.as_bytes(), store.as_bytes(), end.as_bytes()]
+        .concat()
+}
+
+#[cfg(feature = "compiler")]
+mod compiled {
+    use secateur_codegen::target::Target;
+    use secateur_codegen::{NpuOptions, compile_with, random};
+    use secateur_frontend::darknet::{Cfg, build_graph};
+
+    /// A larger input is left out: small ones are mutated more.
+    const MAX_BYTES: usize = 12 << 10;
+
+    pub(super) fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
+        match target {
+            "accelerator" | "deployed" => artefacts(),
+            "int8" => (0..6)
+                .map(|seed| {
+                    (format!("random-{seed}"), random::network(seed, 3 + 2 * seed as usize).to_bytes())
+                })
+                .filter(|(_, bytes)| bytes.len() <= MAX_BYTES)
+                .collect(),
+            "cfg" => named(&[("tiny", CFG), ("classifier", CLASSIFIER)]),
+            "graph" => named(&[("tiny", CFG), ("classifier", CLASSIFIER)])
+                .into_iter()
+                .map(|(name, cfg)| (name, dumped(&cfg).into_bytes()))
+                .collect(),
+            "weights" => vec![("zeros".to_owned(), weights())],
+            "labels" => named(&[("three", "0 .5 .5 .25 .25\n19 0.1 0.2 0.3 0.4\n3 1 1 1 1\n")]),
+            "names" => named(&[("three", "person\nbicycle\ntraffic light\n")]),
+            "list" => named(&[("three", "a.jpg\n# comment\nfolder/b c.png\n/absolute/c.bmp\n")]),
+            "data_file" => {
+                named(&[("all", "classes=2\ntrain = train.txt\nvalid=valid.txt\nnames=x.names\nbackup=b\n")])
+            }
+            "array" => vec![("two-by-three".to_owned(), array())],
+            "target" => named(&[
+                ("host", include_str!("../../configs/targets/host.toml")),
+                ("npu-8x16", include_str!("../../configs/targets/npu-8x16.toml")),
+            ]),
+            "picture" => pictures(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The text form of a cfg's graph.
+    fn dumped(cfg: &[u8]) -> String {
+        let cfg = Cfg::parse("seed.cfg".as_ref(), cfg).expect("a constant");
+        secateur_ir::dump(&build_graph(&cfg).expect("a constant"))
+    }
+
+    fn named(texts: &[(&str, &str)]) -> Vec<(String, Vec<u8>)> {
+        texts.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect()
+    }
+
+    /// Random networks for two accelerators, some with steps left to the processor.
+    fn artefacts() -> Vec<(String, Vec<u8>)> {
+        let mut found = Vec::new();
+        for seed in 0..60 {
+            let name = ["npu-8x16", "npu-4x8"][seed as usize % 2];
+            let target = Target::load(name).expect("it is built in");
+            let net = random::network(seed, 2 + seed as usize % 8);
+            let options = NpuOptions { processor: seed % 3 == 0, ..NpuOptions::default() };
+            let Ok(compiled) = compile_with(&net, &target, options, |_, _, _| ()) else { continue };
+            if compiled.artefact.len() <= MAX_BYTES && found.len() < 8 {
+                found.push((format!("{name}-{seed}"), compiled.artefact));
+            }
+        }
+        found
+    }
+
+    const CFG: &str = "[net]\nwidth=32\nheight=32\nchannels=3\n\n[convolutional]\nbatch_normalize=1\nfilters=8\n\
+        size=3\nstride=2\npad=1\nactivation=leaky\n\n[maxpool]\nsize=2\nstride=2\n\n[convolutional]\nfilters=8\nsize=3\n\
+        stride=1\npad=1\ngroups=8\nactivation=relu\n\n[shortcut]\nfrom=-2\nactivation=linear\n\n[upsample]\nstride=2\n\n\
+        [route]\nlayers=-1,0\n\n[convolutional]\nfilters=14\nsize=1\nstride=1\nactivation=linear\n\n[yolo]\nmask=0,1\n\
+        anchors=4,4, 12,12, 20,20\nclasses=2\nnum=3\n";
+    const CLASSIFIER: &str = "[net]\nwidth=8\nheight=8\nchannels=1\n[convolutional]\nfilters=4\nsize=3\npad=1\n\
+        activation=mish\n[reorg]\nstride=2\n[avgpool]\n[connected]\noutput=5\nactivation=linear\n[softmax]\n";
+
+    /// The weights that the target `weights` asks for: a header of version 0.2 and zeros.
+    fn weights() -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for word in [0u32, 2, 5] {
+            bytes.extend(word.to_le_bytes());
+        }
+        bytes.extend(0u64.to_le_bytes());
+        let floats = (2 * 4 + 2 * 9) + (2 + 2 * 9) + 2 + 6 + (2 + 4 + 6);
+        bytes.resize(bytes.len() + 4 * floats, 0);
+        bytes
+    }
+
+    fn array() -> Vec<u8> {
+        let mut header = String::from("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }");
+        while !(10 + header.len() + 1).is_multiple_of(64) {
+            header.push(' ');
+        }
+        header.push('\n');
+        let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+        bytes.extend((header.len() as u16).to_le_bytes());
+        bytes.extend(header.as_bytes());
+        bytes.extend((0..6).flat_map(|n| (n as f32).to_le_bytes()));
+        bytes
+    }
+
+    /// A grey and a colour picture of a few pixels as BMP and PNG, and JPEG as far as an encoder is at hand.
+    fn pictures() -> Vec<(String, Vec<u8>)> {
+        use image::{DynamicImage, ImageFormat, RgbImage};
+        let pixels =
+            RgbImage::from_fn(20, 13, |x, y| image::Rgb([(x * 12) as u8, (y * 19) as u8, (x * y) as u8]));
+        let colour = DynamicImage::from(pixels);
+        let encode = |picture: &DynamicImage, format: ImageFormat| {
+            let mut bytes = std::io::Cursor::new(Vec::new());
+            picture.write_to(&mut bytes, format).expect("small pictures encode");
+            bytes.into_inner()
+        };
+        let grey = DynamicImage::from(colour.to_luma8());
+        vec![
+            ("colour.jpg".to_owned(), encode(&colour, ImageFormat::Jpeg)),
+            ("grey.jpg".to_owned(), encode(&grey, ImageFormat::Jpeg)),
+            ("colour.png".to_owned(), encode(&colour, ImageFormat::Png)),
+            ("grey.bmp".to_owned(), encode(&grey, ImageFormat::Bmp)),
+        ]
+    }
+}

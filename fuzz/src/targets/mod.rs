@@ -1,0 +1,43 @@
+//! The targets.
+
+mod accelerator;
+mod artefact;
+#[cfg(feature = "compiler")]
+mod deployed;
+#[cfg(feature = "compiler")]
+mod files;
+#[cfg(feature = "compiler")]
+mod network;
+
+use crate::Target;
+
+/// Every target.
+pub const TARGETS: &[Target] = &[
+    artefact::ARTEFACT,
+    accelerator::ACCELERATOR,
+    accelerator::COMMANDS,
+    #[cfg(feature = "compiler")]
+    deployed::DEPLOYED,
+    #[cfg(feature = "compiler")]
+    network::CFG,
+    #[cfg(feature = "compiler")]
+    network::GRAPH_TEXT,
+    #[cfg(feature = "compiler")]
+    network::WEIGHTS,
+    #[cfg(feature = "compiler")]
+    network::INT8,
+    #[cfg(feature = "compiler")]
+    files::PICTURE,
+    #[cfg(feature = "compiler")]
+    files::LABELS,
+    #[cfg(feature = "compiler")]
+    files::NAMES,
+    #[cfg(feature = "compiler")]
+    files::LIST,
+    #[cfg(feature = "compiler")]
+    files::DATA_FILE,
+    #[cfg(feature = "compiler")]
+    files::ARRAY,
+    #[cfg(feature = "compiler")]
+    files::PROCESSOR,
+];
