@@ -1,6 +1,6 @@
 //! `compile`: an int8 network as an artefact for a target.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use secateur_base::{Result, files};
 use secateur_codegen::cpu::PASSES;
@@ -48,6 +48,11 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     let target = Target::load(&args.target)?;
+    let output = args.output.clone().unwrap_or_else(|| args.net.with_extension("sct"));
+    let mut manifest_path = output.clone().into_os_string();
+    manifest_path.push(".json");
+    let manifest_path = PathBuf::from(manifest_path);
+    files::refuse_overwrite(&[args.net.as_path(), Path::new(&args.target)], &[&output, &manifest_path])?;
     let net = QNet::load(&args.net)?;
     let options = match args.layer_by_layer {
         true => NpuOptions::LAYER_BY_LAYER,
@@ -67,11 +72,8 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
         Some(_) => e.file(&net.provenance.model),
         None => e.file(&args.net),
     })?;
-    let output = args.output.unwrap_or_else(|| args.net.with_extension("sct"));
-    let mut manifest_path = output.clone().into_os_string();
-    manifest_path.push(".json");
     files::write_bytes(&output, &compiled.artefact)?;
-    files::write_bytes(manifest_path.as_ref(), compiled.manifest.to_json().as_bytes())?;
+    files::write_bytes(&manifest_path, compiled.manifest.to_json().as_bytes())?;
     println!("{}: {}", output.display(), summary(&compiled.manifest));
     if let Some(report) = &compiled.manifest.accelerator {
         if global.verbose > 0 {

@@ -56,6 +56,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
+    let outputs: Vec<_> = args.timeline.iter().chain(&args.waves).collect();
+    files::refuse_overwrite(&[&args.artefact, &args.image], &outputs)?;
     let bytes = read_artefact(&args.artefact)?;
     let deployed = Deployed::new(&bytes, &args.artefact)?;
     let sample = Sample::load(&args.image, deployed.input(), deployed.fit())?;
