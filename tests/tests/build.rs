@@ -22,7 +22,7 @@ metric = "dp"
 rate = 0.2
 
 [detect]
-pictures = ["pictures/0.png", "pictures/1.png"]
+images = ["pictures/0.png", "pictures/1.png"]
 thresh = 0.1
 "#;
 
@@ -93,6 +93,24 @@ fn a_recipe_makes_an_artefact_and_unchanged_steps_are_reused() {
     // A changed picture runs everything again.
     std::fs::copy(path.join("pictures/0.png"), path.join("pictures/4.png")).unwrap();
     assert_eq!(build(path, &[]).0, STEPS);
+}
+
+/// Other images under the same names: nothing that was measured on the old ones may survive, in any cache.
+#[test]
+fn images_that_are_replaced_are_measured_anew() {
+    let (stale, fresh) = (project(RECIPE), project(RECIPE));
+    build(stale.path(), &[]);
+    for folder in [stale.path(), fresh.path()] {
+        for i in 0..6 {
+            let path = folder.join(format!("pictures/{i}.png"));
+            let mut picture = image::open(&path).unwrap().into_rgb8();
+            picture.pixels_mut().for_each(|pixel| pixel.0.reverse());
+            picture.save(&path).unwrap();
+        }
+    }
+    assert_eq!(build(stale.path(), &[]).0, STEPS);
+    build(fresh.path(), &[]);
+    assert_eq!(results(&stale.path().join("out")), results(&fresh.path().join("out")));
 }
 
 #[test]
@@ -168,14 +186,23 @@ fn dry_run_prints_the_commands_and_runs_none() {
 
 #[test]
 fn a_wrong_recipe_is_refused_at_its_line_before_any_work() {
-    for (from, to, line) in
-        [("rate = 0.2", "rate = 2", 14), ("metric", "metrik", 13), ("names\"", "nomes\"", 6)]
-    {
+    for (from, to, line) in [
+        ("rate = 0.2", "rate = 2", 14),
+        ("metric", "metrik", 13),
+        ("names\"", "nomes\"", 6),
+        ("\"dp\"", "\"d\"", 13),
+        ("\"dp\"", "\"top1\"", 13),
+        ("rate = 0.2", "rate = 0.2\ncriterion = \"l3\"", 15),
+        ("rate = 0.2", "rate = 0.2\nignore = [99]", 15),
+        ("thresh = 0.1", "thresh = 0.1\n[compile]\ntarget = \"npu-9x9\"", 20),
+    ] {
         let project = project(&RECIPE.replacen(from, to, 1));
-        let mut command = secateur();
-        command.current_dir(project.path()).args(["build", "recipe.toml"]);
-        command.assert().code(1).stderr(contains(format!("recipe.toml:{line}")));
-        assert!(!project.path().join("out").exists());
+        for arguments in [&["build", "recipe.toml"][..], &["build", "recipe.toml", "--dry-run"]] {
+            let mut command = secateur();
+            command.current_dir(project.path()).args(arguments);
+            command.assert().code(1).stderr(contains(format!("recipe.toml:{line}")));
+            assert!(!project.path().join("out").exists());
+        }
     }
 }
 
@@ -198,8 +225,13 @@ fn a_build_that_is_killed_again_and_again_ends_with_the_same_bytes() {
         child.wait().unwrap();
     }
     build(killed.path(), &[]);
-    let left_over = |name: &str| name.rsplit('/').next().is_some_and(|n| n.starts_with(".secateur-"));
-    let mut after = results(&killed.path().join("out"));
-    after.retain(|(name, _)| !left_over(name));
-    assert_eq!(after, results(&whole.path().join("out")));
+    // Nothing half-written is left, in the stamps' folder either.
+    assert_eq!(results(&killed.path().join("out")), results(&whole.path().join("out")));
+    let stamps = |folder: &Path| {
+        let entries = std::fs::read_dir(folder.join("out/.steps")).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(stamps(killed.path()), stamps(whole.path()));
 }

@@ -10,7 +10,7 @@ use secateur_tests::{secateur_path, tiny_project};
 fn ana(folder: &Path, network: [&Path; 2], list: &Path, names: &Path) -> Child {
     let mut command = Command::new(secateur_path());
     command.arg("ana").args(network).arg("--list").arg(list).arg("--names").arg(names);
-    command.args(["--pictures", "6", "-o", "ana.json"]).current_dir(folder);
+    command.args(["--images", "6", "-o", "ana.json"]).current_dir(folder);
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 

@@ -104,8 +104,8 @@ pub(crate) fn run(args: Args, _global: &Global) -> Result<()> {
         if !names.is_empty() {
             check_names(&names, detector.classes())?;
         }
-        let mut inputs = subject.files();
-        inputs.extend(images.iter().chain(&args.names).map(PathBuf::as_path));
+        let mut inputs = subject.files()?;
+        inputs.extend(images.iter().chain(&args.names).cloned());
         let mut taken = HashSet::new();
         let mut reports = Vec::new();
         for image in &images {
@@ -173,7 +173,7 @@ fn object(detection: &Detection, names: &[String]) -> Object {
 
 /// The file of a drawn image: its own name, as PNG where it was neither JPEG nor PNG, numbered where two images have
 /// one name or an input would be drawn over.
-fn drawn_path(folder: &Path, image: &Path, inputs: &[&Path], taken: &mut HashSet<PathBuf>) -> PathBuf {
+fn drawn_path(folder: &Path, image: &Path, inputs: &[PathBuf], taken: &mut HashSet<PathBuf>) -> PathBuf {
     let stem = image.file_stem().unwrap_or_default();
     let extension = match image.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase).as_deref() {
         Some("jpg" | "jpeg") => "jpg",

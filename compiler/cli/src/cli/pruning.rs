@@ -17,7 +17,7 @@ use secateur_prune::{
     VectorUnits, search,
 };
 
-use super::images::ImageSource;
+use super::images::{ImageSource, data_files};
 
 /// Arguments of both verbs.
 #[derive(Debug, clap::Args)]
@@ -60,16 +60,16 @@ pub(crate) struct Common {
 
 impl Common {
     /// The files that both verbs read, besides their own.
-    pub(crate) fn inputs<'a>(
-        &'a self,
-        config: &'a Option<ConfigFile>,
-        source: &'a ImageSource,
-    ) -> Vec<&'a Path> {
-        let mut inputs = vec![self.cfg.as_path(), &self.weights];
-        let config = config.iter().flat_map(|config| [Some(&config.model_cfg), config.data.as_ref()]);
-        let given = [&self.threshold_file, &source.data, &source.list, &source.names];
-        inputs.extend(given.into_iter().map(Option::as_ref).chain(config).flatten().map(PathBuf::as_path));
-        inputs
+    pub(crate) fn inputs(&self, config: &Option<ConfigFile>, source: &ImageSource) -> Result<Vec<PathBuf>> {
+        let mut inputs = source.files()?;
+        inputs.extend([&self.cfg, &self.weights].into_iter().chain(&self.threshold_file).cloned());
+        if let Some(config) = config {
+            inputs.push(config.model_cfg.clone());
+            if let Some(data) = config.data.as_ref().filter(|data| data.is_file()) {
+                inputs.extend(data_files(data)?);
+            }
+        }
+        Ok(inputs)
     }
 }
 

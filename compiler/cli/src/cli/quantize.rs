@@ -1,21 +1,21 @@
 //! `quantize`: a float network becomes an int8 one.
 
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use secateur_base::progress::Progress;
 use secateur_base::terminal::print;
 use secateur_base::{Error, Result, files, outln};
-use secateur_data::{DataFile, Dataset, Fit, Sample, class_name, read_list, read_names};
+use secateur_data::{DataFile, Dataset, Fit, Sample, class_name, label_path, read_list, read_names};
 use secateur_eval::Heads;
 use secateur_frontend::darknet::{self, Network};
 use secateur_ir::{Graph, Op};
 use secateur_quant::net::Provenance;
 use secateur_quant::report::{self, QuantisationReport};
-use secateur_quant::{self as quant, RangeRule};
+use secateur_quant::{self as quant, RangeRule, SPLIT_PERCENT};
 use sha2::{Digest, Sha256};
 
 use super::Global;
+use super::images::data_files;
 use super::subject::check_names;
 
 /// The largest .cfg or .weights that is hashed.
@@ -71,24 +71,17 @@ pub(crate) struct Args {
     no_bias_correction: bool,
 }
 
-/// Percent that may be spent on splits: with three times more operations everything is there twice.
-pub(crate) const SPLIT: RangeInclusive<f64> = 0.0..=300.0;
-
 fn percent(text: &str) -> Result<f64, String> {
     let percent: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
-    if SPLIT.contains(&percent) { Ok(percent) } else { Err("allowed: 0 to 300".to_owned()) }
+    if SPLIT_PERCENT.contains(&percent) { Ok(percent) } else { Err("allowed: 0 to 300".to_owned()) }
 }
 
 pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
-    let optional = [&args.data, &args.list, &args.names, &args.eval].into_iter().flatten();
-    let inputs: Vec<&Path> =
-        [&args.cfg, &args.weights].into_iter().chain(optional).map(PathBuf::as_path).collect();
-    let outputs: Vec<&Path> = [&args.output].into_iter().chain(&args.report).map(PathBuf::as_path).collect();
-    files::refuse_overwrite(&inputs, &outputs)?;
     let network = darknet::load(&args.cfg, Some(&args.weights))?;
     let weights = network.weights()?;
     let graph = &network.graph;
     let (list, names) = calibration_files(&args)?;
+    check_paths(&args, &list)?;
     let names = names.map(|path| read_names(&path)).transpose()?;
     let classes = classes(graph)?;
     if let (Some(names), Some(classes)) = (&names, classes) {
@@ -128,6 +121,22 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     }
     print(format_args!("{}", report.summary()));
     Ok(())
+}
+
+/// Refuses outputs that would overwrite what the command reads.
+fn check_paths(args: &Args, list: &Path) -> Result<()> {
+    let mut inputs = vec![args.cfg.clone(), args.weights.clone(), list.to_owned()];
+    inputs.extend(args.names.iter().chain(&args.eval).cloned());
+    if let Some(data) = &args.data {
+        inputs.extend(data_files(data)?);
+    }
+    for list in [Some(list), args.eval.as_deref()].into_iter().flatten() {
+        inputs.extend(read_list(list)?.into_iter().flat_map(|image| [label_path(&image), image]));
+    }
+    files::refuse_overwrite(
+        &inputs,
+        &[Some(&args.output), args.report.as_ref()].into_iter().flatten().collect::<Vec<_>>(),
+    )
 }
 
 /// The calibration list and, where one is named, the names.

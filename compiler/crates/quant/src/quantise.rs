@@ -1,5 +1,7 @@
 //! The steps of quantisation: equalise, choose ranges, build integers, correct biases.
 
+use std::ops::RangeInclusive;
+
 use super::calibrate::{Distributions, Extremes, Targets};
 use super::equalise::{self, ChannelFactors};
 use super::histogram::RangeRule;
@@ -23,6 +25,10 @@ pub struct QuantiseOptions {
     /// Fraction of the multiply-accumulates that outlier channel splitting (OCS) may add.
     pub split: f64,
 }
+
+/// Percent of additional multiply-accumulates that [`QuantiseOptions::split`] may stand for: with three times more
+/// of them every channel is there twice.
+pub const SPLIT_PERCENT: RangeInclusive<f64> = 0.0..=300.0;
 
 impl Default for QuantiseOptions {
     fn default() -> Self {

@@ -12,15 +12,13 @@ use secateur_eval::{Heads, Metric};
 use secateur_frontend::darknet;
 use secateur_ir::Graph;
 use secateur_prune::{Criterion, criteria};
-use secateur_quant::RangeRule;
+use secateur_quant::{RangeRule, SPLIT_PERCENT};
 use toml::Spanned;
 
 use super::{Prune, Quantize, Recipe, TargetChoice, paths, raw};
 
 /// Keep counts that `prune --kernel-batch` takes.
 const KERNEL_BATCH: RangeInclusive<usize> = 1..=1024;
-/// Percent of additional MACs: with three times more operations every channel is there twice.
-const SPLIT: RangeInclusive<f64> = 0.0..=300.0;
 
 pub(super) struct Checker<'a> {
     path: &'a Path,
@@ -119,7 +117,7 @@ impl<'a> Checker<'a> {
             let rule = ranges.get_ref().parse::<RangeRule>();
             rule.map_err(|e| self.point(e, ranges.span()))?;
         }
-        if let Some(split) = raw.split.as_ref().filter(|split| !SPLIT.contains(split.get_ref())) {
+        if let Some(split) = raw.split.as_ref().filter(|split| !SPLIT_PERCENT.contains(split.get_ref())) {
             return Err(self
                 .at(split.span(), "split is out of range")
                 .found(split.get_ref().to_string())
