@@ -79,7 +79,7 @@ fn foreign_text_is_shown_and_not_obeyed() {
         (vec!["run", "net.sct", "pictures/0.png", "--thresh", "0.01"], 0, escaped),
         ([&["map", "net.sct", "--per-class"], &labels[..]].concat(), 0, escaped),
         (vec!["info", "section.cfg"], 1, "section.cfg"),
-        (vec!["info", "value.cfg"], 1, escaped),
+        (vec!["info", "value.cfg"], 1, "control character"),
         (lost.to_vec(), 1, escaped),
         (labelled.to_vec(), 1, escaped),
         (vec!["info", HOSTILE], 1, escaped),

@@ -1,5 +1,8 @@
 //! The `secateur` command: arguments → job → exit code (0 done, 1 failed, 2 usage, 70 internal error).
 
+// `outln!` and `errln!` print text that may hold foreign parts, and never panic.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::process::ExitCode;
 
@@ -32,7 +35,7 @@ fn exit_code(result: Result<()>) -> ExitCode {
 /// The error with its source line and, on a terminal, in colour. Its parts are made harmless by its own `Display`.
 fn print_error(error: Error) {
     use std::io::Write;
-    // Where this fails, nobody is left who could be told.
+    // If this fails, nobody is left to be told.
     let _ = writeln!(std::io::stderr(), "{:?}", miette::Report::new(error));
 }
 

@@ -32,7 +32,7 @@ pub(crate) struct Args {
     network: Vec<PathBuf>,
     #[command(flatten)]
     source: ImageSource,
-    /// Which list of the .data file.
+    /// List of the .data file to measure on.
     #[arg(long, default_value = "valid", value_parser = ["valid", "train"])]
     split: String,
     /// Only the first N images.

@@ -65,7 +65,7 @@ impl Subject {
         }
     }
 
-    /// Loads the network and hands it, with the class names known to it, to `work`. `threads` share
+    /// Loads the network and hands it to `work`, with the class names known to it. `threads` share
     /// one image.
     pub(crate) fn open<T>(
         &self,

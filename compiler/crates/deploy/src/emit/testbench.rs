@@ -10,6 +10,9 @@ use crate::sim::{Reference, memory, program};
 use secateur_base::terminal::printable_line;
 use secateur_base::{Result, files};
 
+/// The files of a bench, beside those of `rtl/`.
+pub const FILES: [&str; 6] = ["npu_tb_pkg.sv", "npu_tb.sv", "files", "memory.hex", "expected.hex", "run"];
+
 /// Script that runs the bench.
 const RUN: &str = "\
 #!/usr/bin/env bash
@@ -86,7 +89,10 @@ pub fn testbench(deployed: &Deployed<'_>, codes: &[i8], folder: &Path) -> Result
     }
     text.push_str("endpackage\n");
 
-    let write = |name: &str, bytes: &[u8]| files::write_bytes(&folder.join(name), bytes);
+    let write = |name: &str, bytes: &[u8]| {
+        debug_assert!(FILES.contains(&name) || name.starts_with("rtl/"), "{name} is not in FILES");
+        files::write_bytes(&folder.join(name), bytes)
+    };
     let mut list = String::new();
     for (name, source) in SOURCES {
         let path = format!("rtl/{name}");
