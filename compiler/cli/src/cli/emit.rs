@@ -41,7 +41,7 @@ Writes DIR/rtl/npu_pkg.sv and DIR/doc/registers.md.")]
 struct Testbench {
     /// The artefact that `compile --target npu-…` wrote (.sct).
     artefact: PathBuf,
-    /// A picture (JPEG, PNG or BMP).
+    /// An image (JPEG, PNG or BMP).
     image: PathBuf,
     /// Folder to write to.
     #[arg(short, long, value_name = "DIR")]

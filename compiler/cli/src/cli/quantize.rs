@@ -188,8 +188,8 @@ fn provenance(args: &Args, options: &quant::QuantiseOptions, images: &[Vec<f32>]
     let hash = |path| Ok::<_, Error>(Sha256::digest(files::read_limited(path, MAX_HASHED_BYTES)?).into());
     let mut recipe = Sha256::new();
     recipe.update(serde_json::to_vec(options).expect("plain data always serialises"));
-    for picture in images {
-        recipe.update(picture.iter().map(|v| (v * 255.0).round() as u8).collect::<Vec<_>>());
+    for image in images {
+        recipe.update(image.iter().map(|v| (v * 255.0).round() as u8).collect::<Vec<_>>());
     }
     Ok(Provenance {
         model: args.cfg.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned()),

@@ -17,7 +17,7 @@ use secateur_sim::emulator::Emulator;
 
 use super::Global;
 
-/// Run an artefact's accelerator program on a picture, in simulation, against the runtime.
+/// Run an artefact's accelerator program on an image, in simulation, against the runtime.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   secateur sim yolo-fastest.sct dog.jpg
@@ -31,7 +31,7 @@ Verilator if secateur was built with `--features sim`; --emulate runs the same c
 pub(crate) struct Args {
     /// The artefact that `compile --target npu-…` wrote (.sct).
     artefact: PathBuf,
-    /// A picture (JPEG, PNG or BMP).
+    /// An image (JPEG, PNG or BMP).
     image: PathBuf,
     /// Run the functional emulator instead of the RTL: no cycles.
     #[arg(long, conflicts_with_all = ["timeline", "waves", "latency", "efficiency", "stalls"])]

@@ -103,7 +103,7 @@ impl<'a> Deployed<'a> {
         self.model.tensor(*self.outputs.get(layer)?)
     }
 
-    /// The picture's codes, `[h][w][c]`: `round(255 · v) − 128` of `[c][h][w]` values in 0..1.
+    /// The image's codes, `[h][w][c]`: `round(255 · v) − 128` of `[c][h][w]` values in 0..1.
     pub fn quantise(&self, input: &[f32]) -> Vec<i8> {
         secateur_data::quantise_image(self.layout.input, input)
     }
@@ -152,15 +152,15 @@ impl<'a> Deployed<'a> {
         });
     }
 
-    /// Runs a picture and turns what every head reads into reals.
+    /// Runs an image and turns what every head reads into reals.
     fn read_heads(
         &self,
         input: &[f32],
         convert: impl Fn(&Engine<'a, '_, HostKernels>, &Head<'_>, &TensorRecord, &[i8]) -> Vec<f32>,
     ) -> Vec<Vec<f32>> {
-        let picture = self.quantise(input);
+        let image = self.quantise(input);
         self.with_engine(|engine| {
-            engine.run(&picture, &mut ());
+            engine.run(&image, &mut ());
             let read = |head: Head<'_>| {
                 let record = self.model.tensor(head.tensor)?;
                 let mut codes = vec![0; record.elements()];
@@ -344,11 +344,11 @@ impl Detector for Deployed<'_> {
 
     /// As a device does it: decoded and suppressed in integers.
     fn detect(&self, input: &[f32], frame: Frame, thresh: f32, nms: f32) -> Vec<eval::Detection> {
-        let picture = self.quantise(input);
+        let image = self.quantise(input);
         let q30 =
             |value: f32| (f64::from(value) * f64::from(detect::ONE)).clamp(0.0, f64::from(u32::MAX)) as u32;
         self.with_engine(|engine| {
-            engine.run(&picture, &mut ());
+            engine.run(&image, &mut ());
             let mut buffer = vec![detect::Detection::default(); DETECTIONS];
             let found = detect::decode(engine, q30(thresh), &mut buffer);
             let inner = [frame.inner.0 as u32, frame.inner.1 as u32];

@@ -48,7 +48,7 @@ pub(super) fn assert_exact(
     what: &str,
     net: &QNet,
     artefact: &[u8],
-    picture: &[f32],
+    image: &[f32],
     shuffle: u64,
 ) -> Vec<Vec<bool>> {
     let model = Model::from_bytes(artefact).unwrap();
@@ -56,8 +56,8 @@ pub(super) fn assert_exact(
     let commands: Vec<Command<'_>> =
         Commands::new(program.stream()).collect::<std::result::Result<_, _>>().unwrap();
     assert_eq!(commands.len(), trace.len());
-    let codes: Vec<i8> = exec::quantise_picture(net, picture).iter().map(Cell::get).collect();
-    let layers = exec::run(net, picture);
+    let codes: Vec<i8> = exec::quantise_input(net, image).iter().map(Cell::get).collect();
+    let layers = exec::run(net, image);
     let value = |v: usize| -> Vec<i8> {
         if v == 0 { codes.clone() } else { layers[v - 1].iter().map(Cell::get).collect() }
     };
@@ -149,7 +149,7 @@ pub(super) fn assert_exact(
     seen
 }
 
-pub(super) fn random_picture(net: &QNet, seed: u64) -> Vec<f32> {
+pub(super) fn random_image(net: &QNet, seed: u64) -> Vec<f32> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     (0..net.input.shape.len()).map(|_| random.random()).collect()
 }
@@ -210,7 +210,7 @@ fn random_networks_run_exactly_on_the_emulator() {
             }
         };
         let what = format!("seed {seed}");
-        let seen = assert_exact(&what, &net, &compiled.artefact, &random_picture(&net, seed), seed);
+        let seen = assert_exact(&what, &net, &compiled.artefact, &random_image(&net, seed), seed);
         assert_complete(&what, &net, &seen, fused);
         ran += 1;
     }
@@ -276,9 +276,9 @@ fn shared_networks_run_exactly() {
             partition.is_some(),
             packed(&net, target, NpuOptions { processor: false, ..options }).is_err()
         );
-        let picture = random_picture(&net, seed);
-        assert_exact(&what, &net, &compiled.artefact, &picture, seed);
-        let codes: Vec<i8> = exec::quantise_picture(&net, &picture).iter().map(Cell::get).collect();
+        let image = random_image(&net, seed);
+        assert_exact(&what, &net, &compiled.artefact, &image, seed);
+        let codes: Vec<i8> = exec::quantise_input(&net, &image).iter().map(Cell::get).collect();
         let [alone, shared] = [false, true].map(|accelerator| heads(&compiled.artefact, &codes, accelerator));
         assert_eq!(alone, shared, "{what}: {partition:?}");
     }

@@ -227,7 +227,7 @@ fn check(graph: &Graph, i: usize) -> Result<()> {
             refuse("softmax needs a positive temperature", "leave out the key temperature")
         }
         Op::Crop(crop) if !crop.noadjust && node.inputs[0] != Source::Image => {
-            refuse("int8 crop with adjustment reads the picture only", "set noadjust=1")
+            refuse("int8 crop with adjustment reads the image only", "set noadjust=1")
         }
         Op::Shortcut(_) => {
             let plane = |s: &Source| (graph.shape_of(*s).h, graph.shape_of(*s).w);

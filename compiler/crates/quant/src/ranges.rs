@@ -43,7 +43,7 @@ impl Scales {
                     let input = of(node.inputs[0]);
                     Scale { scale: f64::from((input.scale * f64::from(up.scale)) as f32), ..input }
                 }
-                // 2·v − 1 over the same codes; half a step of the picture is lost.
+                // 2·v − 1 over the same codes; half a step of the image is lost.
                 Op::Crop(crop) if !crop.noadjust => {
                     Scale { scale: f64::from((Scale::IMAGE.scale * 2.0) as f32), zero_point: 0 }
                 }
@@ -83,7 +83,7 @@ fn is_derived(op: &Op) -> bool {
 struct ScaleClasses {
     sets: UnionFind,
     histogram: Vec<Option<Histogram>>,
-    /// The node's scale follows its input's: a copy of the picture or of a derived tensor.
+    /// The node's scale follows its input's: a copy of the image or of a derived tensor.
     follows: Vec<bool>,
 }
 

@@ -20,8 +20,8 @@ use secateur_eval::{
 use secateur_float::{Keep, Plan};
 use secateur_ir::{Graph, Source, Weights};
 
-/// Pictures that the SQNR of layers is measured on.
-const SQNR_PICTURES: usize = 16;
+/// Images that the SQNR of layers is measured on.
+const SQNR_IMAGES: usize = 16;
 
 /// Report of `quantize`.
 #[derive(Debug, Clone, Serialize)]
@@ -54,7 +54,7 @@ pub struct QuantisedLayer {
 /// The whole network as a detector.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct QuantisedAccuracy {
-    pub pictures: usize,
+    pub images: usize,
     pub float_map: Estimate,
     pub map: Estimate,
     /// Paired difference, int8 − float.
@@ -69,30 +69,30 @@ pub struct QuantisedAccuracy {
     pub heads: Vec<f64>,
 }
 
-/// A number and its 95 % bootstrap interval over pictures.
+/// A number and its 95 % bootstrap interval over images.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Estimate {
     pub value: f64,
     pub interval: Interval,
 }
 
-/// Reports on every layer; `pictures` as for calibration, of which the first sixteen are run.
+/// Reports on every layer; `images` as for calibration, of which the first sixteen are run.
 ///
 /// # Errors
 /// If the float network cannot be planned.
-pub fn layers(quantised: &Quantised, pictures: &[Vec<f32>]) -> Result<Vec<QuantisedLayer>> {
+pub fn layers(quantised: &Quantised, images: &[Vec<f32>]) -> Result<Vec<QuantisedLayer>> {
     let (net, prepared) = (&quantised.net, &quantised.prepared);
     let steps = Executor::new(net);
     let plan = Plan::keeping(&prepared.graph, &prepared.weights, &Keep::All)?;
-    let pictures = &pictures[..pictures.len().min(SQNR_PICTURES)];
-    let progress = Progress::new("comparing layers", pictures.len() as u64);
-    let each: Vec<Vec<Sqnr>> = pictures
+    let images = &images[..images.len().min(SQNR_IMAGES)];
+    let progress = Progress::new("comparing layers", images.len() as u64);
+    let each: Vec<Vec<Sqnr>> = images
         .par_iter()
-        .map(|picture| {
+        .map(|image| {
             let mut scratch = plan.scratch();
-            plan.run(&mut scratch, picture);
+            plan.run(&mut scratch, image);
             let mut ratios = Vec::with_capacity(net.nodes.len());
-            steps.run(picture, |layer, map| {
+            steps.run(image, |layer, map| {
                 let mut ratio = Sqnr::default();
                 // A head hands on its input's codes.
                 let node = &net.nodes[layer];
@@ -110,7 +110,7 @@ pub fn layers(quantised: &Quantised, pictures: &[Vec<f32>]) -> Result<Vec<Quanti
             ratios
         })
         .collect();
-    let sensitivities = sensitivity::measure(quantised, pictures)?;
+    let sensitivities = sensitivity::measure(quantised, images)?;
     let layer = |layer: usize| {
         let mut ratio = Sqnr::default();
         each.iter().for_each(|ratios| ratio.merge(&ratios[layer]));
@@ -172,7 +172,7 @@ pub fn accuracy(
     let found = detect_all(&changed, dataset, MAP_THRESH, NMS_THRESH)?;
     let comparison = compare(&original, &changed, &found, dataset, options, seed)?;
     Ok(Some(QuantisedAccuracy {
-        pictures: dataset.len(),
+        images: dataset.len(),
         float_map: Estimate { value: comparison.original.map, interval: comparison.original_interval },
         map: Estimate {
             value: mean_ap(&found, &dataset.labels, classes, options).map,
@@ -258,7 +258,7 @@ impl QuantisationReport {
 
 impl std::fmt::Display for QuantisedAccuracy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(f, "on {} pictures (95 % intervals by bootstrap over pictures)", self.pictures)?;
+        writeln!(f, "on {} images (95 % intervals by bootstrap over images)", self.images)?;
         writeln!(f, "  mAP float       {}", self.float_map)?;
         writeln!(f, "  mAP int8        {}", self.map)?;
         writeln!(f, "  difference      {}", self.difference)?;

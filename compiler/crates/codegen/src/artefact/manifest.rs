@@ -27,7 +27,7 @@ pub struct Manifest {
     pub input: ManifestTensor,
     pub letter_box: bool,
     pub classes: Vec<String>,
-    /// Multiply-accumulates of one picture.
+    /// Multiply-accumulates of one image.
     pub macs: u64,
     pub layers: Vec<ManifestLayer>,
     /// The accelerator's program, where the target has one.

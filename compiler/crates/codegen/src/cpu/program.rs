@@ -1,7 +1,7 @@
 //! The lowered network: the location of every layer's output, and the work that it takes.
 //!
-//! Time runs in *ticks*: the picture is there at tick 0, layer `i` runs at tick `i + 1`. A *value* is
-//! the picture (0) or the output of layer `i` (`i + 1`), so a value is allocated at the tick of its number.
+//! Time runs in *ticks*: the image is there at tick 0, layer `i` runs at tick `i + 1`. A *value* is
+//! the image (0) or the output of layer `i` (`i + 1`), so a value is allocated at the tick of its number.
 //!
 //! Invariants, checked by [`CpuProgram::verify`] after every pass in debug builds and tests:
 //! 1. every value is inside its storage: equal rows and columns, channels within the pixel;
@@ -17,7 +17,7 @@ use secateur_base::{Error, Result};
 use secateur_ir::{Shape, Source};
 use secateur_quant::net::{QNet, QOp, QSoftmax};
 
-/// 0 is the picture, `i + 1` the output of layer `i`.
+/// 0 is the image, `i + 1` the output of layer `i`.
 pub type Value = usize;
 
 /// The value that `source` names.

@@ -18,7 +18,7 @@ use secateur_base::{Error, Result};
 /// The first byte that differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mismatch {
-    /// Number of the Darknet layer; `None`: the picture.
+    /// Number of the Darknet layer; `None`: the image.
     pub layer: Option<usize>,
     pub channel: usize,
     pub row: usize,
@@ -37,7 +37,7 @@ impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.layer {
             Some(layer) => write!(f, "layer {layer}")?,
-            None => f.write_str("the picture")?,
+            None => f.write_str("the image")?,
         }
         let Self { channel, row, column, expected, found, window: (start, end), .. } = self;
         write!(f, ", channel {channel}, row {row}, column {column}: ")?;
@@ -53,8 +53,8 @@ impl fmt::Display for Mismatch {
 pub struct Reference {
     /// By layer, `[h][w][c]`.
     layers: Vec<Values>,
-    picture: Values,
-    /// By tensor of the artefact: the layer whose whole output it is; `None`: the picture.
+    image: Values,
+    /// By tensor of the artefact: the layer whose whole output it is; `None`: the image.
     owners: Vec<Option<usize>>,
     rows: usize,
     lanes: usize,
@@ -85,7 +85,7 @@ impl Reference {
         let parameters = model.program().map(|program| program.parameters());
         Self {
             layers,
-            picture: Values { codes: codes.to_vec(), shape: model.input_shape() },
+            image: Values { codes: codes.to_vec(), shape: model.input_shape() },
             owners: (0..model.tensor_count()).map(owner).collect(),
             rows: parameters.map_or(1, |p| p.rows as usize),
             lanes: parameters.map_or(1, |p| p.lanes as usize),
@@ -94,8 +94,8 @@ impl Reference {
 
     fn values(&self, tensor: usize) -> (Option<usize>, &Values) {
         match self.owners.get(tensor).copied().flatten() {
-            Some(layer) => (Some(layer), self.layers.get(layer).unwrap_or(&self.picture)),
-            None => (None, &self.picture),
+            Some(layer) => (Some(layer), self.layers.get(layer).unwrap_or(&self.image)),
+            None => (None, &self.image),
         }
     }
 

@@ -37,7 +37,7 @@ impl From<QTable> for Vec<i8> {
 pub struct HeadTables {
     /// Centre within its cell, in cells, Q16.16.
     pub xy: Vec<i32>,
-    /// Factor on the anchor (yolo, region) or on the picture (detection), Q16.16, saturated.
+    /// Factor on the anchor (yolo, region) or on the image (detection), Q16.16, saturated.
     pub wh: Vec<u32>,
     /// Q0.15: 32768 is one.
     pub objectness: Vec<u16>,
