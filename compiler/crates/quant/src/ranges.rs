@@ -8,8 +8,10 @@ use super::prepare::Prepared;
 use secateur_base::UnionFind;
 use secateur_ir::{Op, Source};
 
-/// A route's input joins the output's scale when its own noise grows by no more than this, or when
-/// nobody else reads it.
+/// An input of a route takes the output's scale if its own noise grows by no more than this factor, or if
+/// nothing else reads it. Otherwise it is rescaled, which rounds a second time and so doubles the noise of one
+/// rounding: below 2, joining is more precise. The margin is for the input's other consumers, which would be
+/// as precise as before.
 const UNIFY_NOISE: f64 = 1.5;
 
 /// Scales of all tensors of a network.

@@ -55,14 +55,14 @@ pub struct QuantisedLayer {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct QuantisedAccuracy {
     pub images: usize,
-    pub float_map: Estimate,
-    pub map: Estimate,
+    pub float_map: IntervalEstimate,
+    pub map: IntervalEstimate,
     /// Paired difference, int8 − float.
-    pub difference: Estimate,
+    pub difference: IntervalEstimate,
     /// mAP with the float detections at .25 and above as truth, over the classes found.
     pub agree: f64,
     /// dP: mean |difference of objectness × class| at the float detections of .1 and above.
-    pub score_shift: Estimate,
+    pub score_shift: IntervalEstimate,
     /// The same with its sign: below zero, scores sink.
     pub signed_score_shift: f64,
     /// SQNR in dB of every head's input.
@@ -71,7 +71,7 @@ pub struct QuantisedAccuracy {
 
 /// A number and its 95 % bootstrap interval over images.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Estimate {
+pub struct IntervalEstimate {
     pub value: f64,
     pub interval: Interval,
 }
@@ -173,14 +173,20 @@ pub fn accuracy(
     let comparison = compare(&original, &changed, &found, dataset, options, seed)?;
     Ok(Some(QuantisedAccuracy {
         images: dataset.len(),
-        float_map: Estimate { value: comparison.original.map, interval: comparison.original_interval },
-        map: Estimate {
+        float_map: IntervalEstimate {
+            value: comparison.original.map,
+            interval: comparison.original_interval,
+        },
+        map: IntervalEstimate {
             value: mean_ap(&found, &dataset.labels, classes, options).map,
             interval: bootstrap_map(&found, &dataset.labels, classes, options, seed),
         },
-        difference: Estimate { value: comparison.difference.0, interval: comparison.difference.1 },
+        difference: IntervalEstimate { value: comparison.difference.0, interval: comparison.difference.1 },
         agree: comparison.agree.0,
-        score_shift: Estimate { value: comparison.shift.absolute, interval: comparison.shift_interval },
+        score_shift: IntervalEstimate {
+            value: comparison.shift.absolute,
+            interval: comparison.shift_interval,
+        },
         signed_score_shift: comparison.shift.signed,
         heads: comparison.head_sqnr,
     }))
@@ -270,7 +276,7 @@ impl std::fmt::Display for QuantisedAccuracy {
     }
 }
 
-impl std::fmt::Display for Estimate {
+impl std::fmt::Display for IntervalEstimate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:.4} [{:.4}, {:.4}]", self.value, self.interval.low, self.interval.high)
     }

@@ -33,7 +33,7 @@ impl LayerSensitivity {
 }
 
 /// One tensor that is quantised alone.
-struct Trial {
+struct SensitivityTrial {
     layer: usize,
     plan: Plan,
     cut: Cut,
@@ -112,19 +112,19 @@ fn head_inputs(Quantised { net, prepared }: &Quantised) -> Vec<usize> {
     heads.collect()
 }
 
-fn trials(quantised: &Quantised, plan: &Plan, outputs: &[Vec<Vec<f32>>]) -> Result<Vec<Trial>> {
+fn trials(quantised: &Quantised, plan: &Plan, outputs: &[Vec<Vec<f32>>]) -> Result<Vec<SensitivityTrial>> {
     let Quantised { net, prepared } = quantised;
     let mut trials = Vec::new();
     for (layer, node) in net.nodes.iter().enumerate() {
         if node.op.rounds() {
             let cut = plan.behind(prepared.output_of(layer));
-            trials.push(Trial { layer, plan: plan.clone(), cut, weights: false });
+            trials.push(SensitivityTrial { layer, plan: plan.clone(), cut, weights: false });
         }
         let first = prepared.nodes_of[layer].start;
         if let Some(numbers) = rounded_weights(quantised, layer, outputs) {
             let mut plan = plan.clone();
             plan.set_layer(first, &numbers)?;
-            trials.push(Trial { layer, cut: plan.affected(&[first]), plan, weights: true });
+            trials.push(SensitivityTrial { layer, cut: plan.affected(&[first]), plan, weights: true });
         }
     }
     Ok(trials)

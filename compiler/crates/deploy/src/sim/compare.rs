@@ -50,17 +50,17 @@ impl fmt::Display for Mismatch {
 }
 
 /// Every layer's output by the runtime.
-pub struct Reference {
+pub struct RuntimeReference {
     /// By layer, `[h][w][c]`.
-    layers: Vec<Values>,
-    image: Values,
+    layers: Vec<TensorValues>,
+    image: TensorValues,
     /// By tensor of the artefact: the layer whose whole output it is; `None`: the image.
     owners: Vec<Option<usize>>,
     rows: usize,
     lanes: usize,
 }
 
-struct Values {
+struct TensorValues {
     codes: Vec<i8>,
     shape: [usize; 3],
 }
@@ -73,26 +73,26 @@ pub(super) struct Written<'a> {
     pub channel: usize,
 }
 
-impl Reference {
+impl RuntimeReference {
     /// Runs the runtime on `codes`.
     pub fn new(deployed: &Deployed<'_>, codes: &[i8]) -> Self {
         let model = deployed.model();
         let mut layers = Vec::with_capacity(deployed.layer_count());
         deployed.trace(codes, |output| {
-            layers.push(Values { codes: output.codes(), shape: output.record.shape() });
+            layers.push(TensorValues { codes: output.codes(), shape: output.record.shape() });
         });
         let owner = |index| model.tensor(index).and_then(|record| record.layer()).map(|layer| layer as usize);
         let parameters = model.program().map(|program| program.parameters());
         Self {
             layers,
-            image: Values { codes: codes.to_vec(), shape: model.input_shape() },
+            image: TensorValues { codes: codes.to_vec(), shape: model.input_shape() },
             owners: (0..model.tensor_count()).map(owner).collect(),
             rows: parameters.map_or(1, |p| p.rows as usize),
             lanes: parameters.map_or(1, |p| p.lanes as usize),
         }
     }
 
-    fn values(&self, tensor: usize) -> (Option<usize>, &Values) {
+    fn values(&self, tensor: usize) -> (Option<usize>, &TensorValues) {
         match self.owners.get(tensor).copied().flatten() {
             Some(layer) => (Some(layer), self.layers.get(layer).unwrap_or(&self.image)),
             None => (None, &self.image),

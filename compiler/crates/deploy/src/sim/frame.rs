@@ -10,7 +10,7 @@ use secateur_sim::emulator::transfer_bytes;
 use secateur_sim::memory::Access;
 use secateur_sim::{Memory, Simulator};
 
-use super::compare::{self, Mismatch, Reference};
+use super::compare::{self, Mismatch, RuntimeReference};
 use super::fault::fault;
 use crate::Deployed;
 use secateur_base::{Error, Result};
@@ -86,8 +86,8 @@ pub fn frame<S: Simulator>(
     mut observe: impl FnMut(u64),
 ) -> Result<SimulatedFrame> {
     let program = program(deployed)?;
-    let plan = Planned::new(deployed, &program)?;
-    let reference = Reference::new(deployed, codes);
+    let plan = PlannedStream::new(deployed, &program)?;
+    let reference = RuntimeReference::new(deployed, codes);
     let mut frame = SimulatedFrame {
         commands: Vec::with_capacity(plan.commands.len()),
         counters: Counters::default(),
@@ -158,13 +158,13 @@ pub fn frame<S: Simulator>(
 }
 
 /// The stream's commands with their records, by queue.
-struct Planned<'a> {
+struct PlannedStream<'a> {
     commands: Vec<(Command<'a>, CommandRecord)>,
     /// By queue, places in `commands`.
     queues: [Vec<usize>; 3],
 }
 
-impl<'a> Planned<'a> {
+impl<'a> PlannedStream<'a> {
     fn new(deployed: &Deployed<'a>, program: &Program<'a>) -> Result<Self> {
         let trace = deployed.model().trace();
         let trace = trace.ok_or_else(|| {
