@@ -48,11 +48,11 @@ fn artefact() -> Option<Vec<u8>> {
 fn benchmark<K: Kernels>(c: &mut Criterion, model: &Model<'_>, name: &str, kernels: K) {
     let mut arena = vec![0; model.arena_bytes()];
     let mut engine = Engine::with_kernels(model, &mut arena, kernels).expect("the arena is large enough");
-    let codes = vec![0; engine.input().map_or(0, |input| input.pixels() * input.c())];
+    let int8 = vec![0; engine.input().map_or(0, |input| input.pixels() * input.c())];
     let steps: Vec<Step<'_>> = model.steps().collect();
     let mut group = c.benchmark_group(format!("yolo-fastest-1.1, {name}"));
     group.throughput(Throughput::Elements(steps.iter().map(kernel_macs).sum()));
-    group.bench_function("image", |bencher| bencher.iter(|| engine.run(black_box(&codes), &mut ())));
+    group.bench_function("image", |bencher| bencher.iter(|| engine.run(black_box(&int8), &mut ())));
     let mut kinds: BTreeMap<&str, Vec<&Step<'_>>> = BTreeMap::new();
     for step in &steps {
         kinds.entry(kernel_name(step)).or_default().push(step);

@@ -78,8 +78,8 @@ fn programs_that_are_too_long_are_cut() {
             assert!(counts.iter().all(|&count| count <= queue_commands), "seed {seed}: {counts:?}");
             let image = random_image(&net, seed);
             assert_exact(&format!("seed {seed}"), &net, &compiled.artefact, &image, seed);
-            let codes: Vec<i8> = exec::quantise_input(&net, &image).iter().map(Cell::get).collect();
-            let [alone, shared] = [false, true].map(|npu| heads(&compiled.artefact, &codes, npu));
+            let int8: Vec<i8> = exec::quantise_input(&net, &image).iter().map(Cell::get).collect();
+            let [alone, shared] = [false, true].map(|npu| heads(&compiled.artefact, &int8, npu));
             assert_eq!(alone, shared, "seed {seed}");
             cut += 1;
         }
@@ -149,8 +149,8 @@ fn foreign_names_stay_names_in_generated_files() {
     let compiled = packed(&net, "npu-8x16", NpuOptions::default()).unwrap();
     let deployed = Deployed::new(&compiled.artefact, std::path::Path::new("x.sct")).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let codes: Vec<i8> = exec::quantise_input(&net, &random_image(&net, 1)).iter().map(Cell::get).collect();
-    crate::emit::testbench(&deployed, &codes, folder.path()).unwrap();
+    let int8: Vec<i8> = exec::quantise_input(&net, &random_image(&net, 1)).iter().map(Cell::get).collect();
+    crate::emit::testbench(&deployed, &int8, folder.path()).unwrap();
     let mut named = 0;
     for name in ["npu_tb_pkg.sv", "npu_tb.sv", "files", "run"] {
         let text = std::fs::read_to_string(folder.path().join(name)).unwrap();

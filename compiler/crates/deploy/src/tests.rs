@@ -26,15 +26,15 @@ fn packed(net: &QNet) -> Compiled {
 /// Runs an artefact and its network layer by layer; all bytes must be equal, of every layer.
 fn assert_exact(what: &str, net: &QNet, compiled: &Compiled, image: &[f32]) {
     let deployed = Deployed::new(&compiled.artefact, Path::new("net.sct")).unwrap();
-    let codes = deployed.quantise(image);
+    let int8 = deployed.quantise(image);
     let own: Vec<i8> = exec::quantise_input(net, image).iter().map(Cell::get).collect();
-    assert!(codes == own, "{what}: the image");
+    assert!(int8 == own, "{what}: the image");
     let expected = exec::run(net, image);
     let mut seen = 0;
-    deployed.trace(&codes, |output| {
+    deployed.trace(&int8, |output| {
         let wanted: Vec<i8> = expected[output.layer].iter().map(Cell::get).collect();
         assert_eq!(output.layer, seen, "{what}");
-        assert!(output.codes() == wanted, "{what}: layer {seen} {:?}", net.nodes[seen].op.name());
+        assert!(output.int8() == wanted, "{what}: layer {seen} {:?}", net.nodes[seen].op.name());
         seen += 1;
     });
     assert_eq!(seen, net.nodes.len(), "{what}");
@@ -107,7 +107,7 @@ fn mutated_int8_files_are_refused_or_compiled_but_never_crash() {
     assert!(refused > 0 && compiled > 0, "{refused} refused, {compiled} compiled");
 }
 
-/// Every generation of heads: what the integers decode is what floats decode from the same codes.
+/// Every generation of heads: what the integers decode is what floats decode from the same quantised values.
 #[test]
 fn integer_decoding_agrees_with_float_decoding() {
     const THRESH: f32 = 0.02;

@@ -124,7 +124,7 @@ impl Prepared {
         }
     }
 
-    /// Biases of a node's integer channels, real; its codes are `step` apart.
+    /// Biases of a node's integer channels, real; its quantised values are `step` apart.
     pub(crate) fn biases(&self, node: usize, step: f64) -> Vec<f32> {
         let bias = self.weights.layers[node].bias.iter().zip(&self.offsets[node]).enumerate();
         bias.map(|(c, (&bias, offset))| self.sign(Source::Layer(node), c) * bias + offset * step as f32)

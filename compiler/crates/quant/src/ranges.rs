@@ -45,7 +45,7 @@ impl Scales {
                     let input = of(node.inputs[0]);
                     Scale { scale: f64::from((input.scale * f64::from(up.scale)) as f32), ..input }
                 }
-                // 2·v − 1 over the same codes; half a step of the image is lost.
+                // 2·v − 1 over the same quantised values; half a step of the image is lost.
                 Op::Crop(crop) if !crop.noadjust => {
                     Scale { scale: f64::from((Scale::IMAGE.scale * 2.0) as f32), zero_point: 0 }
                 }

@@ -94,7 +94,7 @@ pub fn layers(quantised: &Quantised, images: &[Vec<f32>]) -> Result<Vec<Quantise
             let mut ratios = Vec::with_capacity(net.nodes.len());
             steps.run(image, |layer, map| {
                 let mut ratio = Sqnr::default();
-                // A head hands on its input's codes.
+                // A head hands on its input's quantised values.
                 let node = &net.nodes[layer];
                 let source = match node.inputs[0] {
                     Source::Layer(from) if node.op.is_head() => from,

@@ -136,7 +136,7 @@ fn rounded_weights(
     layer: usize,
     outputs: &[Vec<Vec<f32>>],
 ) -> Option<LayerWeights> {
-    let (codes, scales) = match &net.nodes[layer].op {
+    let (int8, scales) = match &net.nodes[layer].op {
         QOp::Conv(conv) => (&conv.weights, &conv.scales),
         QOp::Connected(full) => (&full.weights, &full.scales),
         _ => return None,
@@ -145,7 +145,7 @@ fn rounded_weights(
     let numbers = &prepared.weights.layers[first];
     let input = prepared.graph.input_shape(first);
     let (rows, plane) = (numbers.bias.len(), input.plane());
-    let row = codes.len() / rows;
+    let row = int8.len() / rows;
     let columns = match &net.nodes[layer].op {
         QOp::Conv(conv) => input.c / conv.groups,
         _ => input.c,
@@ -162,7 +162,7 @@ fn rounded_weights(
     };
     let means: Vec<f64> = (0..input.c).map(mean).collect();
     let mut rounded = numbers.clone();
-    for (o, (row, &scale)) in codes.chunks_exact(row).zip(scales).enumerate() {
+    for (o, (row, &scale)) in int8.chunks_exact(row).zip(scales).enumerate() {
         let group = o / (rows / (input.c / columns)) * columns;
         let weights = &mut rounded.weights[o * row.len()..][..row.len()];
         let mut lost = 0.0;

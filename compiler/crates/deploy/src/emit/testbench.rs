@@ -20,11 +20,11 @@ verilator --binary --top-module npu_tb -O3 -Wno-fatal -Wno-WIDTH -Wno-TIMESCALEM
 ./obj/Vnpu_tb
 ";
 
-/// Writes bench, RTL, memory images and expected outputs of a frame of `codes` (`[h][w][c]`) into
+/// Writes bench, RTL, memory images and expected outputs of a frame of `int8` (`[h][w][c]`) into
 /// `folder`, with a script `run`.
-pub fn testbench(deployed: &Deployed<'_>, codes: &[i8], folder: &Path) -> Result<()> {
+pub fn testbench(deployed: &Deployed<'_>, int8: &[i8], folder: &Path) -> Result<()> {
     let program = program(deployed)?;
-    let reference = RuntimeReference::new(deployed, codes);
+    let reference = RuntimeReference::new(deployed, int8);
     let (_, place) = memory(&program);
     let header = program.header();
     let work_bytes = header.work_bytes.get();

@@ -61,7 +61,7 @@ pub struct RuntimeReference {
 }
 
 struct TensorValues {
-    codes: Vec<i8>,
+    int8: Vec<i8>,
     shape: [usize; 3],
 }
 
@@ -74,18 +74,18 @@ pub(super) struct Written<'a> {
 }
 
 impl RuntimeReference {
-    /// Runs the runtime on `codes`.
-    pub fn new(deployed: &Deployed<'_>, codes: &[i8]) -> Self {
+    /// Runs the runtime on `int8`.
+    pub fn new(deployed: &Deployed<'_>, int8: &[i8]) -> Self {
         let model = deployed.model();
         let mut layers = Vec::with_capacity(deployed.layer_count());
-        deployed.trace(codes, |output| {
-            layers.push(TensorValues { codes: output.codes(), shape: output.record.shape() });
+        deployed.trace(int8, |output| {
+            layers.push(TensorValues { int8: output.int8(), shape: output.record.shape() });
         });
         let owner = |index| model.tensor(index).and_then(|record| record.layer()).map(|layer| layer as usize);
         let parameters = model.program().map(|program| program.parameters());
         Self {
             layers,
-            image: TensorValues { codes: codes.to_vec(), shape: model.input_shape() },
+            image: TensorValues { int8: int8.to_vec(), shape: model.input_shape() },
             owners: (0..model.tensor_count()).map(owner).collect(),
             rows: parameters.map_or(1, |p| p.rows as usize),
             lanes: parameters.map_or(1, |p| p.lanes as usize),
@@ -103,8 +103,8 @@ impl RuntimeReference {
     pub(crate) fn planes(&self, tensor: usize) -> (Option<usize>, Vec<u8>) {
         let (layer, values) = self.values(tensor);
         let [h, w, c] = values.shape;
-        let byte = |at: usize| values.codes[at % (h * w) * c + at / (h * w)].cast_unsigned();
-        (layer, (0..values.codes.len()).map(byte).collect())
+        let byte = |at: usize| values.int8[at % (h * w) * c + at / (h * w)].cast_unsigned();
+        (layer, (0..values.int8.len()).map(byte).collect())
     }
 
     /// Compares what a command left in the banks: the layer and the number of bytes.
@@ -127,7 +127,7 @@ impl RuntimeReference {
                 for (lane, byte) in found.into_iter().enumerate().take(self.lanes) {
                     let f = word * self.lanes + lane;
                     let channel = written.channel + channel;
-                    let expected = values.codes.get(f * c + channel).copied().filter(|_| channel < c);
+                    let expected = values.int8.get(f * c + channel).copied().filter(|_| channel < c);
                     let found = byte.cast_signed();
                     if !pixels.contains(&f) {
                         continue;
@@ -157,8 +157,8 @@ impl RuntimeReference {
         B::Error: fmt::Display,
     {
         let (_, values) = self.values(map.tensor.get() as usize);
-        let codes: Vec<Cell<i8>> = values.codes.iter().copied().map(Cell::new).collect();
-        let tensor = Tensor::dense(&codes, values.shape, 0);
+        let int8: Vec<Cell<i8>> = values.int8.iter().copied().map(Cell::new).collect();
+        let tensor = Tensor::dense(&int8, values.shape, 0);
         let tensor = tensor.ok_or_else(|| Error::new("an input of the program is empty"))?;
         npu.write_map(map, tensor).map_err(fault)
     }
@@ -173,13 +173,12 @@ impl RuntimeReference {
         B::Error: fmt::Display,
     {
         let (layer, values) = self.values(map.tensor.get() as usize);
-        let found = vec![Cell::new(0); values.codes.len()];
+        let found = vec![Cell::new(0); values.int8.len()];
         let tensor = Tensor::dense(&found, values.shape, 0);
         let tensor = tensor.ok_or_else(|| Error::new("an output of the program is empty"))?;
         npu.read_map(map, tensor).map_err(fault)?;
         let [_, w, c] = values.shape;
-        let differing =
-            found.iter().zip(&values.codes).position(|(found, &expected)| found.get() != expected);
+        let differing = found.iter().zip(&values.int8).position(|(found, &expected)| found.get() != expected);
         Ok(match differing {
             None => Ok(found.len() as u64),
             Some(at) => Err(Mismatch {
@@ -187,7 +186,7 @@ impl RuntimeReference {
                 channel: at % c,
                 row: at / c / w,
                 column: at / c % w,
-                expected: values.codes[at],
+                expected: values.int8[at],
                 found: found[at].get(),
                 command: None,
                 window: (0, 0),

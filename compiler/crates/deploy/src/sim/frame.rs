@@ -73,7 +73,7 @@ pub fn memory(program: &Program<'_>) -> (Memory, Placement) {
     (memory, placement)
 }
 
-/// Runs one frame of `codes` (`[h][w][c]`) and compares what every EXEC command leaves on the chip,
+/// Runs one frame of `int8` (`[h][w][c]`) and compares what every EXEC command leaves on the chip,
 /// and every output in memory, with the runtime. Stops at the first differing byte.
 ///
 /// `observe` is told the cycle after each command. An error is a fault of the accelerator, or an
@@ -82,12 +82,12 @@ pub fn frame<S: Simulator>(
     simulator: &mut S,
     deployed: &Deployed<'_>,
     placement: Placement,
-    codes: &[i8],
+    int8: &[i8],
     mut observe: impl FnMut(u64),
 ) -> Result<SimulatedFrame> {
     let program = program(deployed)?;
     let plan = PlannedStream::new(deployed, &program)?;
-    let reference = RuntimeReference::new(deployed, codes);
+    let reference = RuntimeReference::new(deployed, int8);
     let mut frame = SimulatedFrame {
         commands: Vec::with_capacity(plan.commands.len()),
         counters: Counters::default(),
