@@ -318,10 +318,10 @@ fn frame(name: &str, bytes: &[u8], picture: &Path, stalls: u32) -> (u64, u32) {
     let deployed = Deployed::new(bytes, Path::new("net.sct")).unwrap();
     let program = sim::program(&deployed).unwrap();
     let sample = Sample::load(picture, deployed.input(), deployed.fit()).unwrap();
-    let codes = deployed.quantise(&sample.input);
+    let int8 = deployed.quantise(&sample.input);
     let (memory, placement) = sim::memory(&program);
     let mut rtl = Rtl::new(memory, Timing { stalls, seed: stalls.into(), ..Timing::default() });
-    let frame = sim::frame(&mut rtl, &deployed, placement, &codes, |_| {}).unwrap();
+    let frame = sim::frame(&mut rtl, &deployed, placement, &int8, |_| {}).unwrap();
     assert_eq!(frame.mismatch, None, "{name}, {}", picture.display());
     assert!(frame.compared > 50_000, "{name}: {} bytes", frame.compared);
     (frame.predicted, frame.counters.cycles)
@@ -335,7 +335,7 @@ fn a_real_frame_survives_faults_and_resets() {
     let deployed = Deployed::new(&bytes, Path::new("net.sct")).unwrap();
     let program = sim::program(&deployed).unwrap();
     let sample = Sample::load(&pictures(&data)[0], deployed.input(), deployed.fit()).unwrap();
-    let codes = deployed.quantise(&sample.input);
+    let int8 = deployed.quantise(&sample.input);
     let (memory, placement) = sim::memory(&program);
     let mut rtl = Rtl::new(memory, Timing { stalls: 10, ..Timing::default() });
     let mut rng = ChaCha8Rng::seed_from_u64(3);
@@ -350,7 +350,7 @@ fn a_real_frame_survives_faults_and_resets() {
             _ => Some(BusFault::Silence { cycle }),
         };
         npu.bus().inject(fault);
-        let picture = codes.iter().copied().map(Cell::new).collect::<Vec<_>>();
+        let picture = int8.iter().copied().map(Cell::new).collect::<Vec<_>>();
         let map = program.inputs().next().unwrap();
         npu.write_map(map, Tensor::dense(&picture, deployed.model().input_shape(), 0).unwrap()).unwrap();
         npu.start().unwrap();
@@ -372,7 +372,7 @@ fn a_real_frame_survives_faults_and_resets() {
         }
         npu.reset().unwrap();
         npu.bus().inject(None);
-        let frame = sim::frame(&mut rtl, &deployed, placement, &codes, |_| {}).unwrap();
+        let frame = sim::frame(&mut rtl, &deployed, placement, &int8, |_| {}).unwrap();
         assert_eq!(frame.mismatch, None, "the frame after {fault:?}, cycle {cycle}");
         assert!(rtl.memory().strays().is_empty());
     }

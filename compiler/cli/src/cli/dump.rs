@@ -84,7 +84,7 @@ fn artefact(path: &Path, input: &Path, mut folder: LayerFolder) -> Result<usize>
     let mut result = Ok(());
     deployed.trace(&deployed.quantise(&values), |output| {
         let [h, w, c] = output.record.shape();
-        let codes = output.codes();
+        let codes = output.int8();
         let codes = LayerCodes {
             values: &codes,
             scale: f32::from_bits(output.record.scale_bits.get()),

@@ -71,8 +71,8 @@ fn testbench(args: &Testbench) -> Result<()> {
     let bytes = read_artefact(&args.artefact)?;
     let deployed = Deployed::new(&bytes, &args.artefact)?;
     let sample = Sample::load(&args.image, deployed.input(), deployed.fit())?;
-    let codes = deployed.quantise(&sample.input);
-    emit::testbench(&deployed, &codes, &args.output).map_err(|e| e.file(&args.artefact))?;
+    let int8 = deployed.quantise(&sample.input);
+    emit::testbench(&deployed, &int8, &args.output).map_err(|e| e.file(&args.artefact))?;
     outln!("{0}: run {0}/run", args.output.display());
     Ok(())
 }

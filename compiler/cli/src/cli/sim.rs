@@ -62,15 +62,15 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     let bytes = read_artefact(&args.artefact)?;
     let deployed = Deployed::new(&bytes, &args.artefact)?;
     let sample = Sample::load(&args.image, deployed.input(), deployed.fit())?;
-    let codes = deployed.quantise(&sample.input);
+    let int8 = deployed.quantise(&sample.input);
     let program = sim::program(&deployed).map_err(|e| e.file(&args.artefact))?;
     let started = Instant::now();
     let frame = if args.emulate {
         let (memory, placement) = sim::memory(&program);
         let mut emulator = Emulator::new(program.parameters(), memory);
-        watch(&mut emulator, &deployed, placement, &codes)?
+        watch(&mut emulator, &deployed, placement, &int8)?
     } else {
-        rtl(&args, global, &deployed, &codes)?
+        rtl(&args, global, &deployed, &int8)?
     };
     let seconds = started.elapsed().as_secs_f64();
     if !args.emulate {
@@ -141,19 +141,19 @@ fn watch<S: Simulator>(
     simulator: &mut S,
     deployed: &Deployed<'_>,
     placement: Placement,
-    codes: &[i8],
+    int8: &[i8],
 ) -> Result<SimulatedFrame> {
     let cycles = sim::program(deployed)?.header().cycles.get();
     let progress = Progress::new("simulating", cycles.into());
     let mut shown = 0;
-    sim::frame(simulator, deployed, placement, codes, |cycle| {
+    sim::frame(simulator, deployed, placement, int8, |cycle| {
         progress.advance(cycle.saturating_sub(shown));
         shown = shown.max(cycle);
     })
 }
 
 #[cfg(feature = "sim")]
-fn rtl(args: &Args, global: &Global, deployed: &Deployed<'_>, codes: &[i8]) -> Result<SimulatedFrame> {
+fn rtl(args: &Args, global: &Global, deployed: &Deployed<'_>, int8: &[i8]) -> Result<SimulatedFrame> {
     use secateur_sim::PARAMETERS;
     use secateur_sim::rtl::{Rtl, Timing};
 
@@ -173,7 +173,7 @@ fn rtl(args: &Args, global: &Global, deployed: &Deployed<'_>, codes: &[i8]) -> R
         let window = args.window.clone().unwrap_or(0..u64::MAX);
         rtl.record(path, window).map_err(|e| Error::io("write", path, &e))?;
     }
-    watch(&mut rtl, deployed, placement, codes)
+    watch(&mut rtl, deployed, placement, int8)
 }
 
 #[cfg(not(feature = "sim"))]

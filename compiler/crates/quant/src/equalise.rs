@@ -157,7 +157,7 @@ impl ChannelFactors {
     }
 }
 
-/// Chooses the factors from what the channels reach on the calibration pictures.
+/// Chooses the factors from what the channels reach on the calibration images.
 pub(crate) fn choose(prepared: &Prepared, extremes: &Extremes) -> ChannelFactors {
     let mut classes = ChannelClasses::build(prepared);
     let roots = classes.sets.roots();
