@@ -262,13 +262,14 @@ fn pruned(data: &Path) -> [(&'static str, Vec<u8>); 2] {
     std::fs::write(path.join("list"), list.join("\n")).unwrap();
     let names = data.join("coco128/names").display().to_string();
     let prune = |cfg: &str, weights: &str, output: &str, granularity: &str| {
-        let uniform = ["--allocation", "uniform", "--rate", "0.25", "--criterion", "l1", "--no-repair"];
+        let uniform =
+            ["--allocation", "uniform", "--rate", "0.25", "--criterion", "l1", "--no-reconstruction"];
         let lists = ["--list", "list", "--train", "list", "--names", &names, "--metric", "dp"];
         let words = ["prune", cfg, weights, "--granularity", granularity, "-o", output];
         done(path, &[&words[..], &uniform, &lists].concat());
     };
     prune(&file("model.cfg"), &file("model.weights"), "channels.weights", "channel");
-    let cut = ["--masks", "masks.json", "--out-cfg", "cut.cfg", "--out-weights", "cut.weights"];
+    let cut = ["--masks", "channels.mask", "--out-cfg", "cut.cfg", "--out-weights", "cut.weights"];
     done(path, &[&["transform", &file("model.cfg"), "channels.weights"], &cut[..]].concat());
     prune("cut.cfg", "cut.weights", "sparse.weights", "vector:8");
     let kinds = [("1.1 cut", "cut.weights"), ("1.1 cut, vectors", "sparse.weights")];

@@ -165,7 +165,7 @@ impl Job {
 
     fn run(mut self) -> Result<()> {
         let subject = &self.subject;
-        let (graph, weights) = (subject.graph(), subject.network.weights()?);
+        let graph = subject.graph();
         let statistics = subject.statistics(&self.analysed)?;
         let copies = match subject.reconstruction {
             true => {

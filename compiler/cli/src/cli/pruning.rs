@@ -115,7 +115,7 @@ pub(crate) struct Subject {
 
 impl Subject {
     pub(crate) fn open(args: &Common) -> Result<Self> {
-        let config = ConfigFile::is_one(&args.cfg)?.then(|| ConfigFile::load(&args.cfg)).transpose()?;
+        let config = ConfigFile::open(&args.cfg)?;
         let cfg = config.as_ref().map_or(&args.cfg, |config| &config.model_cfg);
         let network = darknet::load(cfg, Some(&args.weights))?;
         require_finite(&network).map_err(|error| error.file(&args.weights))?;

@@ -25,11 +25,10 @@ pub(crate) enum Subject {
 
 /// The network's cfg: `path` itself, or what it names if it is the closed pruner's config file.
 pub(crate) fn model_cfg(path: &Path) -> Result<(PathBuf, Option<Box<ConfigFile>>)> {
-    if !ConfigFile::is_one(path)? {
-        return Ok((path.to_owned(), None));
-    }
-    let config = ConfigFile::load(path)?;
-    Ok((config.model_cfg.clone(), Some(Box::new(config))))
+    Ok(match ConfigFile::open(path)? {
+        Some(config) => (config.model_cfg.clone(), Some(Box::new(config))),
+        None => (path.to_owned(), None),
+    })
 }
 
 impl Subject {

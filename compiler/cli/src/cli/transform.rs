@@ -38,10 +38,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, _global: &Global) -> Result<()> {
-    let cfg = match ConfigFile::is_one(&args.cfg)? {
-        true => ConfigFile::load(&args.cfg)?.model_cfg,
-        false => args.cfg.clone(),
-    };
+    let cfg = ConfigFile::open(&args.cfg)?.map_or(args.cfg.clone(), |config| config.model_cfg);
     let beside = |name: String| args.weights.with_file_name(name);
     let stem = cfg.file_stem().unwrap_or_default().to_string_lossy();
     let out_cfg = args.out_cfg.unwrap_or_else(|| beside(format!("{stem}-transform.cfg")));

@@ -113,7 +113,7 @@ impl<'a> Plan<'a> {
         args.extend(option("--granularity", prune.granularity));
         args.extend(option("--ignore", (!prune.ignore.is_empty()).then(|| joined(&prune.ignore))));
         args.extend(option("--kernel-batch", prune.kernel_batch));
-        args.extend((prune.repair == Some(false)).then(|| text("--no-reconstruction")));
+        args.extend((prune.reconstruction == Some(false)).then(|| text("--no-reconstruction")));
         args.extend([text("--seed"), text(self.recipe.seed)]);
         args
     }

@@ -105,7 +105,7 @@ impl<'a> Checker<'a> {
             rate: fraction(&raw.rate)?,
             budget: fraction(&raw.budget)?,
             budget_metric: self.metric("budget_metric", raw.budget_metric.as_ref())?,
-            repair: raw.repair,
+            reconstruction: raw.reconstruction,
             kernel_batch: raw.kernel_batch.as_ref().map(|n| *n.get_ref()),
             ignore: raw.ignore.iter().map(|layer| *layer.get_ref()).collect(),
             layers,

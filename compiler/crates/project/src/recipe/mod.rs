@@ -54,7 +54,7 @@ pub struct Prune {
     /// Metric of the budget.
     pub budget_metric: Option<Metric>,
     /// Re-fit consumer weights to compensate for removed channels.
-    pub repair: Option<bool>,
+    pub reconstruction: Option<bool>,
     pub kernel_batch: Option<usize>,
     /// Layers that stay whole.
     pub ignore: Vec<usize>,

@@ -177,10 +177,7 @@ impl Problem<'_> {
                 .help("lower --rate or --kernel-batch, or let more layers be pruned (--ignore)"));
         }
         if (reached - rate).abs() > RATE_TOLERANCE {
-            tracing::warn!(
-                "the nearest to --rate {rate} that the groups allow removes {:.1}% of the MACs",
-                100.0 * reached
-            );
+            tracing::warn!("--rate {rate}: {:.1}% of the MACs are removed", 100.0 * reached);
         }
         Ok(())
     }
