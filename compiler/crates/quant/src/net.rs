@@ -1,7 +1,7 @@
 //! The int8 network, the result of quantisation and the input of lowering: one node per Darknet layer.
 //!
 //! Everything in it is final: integer weights and biases, requantisation constants and tables of
-//! NUMERICS. Real scales are there for printing only.
+//! `docs/numerics.md`. Real scales are there for printing only.
 
 use serde::{Deserialize, Serialize};
 
