@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use secateur_base::{Error, Result, outln};
 use secateur_data::{Fit, Sample, read_npy};
 use secateur_deploy::{Deployed, read_artefact};
-use secateur_eval::{Detector, Heads};
+use secateur_eval::Detector;
 use secateur_float::oracle;
 use secateur_frontend::darknet;
 use secateur_ir::Shape;
@@ -65,7 +65,7 @@ fn float(cfg: &Path, weights: &Path, input: &Path, mut folder: LayerFolder) -> R
     let network = darknet::load(cfg, Some(weights))?;
     let graph = &network.graph;
     folder.refuse_overwrite(&[cfg, weights, input], graph.nodes.len())?;
-    let fit = Heads::of(graph)?.fit(graph.letter_box);
+    let fit = Fit::of_network(graph.has_heads(), graph.letter_box);
     let values = read_input(input, graph.input, fit)?;
     folder.add(None, None, graph.input, &values, None)?;
     let outputs = oracle::run(graph, network.weights()?, &values);

@@ -87,7 +87,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     if let (Some(names), Some(classes)) = (&names, classes) {
         check_names(names, classes)?;
     }
-    let fit = Heads::of(graph)?.fit(graph.letter_box);
+    let fit = Fit::of_network(graph.has_heads(), graph.letter_box);
     let numbered = || (0..classes.unwrap_or(0)).map(|class| class_name(&[], class)).collect();
     let labelled = |eval: &PathBuf| Dataset::with_names(eval, names.clone().unwrap_or_else(numbered));
     let held_out = args.eval.as_ref().map(labelled).transpose()?;
