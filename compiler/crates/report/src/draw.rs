@@ -68,10 +68,7 @@ pub fn save_image(path: &Path, image: &Picture) -> Result<()> {
             image::write_buffer_with_format(&mut file, &bytes, w as u32, h as u32, colours, ImageFormat::Png)
         }
         _ => {
-            return Err(Error::new("unknown image format")
-                .file(path)
-                .found(extension)
-                .allowed("jpg or png"));
+            return Err(Error::new("unknown image format").file(path).found(extension).allowed("jpg or png"));
         }
     };
     encoded.map_err(|e| Error::new(format!("cannot encode the image: {e}")).file(path))?;
@@ -85,7 +82,8 @@ type Rect = [i32; 4];
 fn pixel_edges(detection: &Detection, w: usize, h: usize) -> Rect {
     let [left, top, right, bottom] = detection.bbox.edges();
     // A saturating cast: foreign weights can yield infinite boxes.
-    let pixel = |fraction: f32, extent: usize| ((fraction * extent as f32).round() as i32).clamp(0, extent as i32);
+    let pixel =
+        |fraction: f32, extent: usize| ((fraction * extent as f32).round() as i32).clamp(0, extent as i32);
     [pixel(left, w), pixel(top, h), pixel(right, w), pixel(bottom, h)]
 }
 
