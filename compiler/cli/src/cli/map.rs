@@ -87,7 +87,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
             let top = top_k_accuracy(detector, &dataset, global.seed)?;
             AccuracyReport::Classifier(ClassifierReport::new(subject.path(), dataset.len(), top))
         } else {
-            AccuracyReport::Detector(measure(detector, &subject, &dataset, &args, global.seed)?)
+            AccuracyReport::Detector(Box::new(measure(detector, &subject, &dataset, &args, global.seed)?))
         };
         let json = to_json(&report)?;
         if let Some(path) = &args.report {

@@ -180,15 +180,15 @@ impl<'a> Checker<'a> {
             }
         }
         for (key, metric) in [("metric", &raw.metric), ("budget_metric", &raw.budget_metric)] {
-            if let (Some(text), Some(metric)) = (metric, self.metric(key, metric.as_ref())?) {
-                if !metric.suits(classifier) {
-                    let all = Metric::ALL.into_iter().filter(|metric| metric.suits(classifier));
-                    let kind = if classifier { "classifier" } else { "detector" };
-                    return Err(self
-                        .at(text.span(), format!("{metric} is not defined for a {kind}"))
-                        .found(text.get_ref())
-                        .allowed(all.map(Metric::name).collect::<Vec<_>>().join(", ")));
-                }
+            if let (Some(text), Some(metric)) = (metric, self.metric(key, metric.as_ref())?)
+                && !metric.suits(classifier)
+            {
+                let all = Metric::ALL.into_iter().filter(|metric| metric.suits(classifier));
+                let kind = if classifier { "classifier" } else { "detector" };
+                return Err(self
+                    .at(text.span(), format!("{metric} is not defined for a {kind}"))
+                    .found(text.get_ref())
+                    .allowed(all.map(Metric::name).collect::<Vec<_>>().join(", ")));
             }
         }
         Ok(())
@@ -230,8 +230,7 @@ impl<'a> Checker<'a> {
     }
 
     fn resolve(&self, value: &Spanned<String>, folder: &Path) -> Result<PathBuf> {
-        let lookup = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        paths::resolve(value.get_ref(), folder, lookup).map_err(|what| self.at(value.span(), what))
+        paths::resolve(value.get_ref(), folder, paths::variable).map_err(|what| self.at(value.span(), what))
     }
 
     fn at(&self, span: Range<usize>, what: impl Into<String>) -> Error {
