@@ -1,6 +1,6 @@
 //! The cut of networks with operators that Darknet does not have.
 
-use crate::masks::zero_filter;
+use crate::mask::zero_filter;
 use crate::{Masks, transform};
 use secateur_float::oracle;
 use secateur_ir::{
@@ -52,7 +52,7 @@ fn sums_of_two_sizes_are_cut() {
         let groups = ChannelGroups::new(&graph);
         let weights = random_weights(seed, &graph);
         for zero_biases in [false, true] {
-            let mut masks = Masks::keep_all(&groups);
+            let mut masks = Masks::of_channels(&groups);
             for (number, group) in groups.groups.iter().enumerate() {
                 masks.set(number, (0..group.units.len()).map(|unit| unit % 2 == 0).collect());
             }
