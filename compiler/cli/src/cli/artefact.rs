@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use secateur_base::Result;
+use secateur_base::{Result, outln};
 use secateur_deploy::{Deployed, kernel_macs, kernel_name, read_artefact};
 use secateur_eval::Detector;
 use secateur_runtime::artefact::Model;
@@ -15,20 +15,20 @@ pub(super) fn print(path: &Path) -> Result<()> {
     print_steps(model);
     let macs: u64 = model.steps().map(|step| kernel_macs(&step)).sum();
     let [h, w, c] = model.input_shape();
-    println!("network  {} for target {}, by {}", model.network(), model.target(), model.tool());
-    println!(
+    outln!("network  {} for target {}, by {}", model.network(), model.target(), model.tool());
+    outln!(
         "input    {w} × {h} × {c}, q = pixel - 128, {}",
         if model.letter_box() { "letterboxed" } else { "stretched" }
     );
-    println!("size     {} bytes, arena {} bytes", bytes.len(), model.arena_bytes());
-    println!(
+    outln!("size     {} bytes, arena {} bytes", bytes.len(), model.arena_bytes());
+    outln!(
         "work     {} layers in {} steps, {:.1} M multiply-accumulates",
         deployed.layer_count(),
         model.step_count(),
         macs as f64 / 1e6
     );
     for head in model.heads() {
-        println!(
+        outln!(
             "head     layer {}: {:?}, {} classes, {} anchors",
             head.layer,
             head.kind,
@@ -38,24 +38,32 @@ pub(super) fn print(path: &Path) -> Result<()> {
     }
     let classes = deployed.names();
     if !classes.is_empty() {
-        println!("classes  {}", classes.join(", "));
+        outln!("classes  {}", classes.join(", "));
     }
     if !deployed.layout().heads.is_empty() {
         let threshold = f64::from(model.suppression().threshold) / f64::from(1u32 << 30);
         let kind = if model.suppression().curve.is_some() { "IoU less distance" } else { "IoU" };
-        println!("overlap  {kind} above {threshold:.2}");
+        outln!("overlap  {kind} above {threshold:.2}");
     }
     let provenance = model.provenance();
-    println!("cfg      sha256 {}", hex::encode(provenance.cfg_sha256));
-    println!("weights  sha256 {}", hex::encode(provenance.weights_sha256));
-    println!("recipe   sha256 {}", hex::encode(provenance.recipe_sha256));
+    outln!("cfg      sha256 {}", hex::encode(provenance.cfg_sha256));
+    outln!("weights  sha256 {}", hex::encode(provenance.weights_sha256));
+    outln!("recipe   sha256 {}", hex::encode(provenance.recipe_sha256));
     Ok(())
 }
 
 fn print_steps(model: &Model<'_>) {
-    println!(
+    outln!(
         "{:>4} {:>5}  {:<13} {:<12} {:>16} {:>9} {:>6} {:>11} {:>9}",
-        "step", "layer", "kernel", "inputs", "output", "offset", "pitch", "MACs", "weights"
+        "step",
+        "layer",
+        "kernel",
+        "inputs",
+        "output",
+        "offset",
+        "pitch",
+        "MACs",
+        "weights"
     );
     for step in model.steps() {
         let inputs: Vec<String> = (0..step.input_count())
@@ -64,7 +72,7 @@ fn print_steps(model: &Model<'_>) {
             .collect();
         let Some(output) = step.output() else { continue };
         let [h, w, c] = output.shape();
-        println!(
+        outln!(
             "{:>4} {:>5}  {:<13} {:<12} {:>16} {:>9} {:>6} {:>11} {:>9}",
             step.index(),
             step.layer(),

@@ -1,8 +1,9 @@
 //! `compile`: an int8 network as an artefact for a target.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use secateur_base::{Result, files};
+use secateur_base::terminal::print;
+use secateur_base::{Result, errln, files, outln};
 use secateur_codegen::cpu::PASSES;
 use secateur_codegen::target::Target;
 use secateur_codegen::{Manifest, NpuOptions, compile_with};
@@ -20,8 +21,8 @@ use super::Global;
 
 With a target that has an accelerator the artefact holds its program beside the processor's steps;
 -v prints where its cycles go, `secateur disasm` its commands. A layer that the accelerator cannot
-run is an error; with --allow-processor it gets, of the rows of layers that it can run, the one with
-the most multiply-accumulates, and the processor runs what comes before and after.
+run is an error; with --allow-processor it gets the run of supported consecutive layers with the most
+multiply-accumulates, and the processor runs the layers before and after.
 
 The manifest is written beside the artefact, as NET.sct.json.")]
 pub(crate) struct Args {
@@ -47,6 +48,11 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
+    let output = args.output.clone().unwrap_or_else(|| args.net.with_extension("sct"));
+    let mut manifest_path = output.clone().into_os_string();
+    manifest_path.push(".json");
+    let manifest_path = PathBuf::from(manifest_path);
+    files::refuse_overwrite(&[args.net.as_path(), Path::new(&args.target)], &[&output, &manifest_path])?;
     let target = Target::load(&args.target)?;
     let net = QNet::load(&args.net)?;
     let options = match args.layer_by_layer {
@@ -56,10 +62,10 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     let options = NpuOptions { processor: args.allow_processor, ..options };
     let compiled = compile_with(&net, &target, options, |pass, took, program| {
         if global.verbose > 0 {
-            eprintln!("pass {pass:<10} {:>8.1} ms", took.as_secs_f64() * 1e3);
+            errln!("pass {pass:<10} {:>8.1} ms", took.as_secs_f64() * 1e3);
         }
         if args.dump_after.iter().any(|wanted| wanted == pass) {
-            print!("; after {pass}\n{}", program.dump());
+            print(format_args!("; after {pass}\n{}", program.dump()));
         }
     })
     // Lines are those of the .cfg that the network was made from.
@@ -67,20 +73,17 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
         Some(_) => e.file(&net.provenance.model),
         None => e.file(&args.net),
     })?;
-    let output = args.output.unwrap_or_else(|| args.net.with_extension("sct"));
-    let mut manifest_path = output.clone().into_os_string();
-    manifest_path.push(".json");
     files::write_bytes(&output, &compiled.artefact)?;
-    files::write_bytes(manifest_path.as_ref(), compiled.manifest.to_json().as_bytes())?;
-    println!("{}: {}", output.display(), summary(&compiled.manifest));
+    files::write_bytes(&manifest_path, compiled.manifest.to_json().as_bytes())?;
+    outln!("{}: {}", output.display(), summary(&compiled.manifest));
     if let Some(report) = &compiled.manifest.accelerator {
         if global.verbose > 0 {
-            print!("{report}");
+            print(format_args!("{report}"));
         }
         if let Some(partition) = &report.partition {
-            print!("{partition}");
+            print(format_args!("{partition}"));
         }
-        println!(
+        outln!(
             "accelerator: {} cycles a frame, MACs (those with zeros too) are {:.1} % of what its multipliers can do, {:.2} MB over the bus",
             report.cycles,
             100.0 * report.utilisation(),

@@ -1,9 +1,9 @@
 //! `disasm`: the commands of an accelerator's program.
 
-use std::io::Write;
 use std::path::PathBuf;
 
-use secateur_base::{Error, Result};
+use secateur_base::Result;
+use secateur_base::terminal::print;
 use secateur_deploy::{disassemble, read_artefact};
 
 use super::Global;
@@ -25,9 +25,6 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args, _global: &Global) -> Result<()> {
     let bytes = read_artefact(&args.artefact)?;
     let text = disassemble(&bytes).map_err(|e| e.file(&args.artefact))?;
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        // The reader may close its end early: `| head`.
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::new(format!("cannot print: {e}"))),
-        _ => Ok(()),
-    }
+    print(format_args!("{text}"));
+    Ok(())
 }

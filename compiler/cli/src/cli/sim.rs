@@ -1,11 +1,12 @@
 //! `sim`: a frame of an artefact's accelerator program, in simulation, against the runtime.
 
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use secateur_base::progress::Progress;
-use secateur_base::{Error, Result, files};
+use secateur_base::terminal::print;
+use secateur_base::{Error, Result, files, outln};
 use secateur_data::Sample;
 use secateur_deploy::sim::{self, SimulatedFrame};
 use secateur_deploy::{Deployed, read_artefact};
@@ -16,7 +17,7 @@ use secateur_sim::emulator::Emulator;
 
 use super::Global;
 
-/// Run an artefact's accelerator program on a picture, in simulation, against the runtime.
+/// Simulate an artefact's accelerator program on an image and compare it with the runtime.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   secateur sim yolo-fastest.sct dog.jpg
@@ -30,7 +31,7 @@ Verilator if secateur was built with `--features sim`; --emulate runs the same c
 pub(crate) struct Args {
     /// The artefact that `compile --target npu-…` wrote (.sct).
     artefact: PathBuf,
-    /// A picture (JPEG, PNG or BMP).
+    /// An image (JPEG, PNG or BMP).
     image: PathBuf,
     /// Run the functional emulator instead of the RTL: no cycles.
     #[arg(long, conflicts_with_all = ["timeline", "waves", "latency", "efficiency", "stalls"])]
@@ -56,29 +57,31 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
+    let outputs: Vec<&Path> = args.timeline.iter().chain(&args.waves).map(PathBuf::as_path).collect();
+    files::refuse_overwrite(&[&args.artefact, &args.image], &outputs)?;
     let bytes = read_artefact(&args.artefact)?;
     let deployed = Deployed::new(&bytes, &args.artefact)?;
     let sample = Sample::load(&args.image, deployed.input(), deployed.fit())?;
-    let codes = deployed.quantise(&sample.input);
+    let int8 = deployed.quantise(&sample.input);
     let program = sim::program(&deployed).map_err(|e| e.file(&args.artefact))?;
     let started = Instant::now();
     let frame = if args.emulate {
         let (memory, placement) = sim::memory(&program);
         let mut emulator = Emulator::new(program.parameters(), memory);
-        watch(&mut emulator, &deployed, placement, &codes)?
+        watch(&mut emulator, &deployed, placement, &int8)?
     } else {
-        rtl(&args, global, &deployed, &codes)?
+        rtl(&args, global, &deployed, &int8)?
     };
     let seconds = started.elapsed().as_secs_f64();
     if !args.emulate {
         let parameters = program.parameters();
         let multipliers = u64::from(parameters.rows) * u64::from(parameters.lanes);
-        print!("{}", sim::print(&frame, &sim::layers(&frame, &deployed), multipliers));
+        print(format_args!("{}", sim::print(&frame, &sim::layers(&frame, &deployed), multipliers)));
         if global.verbose > 0 {
             print_commands(&frame);
         }
         let cycles = f64::from(frame.counters.cycles);
-        println!("simulated in {seconds:.1} s, {:.0} k cycles/s", cycles / seconds / 1e3);
+        outln!("simulated in {seconds:.1} s, {:.0} k cycles/s", cycles / seconds / 1e3);
         if let Some(path) = &args.timeline {
             files::write_bytes(path, sim::svg(&frame).as_bytes())?;
         }
@@ -86,18 +89,27 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     verdict(&args, &frame)
 }
 
-/// Every command's cycles, for whoever looks for a lost one.
+/// Prints every command's cycles.
 fn print_commands(frame: &SimulatedFrame) {
-    println!(
+    outln!(
         "{:<5} {:>5} {:>9} {:>9} {:>9} {:>9} {:>8}",
-        "queue", "layer", "start", "end", "predicted", "end", "bytes"
+        "queue",
+        "layer",
+        "start",
+        "end",
+        "predicted",
+        "end",
+        "bytes"
     );
     for command in &frame.commands {
         let (start, end) = command.predicted;
         let queue = format!("{:?}", command.queue).to_uppercase();
-        println!(
+        outln!(
             "{queue:<5} {:>5} {:>9} {:>9} {start:>9} {end:>9} {:>8}",
-            command.layer, command.start, command.end, command.bytes
+            command.layer,
+            command.start,
+            command.end,
+            command.bytes
         );
     }
 }
@@ -109,15 +121,15 @@ fn verdict(args: &Args, frame: &SimulatedFrame) -> Result<()> {
         let error = Error::new(format!("{mismatch}")).file(&args.artefact);
         let waves = format!("--waves frame.fst --window {}..{}", start.saturating_sub(100), end + 100);
         return Err(if args.emulate {
-            error.help("the compiler's program is wrong: the emulator is what the RTL has to do")
+            error.help("the compiler's program is wrong: the emulator is the reference model")
         } else {
             error.help(format!("see whether --emulate agrees; look at it with {waves}"))
         });
     }
     let visible = frame.visible.iter().filter(|&&seen| seen).count();
-    println!(
-        "{} bytes of {visible} layers compared with the runtime, 0 differ; {} layers never lie on the chip \
-         as such: fused, views, heads, or the processor's",
+    outln!(
+        "{} bytes of {visible} layers compared with the runtime, 0 differ; {} layers have no on-chip tensor \
+         of their own: fused, views, heads, or the processor's",
         frame.compared,
         frame.visible.len() - visible,
     );
@@ -129,19 +141,19 @@ fn watch<S: Simulator>(
     simulator: &mut S,
     deployed: &Deployed<'_>,
     placement: Placement,
-    codes: &[i8],
+    int8: &[i8],
 ) -> Result<SimulatedFrame> {
     let cycles = sim::program(deployed)?.header().cycles.get();
     let progress = Progress::new("simulating", cycles.into());
     let mut shown = 0;
-    sim::frame(simulator, deployed, placement, codes, |cycle| {
+    sim::frame(simulator, deployed, placement, int8, |cycle| {
         progress.advance(cycle.saturating_sub(shown));
         shown = shown.max(cycle);
     })
 }
 
 #[cfg(feature = "sim")]
-fn rtl(args: &Args, global: &Global, deployed: &Deployed<'_>, codes: &[i8]) -> Result<SimulatedFrame> {
+fn rtl(args: &Args, global: &Global, deployed: &Deployed<'_>, int8: &[i8]) -> Result<SimulatedFrame> {
     use secateur_sim::PARAMETERS;
     use secateur_sim::rtl::{Rtl, Timing};
 
@@ -161,7 +173,7 @@ fn rtl(args: &Args, global: &Global, deployed: &Deployed<'_>, codes: &[i8]) -> R
         let window = args.window.clone().unwrap_or(0..u64::MAX);
         rtl.record(path, window).map_err(|e| Error::io("write", path, &e))?;
     }
-    watch(&mut rtl, deployed, placement, codes)
+    watch(&mut rtl, deployed, placement, int8)
 }
 
 #[cfg(not(feature = "sim"))]

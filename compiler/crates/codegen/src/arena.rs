@@ -1,4 +1,4 @@
-//! Places buffers in one arena: best fit first, then a seeded local search over placing orders.
+//! Allocates buffers in one arena: best fit first, then a seeded local search over placing orders.
 //!
 //! The lower bound is the largest number of bytes alive at one step. No plan can be smaller, so the
 //! search stops where it is met. Placing buffers at the lowest free offset, in order of the offsets
@@ -18,13 +18,13 @@ pub struct LiveBuffer {
 }
 
 impl LiveBuffer {
-    /// Whether both must exist at the same step.
-    pub fn meets(&self, other: &LiveBuffer) -> bool {
+    /// Returns true if both are live at the same step.
+    pub fn overlaps(&self, other: &LiveBuffer) -> bool {
         self.first <= other.last && other.first <= self.last
     }
 }
 
-/// Where every buffer stands.
+/// The location of every buffer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArenaPlan {
     /// Byte offset of each buffer, a multiple of the alignment.
@@ -48,11 +48,11 @@ pub fn lower_bound(buffers: &[LiveBuffer], align: usize) -> usize {
             [(b.first, true, bytes), (b.last + 1, false, bytes)]
         })
         .collect();
-    // Deaths sort before births of the same step.
+    // Releases sort before allocations of the same step.
     changes.sort_unstable();
     let (mut live, mut most) = (0, 0);
-    for (_, born, bytes) in changes {
-        live = if born { live + bytes } else { live - bytes };
+    for (_, allocated, bytes) in changes {
+        live = if allocated { live + bytes } else { live - bytes };
         most = most.max(live);
     }
     most
@@ -83,7 +83,7 @@ struct ArenaPlanner<'a> {
 }
 
 #[derive(Clone)]
-struct Candidate {
+struct ArenaCandidate {
     order: Vec<usize>,
     offsets: Vec<usize>,
     bytes: usize,
@@ -102,22 +102,22 @@ impl<'a> ArenaPlanner<'a> {
         let rivals = buffers
             .iter()
             .enumerate()
-            .map(|(i, a)| (0..buffers.len()).filter(|&j| j != i && a.meets(&buffers[j])).collect())
+            .map(|(i, a)| (0..buffers.len()).filter(|&j| j != i && a.overlaps(&buffers[j])).collect())
             .collect();
         Self { buffers, sizes: buffers.iter().map(|b| b.bytes.next_multiple_of(align)).collect(), rivals }
     }
 
     /// The best of a few classic orders, both fits each.
-    fn first_plan(&self) -> Candidate {
+    fn first_plan(&self) -> ArenaCandidate {
         let all: Vec<usize> = (0..self.buffers.len()).collect();
         let span = |i: usize| self.buffers[i].last - self.buffers[i].first + 1;
         let mut by_size = all.clone();
         by_size.sort_by_key(|&i| (std::cmp::Reverse(self.sizes[i]), i));
         let mut by_area = all.clone();
         by_area.sort_by_key(|&i| (std::cmp::Reverse(self.sizes[i] as u128 * span(i) as u128), i));
-        let mut by_birth = all;
-        by_birth.sort_by_key(|&i| (self.buffers[i].first, std::cmp::Reverse(self.sizes[i]), i));
-        [by_size, by_area, by_birth]
+        let mut by_start = all;
+        by_start.sort_by_key(|&i| (self.buffers[i].first, std::cmp::Reverse(self.sizes[i]), i));
+        [by_size, by_area, by_start]
             .into_iter()
             .flat_map(|order| [self.place(order.clone(), GapRule::Best), self.place(order, GapRule::Lowest)])
             .min_by_key(|plan| plan.bytes)
@@ -125,10 +125,10 @@ impl<'a> ArenaPlanner<'a> {
     }
 
     /// Moves a buffer that ends at the top of the arena, or any two, and keeps what is no worse.
-    fn search(&self, best: &mut Candidate, bound: usize, seed: u64) {
+    fn search(&self, best: &mut ArenaCandidate, bound: usize, seed: u64) {
         let count = self.buffers.len();
-        let meetings: usize = self.rivals.iter().map(Vec::len).sum();
-        let rounds = SEARCH_ROUNDS.min(SEARCH_WORK / (meetings + count));
+        let conflicts: usize = self.rivals.iter().map(Vec::len).sum();
+        let rounds = SEARCH_ROUNDS.min(SEARCH_WORK / (conflicts + count));
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let mut current = best.clone();
         for _ in 0..rounds {
@@ -156,7 +156,7 @@ impl<'a> ArenaPlanner<'a> {
         }
     }
 
-    fn place(&self, order: Vec<usize>, fit: GapRule) -> Candidate {
+    fn place(&self, order: Vec<usize>, fit: GapRule) -> ArenaCandidate {
         const UNPLACED: usize = usize::MAX;
         let mut offsets = vec![UNPLACED; order.len()];
         let mut taken: Vec<(usize, usize)> = Vec::new();
@@ -185,7 +185,7 @@ impl<'a> ArenaPlanner<'a> {
             offsets[i] = chosen.map_or(end, |(_, offset)| offset);
             bytes = bytes.max(offsets[i] + size);
         }
-        Candidate { order, offsets, bytes }
+        ArenaCandidate { order, offsets, bytes }
     }
 }
 
@@ -194,7 +194,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn buffer() -> impl Strategy<Value = LiveBuffer> {
+    fn buffer() -> impl Strategy<ValueId = LiveBuffer> {
         (0usize..500, 0usize..30, 0usize..12).prop_map(|(bytes, first, span)| LiveBuffer {
             bytes,
             first,
@@ -231,7 +231,7 @@ mod tests {
                 for (j, b) in buffers.iter().enumerate().skip(i + 1) {
                     let apart = plan.offsets[i] + a.bytes <= plan.offsets[j]
                         || plan.offsets[j] + b.bytes <= plan.offsets[i];
-                    prop_assert!(apart || !a.meets(b) , "buffers {} and {}", i, j);
+                    prop_assert!(apart || !a.overlaps(b) , "buffers {} and {}", i, j);
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! What a layer costs in one run: multiply-accumulates, constants, bytes of activations moved.
+//! Cost of a layer in one run: multiply-accumulates, constants, bytes of activations moved.
 
 use crate::cpu::program::{CpuProgram, LayerAction};
 use secateur_quant::net::{QEpilogue, QNet, QOp, QRequant};

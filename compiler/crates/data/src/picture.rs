@@ -157,6 +157,17 @@ fn from_image(decoded: DynamicImage) -> Picture {
     }
 }
 
+/// Quantises a network's input image `[c][h][w]` in 0..1 to `[h][w][c]`: `round(255 · v) − 128`.
+///
+/// # Panics
+/// If `values` are fewer than the shape has.
+pub fn quantise_image(shape: Shape, values: &[f32]) -> Vec<i8> {
+    let plane = shape.plane();
+    let value = |i: usize| values[i % shape.c * plane + i / shape.c];
+    // A float cast saturates.
+    (0..shape.len()).map(|i| ((value(i) * 255.0).round() as u8 ^ 0x80).cast_signed()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,6 +6,7 @@ mod compare;
 mod decode;
 mod detector;
 mod evaluator;
+pub mod fixed_point;
 #[cfg(test)]
 mod golden;
 mod loss;

@@ -15,15 +15,15 @@ use secateur_base::Result;
 use secateur_float as float;
 use secateur_ir::{Activation, Graph, Op, Pool, Shape, ShortcutWeights, Source};
 
-/// Greatest weight code; −128 stays unused so that weights are symmetric.
+/// The largest quantised weight; −128 stays unused so that weights are symmetric.
 const WEIGHT_LIMIT: f64 = 127.0;
 
 /// Biases stay below this in accumulator units: a nearly dead channel's weight scale is floored.
 const BIAS_LIMIT: f64 = (1u64 << 28) as f64;
 
-/// Least accumulator unit in units of the output: an accumulator then still spans 8192 of them, so
-/// that a nearly dead channel's bias, corrected or not, has room.
-const LEAST_FACTOR: f64 = 1.0 / (1u64 << 18) as f64;
+/// The smallest accumulator unit in units of the output: an accumulator then still spans 2^31 / 2^18 = 8192
+/// of them, 32 times the output's range, so that a nearly dead channel's bias, corrected or not, has room.
+const MIN_FACTOR: f64 = 1.0 / (1u64 << 18) as f64;
 
 /// Builds the integer node of Darknet's layer `layer`.
 pub(crate) fn node(graph: &Graph, prepared: &Prepared, scales: &Scales, layer: usize) -> Result<QNode> {
@@ -227,7 +227,7 @@ impl NodeBuilder<'_> {
         for (o, (row, &bias)) in numbers.weights.chunks_exact(columns * block).zip(&biases_real).enumerate() {
             let largest = row.iter().fold(0f64, |m, &w| m.max(f64::from(w).abs()));
             let floor = (f64::from(bias).abs() / (input.scale * BIAS_LIMIT))
-                .max(LEAST_FACTOR * output.scale / input.scale)
+                .max(MIN_FACTOR * output.scale / input.scale)
                 .max(f64::from(f32::MIN_POSITIVE));
             let scale = (largest / WEIGHT_LIMIT).max(floor) as f32;
             let own = self.prepared.sign(Source::Layer(first), o);
@@ -270,7 +270,7 @@ fn window(pool: &Pool) -> QPool {
     QPool { size, stride_x, stride_y, pad: padding.total()[0], depth: None }
 }
 
-/// The slopes of an activation; tables stand in nodes of their own.
+/// The slopes of an activation; tables are nodes of their own.
 fn slopes(activation: Activation) -> TwoSlope {
     TwoSlope::of(activation).unwrap_or(TwoSlope::LINEAR)
 }

@@ -1,12 +1,13 @@
 //! An int8 network as a detector, layer by layer with the runtime's kernels.
 
 use super::exec::{Executor, Int8Map};
-use super::net::{HeadTables, QNet, QOp, QTensor};
+use super::net::{QNet, QOp, QTensor};
 use secateur_base::Result;
+use secateur_eval::fixed_point::{Q15, Q16, dequantise, softmax, table_index};
 use secateur_eval::{Detector, Heads};
 use secateur_ir::{Graph, Shape};
 
-/// Runs a [`QNet`] without lowering it: slower than an artefact, the same codes.
+/// Runs a [`QNet`] without lowering it: slower than an artefact, the same quantised values.
 pub struct QDetector<'a> {
     net: &'a QNet,
     layout: Heads,
@@ -54,7 +55,7 @@ impl Detector for QDetector<'_> {
                 heads.push(decode(&node.op, &node.output, map));
                 inputs.push(match &node.op {
                     QOp::Softmax(_) => std::mem::take(&mut previous),
-                    // A head hands on its input's codes.
+                    // A head hands on its input's quantised values.
                     _ => real_values(&node.output, map),
                 });
             } else if layers.contains(&(layer + 1)) {
@@ -67,29 +68,24 @@ impl Detector for QDetector<'_> {
 
 /// The real values of a map, `[c][h][w]`.
 pub(crate) fn real_values(tensor: &QTensor, map: &Int8Map) -> Vec<f32> {
-    let (channels, plane) = (tensor.shape.c, tensor.shape.plane());
-    let value = |i: usize| {
-        let q = map[i % plane * channels + i / plane].get();
-        tensor.scale * (f32::from(q) - f32::from(tensor.zero_point))
-    };
-    (0..channels * plane).map(value).collect()
+    dequantise(tensor.shape, tensor.scale, tensor.zero_point.into(), |i| map[i].get())
 }
 
 /// A head's tensor as Darknet's layer leaves it, the device's tables applied.
 fn decode(op: &QOp, tensor: &QTensor, map: &Int8Map) -> Vec<f32> {
     let (channels, plane) = (tensor.shape.c, tensor.shape.plane());
     let mut values = real_values(tensor, map);
-    let code =
-        |channel: usize, pixel: usize| (i16::from(map[pixel * channels + channel].get()) + 128) as usize;
+    let quantised = |channel: usize, pixel: usize| map[pixel * channels + channel].get();
+    let index = |channel: usize, pixel: usize| table_index(quantised(channel, pixel));
     match op {
         QOp::Yolo { head, tables } => {
             for (channel, plane_values) in values.chunks_exact_mut(plane).enumerate() {
                 for (pixel, value) in plane_values.iter_mut().enumerate() {
                     *value = match channel % (5 + head.classes) {
-                        0 | 1 => tables.xy[code(channel, pixel)] as f32 / 65536.0,
+                        0 | 1 => tables.xy[index(channel, pixel)] as f32 * Q16,
                         2 | 3 => *value,
-                        4 => share(tables.objectness[code(channel, pixel)]),
-                        _ => share(tables.class[code(channel, pixel)]),
+                        4 => score(tables.objectness[index(channel, pixel)]),
+                        _ => score(tables.class[index(channel, pixel)]),
                     };
                 }
             }
@@ -104,11 +100,12 @@ fn decode(op: &QOp, tensor: &QTensor, map: &Int8Map) -> Vec<f32> {
                 for (entry, value) in cell.iter_mut().enumerate() {
                     *value = values[channel(entry) * plane + pixel];
                 }
-                cell[head.coords] = share(tables.objectness[code(channel(head.coords), pixel)]);
+                cell[head.coords] = score(tables.objectness[index(channel(head.coords), pixel)]);
                 if head.softmax {
-                    softmax(tables, &mut cell[head.coords + 1..], |k| {
-                        code(channel(head.coords + 1 + k), pixel)
-                    });
+                    let first = head.coords + 1;
+                    let classes: Vec<i8> =
+                        (0..head.classes).map(|k| quantised(channel(first + k), pixel)).collect();
+                    cell[first..].copy_from_slice(&softmax(&classes, |d| tables.class[d]));
                 }
             }
             cells
@@ -117,7 +114,8 @@ fn decode(op: &QOp, tensor: &QTensor, map: &Int8Map) -> Vec<f32> {
         QOp::Detection { head, tables } if head.softmax && plane == 1 => {
             for location in 0..head.side * head.side {
                 let first = location * head.classes;
-                softmax(tables, &mut values[first..first + head.classes], |k| code(first + k, 0));
+                let classes: Vec<i8> = (first..first + head.classes).map(|k| quantised(k, 0)).collect();
+                values[first..first + head.classes].copy_from_slice(&softmax(&classes, |d| tables.class[d]));
             }
             values
         }
@@ -125,17 +123,7 @@ fn decode(op: &QOp, tensor: &QTensor, map: &Int8Map) -> Vec<f32> {
     }
 }
 
-/// A softmax over `values`, whose codes are `code(k)`.
-fn softmax(tables: &HeadTables, values: &mut [f32], code: impl Fn(usize) -> usize) {
-    let largest = (0..values.len()).map(&code).max().unwrap_or(0);
-    let entry = |k: usize| f32::from(tables.class[largest - code(k)]);
-    let sum: f32 = (0..values.len()).map(entry).sum();
-    for (k, value) in values.iter_mut().enumerate() {
-        *value = entry(k) / sum;
-    }
-}
-
-/// A share in Q0.15.
-fn share(q15: u16) -> f32 {
-    f32::from(q15) / 32768.0
+/// A score in Q0.15.
+fn score(q15: u16) -> f32 {
+    f32::from(q15) * Q15
 }

@@ -1,14 +1,14 @@
-//! Channel equalisation over linked classes: exact in float, and it evens out what int8 sees.
+//! Cross-layer equalisation (CLE): per-channel ranges become even, and the float function stays.
 //!
 //! A *class* is a set of (tensor, channel) that operators without weights force to share a factor.
 //! Every class gets a positive factor `s`: producers' rows and biases are divided by it, consumers'
 //! columns multiplied. Exact wherever the activation between is homogeneous; elsewhere `s` is 1.
 //!
-//! A leaky channel that lives below zero is *mirrored*: its integers stand for its negative, so that its
-//! tensor needs no range on the side that nobody else uses. `s` is then negative, weights are scaled by its
-//! size, and the integer layers take signs from [`Prepared::mirrored`]; exact too, since slopes belong to
-//! channels.
-//! After Nagel et al. 2019 ("Data-free quantization"), with the statistic of QUANTISATION.md.
+//! A leaky channel with a mostly negative range is *negated*: its integers represent `−x`, so that its tensor
+//! needs no range on the side that no other channel uses. `s` is then negative, weights are scaled by its
+//! size, and the integer layers take signs from [`Prepared::negated`]; exact too, since every channel has
+//! slopes of its own.
+//! After Nagel et al. 2019 ("Data-free quantization"), with the statistic of `docs/quantize.md`.
 
 use super::calibrate::Extremes;
 use super::numeric::TwoSlope;
@@ -146,7 +146,7 @@ impl ChannelClasses {
 /// ChannelFactors of every tensor's channels.
 #[derive(Debug, Clone)]
 pub(crate) struct ChannelFactors {
-    /// `[node][channel]`, negative for a mirrored channel.
+    /// `[node][channel]`, negative for a negated channel.
     pub(crate) nodes: Vec<Vec<f64>>,
 }
 
@@ -157,7 +157,7 @@ impl ChannelFactors {
     }
 }
 
-/// Chooses the factors from what the channels reach on the calibration pictures.
+/// Chooses the factors from what the channels reach on the calibration images.
 pub(crate) fn choose(prepared: &Prepared, extremes: &Extremes) -> ChannelFactors {
     let mut classes = ChannelClasses::build(prepared);
     let roots = classes.sets.roots();
@@ -201,7 +201,7 @@ pub(crate) fn choose(prepared: &Prepared, extremes: &Extremes) -> ChannelFactors
         .zip(&classes.first)
         .map(|(node, first)| (0..node.shape.c).map(|c| factor[roots[first + c]].unwrap_or(1.0)).collect())
         .collect();
-    for (i, factors) in nodes.iter_mut().enumerate().filter(|(i, _)| can_mirror(prepared, *i)) {
+    for (i, factors) in nodes.iter_mut().enumerate().filter(|(i, _)| can_negate(prepared, *i)) {
         for (c, factor) in factors.iter_mut().enumerate() {
             if -extremes.low[i][c] > extremes.high[i][c] {
                 *factor = -*factor;
@@ -211,9 +211,9 @@ pub(crate) fn choose(prepared: &Prepared, extremes: &Extremes) -> ChannelFactors
     ChannelFactors { nodes }
 }
 
-/// Whether negatives can stand for channels of `node`: its activation has two slopes, of which the
-/// steeper makes the wider side, and nothing but weights reads it.
-fn can_mirror(prepared: &Prepared, node: usize) -> bool {
+/// Returns true if channels of `node` can be negated: its activation has two slopes, of which the steeper
+/// makes the wider side, and all its consumers have weights.
+fn can_negate(prepared: &Prepared, node: usize) -> bool {
     let weighted = |i: usize| match &prepared.graph.nodes[i].op {
         Op::Conv(conv) if !prepared.is_table(i) => Some(conv.activation),
         Op::Connected(full) => Some(full.activation),
@@ -260,7 +260,7 @@ fn dense_shares(prepared: &Prepared, classes: &ChannelClasses, roots: &[usize]) 
     shares
 }
 
-/// How a layer's weights are laid out: rows of `columns` input channels of `block` weights.
+/// Layout of a layer's weights: rows of `columns` input channels of `block` weights.
 struct WeightLayout {
     columns: usize,
     block: usize,
@@ -324,7 +324,7 @@ fn normalise(group: &[usize], factor: &mut [Option<f64>]) {
 }
 
 /// Rescales the weights by the size of `factors`; the network computes the same, channel by channel
-/// divided. Negative factors mirror their channels.
+/// divided. Channels of negative factors become negated.
 pub(crate) fn apply(prepared: &mut Prepared, factors: &ChannelFactors) {
     let graph = &prepared.graph;
     for i in 0..graph.nodes.len() {
@@ -353,6 +353,6 @@ pub(crate) fn apply(prepared: &mut Prepared, factors: &ChannelFactors) {
             *bias = (f64::from(*bias) / divisor.abs()) as f32;
         }
     }
-    let mirrored = factors.nodes.iter().map(|factors| factors.iter().map(|&f| f < 0.0).collect());
-    prepared.mirrored = mirrored.collect();
+    let negated = factors.nodes.iter().map(|factors| factors.iter().map(|&f| f < 0.0).collect());
+    prepared.negated = negated.collect();
 }

@@ -8,7 +8,7 @@ pub(crate) const BINS: usize = 8192;
 /// Levels of an 8-bit integer less one.
 const STEPS: f64 = 255.0;
 
-/// How a tensor's range is chosen from its histogram.
+/// Rule by which a tensor's range is chosen from its histogram.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum RangeRule {
     /// Least sum of rounding noise and clipped energy.
@@ -71,7 +71,7 @@ impl Histogram {
         Self { low: f64::from(low.min(0.0)), high: f64::from(high.max(0.0)), counts: vec![0; BINS], zeros: 0 }
     }
 
-    /// Counts `sign · values`; what lies outside the range falls into the outermost bins.
+    /// Counts `sign · values`; values outside the range are counted in the outermost bins.
     pub(crate) fn add(&mut self, values: &[f32], sign: f32) {
         let per_unit = if self.high > self.low { (BINS as f64 / (self.high - self.low)) as f32 } else { 0.0 };
         let low = self.low as f32;

@@ -1,7 +1,7 @@
-//! The int8 network: what quantisation yields and lowering consumes, one node a Darknet layer.
+//! The int8 network, the result of quantisation and the input of lowering: one node per Darknet layer.
 //!
 //! Everything in it is final: integer weights and biases, requantisation constants and tables of
-//! NUMERICS. Real scales stand beside the tensors for printing only.
+//! `docs/numerics.md`. Real scales are there for printing only.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,9 +13,9 @@ use secateur_ir::{Detection, NmsKind, Region, Reorg, Shape, Source, Yolo};
 /// An int8 network, complete in itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct QNet {
-    /// The picture: `q = pixel − 128`, scale 1/255, zero point −128.
+    /// The image: `q = pixel − 128`, scale 1/255, zero point −128.
     pub input: QTensor,
-    /// Picture is letterboxed instead of stretched.
+    /// Image is letterboxed instead of stretched.
     pub letter_box: bool,
     /// Indexed by the number that Darknet prints; inputs have smaller numbers.
     pub nodes: Vec<QNode>,
@@ -24,7 +24,7 @@ pub struct QNet {
     pub provenance: Provenance,
 }
 
-/// Where the network comes from.
+/// Origin of the network.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Provenance {
     /// File name of the cfg without its folder.
@@ -33,7 +33,7 @@ pub struct Provenance {
     pub cfg_sha256: [u8; 32],
     /// SHA-256 of the weights' bytes.
     pub weights_sha256: [u8; 32],
-    /// SHA-256 of the options and calibration pictures.
+    /// SHA-256 of the options and calibration images.
     pub recipe_sha256: [u8; 32],
     /// Version of the tool that quantised.
     pub version: String,
@@ -85,7 +85,7 @@ pub enum QOp {
     /// Global average: `requant` of `Σ (q − Z_in)`, `1/N` inside the multiplier.
     AvgPool(QScaled),
     LocalAvgPool(QLocalAverage),
-    /// Nearest neighbour; the factor `scale` of Darknet stands in the output's real scale.
+    /// Nearest neighbour; Darknet's factor `scale` is in the output's real scale.
     Upsample {
         stride: usize,
     },
@@ -94,7 +94,7 @@ pub enum QOp {
     Reorg(Reorg),
     /// Dropout, cost: the bytes of the input.
     Identity,
-    /// Centre window of the picture: rows from `top`, columns from `left`.
+    /// Centre window of the image: rows from `top`, columns from `left`.
     Crop {
         top: usize,
         left: usize,
@@ -167,7 +167,7 @@ impl QOp {
     }
 }
 
-/// What follows the multiplier: `q = clamp(y + zero_point, lo, hi)`, then the table if there is one.
+/// The part after the multiplier: `q = clamp(y + zero_point, lo, hi)`, then the table if there is one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct QEpilogue {
     /// Zero point of the requantised value: the output's own, or the pre-activation's before a table.
@@ -177,7 +177,7 @@ pub struct QEpilogue {
     pub table: Option<QTable>,
 }
 
-/// Square pooling window. `pad` is the total padding of both sides, of which `pad / 2` stands before.
+/// Square pooling window. `pad` is the total padding of both sides, of which `pad / 2` is before.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct QPool {
     pub size: usize,
@@ -243,7 +243,7 @@ pub struct QScaled {
     pub epilogue: QEpilogue,
 }
 
-/// Average (or sum) over a window; what lies outside the picture does not take part.
+/// Average (or sum) over a window; elements outside the image do not count.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct QLocalAverage {
     pub pool: QPool,
@@ -285,7 +285,7 @@ pub struct QSoftmax {
 }
 
 impl QNet {
-    /// What `source` yields.
+    /// Returns the tensor that `source` yields.
     pub fn tensor(&self, source: Source) -> &QTensor {
         match source {
             Source::Image => &self.input,
@@ -293,7 +293,7 @@ impl QNet {
         }
     }
 
-    /// Gives `error` the place of layer `layer`: its number, operator and line.
+    /// Gives `error` the location of layer `layer`: its number, operator and line.
     pub fn locate(&self, layer: usize, error: Error) -> Error {
         let node = &self.nodes[layer];
         error.layer(layer).section(node.op.name()).line(node.line)

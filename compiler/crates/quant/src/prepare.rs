@@ -1,7 +1,7 @@
 //! The float network in the form that quantisation works on.
 //!
 //! Batch norm is folded, a `[batchnorm]` layer is a depthwise 1×1 convolution, and an activation
-//! that needs a table stands in a node of its own, so that the pre-activation has a tensor too.
+//! that needs a table is a node of its own, so that the pre-activation has a tensor too.
 
 use super::numeric::TwoSlope;
 use secateur_base::{Error, Result};
@@ -17,10 +17,10 @@ pub(crate) struct Prepared {
     pub(crate) graph: Graph,
     /// Without batch norm.
     pub(crate) weights: Weights,
-    /// `[node][channel]`: the integers stand for the channel's negative, whose range is the smaller one
+    /// `[node][channel]`: the integers represent the negated channel, whose range is the smaller one
     /// (see [`equalise`](super::equalise)). The float network here computes the channel itself.
-    pub(crate) mirrored: Vec<Vec<bool>>,
-    /// `[node][channel]`: by how many steps of the node's scale the integers stand too high
+    pub(crate) negated: Vec<Vec<bool>>,
+    /// `[node][channel]`: offset of the integers in steps of the node's scale
     /// (see [`split`](super::split)).
     pub(crate) offsets: Vec<Vec<f32>>,
     /// For every Darknet layer, its nodes: the operator, then its table where it needs one.
@@ -36,7 +36,7 @@ impl Prepared {
         let mut prepared = Self {
             graph: empty,
             weights: numbers,
-            mirrored: Vec::new(),
+            negated: Vec::new(),
             offsets: Vec::new(),
             nodes_of: Vec::new(),
         };
@@ -52,7 +52,7 @@ impl Prepared {
         self.nodes_of[layer].end - 1
     }
 
-    /// Whether `node` is an activation by table.
+    /// Returns true if `node` is an activation by table.
     pub(crate) fn is_table(&self, node: usize) -> bool {
         matches!(&self.graph.nodes[node].op, Op::Conv(conv) if TwoSlope::of(conv.activation).is_none())
     }
@@ -101,30 +101,30 @@ impl Prepared {
             let (weights, bias) = (vec![1.0; channels], vec![0.0; channels]);
             self.weights.layers.push(LayerWeights { weights, bias, batch_norm: None });
         }
-        self.mirrored.resize(self.graph.nodes.len(), vec![false; node.shape.c]);
+        self.negated.resize(self.graph.nodes.len(), vec![false; node.shape.c]);
         self.offsets.resize(self.graph.nodes.len(), vec![0.0; node.shape.c]);
         self.nodes_of.push(start..self.graph.nodes.len());
     }
 
-    /// −1 where the integers of a channel stand for its negative, else 1.
+    /// Returns −1 for a negated channel, else 1.
     pub(crate) fn sign(&self, source: Source, channel: usize) -> f32 {
         match source {
-            Source::Layer(node) if self.mirrored[node][channel] => -1.0,
+            Source::Layer(node) if self.negated[node][channel] => -1.0,
             _ => 1.0,
         }
     }
 
-    /// Turns a tensor `[c][h][w]` of `node` into what its integers stand for, and back.
-    pub(crate) fn mirror(&self, node: usize, values: &mut [f32]) {
+    /// Negates the negated channels of a tensor `[c][h][w]` of `node`.
+    pub(crate) fn negate(&self, node: usize, values: &mut [f32]) {
         let plane = self.graph.nodes[node].shape.plane();
         for (channel, _) in
-            values.chunks_exact_mut(plane).zip(&self.mirrored[node]).filter(|(_, mirrored)| **mirrored)
+            values.chunks_exact_mut(plane).zip(&self.negated[node]).filter(|(_, negated)| **negated)
         {
             channel.iter_mut().for_each(|v| *v = -*v);
         }
     }
 
-    /// Biases of a node's integer channels, real; its codes are `step` apart.
+    /// Biases of a node's integer channels, real; its quantised values are `step` apart.
     pub(crate) fn biases(&self, node: usize, step: f64) -> Vec<f32> {
         let bias = self.weights.layers[node].bias.iter().zip(&self.offsets[node]).enumerate();
         bias.map(|(c, (&bias, offset))| self.sign(Source::Layer(node), c) * bias + offset * step as f32)
@@ -152,7 +152,7 @@ fn activation_mut(op: &mut Op) -> Option<&mut Activation> {
 /// Rows and columns of a window that is averaged.
 const MAX_AVERAGE_SIDE: usize = 256;
 
-/// Whether the integer pooling can have this window.
+/// Checks that the integer pooling has such a window.
 fn has_int8_window(pool: &Pool) -> bool {
     let Pool { kernel, padding, ceil, divisor, .. } = pool;
     kernel[0] == kernel[1]
@@ -161,7 +161,7 @@ fn has_int8_window(pool: &Pool) -> bool {
         && (*divisor == Divisor::Inside || *padding == Padding::NONE)
 }
 
-/// Whether layer `i` has an integer meaning.
+/// Checks that layer `i` has an integer form.
 fn check(graph: &Graph, i: usize) -> Result<()> {
     let node = &graph.nodes[i];
     let refuse = |what: &str, help: &str| Err(Error::new(what).help(help));
@@ -227,7 +227,7 @@ fn check(graph: &Graph, i: usize) -> Result<()> {
             refuse("softmax needs a positive temperature", "leave out the key temperature")
         }
         Op::Crop(crop) if !crop.noadjust && node.inputs[0] != Source::Image => {
-            refuse("int8 crop with adjustment reads the picture only", "set noadjust=1")
+            refuse("int8 crop with adjustment reads the image only", "set noadjust=1")
         }
         Op::Shortcut(_) => {
             let plane = |s: &Source| (graph.shape_of(*s).h, graph.shape_of(*s).w);

@@ -3,7 +3,7 @@
 use super::net::QNet;
 use super::prepare::Prepared;
 
-/// An int8 network and the float one that it stands for, channel by channel on the same scale.
+/// An int8 network and the float network that it approximates, channel by channel on the same scale.
 #[derive(Debug, Clone)]
 pub struct Quantised {
     pub net: QNet,

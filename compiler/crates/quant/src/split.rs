@@ -1,7 +1,8 @@
-//! Channels that stand twice: more than eight bits where the heads need them, on the same int8 back ends.
+//! Outlier channel splitting (OCS): more than eight bits where the heads need them, on the same int8 back
+//! ends.
 //!
-//! A *split* channel is computed twice, a quarter of a step too high and a quarter too low, and whoever
-//! reads it takes half of each: together they tell half steps apart. The float network stays the same
+//! A *split* channel is computed twice, a quarter of a step too high and a quarter too low, and its consumers
+//! take half of each: together the copies resolve half steps. The float network stays the same
 //! function. It costs operations, so units of channels (which can only go together, as in pruning) are
 //! split in the order of what they bring for an operation. After Zhao et al. 2019 ("Improving neural
 //! network quantization without retraining using outlier channel splitting"), which halves outliers.
@@ -17,45 +18,46 @@ use secateur_ir::{
     ChannelGroups, Columns, Graph, Op, Source, Weights, is_dense, layer_cost, select_graph, select_layer,
 };
 
-/// Pictures that noise is measured on.
-const PICTURES: usize = 4;
+/// Images that noise is measured on.
+const IMAGES: usize = 4;
 
-/// Of a step, how far the two copies of a channel stand from it.
+/// Offset of the two copies of a channel, in steps.
 const OFFSET: f32 = 0.25;
 
-/// Anchors that are less of an object than this, with and without noise, are not looked at.
-const LEAST_OBJECTNESS: f32 = 0.01;
+/// Anchors of less objectness than this, with and without noise, are left out: they are no detections at any
+/// threshold in use, and there are thousands of them.
+const MIN_OBJECTNESS: f32 = 0.01;
 
 /// A network with some channels twice.
 pub(crate) struct Split {
     pub(crate) graph: Graph,
     pub(crate) weights: Weights,
-    /// `[layer][channel]`: by how many steps of its output's scale the channel is computed too high.
+    /// `[layer][channel]`: offset of the channel, in steps of its output's scale.
     pub(crate) offsets: Vec<Vec<f32>>,
 }
 
 /// Splits what brings most, for up to the share `budget` of the network's multiply-accumulates.
 ///
-/// `quantised` is the network without splits, `pictures` as for calibration.
+/// `quantised` is the network without splits, `images` as for calibration.
 pub(crate) fn split(
     graph: &Graph,
     weights: &Weights,
     quantised: &Quantised,
-    pictures: &[Vec<f32>],
+    images: &[Vec<f32>],
     budget: f64,
 ) -> Result<Split> {
     let groups = ChannelGroups::new(graph);
-    let noise = noise(quantised, pictures)?;
+    let noise = noise(quantised, images)?;
     let chosen = choose(graph, &groups, &noise, budget);
     Ok(widen(graph, weights, &groups, &chosen))
 }
 
-/// `[layer][channel]`: squared change of what the network says when that channel alone is rounded.
-fn noise(quantised: &Quantised, pictures: &[Vec<f32>]) -> Result<Vec<Vec<f64>>> {
+/// `[layer][channel]`: squared change of the heads' scores when that channel alone is rounded.
+fn noise(quantised: &Quantised, images: &[Vec<f32>]) -> Result<Vec<Vec<f64>>> {
     let Quantised { net, prepared } = quantised;
     let plan = Plan::keeping(&prepared.graph, &prepared.weights, &Keep::All)?;
-    let pictures = sensitivity::some(pictures, PICTURES);
-    let outputs = sensitivity::outputs(&plan, prepared.graph.nodes.len(), &pictures);
+    let images = sensitivity::some(images, IMAGES);
+    let outputs = sensitivity::outputs(&plan, prepared.graph.nodes.len(), &images);
     let answers: Vec<usize> = net.heads().into_iter().map(|layer| prepared.output_of(layer)).collect();
     let layers: Vec<usize> = (0..net.nodes.len()).collect();
     let cuts: Vec<Option<Cut>> = layers
@@ -67,7 +69,7 @@ fn noise(quantised: &Quantised, pictures: &[Vec<f32>]) -> Result<Vec<Vec<f64>>> 
         .filter(|&&layer| cuts[layer].is_some())
         .flat_map(|&layer| (0..net.nodes[layer].output.shape.c).map(move |channel| (layer, channel)))
         .collect();
-    let progress = Progress::new("measuring what channels are heard of", trials.len() as u64);
+    let progress = Progress::new("measuring per-channel output noise", trials.len() as u64);
     let changes: Vec<f64> = trials
         .par_iter()
         .map_init(
@@ -77,12 +79,12 @@ fn noise(quantised: &Quantised, pictures: &[Vec<f32>]) -> Result<Vec<Vec<f64>>> 
                 let node = prepared.output_of(layer);
                 let plane = prepared.graph.nodes[node].shape.plane();
                 let mut sum = 0.0;
-                for (outputs, picture) in outputs.iter().zip(&pictures) {
+                for (outputs, image) in outputs.iter().zip(&images) {
                     let mut rounded = outputs[node].clone();
                     let values = &mut rounded[channel * plane..][..plane];
                     net.nodes[layer].output.round(values, prepared.sign(Source::Layer(node), channel));
                     let input = |source: &Source| match *source {
-                        Source::Image => &picture[..],
+                        Source::Image => &image[..],
                         Source::Layer(from) if from == node => &rounded,
                         Source::Layer(from) => &outputs[from],
                     };
@@ -117,7 +119,7 @@ fn change(op: &Op, plane: usize, before: &[f32], after: &[f32]) -> f64 {
         let entry = |k: usize| (anchor * entries + k) * plane;
         for pixel in 0..plane {
             let (a, b) = (before[entry(4) + pixel], after[entry(4) + pixel]);
-            if a.max(b) < LEAST_OBJECTNESS {
+            if a.max(b) < MIN_OBJECTNESS {
                 continue;
             }
             for class in 5..entries {
@@ -176,7 +178,7 @@ fn counts(graph: &Graph, groups: &ChannelGroups, chosen: &[bool]) -> Vec<usize> 
     (0..graph.nodes.len()).map(count).collect()
 }
 
-/// Whether every operator that a unit passes computes its channels one by one, or sums over them.
+/// Returns true if every operator that a unit passes computes its channels one by one, or sums over them.
 fn can_split(graph: &Graph, groups: &ChannelGroups, unit: usize) -> bool {
     let unit = &groups.units[unit];
     unit.group.is_some()
@@ -259,12 +261,12 @@ mod tests {
         };
         let (_, graph, weights) = random_network(seed, &options);
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let mut picture = || (0..graph.input.len()).map(|_| rng.random_range(0.0..1.0)).collect();
-        let pictures = vec![picture(), picture(), picture()];
-        (graph, weights, pictures)
+        let mut image = || (0..graph.input.len()).map(|_| rng.random_range(0.0..1.0)).collect();
+        let images = vec![image(), image(), image()];
+        (graph, weights, images)
     }
 
-    /// The original's channel that stands at each place of a widened layer.
+    /// The original's channel of each channel of a widened layer.
     fn originals(offsets: &[f32]) -> Vec<usize> {
         let second = offsets.iter().scan(0, |seen, &offset| {
             *seen += usize::from(offset < 0.0);
@@ -277,15 +279,15 @@ mod tests {
     fn a_widened_network_computes_the_same() {
         let mut twice = 0;
         for seed in 0..200 {
-            let (graph, weights, pictures) = random(seed, 12);
+            let (graph, weights, images) = random(seed, 12);
             let groups = ChannelGroups::new(&graph);
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
             let chosen: Vec<bool> = (0..groups.units.len())
                 .map(|unit| can_split(&graph, &groups, unit) && rng.random_bool(0.4))
                 .collect();
             let split = widen(&graph, &weights, &groups, &chosen);
-            let narrow = oracle::run(&graph, &weights, &pictures[0]);
-            let wide = oracle::run(&split.graph, &split.weights, &pictures[0]);
+            let narrow = oracle::run(&graph, &weights, &images[0]);
+            let wide = oracle::run(&split.graph, &split.weights, &images[0]);
             for (layer, (narrow, wide)) in narrow.iter().zip(&wide).enumerate() {
                 let plane = graph.nodes[layer].shape.plane();
                 let scale = narrow.iter().fold(1e-3f32, |m, v| m.max(v.abs()));
@@ -329,13 +331,13 @@ mod tests {
         let error = |split: f64| {
             let mut total = 0.0;
             for seed in 0..24 {
-                let (graph, weights, pictures) = random(seed, 30);
+                let (graph, weights, images) = random(seed, 30);
                 let options = QuantiseOptions { split, ..QuantiseOptions::default() };
                 let Quantised { net, .. } =
-                    quantise(&graph, &weights, &pictures, &options, vec![], Provenance::default()).unwrap();
-                for picture in &pictures {
-                    let float = oracle::run(&graph, &weights, picture);
-                    let int = exec::run(&net, picture);
+                    quantise(&graph, &weights, &images, &options, vec![], Provenance::default()).unwrap();
+                for image in &images {
+                    let float = oracle::run(&graph, &weights, image);
+                    let int = exec::run(&net, image);
                     for layer in net.heads() {
                         let Source::Layer(from) = graph.nodes[layer].inputs[0] else { continue };
                         let real = detector::real_values(&net.nodes[from].output, &int[from]);

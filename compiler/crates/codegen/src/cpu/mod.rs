@@ -52,7 +52,7 @@ pub fn lower_observed<'a>(
         return Err(Error::new(format!("the network does not fit the memory of target {}", target.name))
             .found(format!("{} bytes of arena", arena.bytes))
             .allowed(format!("{limit} bytes"))
-            .help("prune it, or train it for a smaller picture"));
+            .help("prune it, or train it for a smaller image"));
     }
     Ok(program)
 }
@@ -93,7 +93,7 @@ mod tests {
             let pitch = program.storages[place.storage].shape.c;
             arena.offsets[at] + index / c * pitch + place.channel + index % c
         };
-        // What stands in element `index` of a value: the producer's (value, element).
+        // The content of element `index` of a value: the producer's (value, element).
         fn origin(program: &CpuProgram<'_>, v: usize, index: usize) -> (usize, usize) {
             if v == 0 || !matches!(program.actions[v - 1], LayerAction::View | LayerAction::Concat { .. }) {
                 return (v, index);
@@ -184,7 +184,7 @@ mod tests {
             })
             .collect();
         over.sort_by(f64::total_cmp);
-        // The bound lets every value stand apart; interleaved channels cannot always.
+        // The bound allows a gap between any values; interleaved channels cannot always have it.
         assert!(over[200] <= 1.05 && over[360] <= 1.2, "median {}, 90 % {}", over[200], over[360]);
     }
 

@@ -54,7 +54,7 @@ pub(super) fn in_place(program: &mut CpuProgram<'_>) {
 /// One input of a route: `(layer, position)`.
 pub(super) type Member = (usize, usize);
 
-/// Inputs of routes that might be born inside the concatenation.
+/// Inputs of routes that might be allocated inside the concatenation.
 pub(super) fn members(program: &CpuProgram<'_>) -> Vec<Member> {
     let mut found = Vec::new();
     for (layer, action) in program.actions.iter().enumerate() {
@@ -72,7 +72,7 @@ pub(super) fn members(program: &CpuProgram<'_>) -> Vec<Member> {
     found
 }
 
-/// Lets the inputs of routes that `wanted` names be born where the route wants them, where legal.
+/// Allocates the inputs of routes that `wanted` names inside the concatenation, where legal.
 /// Returns those for which it is.
 pub(super) fn concat(program: &mut CpuProgram<'_>, wanted: &[Member]) -> Vec<Member> {
     wanted.iter().copied().filter(|&member| join(program, member)).collect()
@@ -83,7 +83,7 @@ fn join(program: &mut CpuProgram<'_>, (layer, position): Member) -> bool {
     let from = program.allocations[operand];
     let into = program.allocations[layer + 1];
     let alone = from.channel == 0 && program.shape(operand).c == program.storages[from.storage].shape.c;
-    // The picture is dense, and a storage lies in one concatenation only.
+    // The image is dense, and a storage is in one concatenation only.
     if !alone || from.storage == into.storage || from.storage == program.allocations[0].storage {
         return false;
     }
@@ -102,7 +102,7 @@ fn join(program: &mut CpuProgram<'_>, (layer, position): Member) -> bool {
 }
 
 /// Addresses as many concatenations as possible, then gives up those that make the arena larger:
-/// a concatenation occupies all its bytes from the birth of its first input on.
+/// a concatenation occupies all its bytes from the first tick of its first input on.
 pub(super) fn place(program: &mut CpuProgram<'_>, seed: u64) {
     let bare = program.clone();
     let buffers = |program: &CpuProgram<'_>| -> Vec<LiveBuffer> {

@@ -1,14 +1,14 @@
-//! The lowered network: where every layer's output lives, and what has to be done for it.
+//! The lowered network: the location of every layer's output, and the work that it takes.
 //!
-//! Time runs in *ticks*: the picture is there at tick 0, layer `i` runs at tick `i + 1`. A *value* is
-//! the picture (0) or the output of layer `i` (`i + 1`), so a value is born at the tick of its number.
+//! Time runs in *ticks*: the image is there at tick 0, layer `i` runs at tick `i + 1`. A *value* is
+//! the image (0) or the output of layer `i` (`i + 1`), so a value is allocated at the tick of its number.
 //!
 //! Invariants, checked by [`CpuProgram::verify`] after every pass in debug builds and tests:
-//! 1. every value lies inside its storage: equal rows and columns, channels within the pixel;
+//! 1. every value is inside its storage: equal rows and columns, channels within the pixel;
 //! 2. a value that is read, or read later, is overwritten by nobody: two values that share bytes
 //!    without one being a view of the other are never alive together;
 //! 3. no kernel reads bytes that it writes, except the operand that it overwrites in place;
-//! 4. once the arena is planned: storages alive together do not overlap, and all lie inside it.
+//! 4. once the arena is planned: storages alive together do not overlap, and all are inside it.
 
 use std::fmt::Write as _;
 
@@ -17,18 +17,18 @@ use secateur_base::{Error, Result};
 use secateur_ir::{Shape, Source};
 use secateur_quant::net::{QNet, QOp, QSoftmax};
 
-/// 0 is the picture, `i + 1` the output of layer `i`.
-pub type Value = usize;
+/// 0 is the image, `i + 1` the output of layer `i`.
+pub type ValueId = usize;
 
 /// The value that `source` names.
-pub fn value(source: Source) -> Value {
+pub fn value(source: Source) -> ValueId {
     match source {
         Source::Image => 0,
         Source::Layer(layer) => layer + 1,
     }
 }
 
-/// Bytes `[h][w][c]` in the arena; a pixel's channels lie together.
+/// Bytes `[h][w][c]` in the arena; a pixel's channels are contiguous.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Storage {
     pub shape: Shape,
@@ -41,7 +41,7 @@ pub struct Allocation {
     pub channel: usize,
 }
 
-/// What is done for a layer.
+/// The work of a layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LayerAction {
     /// Its kernel runs, into bytes of its own.
@@ -50,7 +50,7 @@ pub enum LayerAction {
     InPlace(usize),
     /// Nothing: its bytes are its input's.
     View,
-    /// Concatenation: inputs of these positions are copied, the others were born in place.
+    /// Concatenation: inputs of these positions are copied, the others are allocated in the concatenation.
     Concat { copied: Vec<usize> },
 }
 
@@ -90,7 +90,7 @@ impl<'a> CpuProgram<'a> {
     }
 
     /// Shape of a value.
-    pub fn shape(&self, value: Value) -> Shape {
+    pub fn shape(&self, value: ValueId) -> Shape {
         match value {
             0 => self.net.input.shape,
             _ => self.net.nodes[value - 1].output.shape,
@@ -98,12 +98,12 @@ impl<'a> CpuProgram<'a> {
     }
 
     /// Values that a layer reads, in the order of its inputs.
-    pub fn inputs(&self, layer: usize) -> impl Iterator<Item = Value> + '_ {
+    pub fn inputs(&self, layer: usize) -> impl Iterator<Item = ValueId> + '_ {
         self.net.nodes[layer].inputs.iter().map(|&source| value(source))
     }
 
-    /// For every value, the last tick at which its bytes are read; its birth if they never are.
-    /// What the user reads (heads) lives to the end.
+    /// For every value, the last tick at which its bytes are read; its first tick if they never are.
+    /// Heads, which the user reads, are live to the end.
     pub fn last_reads(&self) -> Vec<usize> {
         let mut last: Vec<usize> = (0..self.allocations.len()).collect();
         for layer in 0..self.net.nodes.len() {
@@ -118,9 +118,9 @@ impl<'a> CpuProgram<'a> {
         last
     }
 
-    /// What a classifier's last layer is decoded from: the input of its softmax (with that softmax),
+    /// Returns the value that a classifier's last layer is decoded from: the input of its softmax (with that softmax),
     /// or the layer's own output.
-    pub fn logits(&self, layer: usize) -> (Value, Option<&'a QSoftmax>) {
+    pub fn logits(&self, layer: usize) -> (ValueId, Option<&'a QSoftmax>) {
         let node = &self.net.nodes[layer];
         match (&node.op, node.inputs[0]) {
             (QOp::Softmax(softmax), input) if softmax.groups == 1 => (value(input), Some(softmax)),
@@ -137,7 +137,7 @@ impl<'a> CpuProgram<'a> {
         self.net.nodes.len() + 1
     }
 
-    /// Moves everything that lives in `storage` to the channels from `into` on.
+    /// Moves all values in `storage` to the channels from `into` on.
     pub(super) fn merge(&mut self, storage: usize, into: Allocation) {
         for allocation in &mut self.allocations {
             if allocation.storage == storage {
@@ -147,8 +147,8 @@ impl<'a> CpuProgram<'a> {
         }
     }
 
-    /// Whether two values share bytes.
-    pub fn share_bytes(&self, a: Value, b: Value) -> bool {
+    /// Returns true if two values share bytes.
+    pub fn share_bytes(&self, a: ValueId, b: ValueId) -> bool {
         let (p, q) = (self.allocations[a], self.allocations[b]);
         p.storage == q.storage
             && p.channel < q.channel + self.shape(b).c
@@ -162,14 +162,14 @@ impl<'a> CpuProgram<'a> {
         for (value, allocation) in self.allocations.iter().enumerate() {
             let span = &mut spans[allocation.storage];
             let bytes = self.storages[allocation.storage].shape.len();
-            let born = LiveBuffer { bytes, first: value, last: last[value] };
-            *span = Some(span.map_or(born, |b| LiveBuffer { last: b.last.max(born.last), ..b }));
+            let own = LiveBuffer { bytes, first: value, last: last[value] };
+            *span = Some(span.map_or(own, |b| LiveBuffer { last: b.last.max(own.last), ..b }));
         }
         spans.into_iter().enumerate().filter_map(|(i, span)| Some((i, span?))).collect()
     }
 
     /// Bytes that are needed at the fullest tick when every value is counted by its own life: what
-    /// no plan with these actions can go below, wherever concatenations stand.
+    /// no plan with these actions can go below, wherever concatenations are.
     pub fn lower_bound(&self) -> usize {
         let last = self.last_reads();
         let mut most = 0;
@@ -207,7 +207,7 @@ impl<'a> CpuProgram<'a> {
         self.actions.iter().enumerate().map(copied).sum()
     }
 
-    /// Whether a layer reads bytes that it writes, apart from an operand that it overwrites in place.
+    /// Returns true if a layer reads bytes that it writes, apart from an operand that it overwrites in place.
     pub fn reads_what_it_writes(&self, layer: usize) -> bool {
         self.inputs(layer).enumerate().any(|(position, operand)| match &self.actions[layer] {
             LayerAction::View => false,
@@ -229,7 +229,7 @@ impl<'a> CpuProgram<'a> {
         for later in 1..self.allocations.len() {
             let layer = later - 1;
             for (earlier, &last) in last[..later].iter().enumerate() {
-                if self.spoils(layer, earlier, last) {
+                if self.clobbers(layer, earlier, last) {
                     return Err(Error::internal(format!(
                         "layer {layer} overwrites value {earlier} too early"
                     )));
@@ -249,7 +249,7 @@ impl<'a> CpuProgram<'a> {
                 for (j, (b, other)) in live.iter().enumerate().skip(i + 1) {
                     let apart =
                         from + span.bytes <= arena.offsets[j] || arena.offsets[j] + other.bytes <= from;
-                    if span.meets(other) && !apart {
+                    if span.overlaps(other) && !apart {
                         return Err(Error::internal(format!("storages {a} and {b} overlap")));
                     }
                 }
@@ -258,26 +258,26 @@ impl<'a> CpuProgram<'a> {
         Ok(())
     }
 
-    /// Whether `layer` overwrites bytes of `earlier` that are read then or later.
-    fn spoils(&self, layer: usize, earlier: Value, last_read: usize) -> bool {
+    /// Returns true if `layer` overwrites bytes of `earlier` that are read then or later.
+    fn clobbers(&self, layer: usize, earlier: ValueId, last_read: usize) -> bool {
         self.share_bytes(earlier, layer + 1)
             && last_read > layer
             && !self.keeps_bytes(layer, earlier)
             && !self.overwrites(layer, earlier, last_read)
     }
 
-    /// Whether every value of a storage is intact as long as it is read.
+    /// Returns true if every value of a storage is intact as long as it is read.
     pub(super) fn is_intact(&self, storage: usize) -> bool {
         let last = self.last_reads();
-        let values: Vec<Value> =
+        let values: Vec<ValueId> =
             (0..self.allocations.len()).filter(|&v| self.allocations[v].storage == storage).collect();
         values.iter().enumerate().all(|(i, &later)| {
-            values[..i].iter().all(|&earlier| !self.spoils(later - 1, earlier, last[earlier]))
+            values[..i].iter().all(|&earlier| !self.clobbers(later - 1, earlier, last[earlier]))
         })
     }
 
-    /// Whether running `layer` leaves the bytes of `earlier`, as they are.
-    fn keeps_bytes(&self, layer: usize, earlier: Value) -> bool {
+    /// Returns true if `layer` leaves the bytes of `earlier` as they are.
+    fn keeps_bytes(&self, layer: usize, earlier: ValueId) -> bool {
         match &self.actions[layer] {
             LayerAction::View => true,
             LayerAction::Concat { copied } => copied.iter().all(|&position| {
@@ -293,8 +293,8 @@ impl<'a> CpuProgram<'a> {
         }
     }
 
-    /// Whether `layer` overwrites `earlier` in place, as its last reader.
-    fn overwrites(&self, layer: usize, earlier: Value, last_read: usize) -> bool {
+    /// Returns true if `layer` overwrites `earlier` in place, as its last consumer.
+    fn overwrites(&self, layer: usize, earlier: ValueId, last_read: usize) -> bool {
         let LayerAction::InPlace(position) = self.actions[layer] else { return false };
         let operand = value(self.net.nodes[layer].inputs[position]);
         last_read == layer + 1

@@ -14,7 +14,7 @@ use super::op::{MapSlice, NpuOp};
 use super::packed::{self, Chunk, Packed};
 use super::schedule::{BankBuffer, Schedule};
 use super::strips::StripEvent;
-use crate::cpu::program::Value;
+use crate::cpu::program::ValueId;
 use secateur_base::{Error, Result};
 
 /// Weight words that one LOAD command brings: small pieces begin before the space for all is free.
@@ -24,7 +24,7 @@ const CHANNEL: usize = 16;
 /// Bytes that hazards in memory are told apart by.
 const MEMORY_UNIT: usize = 256;
 
-/// What a command does.
+/// The encoding of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CommandBody {
     Transfer(Transfer),
@@ -32,7 +32,7 @@ pub enum CommandBody {
     End(Control),
 }
 
-/// A command with what it waits for and what it is charged to.
+/// A command with its waits and the layer that its time is charged to.
 #[derive(Debug, Clone)]
 pub struct PlannedCommand {
     pub queue: Queue,
@@ -41,8 +41,8 @@ pub struct PlannedCommand {
     pub waits: Waits,
     /// Darknet's number of the layer.
     pub layer: usize,
-    /// Value that it writes or stores, and the first channel of it.
-    pub value: Option<(Value, usize)>,
+    /// ValueId that it writes or stores, and the first channel of it.
+    pub value: Option<(ValueId, usize)>,
     /// Array cycles of a tile, by output group; empty for transfers.
     pub tile_cycles: Vec<u32>,
     /// Bytes that go over the bus.

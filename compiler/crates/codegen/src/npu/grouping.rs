@@ -1,4 +1,4 @@
-//! Which operations run together in strips: dynamic programming over the cuts between groups.
+//! Groups operations that run together in strips, by dynamic programming over the cuts between groups.
 //!
 //! The cost of a group is estimated with the cycle model's array and with all its transfers on one bus;
 //! the whole program is replayed afterwards, for several rules about what remains on the chip.
@@ -25,7 +25,7 @@ const MORE: usize = 3;
 /// A longer group rarely fits in fewer strips than a shorter one: so many fewer are tried.
 const SLACK: usize = 2;
 
-/// What the planner may do.
+/// Limits of a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
     /// Words of each bank that a group may use.
@@ -68,7 +68,7 @@ pub(crate) fn plan(
             return Err(Error::new("the maps do not fit the accelerator's banks")
                 .layer(graph.ops[stuck].layer)
                 .allowed(format!("{} words of a bank", limits.bank_words))
-                .help("use a target with more map memory, or a smaller picture"));
+                .help("use a target with more map memory, or a smaller image"));
         };
         end = group.ops.start;
         groups.push(group);

@@ -1,4 +1,4 @@
-//! Who wrote and read each unit of a memory last, and so what a command has to wait for.
+//! Tracks the last writer and the readers of each unit of a memory; commands wait on them.
 
 use secateur_runtime::npu::stream::Queue;
 

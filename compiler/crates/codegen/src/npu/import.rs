@@ -14,7 +14,7 @@ use super::op::{FeatureMap, IDENTITY, MapSlice, NpuOp, NpuWindow, channel, windo
 use super::partition::Partition;
 use super::weights::{self, Raw};
 use crate::cost;
-use crate::cpu::program::{Value, value};
+use crate::cpu::program::{ValueId, value};
 use secateur_base::{Error, Result};
 use secateur_ir::{Shape, Source};
 use secateur_quant::net::{QConnected, QConv, QEpilogue, QNet, QOp, QRoute};
@@ -29,10 +29,10 @@ pub(crate) struct NpuGraph {
     pub maps: Vec<FeatureMap>,
     /// In an order in which they may run.
     pub ops: Vec<NpuOp>,
-    /// By value: where it lies; `None` for what exists on the processor only or is fused away.
+    /// By value: its location; `None` for values that only the processor has or that are fused away.
     pub views: Vec<Option<MapSlice>>,
     /// Values that the processor writes before the first operation.
-    pub inputs: Vec<Value>,
+    pub inputs: Vec<ValueId>,
 }
 
 /// An operation whose maps are not final yet.
@@ -50,7 +50,7 @@ impl NpuGraph {
     }
 
     /// A value that holds the channels of `view`, and the first of them.
-    pub(crate) fn value_of(&self, view: MapSlice) -> Option<(Value, usize)> {
+    pub(crate) fn value_of(&self, view: MapSlice) -> Option<(ValueId, usize)> {
         self.views.iter().enumerate().find_map(|(value, place)| {
             let place = (*place)?;
             let inside = place.map == view.map
@@ -66,7 +66,7 @@ struct Import<'a> {
     parameters: &'a Parameters,
     partition: &'a Partition,
     maps: Vec<FeatureMap>,
-    /// FeatureMap that a map has become part of, and the channel at which it begins there.
+    /// Feature map that a map has become part of, and the channel at which it begins there.
     inside: Vec<Option<(usize, usize)>>,
     views: Vec<Option<MapSlice>>,
     drafts: Vec<Draft>,
@@ -346,7 +346,7 @@ impl Import<'_> {
         Ok(())
     }
 
-    /// Where a channel of a map lies once the map has become part of others.
+    /// Returns the location of a channel after its feature map has become part of others.
     fn resolve(&self, mut map: usize, mut channel: usize) -> (usize, usize) {
         while let Some((outer, first)) = self.inside[map] {
             (map, channel) = (outer, channel + first);

@@ -1,11 +1,11 @@
-//! What the array computes: operations on channels of maps, independent of any schedule.
+//! The array's operations on channels of feature maps, independent of any schedule.
 
 use secateur_runtime::npu::isa::{
     ArrayMode, Channel, Parameters, ResidualMode, ResidualSpread, WINDOW_WORDS,
 };
 use zerocopy::little_endian::I32;
 
-use crate::cpu::program::Value;
+use crate::cpu::program::ValueId;
 use secateur_quant::net::QRequant;
 
 /// Channel planes of `h · w` pixels; what concatenations join is one map.
@@ -21,7 +21,7 @@ impl FeatureMap {
         self.h * self.w
     }
 
-    /// FeatureMap words of a channel.
+    /// Words of a channel.
     pub(crate) fn words(&self, lanes: usize) -> usize {
         self.pixels().div_ceil(lanes)
     }
@@ -42,7 +42,7 @@ impl MapSlice {
     }
 }
 
-/// The second map of an operation and how it is combined.
+/// The element-wise operand of an operation.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Residual {
     pub mode: ResidualMode,
@@ -86,7 +86,7 @@ impl NpuWindow {
         (self.size - 1) * self.dilation
     }
 
-    /// FeatureMap words that cover the taps of one kernel row for a tile that begins anywhere.
+    /// Words that cover the taps of one kernel row for a tile that begins anywhere.
     pub(crate) fn words(&self, lanes: usize, row_mode: bool) -> usize {
         if self.size == 1 && !row_mode {
             return 1;
@@ -113,8 +113,8 @@ pub(crate) struct WeightGroup {
 pub(crate) struct NpuOp {
     /// Darknet's number of the layer that it is charged to.
     pub layer: usize,
-    /// Value whose channels from `value_channel` on it writes.
-    pub value: Value,
+    /// ValueId whose channels from `value_channel` on it writes.
+    pub value: ValueId,
     pub value_channel: usize,
     pub mode: ArrayMode,
     pub input: MapSlice,
@@ -122,7 +122,7 @@ pub(crate) struct NpuOp {
     pub residual: Option<Residual>,
     pub window: NpuWindow,
     pub row_mode: bool,
-    /// Value outside the map.
+    /// ValueId outside the map.
     pub z_in: i8,
     pub z_out: i8,
     pub lo: i8,
@@ -144,7 +144,7 @@ impl NpuOp {
         [self.input, self.output].into_iter().chain(self.residual.map(|residual| residual.view))
     }
 
-    /// Whether each row of the array has its own input channel.
+    /// Returns true if each row of the array has its own input channel.
     pub(crate) fn by_bank(&self) -> bool {
         self.mode != ArrayMode::Dense
     }
@@ -175,7 +175,7 @@ pub(crate) fn channel(bias: i32, requant: QRequant) -> Channel {
 /// Parameters that leave an accumulator in −2^15 … 2^15 as it is.
 pub(crate) const IDENTITY: QRequant = QRequant { m_pos: 1 << 16, m_neg: 1 << 16, shift: 16 };
 
-/// Whether a window fits the array's window registers.
+/// Returns true if a window fits the array's window registers.
 pub(crate) fn window_fits(window: &NpuWindow, row_mode: bool, parameters: &Parameters) -> bool {
     window.words(parameters.lanes as usize, row_mode) <= WINDOW_WORDS as usize
 }

@@ -13,7 +13,7 @@ use crate::target::Accelerator;
 use secateur_base::{Error, Result};
 use secateur_quant::QNet;
 
-/// The parts of the constants stand at multiples of this.
+/// The parts of the constants start at multiples of this.
 const ALIGNMENT: usize = 64;
 /// Weight words that share a block of control bytes.
 pub(crate) const BLOCK: usize = 8;
@@ -121,7 +121,7 @@ pub(crate) fn weight_bytes(parameters: &Parameters, words: usize, sparse: bool) 
     parameters.weight_bytes() as usize * words + if sparse { BLOCK * words.div_ceil(BLOCK) } else { 0 }
 }
 
-/// Whether an operation's weights fit the weight memory group by group.
+/// Returns the weight words of an operation's largest group of output channels.
 fn largest_group(op: &NpuOp) -> usize {
     match op.mode {
         ArrayMode::Dense | ArrayMode::Depthwise => {

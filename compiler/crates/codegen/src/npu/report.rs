@@ -1,4 +1,4 @@
-//! Where a frame's cycles go, layer by layer.
+//! A frame's cycles by layer and by cause.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use super::emit::CommandBody;
 use super::partition::Partition;
 use super::plan::NpuPlan;
 use crate::cost;
-use crate::cpu::program::Value;
+use crate::cpu::program::ValueId;
 use secateur_quant::QNet;
 
 /// Cycles of the array's time line, and why they are more than the multiply-accumulates need.
@@ -61,7 +61,7 @@ pub struct CycleReport {
     pub work_bytes: usize,
     /// Bytes over the bus, without commands.
     pub bytes: usize,
-    /// Where the processor runs layers too: what runs where.
+    /// The parts of processor and accelerator, if the processor runs layers too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partition: Option<PartitionReport>,
 }
@@ -77,7 +77,7 @@ pub struct PartitionReport {
     /// Bytes of the maps that the processor writes before the accelerator runs, and reads thereafter.
     pub bytes_in: usize,
     pub bytes_out: usize,
-    /// What it cannot run, the first layer of each row of such layers: number and reason.
+    /// Layers that it does not run, the first of each run of such layers: number and reason.
     pub refused: Vec<(usize, String)>,
 }
 
@@ -87,9 +87,10 @@ impl PartitionReport {
             return None;
         }
         let macs = |layers: Range<usize>| layers.map(|layer| cost::macs(net, layer)).sum();
-        let bytes = |values: &[Value]| {
-            let shape =
-                |&value: &Value| value.checked_sub(1).map_or(net.input.shape, |i| net.nodes[i].output.shape);
+        let bytes = |values: &[ValueId]| {
+            let shape = |&value: &ValueId| {
+                value.checked_sub(1).map_or(net.input.shape, |i| net.nodes[i].output.shape)
+            };
             values.iter().map(|value| shape(value).len()).sum()
         };
         Some(Self {
@@ -104,7 +105,7 @@ impl PartitionReport {
 }
 
 impl std::fmt::Display for PartitionReport {
-    /// What runs where, and why.
+    /// Prints both parts, and the reasons.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let [first, last] = self.layers;
         let percent = 100.0 * self.macs as f64 / self.total_macs.max(1) as f64;
@@ -182,7 +183,7 @@ impl Cycles {
         self.total += load + own + store + fetch + timing.drain_stall + timing.array;
     }
 
-    /// Partition of the time in which all multipliers work.
+    /// Fraction of the time in which all multipliers work.
     pub fn utilisation(&self) -> f64 {
         self.ideal as f64 / self.total.max(1) as f64
     }

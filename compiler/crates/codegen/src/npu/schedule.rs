@@ -1,4 +1,4 @@
-//! Groups of operations in order, with a place on the chip and in memory for every map.
+//! Allocates feature maps on the chip and in memory for a sequence of groups.
 //!
 //! A map's accesses, in order, fall into *stays*: accesses of one group, and of successive groups
 //! between which the map remains on the chip. Within a stay a map has one buffer in the banks: a ring
@@ -13,10 +13,10 @@ use super::import::NpuGraph;
 use super::op::{MapSlice, NpuOp};
 use super::strips::{self, StripCut, StripEvent, Strips, Surroundings};
 use crate::arena;
-use crate::cpu::program::Value;
+use crate::cpu::program::ValueId;
 use secateur_base::{Error, Result};
 
-/// When a map may remain on the chip between groups.
+/// Rule by which a feature map remains on the chip between groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Residency {
     /// At most so many words of a bank.
@@ -93,7 +93,7 @@ struct MapAccess {
     writes: bool,
 }
 
-/// The maps' accesses and which of them may lie in one stay.
+/// The feature maps' accesses and the links that join them to stays.
 #[derive(Debug, Clone)]
 pub(crate) struct Stays {
     /// By map, in order.
@@ -102,16 +102,16 @@ pub(crate) struct Stays {
     linked: Vec<Vec<bool>>,
 }
 
-/// How a map takes part in a group, for the planner.
+/// The part of a feature map in a group, for the planner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// Comes from memory, goes there, or lives within the group: a ring.
+    /// Is loaded, stored, or live within the group only: a ring.
     Ring,
-    /// Stands whole on the chip: so many words of a bank.
+    /// Is on the chip as a whole: so many words of a bank.
     Whole(usize),
 }
 
-/// Words of a bank that `channels` of a map occupy when it stands whole.
+/// Words of a bank that `channels` of a whole feature map occupy.
 fn words_of(graph: &NpuGraph, parameters: &Parameters, map: usize, channels: &Range<usize>) -> usize {
     let rows = parameters.rows as usize;
     let first = channels.start / rows * rows;
@@ -125,7 +125,7 @@ fn join(range: &Range<usize>, view: MapSlice) -> Range<usize> {
 impl Stays {
     pub(crate) fn new(
         graph: &NpuGraph,
-        outputs: &[Value],
+        outputs: &[ValueId],
         parameters: &Parameters,
         residency: Residency,
     ) -> Self {
@@ -206,7 +206,7 @@ impl Stays {
         Some(Role::Whole(words_of(graph, parameters, map, &channels)))
     }
 
-    /// What a group loads and stores when it is cut out as `ops`, whatever the other groups are; maps
+    /// Returns the loads and stores of a group of the operations `ops`, whatever the other groups are; maps
     /// that come or go over a link are there.
     pub(crate) fn surroundings(&self, graph: &NpuGraph, ops: &Range<usize>) -> Surroundings {
         let mut around = Surroundings::default();
@@ -261,7 +261,7 @@ impl Stays {
 /// Lays out `groups`, which together hold all operations. An error where the banks do not suffice.
 pub(crate) fn lay_out(
     graph: &NpuGraph,
-    outputs: &[Value],
+    outputs: &[ValueId],
     parameters: &Parameters,
     stays: &Stays,
     groups: Vec<OpGroup>,
@@ -351,7 +351,7 @@ impl Stays {
         stays
     }
 
-    /// Whether `map` comes into the group that begins at operation `start` over a link.
+    /// Returns true if `map` enters the group that begins at operation `start` over a link.
     fn continues(&self, map: usize, start: usize) -> bool {
         let accesses = &self.accesses[map];
         let first = accesses.partition_point(|access| access.op.is_some_and(|op| op < start));
@@ -371,7 +371,7 @@ fn touched(graph: &NpuGraph, ops: &Range<usize>) -> Vec<usize> {
 /// Places the maps that go through memory, input and outputs in region 1.
 fn memory(
     graph: &NpuGraph,
-    outputs: &[Value],
+    outputs: &[ValueId],
     events: &[StripEvent],
     lanes: usize,
 ) -> (Vec<Option<Planes>>, usize) {

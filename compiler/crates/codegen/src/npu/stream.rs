@@ -1,11 +1,11 @@
-//! The order of commands in the stream: each after those that it waits for, transfers ahead of their
-//! use as far as their space is free.
+//! Orders commands in the stream: each after those that it waits for; transfers are hoisted as early as
+//! buffer space allows.
 
 use secateur_runtime::npu::stream::Queue;
 
 use super::emit::PlannedCommand;
 
-/// LOAD commands that may stand in the stream before EXEC needs them: the fetcher must not wait for
+/// LOAD commands that may be in the stream before EXEC needs them: the fetcher must not wait for
 /// a full LOAD queue while EXEC's runs empty.
 const AHEAD: usize = 12;
 

@@ -24,14 +24,14 @@ pub(crate) enum StripEvent {
     Store { op: usize, view: MapSlice, words: Range<usize> },
 }
 
-/// What a group's maps have to do with the rest of the program.
+/// Transfers between a group and the rest of the program.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Surroundings {
     /// Channels that come from memory, as views; each is loaded as far as it is needed.
     pub loads: Vec<MapSlice>,
     /// Channels that go to memory, by the operation that writes them.
     pub stores: Vec<(usize, MapSlice)>,
-    /// Maps that stand whole on the chip.
+    /// Feature maps that are on the chip as a whole.
     pub whole: Vec<usize>,
 }
 
@@ -43,7 +43,7 @@ pub(crate) struct Strips {
     pub planes: BTreeMap<usize, usize>,
 }
 
-/// How a group is cut.
+/// The cut of a group into strips.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct StripCut {
     pub strips: usize,
@@ -107,7 +107,7 @@ fn round_up(graph: &NpuGraph, op: &NpuOp, end: usize, lanes: usize) -> usize {
     end.next_multiple_of(unit).min(to.pixels())
 }
 
-/// Whether two views have a channel in common.
+/// Returns true if two slices have a channel in common.
 pub(crate) fn overlap(a: MapSlice, b: MapSlice) -> bool {
     a.map == b.map && a.channel < b.channel + b.channels && b.channel < a.channel + a.channels
 }

@@ -72,7 +72,7 @@ fn skip_zeros(channels: &[Vec<WeightWord>], taps: usize) -> WeightGroup {
     };
     let has_weights = |words: &[WeightWord]| words.iter().any(|word| word.iter().any(|&w| w != 0));
     for (input, _) in channels.iter().enumerate().filter(|(_, words)| has_weights(words)) {
-        // Where the distance is too large, channels of zeros stand between.
+        // A distance that is too large is bridged by channels of zeros.
         while input - at > LARGEST_SKIP {
             push(at + LARGEST_SKIP, &mut at);
         }
@@ -86,7 +86,7 @@ fn skip_zeros(channels: &[Vec<WeightWord>], taps: usize) -> WeightGroup {
     group
 }
 
-/// Packs a depthwise convolution whose first channel lies in bank `phase`.
+/// Packs a depthwise convolution whose first channel is in bank `phase`.
 pub(crate) fn depthwise(
     weights: &[i8],
     channels: usize,

@@ -126,7 +126,7 @@ impl Target {
         })
     }
 
-    /// Whether the target runs operators of this name (`conv`, `maxpool` …).
+    /// Returns true if the target runs operators of this name (`conv`, `maxpool` …).
     pub fn runs(&self, section: &str) -> bool {
         self.operators.as_ref().is_none_or(|set| set.contains(section))
     }

@@ -7,7 +7,7 @@ use secateur_runtime::npu::stream::Queue;
 use super::frame::SimulatedFrame;
 use crate::{Deployed, kernel_macs, kernel_name};
 
-/// What a layer cost.
+/// Cycles and bytes of a layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayerTiming {
     /// Number that Darknet prints.

@@ -1,4 +1,4 @@
-//! Real factors turned into the contract's multipliers and shifts (NUMERICS, "Requantise").
+//! Real factors turned into the contract's multipliers and shifts (`docs/numerics.md`).
 
 use std::ops::RangeInclusive;
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// Shifts that the contract allows.
 const SHIFTS: RangeInclusive<u8> = 1..=Requant::SHIFT_MAX;
 
-/// Two-slope requantisation of NUMERICS: `y = (acc · m + 2^(shift−1)) >> shift` with `m` by the
+/// Two-slope requantisation of `docs/numerics.md`: `y = (acc · m + 2^(shift−1)) >> shift` with `m` by the
 /// sign of `acc`; `|m| < 2^17`, `1 <= shift <= 47`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QRequant {
@@ -56,7 +56,7 @@ impl TwoSlope {
         Some(Self { positive, negative, clamp })
     }
 
-    /// Whether `f(s·x) = s·f(x)` for every positive `s`.
+    /// Returns true if `f(s·x) = s·f(x)` for every positive `s`.
     pub(crate) fn is_homogeneous(self) -> bool {
         self.clamp.is_none()
     }
@@ -93,7 +93,7 @@ pub(crate) fn requant(factor: f64, slopes: TwoSlope) -> Result<QRequant> {
     Ok(QRequant { m_pos, m_neg, shift })
 }
 
-/// The same for a channel whose integers stand for its negative: `−f(−x)`.
+/// The same for a negated channel: `−f(−x)`.
 pub(crate) fn requant_negated(factor: f64, slopes: TwoSlope) -> Result<QRequant> {
     let QRequant { m_pos, m_neg, shift } = requant(factor, slopes)?;
     Ok(QRequant { m_pos: m_neg, m_neg: m_pos, shift })
@@ -156,8 +156,8 @@ mod tests {
         assert_eq!(leaky.m_neg, (f64::from(leaky.m_pos) * 0.1).round() as i32);
         let relu = requant(0.0123, TwoSlope::of(Activation::Relu).unwrap()).unwrap();
         assert_eq!((relu.m_pos, relu.m_neg), (leaky.m_pos, 0));
-        let mirrored = requant_negated(0.0123, TwoSlope::of(Activation::Leaky).unwrap()).unwrap();
-        assert_eq!((mirrored.m_pos, mirrored.m_neg, mirrored.shift), (leaky.m_neg, leaky.m_pos, leaky.shift));
+        let negated = requant_negated(0.0123, TwoSlope::of(Activation::Leaky).unwrap()).unwrap();
+        assert_eq!((negated.m_pos, negated.m_neg, negated.shift), (leaky.m_neg, leaky.m_pos, leaky.shift));
     }
 
     #[test]

@@ -12,7 +12,7 @@ const FIRST_TAP_SPARSE: u64 = 6;
 /// waited for, its rows apart.
 const SECOND_MAP: u64 = 13;
 
-/// What a command leaves to the one behind it.
+/// State of the array after a command, which the next one meets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(in crate::npu) struct Tail {
     /// Cycle of the last tap.
@@ -23,7 +23,7 @@ pub(in crate::npu) struct Tail {
     pub k: u64,
 }
 
-/// What the array did for a command.
+/// The array's work for a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::npu) struct TileRun {
     /// First cycle with a tap, had the requantiser been free.
@@ -34,7 +34,7 @@ pub(in crate::npu) struct TileRun {
 }
 
 impl Tiles {
-    /// What the tiles leave to the command behind them; of a second map only the wait for its first words
+    /// Returns the state after the tiles; of an element-wise operand only the wait for its first words
     /// is counted. Parameters as in `run`.
     pub(in crate::npu) fn estimate(
         &self,

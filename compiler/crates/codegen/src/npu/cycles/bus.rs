@@ -21,7 +21,7 @@ const AHEAD: u64 = 2;
 /// Bytes of a beat.
 pub(super) const BEAT: u64 = 8;
 
-/// Who reads. The stream's bursts go first.
+/// A reader of the bus. The stream's bursts go first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Client {
     Stream,
@@ -36,7 +36,7 @@ struct Segment {
     bytes: u64,
 }
 
-/// Where data lie on the bus: hundredths of bytes that it could have moved before.
+/// A position in the bus's data: hundredths of bytes that it could have moved before.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct BusPosition(u64);
 
@@ -66,7 +66,7 @@ pub(super) struct BusModel {
     /// First cycle of any next burst, and the ends of the last ones.
     free: u64,
     under_way: VecDeque<u64>,
-    /// Where reads and writes end.
+    /// Ends of reads and writes.
     read: BusPosition,
     written: BusPosition,
     /// Bytes of the last writes that may still wait when the next ones are taken.
@@ -108,7 +108,7 @@ impl BusModel {
         requests.extend((0..count).map(|_| Segment { from, bytes }));
     }
 
-    /// When the client's last request was accepted; `None` where it waits for an earlier one.
+    /// Returns the cycle in which the client's last request was accepted; `None` if it waits for an earlier one.
     pub(super) fn accepted(&self, client: Client) -> Option<u64> {
         (self.requests[client as usize].len() <= 1).then_some(self.accepted[client as usize])
     }

@@ -25,7 +25,7 @@ pub(super) struct Fetcher {
     times: [u64; 2],
     /// First cycle of the next request's burst.
     next_request: u64,
-    /// Where the data of each chunk lie.
+    /// Position of each chunk's data on the bus.
     chunks: Vec<BusPosition>,
 }
 
@@ -43,7 +43,7 @@ impl Fetcher {
         self.chunks.push(place);
     }
 
-    /// When the next beat may be handed on; `None` where it has not been requested yet.
+    /// Returns the cycle in which the next beat may be handed on; `None` if it has not been requested yet.
     pub(super) fn ready(&self, bus: &BusModel) -> Option<u64> {
         let (chunk, within) = (self.handed / CHUNK, self.handed % CHUNK);
         let arrived = bus.arrival(*self.chunks.get(chunk as usize)?, (within + 1) * BEAT);

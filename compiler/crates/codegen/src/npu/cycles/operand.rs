@@ -1,4 +1,4 @@
-//! The cycle model of the second map: its words are read ahead of the tiles that take them, at the banks'
+//! The cycle model of the element-wise operand: its words are read ahead of the tiles that take them, at the banks'
 //! second port, where results go first (`npu_residual`, `npu_ports`).
 
 use std::collections::VecDeque;
@@ -26,7 +26,7 @@ const QUEUE: usize = 64;
 /// Banks as a set of bits.
 type Banks = u32;
 
-/// What of the second map, and of results, is under way.
+/// Words of the element-wise operand, and results, that are under way.
 #[derive(Debug, Clone)]
 pub(super) struct OperandPort {
     /// First cycle that was not looked at yet.
@@ -52,7 +52,7 @@ impl Default for OperandPort {
 }
 
 impl OperandPort {
-    /// What the last command leaves to STORE.
+    /// Returns the bank accesses that the last command leaves to STORE.
     pub(super) fn busy(&self, lanes: u32) -> Busy {
         let (from, until) = (self.first, self.now);
         Busy { from, until, bytes: until.saturating_sub(from).saturating_sub(self.held) * u64::from(lanes) }

@@ -34,7 +34,7 @@ const LOAD_END: u64 = 4;
 /// Cycles from taking a STORE to its first data on the bus.
 const STORE_START: u64 = 21;
 
-/// When a command ran, and why not earlier.
+/// The cycles in which a command ran, and the reasons why not earlier.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CommandTiming {
     pub start: u64,
@@ -56,7 +56,7 @@ pub(in crate::npu) fn replay(
     Replay::new(commands, accelerator).run()
 }
 
-/// What happens next.
+/// The next event of the replay.
 #[derive(Debug, Clone, Copy)]
 enum ReplayEvent {
     /// A burst of reads is issued.
@@ -82,7 +82,7 @@ struct Replay<'a> {
     beat: u64,
     fetcher: Fetcher,
     entered: Vec<u64>,
-    /// What the last EXEC command leaves.
+    /// State of the array after the last EXEC command.
     last: Tail,
     operand: OperandPort,
     /// By queue: cycle in which its last command was taken.
@@ -163,7 +163,7 @@ impl<'a> Replay<'a> {
         (self.timings, end)
     }
 
-    /// When the next beat of the stream may go to its queue; `None` where that is not known yet, or the
+    /// Returns the cycle in which the next beat of the stream may enter its queue; `None` if that is not known yet, or the
     /// stream is over. `beats` were put into each queue so far.
     fn fetch(&self, beats: &[u64; 3]) -> Option<u64> {
         let queue = self.commands.get(self.fetched)?.queue as usize;
@@ -214,7 +214,7 @@ impl<'a> Replay<'a> {
         Some(start.max(free))
     }
 
-    /// When a transfer is checked; the one before it was taken in cycle `taken`.
+    /// Returns the cycle in which a transfer is checked; the one before it was taken in cycle `taken`.
     fn checked(&self, at: usize, taken: u64) -> u64 {
         let bits = check_bits(&self.commands[at].body, self.accelerator.rows);
         (self.entered[at] + TRANSFER_ENTER).max(taken + TRANSFER_BETWEEN) + bits
@@ -323,7 +323,7 @@ fn stream_beats(command: &PlannedCommand) -> u64 {
     bytes as u64 / bus::BEAT
 }
 
-/// Whether a transfer is of maps: their channels may lie apart.
+/// Returns true for a transfer of a feature map, whose channels may be apart.
 fn is_map(transfer: &Transfer) -> bool {
     [Opcode::LoadMap.code(), Opcode::StoreMap.code()].contains(&transfer.opcode)
 }

@@ -56,7 +56,7 @@ impl Import<'_> {
         self.push(op, Raw::None)
     }
 
-    /// Average over windows that lie inside the feature map.
+    /// Average over windows inside the feature map.
     pub(super) fn local_average(&mut self, layer: usize, average: &QLocalAverage) -> Result<()> {
         let node = &self.net.nodes[layer];
         let input = self.view(node.inputs[0])?;

@@ -11,7 +11,7 @@ use secateur_ir::Source;
 use secateur_quant::net::{QEpilogue, QOp, QRequant, QShortcut};
 
 impl Import<'_> {
-    /// What the requantiser of convolution `layer` adds for `shortcut`.
+    /// Returns the operand that the requantiser of convolution `layer` adds for `shortcut`.
     pub(super) fn fused_sum(&self, layer: usize, shortcut: usize) -> Result<Residual> {
         let node = &self.net.nodes[shortcut];
         let QOp::Shortcut(constants) = &node.op else {
