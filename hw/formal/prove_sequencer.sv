@@ -55,10 +55,10 @@ module prove_sequencer (
   );
 
   // Events of a cycle.
-  logic tile_valid, go, period_end, row_done, channel_done, tile_done, fetch, fetching, tile_end;
+  logic tile_valid, go, row_slot_end, row_done, channel_done, tile_done, fetch, fetching, tile_end;
   assign tile_valid = u_sequencer.tile_valid;
   assign go = u_sequencer.go;
-  assign period_end = u_sequencer.row_slot_end;
+  assign row_slot_end = u_sequencer.row_slot_end;
   assign row_done = u_sequencer.row_done;
   assign channel_done = u_sequencer.channel_done;
   assign tile_done = u_sequencer.tile_done;
@@ -100,8 +100,8 @@ module prove_sequencer (
     if (channel_done || !tile_valid) ky_q <= '0;
     if (channel_done) visited_q <= visited_q + 11'd1;
     if (tile_done || !tile_valid) visited_q <= '0;
-    if (go) steps_q <= period_end ? '0 : steps_q + 6'd1;
-    if (go && period_end) slots_q <= slots;
+    if (go) steps_q <= row_slot_end ? '0 : steps_q + 6'd1;
+    if (go && row_slot_end) slots_q <= slots;
     if (tile_end) due_q <= slots_q - 6'd1;
     else if (due_q != '0) due_q <= due_q - 6'd1;
     eltwise_level <= eltwise_level + eltwise_count_t'(answer_i) - eltwise_count_t'(eltwise_take);
@@ -142,7 +142,7 @@ module prove_sequencer (
 
     if (begun_q) begin
       // Every step makes progress; the row slot ends.
-      if (go && !period_end) assert (u_sequencer.tap_on_q || fetch);
+      if (go && !row_slot_end) assert (u_sequencer.tap_on_q || fetch);
       assert (steps_q < 6'(Longest));
       // Rows and channels are visited in order.
       if (tile_valid) begin

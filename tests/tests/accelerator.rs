@@ -262,13 +262,14 @@ fn pruned(data: &Path) -> [(&'static str, Vec<u8>); 2] {
     std::fs::write(path.join("list"), list.join("\n")).unwrap();
     let names = data.join("coco128/names").display().to_string();
     let prune = |cfg: &str, weights: &str, output: &str, granularity: &str| {
-        let uniform = ["--allocation", "uniform", "--rate", "0.25", "--criterion", "l1", "--no-repair"];
+        let uniform =
+            ["--allocation", "uniform", "--rate", "0.25", "--criterion", "l1", "--no-reconstruction"];
         let lists = ["--list", "list", "--train", "list", "--names", &names, "--metric", "dp"];
         let words = ["prune", cfg, weights, "--granularity", granularity, "-o", output];
         done(path, &[&words[..], &uniform, &lists].concat());
     };
     prune(&file("model.cfg"), &file("model.weights"), "channels.weights", "channel");
-    let cut = ["--masks", "masks.json", "--out-cfg", "cut.cfg", "--out-weights", "cut.weights"];
+    let cut = ["--masks", "channels.mask", "--out-cfg", "cut.cfg", "--out-weights", "cut.weights"];
     done(path, &[&["transform", &file("model.cfg"), "channels.weights"], &cut[..]].concat());
     prune("cut.cfg", "cut.weights", "sparse.weights", "vector:8");
     let kinds = [("1.1 cut", "cut.weights"), ("1.1 cut, vectors", "sparse.weights")];
@@ -318,10 +319,10 @@ fn frame(name: &str, bytes: &[u8], picture: &Path, stalls: u32) -> (u64, u32) {
     let deployed = Deployed::new(bytes, Path::new("net.sct")).unwrap();
     let program = sim::program(&deployed).unwrap();
     let sample = Sample::load(picture, deployed.input(), deployed.fit()).unwrap();
-    let codes = deployed.quantise(&sample.input);
+    let int8 = deployed.quantise(&sample.input);
     let (memory, placement) = sim::memory(&program);
     let mut rtl = Rtl::new(memory, Timing { stalls, seed: stalls.into(), ..Timing::default() });
-    let frame = sim::frame(&mut rtl, &deployed, placement, &codes, |_| {}).unwrap();
+    let frame = sim::frame(&mut rtl, &deployed, placement, &int8, |_| {}).unwrap();
     assert_eq!(frame.mismatch, None, "{name}, {}", picture.display());
     assert!(frame.compared > 50_000, "{name}: {} bytes", frame.compared);
     (frame.predicted, frame.counters.cycles)
@@ -335,7 +336,7 @@ fn a_real_frame_survives_faults_and_resets() {
     let deployed = Deployed::new(&bytes, Path::new("net.sct")).unwrap();
     let program = sim::program(&deployed).unwrap();
     let sample = Sample::load(&pictures(&data)[0], deployed.input(), deployed.fit()).unwrap();
-    let codes = deployed.quantise(&sample.input);
+    let int8 = deployed.quantise(&sample.input);
     let (memory, placement) = sim::memory(&program);
     let mut rtl = Rtl::new(memory, Timing { stalls: 10, ..Timing::default() });
     let mut rng = ChaCha8Rng::seed_from_u64(3);
@@ -350,7 +351,7 @@ fn a_real_frame_survives_faults_and_resets() {
             _ => Some(BusFault::Silence { cycle }),
         };
         npu.bus().inject(fault);
-        let picture = codes.iter().copied().map(Cell::new).collect::<Vec<_>>();
+        let picture = int8.iter().copied().map(Cell::new).collect::<Vec<_>>();
         let map = program.inputs().next().unwrap();
         npu.write_map(map, Tensor::dense(&picture, deployed.model().input_shape(), 0).unwrap()).unwrap();
         npu.start().unwrap();
@@ -372,7 +373,7 @@ fn a_real_frame_survives_faults_and_resets() {
         }
         npu.reset().unwrap();
         npu.bus().inject(None);
-        let frame = sim::frame(&mut rtl, &deployed, placement, &codes, |_| {}).unwrap();
+        let frame = sim::frame(&mut rtl, &deployed, placement, &int8, |_| {}).unwrap();
         assert_eq!(frame.mismatch, None, "the frame after {fault:?}, cycle {cycle}");
         assert!(rtl.memory().strays().is_empty());
     }

@@ -66,8 +66,48 @@ fn an_artefact_is_described_run_dumped_and_measured() {
     }
 }
 
+/// A train list may be long: calibration keeps its images in memory.
 #[test]
-fn channels_that_stand_twice_cost_what_was_allowed() {
+fn calibration_takes_some_images_of_a_long_list() {
+    let project = compiled_project("host");
+    let folder = project.path();
+    let list = std::fs::read_to_string(folder.join("list.txt")).unwrap();
+    let lines: Vec<&str> = list.lines().collect();
+    let count = lines.len();
+    let write = |name: &str, lines: &[&str]| std::fs::write(folder.join(name), lines.join("\n")).unwrap();
+    let quantize = |list: &str, options: &[&str], output: &str| {
+        let arguments = ["quantize", "net.cfg", "net.weights", "--list", list, "-o", output];
+        done(folder, &[&arguments[..], options].concat())
+    };
+    assert!(!quantize("list.txt", &[], "all.int8").contains("calibrating on"));
+    let said = quantize("list.txt", &["--images", "2"], "two.int8");
+    assert!(said.contains(&format!("calibrating on 2 of {count} images")), "{said}");
+    write("half.txt", &[lines[0], lines[count / 2]]);
+    quantize("half.txt", &[], "half.int8");
+    let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
+    assert!(read("two.int8") == read("half.int8") && read("two.int8") != read("all.int8"));
+    let long: Vec<&str> = lines.iter().copied().cycle().take(129).collect();
+    write("long.txt", &long);
+    let said = quantize("long.txt", &[], "long.int8");
+    assert!(said.contains("calibrating on 128 of 129 images"), "{said}");
+}
+
+#[test]
+fn int8_verbs_do_not_overwrite_their_inputs() {
+    let project = compiled_project("host");
+    let folder = project.path();
+    let quantize = ["quantize", "net.cfg", "net.weights", "--list", "list.txt", "-o"];
+    refused(folder, &[&quantize[..], &["net.weights"]].concat(), "would overwrite an input");
+    refused(
+        folder,
+        &[&quantize[..], &["new.int8", "--report", "list.txt"]].concat(),
+        "would overwrite an input",
+    );
+    refused(folder, &["compile", "net.int8", "-o", "net.int8"], "would overwrite an input");
+}
+
+#[test]
+fn split_channels_cost_what_was_allowed() {
     let project = compiled_project("host");
     let folder = project.path();
     let manifest = |name: &str| -> serde_json::Value {

@@ -22,7 +22,7 @@ metric = "dp"
 rate = 0.2
 
 [detect]
-pictures = ["pictures/0.png", "pictures/1.png"]
+images = ["pictures/0.png", "pictures/1.png"]
 thresh = 0.1
 "#;
 
@@ -95,6 +95,24 @@ fn a_recipe_makes_an_artefact_and_unchanged_steps_are_reused() {
     assert_eq!(build(path, &[]).0, STEPS);
 }
 
+/// Other images under the same names: nothing that was measured on the old ones may survive, in any cache.
+#[test]
+fn images_that_are_replaced_are_measured_anew() {
+    let (stale, fresh) = (project(RECIPE), project(RECIPE));
+    build(stale.path(), &[]);
+    for folder in [stale.path(), fresh.path()] {
+        for i in 0..6 {
+            let path = folder.join(format!("pictures/{i}.png"));
+            let mut picture = image::open(&path).unwrap().into_rgb8();
+            picture.pixels_mut().for_each(|pixel| pixel.0.reverse());
+            picture.save(&path).unwrap();
+        }
+    }
+    assert_eq!(build(stale.path(), &[]).0, STEPS);
+    build(fresh.path(), &[]);
+    assert_eq!(results(&stale.path().join("out")), results(&fresh.path().join("out")));
+}
+
 #[test]
 fn a_recipe_makes_a_sparse_network_for_the_accelerator() {
     let vectors = "rate = 0.3\ngranularity = \"vector:8\"\ncriterion = \"l1\"";
@@ -111,28 +129,22 @@ fn a_recipe_makes_a_sparse_network_for_the_accelerator() {
     let zeros = |bytes: &[u8]| bytes[20..].chunks(4).filter(|word| word.iter().all(|&b| b == 0)).count();
     let whole = std::fs::read(path.join("net.weights")).unwrap();
     assert!(zeros(&masked) > zeros(&whole) + 50, "{} zeros", zeros(&masked));
-    let transform = |cfg: &str, masks: &str| {
-        let words = ["transform", cfg, "net.weights", "--masks", masks];
+    let transform = |masks: &str, more: &[&str]| {
+        let words = ["transform", "net.cfg", "net.weights", "--masks", masks];
         let output = ["--out-cfg", "again.cfg", "--out-weights", "again.weights"];
-        secateur().current_dir(path).args(words).args(output).assert()
+        secateur().current_dir(path).args(words).args(output).args(more).assert()
     };
-    transform("net.cfg", "out/masks.json").success().stdout(contains("vectors kept"));
+    transform("out/weights.mask", &["--retrained"]).success().stdout(contains("vectors kept"));
     let again = std::fs::read(path.join("again.weights")).unwrap();
     assert_eq!(zeros(&again), zeros(&masked));
     assert_eq!(std::fs::read(path.join("again.cfg")).unwrap(), std::fs::read(path.join("net.cfg")).unwrap());
 
-    let text = std::fs::read_to_string(path.join("out/masks.json")).unwrap();
-    for (wrong, says) in [
-        (text.replace("\"inputs\":8", "\"inputs\":9"), "another network"),
-        (text.replace("\"layer\":2,", "\"layer\":1,"), "another network"),
-        (text.replace("\"rows\":8", "\"rows\":0"), "of this version"),
-        (text.replace("\"kept\":[[", "\"kept\":[[99,"), "are wrong"),
-        (text[..text.len() / 2].to_owned(), "not a mask file"),
-    ] {
-        assert_ne!(wrong, text);
-        std::fs::write(path.join("wrong.json"), wrong).unwrap();
-        transform("net.cfg", "wrong.json").code(1).stderr(contains(says));
-    }
+    // Masks belong to the weights that they were written with.
+    transform("out/weights.mask", &[]).code(1).stderr(contains("other weights").and(contains("--retrained")));
+    let bytes = std::fs::read(path.join("out/weights.mask")).unwrap();
+    std::fs::write(path.join("cut.mask"), &bytes[..bytes.len() / 2]).unwrap();
+    transform("cut.mask", &["--retrained"]).code(1).stderr(contains("damaged"));
+    transform("names", &["--retrained"]).code(1).stderr(contains("not a mask file"));
 }
 
 #[test]
@@ -168,14 +180,23 @@ fn dry_run_prints_the_commands_and_runs_none() {
 
 #[test]
 fn a_wrong_recipe_is_refused_at_its_line_before_any_work() {
-    for (from, to, line) in
-        [("rate = 0.2", "rate = 2", 14), ("metric", "metrik", 13), ("names\"", "nomes\"", 6)]
-    {
+    for (from, to, line) in [
+        ("rate = 0.2", "rate = 2", 14),
+        ("metric", "metrik", 13),
+        ("names\"", "nomes\"", 6),
+        ("\"dp\"", "\"d\"", 13),
+        ("\"dp\"", "\"top1\"", 13),
+        ("rate = 0.2", "rate = 0.2\ncriterion = \"l3\"", 15),
+        ("rate = 0.2", "rate = 0.2\nignore = [99]", 15),
+        ("thresh = 0.1", "thresh = 0.1\n[compile]\ntarget = \"npu-9x9\"", 20),
+    ] {
         let project = project(&RECIPE.replacen(from, to, 1));
-        let mut command = secateur();
-        command.current_dir(project.path()).args(["build", "recipe.toml"]);
-        command.assert().code(1).stderr(contains(format!("recipe.toml:{line}")));
-        assert!(!project.path().join("out").exists());
+        for arguments in [&["build", "recipe.toml"][..], &["build", "recipe.toml", "--dry-run"]] {
+            let mut command = secateur();
+            command.current_dir(project.path()).args(arguments);
+            command.assert().code(1).stderr(contains(format!("recipe.toml:{line}")));
+            assert!(!project.path().join("out").exists());
+        }
     }
 }
 
@@ -198,8 +219,13 @@ fn a_build_that_is_killed_again_and_again_ends_with_the_same_bytes() {
         child.wait().unwrap();
     }
     build(killed.path(), &[]);
-    let left_over = |name: &str| name.rsplit('/').next().is_some_and(|n| n.starts_with(".secateur-"));
-    let mut after = results(&killed.path().join("out"));
-    after.retain(|(name, _)| !left_over(name));
-    assert_eq!(after, results(&whole.path().join("out")));
+    // Nothing half-written is left, in the stamps' folder either.
+    assert_eq!(results(&killed.path().join("out")), results(&whole.path().join("out")));
+    let stamps = |folder: &Path| {
+        let entries = std::fs::read_dir(folder.join("out/.steps")).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(stamps(killed.path()), stamps(whole.path()));
 }

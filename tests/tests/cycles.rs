@@ -48,8 +48,8 @@ fn the_cycle_model_holds_on_random_layers() {
         let program = sim::program(&deployed).unwrap();
         let (memory, placement) = sim::memory(&program);
         let mut rtl = Rtl::new(memory, Timing::default());
-        let codes = vec![0; deployed.input().len()];
-        let frame = sim::frame(&mut rtl, &deployed, placement, &codes, |_| {}).unwrap();
+        let int8 = vec![0; deployed.input().len()];
+        let frame = sim::frame(&mut rtl, &deployed, placement, &int8, |_| {}).unwrap();
         assert_eq!(frame.mismatch, None, "seed {seed}");
         let cycles = f64::from(frame.counters.cycles);
         let error = (cycles / frame.predicted as f64 - 1.0).abs();

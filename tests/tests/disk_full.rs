@@ -19,7 +19,7 @@ fn finished_project() -> tempfile::TempDir {
     let project = tiny_project();
     for line in [
         "ana net.cfg net.weights --list list.txt --names names -o ana.json",
-        "prune net.cfg net.weights --ana ana.json --list list.txt --names names --rate 0.2 --masks masks.json -o weights.prune",
+        "prune net.cfg net.weights --ana ana.json --list list.txt --names names --rate 0.2 --masks weights.mask -o weights.prune",
         "quantize net.cfg net.weights --list list.txt -o net.int8",
         "compile net.int8 -o net.sct",
     ] {
@@ -33,7 +33,7 @@ fn finished_project() -> tempfile::TempDir {
 const WRITERS: [&str; 8] = [
     "ana net.cfg net.weights --list list.txt --names names -o full/ana.json",
     "prune net.cfg net.weights --ana ana.json --list list.txt --names names --rate 0.2 --masks full/m -o full/w",
-    "transform net.cfg weights.prune --masks masks.json --out-cfg full/a.cfg --out-weights full/a.weights",
+    "transform net.cfg weights.prune --masks weights.mask --out-cfg full/a.cfg --out-weights full/a.weights",
     "quantize net.cfg net.weights --list list.txt -o full/net.int8",
     "compile net.int8 -o full/net.sct",
     "dump net.cfg net.weights pictures/0.png -o full",

@@ -105,7 +105,8 @@ fn run_folder(
     let mut count = 0;
     for entry in std::fs::read_dir(folder).expect("the stage's folder") {
         let path = entry.expect("entry").path();
-        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let text =
+            std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let (input, expected) =
             text.split_once(SEPARATOR).unwrap_or_else(|| panic!("{}: no line ----", path.display()));
         // The separator's first line end is the input's last.

@@ -13,6 +13,7 @@ mod frontend;
 mod pages;
 mod paths;
 mod pipeline;
+mod pruning;
 mod resume;
 mod terminal;
 

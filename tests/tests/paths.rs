@@ -64,6 +64,8 @@ fn an_output_never_overwrites_an_input() {
     std::fs::write(path.join("recipe.toml"), recipe).unwrap();
     std::fs::copy(path.join("net.cfg"), path.join("pruned.cfg")).unwrap();
 
+    std::fs::write(path.join("main.cfg"), "[pruning]\nmodelcfg=net.cfg\ndatacfg=my.data\n").unwrap();
+
     let before = (files(path), files(&path.join("pictures")), files(&path.join("dump")));
     let map = "map net.cfg net.weights --list list.txt --names names --report";
     for line in [
@@ -75,6 +77,21 @@ fn an_output_never_overwrites_an_input() {
         format!("{map} net.weights"),
         format!("{map} pictures/3.png"),
         format!("{map} pictures/3.txt"),
+        "map net.cfg net.weights --data my.data --report list.txt".to_owned(),
+        "map main.cfg net.weights --report main.cfg".to_owned(),
+        "map main.cfg net.weights --report my.data".to_owned(),
+        "map main.cfg net.weights --report names".to_owned(),
+        "quantize net.cfg net.weights --list list.txt -o net.weights".to_owned(),
+        "quantize net.cfg net.weights --list list.txt -o list.txt".to_owned(),
+        "quantize net.cfg net.weights --data my.data -o names".to_owned(),
+        "quantize net.cfg net.weights --list list.txt --report net.cfg -o net.int8".to_owned(),
+        "quantize net.cfg net.weights --list list.txt -o pictures/3.png".to_owned(),
+        "ana net.cfg net.weights --list list.txt --names names -o list.txt".to_owned(),
+        "ana net.cfg net.weights --data my.data -o pictures/3.png".to_owned(),
+        "prune net.cfg net.weights --data my.data --rate 0.1 -o net.weights".to_owned(),
+        "prune net.cfg net.weights --data my.data --rate 0.1 --masks list.txt".to_owned(),
+        "transform net.cfg net.weights --out-weights net.cfg".to_owned(),
+        "permute net.cfg net.weights -o net.weights".to_owned(),
         "map net.cfg net.weights --data my.data --report my.data".to_owned(),
         "map net.cfg net.weights --list list.txt --names names --against pruned.cfg net.weights --report pruned.cfg".to_owned(),
         "dump net.cfg net.weights layer_002.npy -o .".to_owned(),
@@ -86,6 +103,16 @@ fn an_output_never_overwrites_an_input() {
         let refused = secateur().current_dir(path).args(line.split(' ')).assert();
         refused.code(1).stderr(contains("overwrite an input"));
         assert!(before == (files(path), files(&path.join("pictures")), files(&path.join("dump"))), "{line}");
+    }
+
+    for line in [
+        "prune net.cfg net.weights --data my.data --rate 0.1 --masks same -o same",
+        "quantize net.cfg net.weights --list list.txt --report same -o same",
+        "transform net.cfg net.weights --out-cfg same --out-weights ./same",
+    ] {
+        let refused = secateur().current_dir(path).args(line.split(' ')).assert();
+        refused.code(1).stderr(contains("two outputs have the same path"));
+        assert!(!path.join("same").exists(), "{line}");
     }
 
     // Drawn images get another name where an image of the command has theirs.

@@ -42,6 +42,7 @@ fn found(artefact: &Path, picture: &Path) -> Vec<String> {
 }
 
 #[test]
+#[ignore = "two minutes of a processor; CI and ./check --all run it"]
 fn the_smallest_detector_is_pruned_quantised_and_still_finds_the_dog() {
     let Some(data) = secateur_testing::data_dir() else { return };
     let workspace = tempfile::tempdir().unwrap();

@@ -67,6 +67,8 @@ fn foreign_text_is_shown_and_not_obeyed() {
     let named = path.join(format!("{HOSTILE}.cfg"));
     std::fs::copy(path.join("net.cfg"), &named).unwrap();
 
+    write("main.cfg", &format!("[pruning]\nmodelcfg=net.cfg\n{HOSTILE}=1\nworkspace=x\x1b[31m\n"));
+
     let labels = ["--list", "list.txt", "--names", "names"];
     let lost = ["map", "net.sct", "--list", "lost.txt", "--names", "names"];
     let labelled = ["map", "net.sct", "--list", "labelled.txt", "--names", "names"];
@@ -77,10 +79,11 @@ fn foreign_text_is_shown_and_not_obeyed() {
         (vec!["run", "net.sct", "pictures/0.png", "--thresh", "0.01"], 0, escaped),
         ([&["map", "net.sct", "--per-class"], &labels[..]].concat(), 0, escaped),
         (vec!["info", "section.cfg"], 1, "section.cfg"),
-        (vec!["info", "value.cfg"], 1, escaped),
+        (vec!["info", "value.cfg"], 1, "control character"),
         (lost.to_vec(), 1, escaped),
         (labelled.to_vec(), 1, escaped),
         (vec!["info", HOSTILE], 1, escaped),
+        (vec!["stat", "main.cfg"], 0, "is ignored"),
         (vec!["info", named.to_str().unwrap(), "net.weights"], 0, "layers"),
         (vec!["info", named.to_str().unwrap(), "names"], 1, ""),
         (vec!["build", "recipe.toml"], 1, "recipe.toml"),

@@ -1,9 +1,12 @@
 //! The `secateur` command: arguments → job → exit code (0 done, 1 failed, 2 usage, 70 internal error).
 
+// `outln!` and `errln!` print text that may hold foreign parts, and never panic.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::process::ExitCode;
 
-use secateur_base::terminal::{eprint, print};
+use secateur_base::terminal::eprint;
 use secateur_base::{Error, ErrorKind, Result, errln};
 
 mod cli;
@@ -32,17 +35,21 @@ fn exit_code(result: Result<()>) -> ExitCode {
 /// The error with its source line and, on a terminal, in colour. Its parts are made harmless by its own `Display`.
 fn print_error(error: Error) {
     use std::io::Write;
-    // Where this fails, nobody is left who could be told.
+    // If this fails, nobody is left to be told.
     let _ = writeln!(std::io::stderr(), "{:?}", miette::Report::new(error));
 }
 
-/// Prints help, version or a usage error: 0 for what was asked for, else 2.
+/// Prints help, version or a usage error; the code is 0 for what was asked for, else 2.
 fn usage_code(usage: &clap::Error) -> ExitCode {
-    let text = usage.render();
+    use std::io::Write;
     if usage.use_stderr() {
-        eprint(format_args!("{text}"));
-    } else {
-        print(format_args!("{text}"));
+        // It quotes the arguments, which a shell may have read from anywhere.
+        eprint(format_args!("{}", usage.render()));
+    } else if let Err(error) = usage.print().and_then(|()| std::io::stdout().flush())
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        errln!("Error: cannot write to the standard output: {error}");
+        return ExitCode::from(ErrorKind::Io.exit_code());
     }
     ExitCode::from(usage.exit_code().clamp(0, 255) as u8)
 }
@@ -57,4 +64,17 @@ fn report_panic(panic: &PanicHookInfo<'_>) {
         location.unwrap_or_default(),
         env!("CARGO_PKG_VERSION")
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_of_errors_have_their_codes() {
+        let code = |result| format!("{:?}", exit_code(result));
+        assert_eq!(code(Ok(())), format!("{:?}", ExitCode::from(0)));
+        assert_eq!(code(Err(Error::new("a mistake"))), format!("{:?}", ExitCode::from(1)));
+        assert_eq!(code(Err(Error::internal("a bug"))), format!("{:?}", ExitCode::from(70)));
+    }
 }

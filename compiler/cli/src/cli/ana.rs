@@ -58,7 +58,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
             false => PathBuf::from("ana.json"),
         }
     });
-    files::refuse_overwrite(&args.common.inputs(&subject.config, &args.source), &[&output])?;
+    files::refuse_overwrite(&args.common.inputs(&subject.config, &args.source)?, &[&output])?;
     let origin = Origin {
         data: args.source.data.or(config.data.filter(|_| args.source.list.is_none())),
         list: args.source.list,
@@ -70,6 +70,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     let threshold = subject.common_threshold(&args.common).unwrap_or(DEFAULT_THRESHOLD);
 
     let dataset = subject.dataset(&origin, "train", metric)?;
+    files::refuse_overwrite(&dataset.files().collect::<Vec<_>>(), &[&output])?;
     let plan = Plan::new(subject.graph(), subject.network.weights()?)?;
     let evaluator = Evaluator::new(metric, &plan, &dataset)?;
     let statistics = subject.statistics(&evaluator)?;

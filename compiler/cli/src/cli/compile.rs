@@ -1,6 +1,6 @@
 //! `compile`: an int8 network as an artefact for a target.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use secateur_base::terminal::print;
 use secateur_base::{Result, errln, files, outln};
@@ -51,7 +51,8 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     let output = args.output.clone().unwrap_or_else(|| args.net.with_extension("sct"));
     let mut manifest_path = output.clone().into_os_string();
     manifest_path.push(".json");
-    files::refuse_overwrite(&[&args.net, args.target.as_ref()], &[&output, manifest_path.as_ref()])?;
+    let manifest_path = PathBuf::from(manifest_path);
+    files::refuse_overwrite(&[args.net.as_path(), Path::new(&args.target)], &[&output, &manifest_path])?;
     let target = Target::load(&args.target)?;
     let net = QNet::load(&args.net)?;
     let options = match args.layer_by_layer {
@@ -73,7 +74,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
         None => e.file(&args.net),
     })?;
     files::write_bytes(&output, &compiled.artefact)?;
-    files::write_bytes(manifest_path.as_ref(), compiled.manifest.to_json().as_bytes())?;
+    files::write_bytes(&manifest_path, compiled.manifest.to_json().as_bytes())?;
     outln!("{}: {}", output.display(), summary(&compiled.manifest));
     if let Some(report) = &compiled.manifest.accelerator {
         if global.verbose > 0 {

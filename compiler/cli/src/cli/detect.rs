@@ -8,7 +8,7 @@ use secateur_base::terminal::print;
 use secateur_base::{Error, Result, files, outln};
 use secateur_data::{Fit, Sample, class_name, load_picture};
 use secateur_eval::{Detection, Detector, NMS_THRESH, top_k};
-use secateur_report::{draw_detections, save_picture, to_json};
+use secateur_report::{draw_detections, save_image, to_json};
 use serde::Serialize;
 
 use super::Global;
@@ -104,8 +104,8 @@ pub(crate) fn run(args: Args, _global: &Global) -> Result<()> {
         if !names.is_empty() {
             check_names(&names, detector.classes())?;
         }
-        let mut inputs = subject.files();
-        inputs.extend(images.iter().chain(&args.names).map(PathBuf::as_path));
+        let mut inputs = subject.files()?;
+        inputs.extend(images.iter().chain(&args.names).cloned());
         let mut taken = HashSet::new();
         let mut reports = Vec::new();
         for image in &images {
@@ -147,7 +147,7 @@ fn one_image(
         took = started.elapsed();
         found.sort_by(|a, b| b.prob.total_cmp(&a.prob));
         if let Some(path) = drawn {
-            save_picture(&path, &draw_detections(&load_picture(image)?, &found, names))?;
+            save_image(&path, &draw_detections(&load_picture(image)?, &found, names))?;
             report.drawn = Some(path.display().to_string());
         }
         report.objects = found.iter().map(|detection| object(detection, names)).collect();
@@ -173,7 +173,7 @@ fn object(detection: &Detection, names: &[String]) -> Object {
 
 /// The file of a drawn image: its own name, as PNG where it was neither JPEG nor PNG, numbered where two images have
 /// one name or an input would be drawn over.
-fn drawn_path(folder: &Path, image: &Path, inputs: &[&Path], taken: &mut HashSet<PathBuf>) -> PathBuf {
+fn drawn_path(folder: &Path, image: &Path, inputs: &[PathBuf], taken: &mut HashSet<PathBuf>) -> PathBuf {
     let stem = image.file_stem().unwrap_or_default();
     let extension = match image.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase).as_deref() {
         Some("jpg" | "jpeg") => "jpg",

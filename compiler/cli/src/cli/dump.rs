@@ -65,11 +65,7 @@ fn float(cfg: &Path, weights: &Path, input: &Path, mut folder: LayerFolder) -> R
     let network = darknet::load(cfg, Some(weights))?;
     let graph = &network.graph;
     folder.refuse_overwrite(&[cfg, weights, input], graph.nodes.len())?;
-    let fit = match (graph.has_heads(), graph.letter_box) {
-        (false, _) => Fit::Crop,
-        (true, true) => Fit::Letterbox,
-        (true, false) => Fit::Stretch,
-    };
+    let fit = Fit::of_network(graph.has_heads(), graph.letter_box);
     let values = read_input(input, graph.input, fit)?;
     folder.add(None, None, graph.input, &values, None)?;
     let outputs = oracle::run(graph, network.weights()?, &values);
@@ -88,7 +84,7 @@ fn artefact(path: &Path, input: &Path, mut folder: LayerFolder) -> Result<usize>
     let mut result = Ok(());
     deployed.trace(&deployed.quantise(&values), |output| {
         let [h, w, c] = output.record.shape();
-        let codes = output.codes();
+        let codes = output.int8();
         let codes = LayerCodes {
             values: &codes,
             scale: f32::from_bits(output.record.scale_bits.get()),

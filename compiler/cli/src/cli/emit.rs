@@ -13,7 +13,7 @@ use secateur_sim::package;
 
 use super::Global;
 
-/// Write a test bench of a frame, or the accelerator's generated files.
+/// Write a test bench of a frame, or the accelerator's generated sources.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -41,7 +41,7 @@ Writes DIR/rtl/npu_pkg.sv and DIR/doc/registers.md.")]
 struct Testbench {
     /// The artefact that `compile --target npu-…` wrote (.sct).
     artefact: PathBuf,
-    /// A picture (JPEG, PNG or BMP).
+    /// An image (JPEG, PNG or BMP).
     image: PathBuf,
     /// Folder to write to.
     #[arg(short, long, value_name = "DIR")]
@@ -66,11 +66,13 @@ pub(crate) fn run(args: Args, _global: &Global) -> Result<()> {
 }
 
 fn testbench(args: &Testbench) -> Result<()> {
+    let outputs = emit::FILES.map(|name| args.output.join(name));
+    files::refuse_overwrite(&[&args.artefact, &args.image], &outputs)?;
     let bytes = read_artefact(&args.artefact)?;
     let deployed = Deployed::new(&bytes, &args.artefact)?;
     let sample = Sample::load(&args.image, deployed.input(), deployed.fit())?;
-    let codes = deployed.quantise(&sample.input);
-    emit::testbench(&deployed, &codes, &args.output).map_err(|e| e.file(&args.artefact))?;
+    let int8 = deployed.quantise(&sample.input);
+    emit::testbench(&deployed, &int8, &args.output).map_err(|e| e.file(&args.artefact))?;
     outln!("{0}: run {0}/run", args.output.display());
     Ok(())
 }

@@ -1,6 +1,9 @@
 //! Labelled images of a verb.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use secateur_base::Result;
+use secateur_data::DataFile;
 
 /// A .data file, or a list with the names of its classes.
 #[derive(Debug, Clone, clap::Args)]
@@ -18,8 +21,18 @@ pub(crate) struct ImageSource {
 }
 
 impl ImageSource {
-    /// The files that a verb reads because of these options.
-    pub(crate) fn files(&self) -> impl Iterator<Item = &PathBuf> {
-        [&self.data, &self.list, &self.names].into_iter().flatten()
+    /// The files that these options name, with those that a .data file names.
+    pub(crate) fn files(&self) -> Result<Vec<PathBuf>> {
+        let mut files: Vec<PathBuf> = [&self.list, &self.names].into_iter().flatten().cloned().collect();
+        if let Some(data) = &self.data {
+            files.extend(data_files(data)?);
+        }
+        Ok(files)
     }
+}
+
+/// A .data file and the files that it names.
+pub(crate) fn data_files(path: &Path) -> Result<Vec<PathBuf>> {
+    let data = DataFile::load(path)?;
+    Ok(data.files().chain([path.to_owned()]).collect())
 }

@@ -1,10 +1,10 @@
 //! `map`: accuracy on labelled images, as Darknet measures it, with its uncertainty.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use secateur_base::terminal::print;
 use secateur_base::{Error, Result, files};
-use secateur_data::{Dataset, label_path};
+use secateur_data::Dataset;
 use secateur_eval::{
     Detector, MAP_THRESH, MapOptions, NMS_THRESH, bootstrap_map, compare, detect_all, mean_ap, top_k_accuracy,
 };
@@ -32,7 +32,7 @@ pub(crate) struct Args {
     network: Vec<PathBuf>,
     #[command(flatten)]
     source: ImageSource,
-    /// Which list of the .data file.
+    /// List of the .data file to measure on.
     #[arg(long, default_value = "valid", value_parser = ["valid", "train"])]
     split: String,
     /// Only the first N images.
@@ -87,7 +87,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
             let top = top_k_accuracy(detector, &dataset, global.seed)?;
             AccuracyReport::Classifier(ClassifierReport::new(subject.path(), dataset.len(), top))
         } else {
-            AccuracyReport::Detector(measure(detector, &subject, &dataset, &args, global.seed)?)
+            AccuracyReport::Detector(Box::new(measure(detector, &subject, &dataset, &args, global.seed)?))
         };
         let json = to_json(&report)?;
         if let Some(path) = &args.report {
@@ -126,12 +126,10 @@ fn dataset(args: &Args, subject: &Subject) -> Result<Dataset> {
 /// Refuses a report that would overwrite what the command reads.
 fn check_paths(args: &Args, subject: &Subject, dataset: &Dataset) -> Result<()> {
     let Some(report) = &args.report else { return Ok(()) };
-    let named = args.network.iter().chain(args.source.files()).chain(args.against.iter().flatten());
-    let images = dataset.pictures.iter().flat_map(|image| [image.clone(), label_path(image)]);
-    let read: Vec<PathBuf> = named.cloned().chain(images).collect();
-    let mut inputs: Vec<&Path> = read.iter().map(PathBuf::as_path).collect();
-    inputs.extend(subject.files());
-    files::refuse_overwrite(&inputs, &[report])
+    let mut read = [args.source.files()?, subject.files()?].concat();
+    read.extend(args.network.iter().chain(args.against.iter().flatten()).cloned());
+    read.extend(dataset.files());
+    files::refuse_overwrite(&read, &[report])
 }
 
 fn measure(

@@ -1,6 +1,7 @@
 //! The command line: one file a verb; raw arguments become a checked job before any work starts.
 
 use clap::{CommandFactory, Parser, Subcommand};
+use secateur_base::terminal::eprint;
 use secateur_base::{Error, Result};
 
 mod ana;
@@ -187,9 +188,22 @@ fn start_logging(verbose: u8) {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        // Where the log cannot be written, a panic about that helps nobody.
-        .log_internal_errors(false)
+        .with_ansi(false)
+        .with_writer(|| Log)
         .without_time()
         .init();
+}
+
+/// The standard error output, for log lines that may hold foreign text.
+struct Log;
+
+impl std::io::Write for Log {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        eprint(format_args!("{}", String::from_utf8_lossy(line)));
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }

@@ -108,9 +108,10 @@ impl Job {
         let masks = args.masks.clone().unwrap_or_else(|| output.with_extension("mask"));
         let (store_path, trials_path) =
             (output.with_extension("points.json"), output.with_extension("trials.json"));
-        let mut inputs = args.common.inputs(&subject.config, &args.source);
-        inputs.extend([&args.ana, &args.train].into_iter().flatten().map(PathBuf::as_path));
-        files::refuse_overwrite(&inputs, &[&output, &masks, &store_path, &trials_path])?;
+        let mut inputs = args.common.inputs(&subject.config, &args.source)?;
+        inputs.extend([&args.ana, &args.train].into_iter().flatten().cloned());
+        let outputs = [&output, &masks, &store_path, &trials_path];
+        files::refuse_overwrite(&inputs, &outputs)?;
         let known = match args.ana.clone().or(config.sensitivities.clone().filter(|path| path.exists())) {
             Some(path) => Some(Store::load(&path)?),
             None => None,
@@ -141,6 +142,7 @@ impl Job {
         let plan = Plan::new(subject.graph(), subject.network.weights()?)?;
         let held_out = subject.dataset(&held_out, "valid", budget_metric)?;
         let train = subject.dataset(&origin, "train", metric)?;
+        files::refuse_overwrite(&held_out.files().chain(train.files()).collect::<Vec<_>>(), &outputs)?;
         if train.pictures.iter().any(|image| held_out.pictures.contains(image)) {
             errln!("warning: some images are both analysed and held out; the measured loss is optimistic");
         }
@@ -163,7 +165,7 @@ impl Job {
 
     fn run(mut self) -> Result<()> {
         let subject = &self.subject;
-        let (graph, weights) = (subject.graph(), subject.network.weights()?);
+        let graph = subject.graph();
         let statistics = subject.statistics(&self.analysed)?;
         let copies = match subject.reconstruction {
             true => {

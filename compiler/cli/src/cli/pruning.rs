@@ -17,7 +17,7 @@ use secateur_prune::{
     VectorUnits, search,
 };
 
-use super::images::ImageSource;
+use super::images::{ImageSource, data_files};
 
 /// Arguments of both verbs.
 #[derive(Debug, clap::Args)]
@@ -60,16 +60,16 @@ pub(crate) struct Common {
 
 impl Common {
     /// The files that both verbs read, besides their own.
-    pub(crate) fn inputs<'a>(
-        &'a self,
-        config: &'a Option<ConfigFile>,
-        source: &'a ImageSource,
-    ) -> Vec<&'a Path> {
-        let mut inputs = vec![self.cfg.as_path(), &self.weights];
-        let config = config.iter().flat_map(|config| [Some(&config.model_cfg), config.data.as_ref()]);
-        let given = [&self.threshold_file, &source.data, &source.list, &source.names];
-        inputs.extend(given.into_iter().map(Option::as_ref).chain(config).flatten().map(PathBuf::as_path));
-        inputs
+    pub(crate) fn inputs(&self, config: &Option<ConfigFile>, source: &ImageSource) -> Result<Vec<PathBuf>> {
+        let mut inputs = source.files()?;
+        inputs.extend([&self.cfg, &self.weights].into_iter().chain(&self.threshold_file).cloned());
+        if let Some(config) = config {
+            inputs.push(config.model_cfg.clone());
+            if let Some(data) = config.data.as_ref().filter(|data| data.is_file()) {
+                inputs.extend(data_files(data)?);
+            }
+        }
+        Ok(inputs)
     }
 }
 
@@ -115,7 +115,7 @@ pub(crate) struct Subject {
 
 impl Subject {
     pub(crate) fn open(args: &Common) -> Result<Self> {
-        let config = ConfigFile::is_one(&args.cfg)?.then(|| ConfigFile::load(&args.cfg)).transpose()?;
+        let config = ConfigFile::open(&args.cfg)?;
         let cfg = config.as_ref().map_or(&args.cfg, |config| &config.model_cfg);
         let network = darknet::load(cfg, Some(&args.weights))?;
         require_finite(&network).map_err(|error| error.file(&args.weights))?;

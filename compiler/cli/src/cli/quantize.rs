@@ -1,21 +1,21 @@
 //! `quantize`: a float network becomes an int8 one.
 
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use secateur_base::progress::Progress;
 use secateur_base::terminal::print;
 use secateur_base::{Error, Result, files, outln};
-use secateur_data::{DataFile, Dataset, Fit, Sample, class_name, read_list, read_names};
+use secateur_data::{DataFile, Dataset, Fit, Sample, class_name, label_path, read_list, read_names};
 use secateur_eval::Heads;
 use secateur_frontend::darknet::{self, Network};
 use secateur_ir::{Graph, Op};
 use secateur_quant::net::Provenance;
 use secateur_quant::report::{self, QuantisationReport};
-use secateur_quant::{self as quant, RangeRule};
+use secateur_quant::{self as quant, RangeRule, SPLIT_PERCENT};
 use sha2::{Digest, Sha256};
 
 use super::Global;
+use super::images::data_files;
 use super::subject::check_names;
 
 /// The largest .cfg or .weights that is hashed.
@@ -48,7 +48,7 @@ pub(crate) struct Args {
     /// Names of the classes, one a line [default: those of --data, else numbers].
     #[arg(long, value_name = "FILE")]
     names: Option<PathBuf>,
-    /// Where the int8 network goes.
+    /// The int8 network to write.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     /// Write the report there (JSON if it ends in .json) instead of printing its summary.
@@ -71,30 +71,23 @@ pub(crate) struct Args {
     no_bias_correction: bool,
 }
 
-/// Percent that may be spent on splits: with three times more operations everything is there twice.
-pub(crate) const SPLIT: RangeInclusive<f64> = 0.0..=300.0;
-
 fn percent(text: &str) -> Result<f64, String> {
     let percent: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
-    if SPLIT.contains(&percent) { Ok(percent) } else { Err("allowed: 0 to 300".to_owned()) }
+    if SPLIT_PERCENT.contains(&percent) { Ok(percent) } else { Err("allowed: 0 to 300".to_owned()) }
 }
 
 pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
-    let optional = [&args.data, &args.list, &args.names, &args.eval].into_iter().flatten();
-    let inputs: Vec<&Path> =
-        [&args.cfg, &args.weights].into_iter().chain(optional).map(PathBuf::as_path).collect();
-    let outputs: Vec<&Path> = [&args.output].into_iter().chain(&args.report).map(PathBuf::as_path).collect();
-    files::refuse_overwrite(&inputs, &outputs)?;
     let network = darknet::load(&args.cfg, Some(&args.weights))?;
     let weights = network.weights()?;
     let graph = &network.graph;
     let (list, names) = calibration_files(&args)?;
+    check_paths(&args, &list)?;
     let names = names.map(|path| read_names(&path)).transpose()?;
     let classes = classes(graph)?;
     if let (Some(names), Some(classes)) = (&names, classes) {
         check_names(names, classes)?;
     }
-    let fit = Heads::of(graph)?.fit(graph.letter_box);
+    let fit = Fit::of_network(graph.has_heads(), graph.letter_box);
     let numbered = || (0..classes.unwrap_or(0)).map(|class| class_name(&[], class)).collect();
     let labelled = |eval: &PathBuf| Dataset::with_names(eval, names.clone().unwrap_or_else(numbered));
     let held_out = args.eval.as_ref().map(labelled).transpose()?;
@@ -128,6 +121,22 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     }
     print(format_args!("{}", report.summary()));
     Ok(())
+}
+
+/// Refuses outputs that would overwrite what the command reads.
+fn check_paths(args: &Args, list: &Path) -> Result<()> {
+    let mut inputs = vec![args.cfg.clone(), args.weights.clone(), list.to_owned()];
+    inputs.extend(args.names.iter().chain(&args.eval).cloned());
+    if let Some(data) = &args.data {
+        inputs.extend(data_files(data)?);
+    }
+    for list in [Some(list), args.eval.as_deref()].into_iter().flatten() {
+        inputs.extend(read_list(list)?.into_iter().flat_map(|image| [label_path(&image), image]));
+    }
+    files::refuse_overwrite(
+        &inputs,
+        &[Some(&args.output), args.report.as_ref()].into_iter().flatten().collect::<Vec<_>>(),
+    )
 }
 
 /// The calibration list and, where one is named, the names.
@@ -179,8 +188,8 @@ fn provenance(args: &Args, options: &quant::QuantiseOptions, images: &[Vec<f32>]
     let hash = |path| Ok::<_, Error>(Sha256::digest(files::read_limited(path, MAX_HASHED_BYTES)?).into());
     let mut recipe = Sha256::new();
     recipe.update(serde_json::to_vec(options).expect("plain data always serialises"));
-    for picture in images {
-        recipe.update(picture.iter().map(|v| (v * 255.0).round() as u8).collect::<Vec<_>>());
+    for image in images {
+        recipe.update(image.iter().map(|v| (v * 255.0).round() as u8).collect::<Vec<_>>());
     }
     Ok(Provenance {
         model: args.cfg.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned()),

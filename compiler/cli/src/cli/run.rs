@@ -1,4 +1,4 @@
-//! `run`: an artefact on one picture with the integer runtime, as a device would do it.
+//! `run`: an artefact on one image with the integer runtime, as a device would do it.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use secateur_base::{Error, Result, outln};
 use secateur_data::{Sample, class_name};
 use secateur_deploy::{Deployed, kernel_macs, kernel_name, read_artefact};
-use secateur_eval::{Detector, NMS_THRESH};
+use secateur_eval::{Detector, NMS_THRESH, top_k};
 use secateur_runtime::artefact::Step;
 use secateur_runtime::{Hook, Tensor};
 
@@ -16,7 +16,7 @@ use super::subject::fraction;
 /// Classes that a classifier's run prints.
 const TOP: usize = 5;
 
-/// Run an artefact on a picture with the integer runtime.
+/// Run an artefact on an image with the integer runtime.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   secateur run yolo-fastest.sct dog.jpg
@@ -26,12 +26,12 @@ With -v a table shows each step's time; times are medians over the repetitions."
 pub(crate) struct Args {
     /// The artefact that `compile` wrote (.sct).
     artefact: PathBuf,
-    /// A picture (JPEG, PNG or BMP).
+    /// An image (JPEG, PNG or BMP).
     image: PathBuf,
     /// Detections need a score above this.
     #[arg(long, default_value_t = 0.25, value_parser = fraction)]
     thresh: f32,
-    /// Two boxes of a class that overlap by more than this are one object.
+    /// Non-maximum suppression: two boxes of a class with an IoU above this are one object.
     #[arg(long, default_value_t = NMS_THRESH, value_parser = fraction)]
     nms: f32,
     /// Runs to time.
@@ -56,7 +56,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     }
     let model = deployed.model();
     outln!(
-        "{}: {} bytes, checked in {:.2} ms; arena {} bytes; {:.2} ms a picture (median of {})",
+        "{}: {} bytes, checked in {:.2} ms; arena {} bytes; {:.2} ms per image (median of {})",
         args.artefact.display(),
         bytes.len(),
         milliseconds(loaded),
@@ -91,7 +91,7 @@ impl Hook for StopWatch {
 }
 
 fn profile(deployed: &Deployed<'_>, input: &[f32], repeat: usize) -> Result<Profile> {
-    let picture = deployed.quantise(input);
+    let image = deployed.quantise(input);
     let progress = secateur_base::progress::Progress::new("running", repeat as u64);
     let mut watch =
         StopWatch { started: Instant::now(), times: vec![Vec::new(); deployed.model().step_count()] };
@@ -99,7 +99,7 @@ fn profile(deployed: &Deployed<'_>, input: &[f32], repeat: usize) -> Result<Prof
         (0..repeat)
             .map(|_| {
                 let started = Instant::now();
-                engine.run(&picture, &mut watch);
+                engine.run(&image, &mut watch);
                 let took = started.elapsed();
                 progress.advance(1);
                 took
@@ -145,9 +145,7 @@ fn print_classes(deployed: &Deployed<'_>, input: &[f32]) {
     let names = deployed.names();
     let outputs = deployed.heads(input);
     let scores = outputs.first().map_or(&[][..], Vec::as_slice);
-    let mut order: Vec<usize> = (0..scores.len()).collect();
-    order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
-    for &class in order.iter().take(TOP) {
+    for class in top_k(scores, TOP) {
         outln!("{:<16} {:.4}", class_name(&names, class), scores[class]);
     }
 }

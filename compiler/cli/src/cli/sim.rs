@@ -17,7 +17,7 @@ use secateur_sim::emulator::Emulator;
 
 use super::Global;
 
-/// Run an artefact's accelerator program on a picture, in simulation, against the runtime.
+/// Simulate an artefact's accelerator program on an image and compare it with the runtime.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   secateur sim yolo-fastest.sct dog.jpg
@@ -31,7 +31,7 @@ Verilator if secateur was built with `--features sim`; --emulate runs the same c
 pub(crate) struct Args {
     /// The artefact that `compile --target npu-…` wrote (.sct).
     artefact: PathBuf,
-    /// A picture (JPEG, PNG or BMP).
+    /// An image (JPEG, PNG or BMP).
     image: PathBuf,
     /// Run the functional emulator instead of the RTL: no cycles.
     #[arg(long, conflicts_with_all = ["timeline", "waves", "latency", "efficiency", "stalls"])]
@@ -62,15 +62,15 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     let bytes = read_artefact(&args.artefact)?;
     let deployed = Deployed::new(&bytes, &args.artefact)?;
     let sample = Sample::load(&args.image, deployed.input(), deployed.fit())?;
-    let codes = deployed.quantise(&sample.input);
+    let int8 = deployed.quantise(&sample.input);
     let program = sim::program(&deployed).map_err(|e| e.file(&args.artefact))?;
     let started = Instant::now();
     let frame = if args.emulate {
         let (memory, placement) = sim::memory(&program);
         let mut emulator = Emulator::new(program.parameters(), memory);
-        watch(&mut emulator, &deployed, placement, &codes)?
+        watch(&mut emulator, &deployed, placement, &int8)?
     } else {
-        rtl(&args, global, &deployed, &codes)?
+        rtl(&args, global, &deployed, &int8)?
     };
     let seconds = started.elapsed().as_secs_f64();
     if !args.emulate {
@@ -141,19 +141,19 @@ fn watch<S: Simulator>(
     simulator: &mut S,
     deployed: &Deployed<'_>,
     placement: Placement,
-    codes: &[i8],
+    int8: &[i8],
 ) -> Result<SimulatedFrame> {
     let cycles = sim::program(deployed)?.header().cycles.get();
     let progress = Progress::new("simulating", cycles.into());
     let mut shown = 0;
-    sim::frame(simulator, deployed, placement, codes, |cycle| {
+    sim::frame(simulator, deployed, placement, int8, |cycle| {
         progress.advance(cycle.saturating_sub(shown));
         shown = shown.max(cycle);
     })
 }
 
 #[cfg(feature = "sim")]
-fn rtl(args: &Args, global: &Global, deployed: &Deployed<'_>, codes: &[i8]) -> Result<SimulatedFrame> {
+fn rtl(args: &Args, global: &Global, deployed: &Deployed<'_>, int8: &[i8]) -> Result<SimulatedFrame> {
     use secateur_sim::PARAMETERS;
     use secateur_sim::rtl::{Rtl, Timing};
 
@@ -173,7 +173,7 @@ fn rtl(args: &Args, global: &Global, deployed: &Deployed<'_>, codes: &[i8]) -> R
         let window = args.window.clone().unwrap_or(0..u64::MAX);
         rtl.record(path, window).map_err(|e| Error::io("write", path, &e))?;
     }
-    watch(&mut rtl, deployed, placement, codes)
+    watch(&mut rtl, deployed, placement, int8)
 }
 
 #[cfg(not(feature = "sim"))]

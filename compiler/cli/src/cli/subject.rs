@@ -9,6 +9,8 @@ use secateur_eval::{Detector, FloatDetector};
 use secateur_frontend::darknet;
 use secateur_prune::ConfigFile;
 
+use super::images::data_files;
+
 /// The network on the command line, before a verb's own files.
 #[derive(Debug, Clone)]
 pub(crate) enum Subject {
@@ -23,11 +25,10 @@ pub(crate) enum Subject {
 
 /// The network's cfg: `path` itself, or what it names if it is the closed pruner's config file.
 pub(crate) fn model_cfg(path: &Path) -> Result<(PathBuf, Option<Box<ConfigFile>>)> {
-    if !ConfigFile::is_one(path)? {
-        return Ok((path.to_owned(), None));
-    }
-    let config = ConfigFile::load(path)?;
-    Ok((config.model_cfg.clone(), Some(Box::new(config))))
+    Ok(match ConfigFile::open(path)? {
+        Some(config) => (config.model_cfg.clone(), Some(Box::new(config))),
+        None => (path.to_owned(), None),
+    })
 }
 
 impl Subject {
@@ -43,12 +44,16 @@ impl Subject {
         Ok((Self::Float { cfg, weights, config }, paths.collect()))
     }
 
-    /// The files that are read of the network.
-    pub(crate) fn files(&self) -> Vec<&Path> {
-        match self {
-            Self::Float { cfg, weights, .. } => vec![cfg, weights],
-            Self::Artefact(path) => vec![path],
-        }
+    /// The files that are read of the network, with those that a config file names.
+    pub(crate) fn files(&self) -> Result<Vec<PathBuf>> {
+        Ok(match self {
+            Self::Float { cfg, weights, config } => {
+                let data = config.as_ref().and_then(|config| config.data.as_deref());
+                let named = data.filter(|data| data.is_file()).map(data_files).transpose()?;
+                [vec![cfg.clone(), weights.clone()], named.unwrap_or_default()].concat()
+            }
+            Self::Artefact(path) => vec![path.clone()],
+        })
     }
 
     /// The path that stands for the network in messages and results.
@@ -59,7 +64,7 @@ impl Subject {
         }
     }
 
-    /// Loads the network and hands it, with the class names known to it, to `work`. `threads` share
+    /// Loads the network and hands it to `work`, with the class names known to it. `threads` share
     /// one image.
     pub(crate) fn open<T>(
         &self,

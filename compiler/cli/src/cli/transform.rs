@@ -38,15 +38,12 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, _global: &Global) -> Result<()> {
-    let cfg = match ConfigFile::is_one(&args.cfg)? {
-        true => ConfigFile::load(&args.cfg)?.model_cfg,
-        false => args.cfg,
-    };
-    let beside = |name: String| args.weights.with_file_name(name);
-    let stem = cfg.file_stem().unwrap_or_default().to_string_lossy();
-    let out_cfg = args.out_cfg.unwrap_or_else(|| beside(format!("{stem}-transform.cfg")));
-    let out_weights = args.out_weights.unwrap_or_else(|| beside("weights.transform".to_owned()));
-    let mut inputs = vec![cfg.as_path(), &args.weights];
+    let cfg = ConfigFile::open(&args.cfg)?.map_or(args.cfg.clone(), |config| config.model_cfg);
+    let mut name = cfg.file_stem().unwrap_or_default().to_owned();
+    name.push("-transform.cfg");
+    let out_cfg = args.out_cfg.unwrap_or_else(|| args.weights.with_file_name(name));
+    let out_weights = args.out_weights.unwrap_or_else(|| args.weights.with_file_name("weights.transform"));
+    let mut inputs = vec![cfg.as_path(), &args.cfg, &args.weights];
     inputs.extend(args.masks.as_deref());
     files::refuse_overwrite(&inputs, &[&out_cfg, &out_weights])?;
     let network = darknet::load(&cfg, Some(&args.weights))?;

@@ -50,10 +50,11 @@ pub fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// Names the output and what it would destroy.
-pub fn refuse_overwrite(inputs: &[&Path], outputs: &[&Path]) -> Result<()> {
-    let inputs: Vec<(&Path, Identity)> = inputs.iter().map(|path| (*path, Identity::of(path))).collect();
+pub fn refuse_overwrite(inputs: &[impl AsRef<Path>], outputs: &[impl AsRef<Path>]) -> Result<()> {
+    let with_identity = |path: &Path| (path.to_owned(), Identity::of(path));
+    let inputs: Vec<(PathBuf, Identity)> = inputs.iter().map(|path| with_identity(path.as_ref())).collect();
     let mut written: Vec<(&Path, Identity)> = Vec::new();
-    for &output in outputs {
+    for output in outputs.iter().map(AsRef::as_ref) {
         let identity = Identity::of(output);
         if identity.is_device {
             continue;

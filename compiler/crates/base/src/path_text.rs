@@ -1,6 +1,6 @@
 //! Paths in JSON that is read back: the same bytes again, also where they are not UTF-8.
 //!
-//! Use as `#[serde(with = "secateur_base::path_text")]` on an `Option<PathBuf>`. A path that is UTF-8 is a plain
+//! Use as `#[serde(default, with = "secateur_base::path_text")]` on an `Option<PathBuf>`. A path that is UTF-8 is a plain
 //! string; another one is `{ "hex": "…" }`, the bytes as the system gives them.
 
 use std::ffi::OsString;
@@ -69,7 +69,7 @@ mod tests {
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     struct File {
-        #[serde(with = "super")]
+        #[serde(default, with = "super")]
         path: Option<PathBuf>,
     }
 

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::errln;
+
 /// How long work runs before the first plain line, and between two of them.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -51,7 +53,7 @@ impl Progress {
         plain.printed = Instant::now();
         let left = plain.started.elapsed().as_secs_f64() * self.total.saturating_sub(plain.done) as f64
             / plain.done as f64;
-        eprintln!("{}: {}/{}, {left:.0} s left", self.label, plain.done, self.total);
+        errln!("{}: {}/{}, {left:.0} s left", self.label, plain.done, self.total);
     }
 }
 

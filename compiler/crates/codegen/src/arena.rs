@@ -83,7 +83,7 @@ struct ArenaPlanner<'a> {
 }
 
 #[derive(Clone)]
-struct Candidate {
+struct ArenaCandidate {
     order: Vec<usize>,
     offsets: Vec<usize>,
     bytes: usize,
@@ -108,7 +108,7 @@ impl<'a> ArenaPlanner<'a> {
     }
 
     /// The best of a few classic orders, both fits each.
-    fn first_plan(&self) -> Candidate {
+    fn first_plan(&self) -> ArenaCandidate {
         let all: Vec<usize> = (0..self.buffers.len()).collect();
         let span = |i: usize| self.buffers[i].last - self.buffers[i].first + 1;
         let mut by_size = all.clone();
@@ -125,7 +125,7 @@ impl<'a> ArenaPlanner<'a> {
     }
 
     /// Moves a buffer that ends at the top of the arena, or any two, and keeps what is no worse.
-    fn search(&self, best: &mut Candidate, bound: usize, seed: u64) {
+    fn search(&self, best: &mut ArenaCandidate, bound: usize, seed: u64) {
         let count = self.buffers.len();
         let conflicts: usize = self.rivals.iter().map(Vec::len).sum();
         let rounds = SEARCH_ROUNDS.min(SEARCH_WORK / (conflicts + count));
@@ -156,7 +156,7 @@ impl<'a> ArenaPlanner<'a> {
         }
     }
 
-    fn place(&self, order: Vec<usize>, fit: GapRule) -> Candidate {
+    fn place(&self, order: Vec<usize>, fit: GapRule) -> ArenaCandidate {
         const UNPLACED: usize = usize::MAX;
         let mut offsets = vec![UNPLACED; order.len()];
         let mut taken: Vec<(usize, usize)> = Vec::new();
@@ -185,7 +185,7 @@ impl<'a> ArenaPlanner<'a> {
             offsets[i] = chosen.map_or(end, |(_, offset)| offset);
             bytes = bytes.max(offsets[i] + size);
         }
-        Candidate { order, offsets, bytes }
+        ArenaCandidate { order, offsets, bytes }
     }
 }
 
@@ -194,7 +194,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn buffer() -> impl Strategy<Value = LiveBuffer> {
+    fn buffer() -> impl Strategy<ValueId = LiveBuffer> {
         (0usize..500, 0usize..30, 0usize..12).prop_map(|(bytes, first, span)| LiveBuffer {
             bytes,
             first,

@@ -61,6 +61,13 @@ impl DataFile {
         }
     }
 
+    /// All existing files that the entries name.
+    pub fn files(&self) -> impl Iterator<Item = PathBuf> {
+        let found =
+            self.entries.values().filter_map(|(value, _)| find_file(Path::new(value), &self.path).ok());
+        found.filter(|path| path.is_file())
+    }
+
     /// The existing file that a key names: as it stands, or relative to this file's folder.
     pub fn file(&self, key: &str) -> Result<PathBuf> {
         let Some((value, line)) = self.entries.get(key) else {

@@ -90,6 +90,11 @@ impl Dataset {
         Ok(Self { pictures, labels, names })
     }
 
+    /// The files that were or will be read: images, and labels where they have some.
+    pub fn files(&self) -> impl Iterator<Item = PathBuf> {
+        self.pictures.iter().flat_map(|picture| [picture.clone(), label_path(picture)])
+    }
+
     /// Number of pictures.
     pub fn len(&self) -> usize {
         self.pictures.len()

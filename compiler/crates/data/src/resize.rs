@@ -18,6 +18,18 @@ pub enum Fit {
     Crop,
 }
 
+impl Fit {
+    /// The fit of a detector or classifier: a detector sees the whole image, in its proportions where
+    /// `letter_box` is set; a classifier sees the middle.
+    pub fn of_network(detector: bool, letter_box: bool) -> Self {
+        match (detector, letter_box) {
+            (false, _) => Self::Crop,
+            (true, true) => Self::Letterbox,
+            (true, false) => Self::Stretch,
+        }
+    }
+}
+
 /// Where the picture lies within the network's input, both measured in input pixels.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Frame {

@@ -2,7 +2,7 @@
 //! those compiled for the processor's vectors, as a whole and kind by kind.
 //!
 //! The model lies in `models/yolo-fastest-1.1` of the folder that SECATEUR_DATA names. It is
-//! calibrated on noise: what a picture holds changes no time.
+//! calibrated on noise: what an image holds changes no time.
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
@@ -34,12 +34,12 @@ fn artefact() -> Option<Vec<u8>> {
         }
     };
     let weights = network.weights().expect("they were given");
-    let picture =
+    let image =
         |n: usize| (0..network.graph.input.len()).map(|i| ((i * 31 + n) % 97) as f32 / 96.0).collect();
-    let pictures: Vec<Vec<f32>> = (0..2).map(picture).collect();
+    let images: Vec<Vec<f32>> = (0..2).map(image).collect();
     let provenance = Provenance::default();
     let quantised =
-        quantise(&network.graph, weights, &pictures, &QuantiseOptions::default(), Vec::new(), provenance);
+        quantise(&network.graph, weights, &images, &QuantiseOptions::default(), Vec::new(), provenance);
     let net = quantised.expect("the model quantises").net;
     let target = Target::load("host").expect("it is built in");
     Some(compile(&net, &target, |_, _, _| {}).expect("the model fits this machine").artefact)
@@ -48,11 +48,11 @@ fn artefact() -> Option<Vec<u8>> {
 fn benchmark<K: Kernels>(c: &mut Criterion, model: &Model<'_>, name: &str, kernels: K) {
     let mut arena = vec![0; model.arena_bytes()];
     let mut engine = Engine::with_kernels(model, &mut arena, kernels).expect("the arena is large enough");
-    let codes = vec![0; engine.input().map_or(0, |input| input.pixels() * input.c())];
+    let int8 = vec![0; engine.input().map_or(0, |input| input.pixels() * input.c())];
     let steps: Vec<Step<'_>> = model.steps().collect();
     let mut group = c.benchmark_group(format!("yolo-fastest-1.1, {name}"));
     group.throughput(Throughput::Elements(steps.iter().map(kernel_macs).sum()));
-    group.bench_function("picture", |bencher| bencher.iter(|| engine.run(black_box(&codes), &mut ())));
+    group.bench_function("image", |bencher| bencher.iter(|| engine.run(black_box(&int8), &mut ())));
     let mut kinds: BTreeMap<&str, Vec<&Step<'_>>> = BTreeMap::new();
     for step in &steps {
         kinds.entry(kernel_name(step)).or_default().push(step);

@@ -52,16 +52,16 @@ pub struct LayerOutput<'t> {
 }
 
 impl LayerOutput<'_> {
-    /// Codes without gaps, `[h][w][c]`.
-    pub fn codes(&self) -> Vec<i8> {
-        let mut codes = vec![0; self.record.elements()];
-        self.values.copy_to(&mut codes);
-        codes
+    /// Quantised values without gaps, `[h][w][c]`.
+    pub fn int8(&self) -> Vec<i8> {
+        let mut int8 = vec![0; self.record.elements()];
+        self.values.copy_to(&mut int8);
+        int8
     }
 
     /// Real values `[c][h][w]`, as the float network's layers hold them.
     pub fn reals(&self) -> Vec<f32> {
-        channel_major(self.record, &self.codes())
+        channel_major(self.record, &self.int8())
     }
 }
 
@@ -103,7 +103,7 @@ impl<'a> Deployed<'a> {
         self.model.tensor(*self.outputs.get(layer)?)
     }
 
-    /// The picture's codes, `[h][w][c]`: `round(255 · v) − 128` of `[c][h][w]` values in 0..1.
+    /// The image's quantised values, `[h][w][c]`: `round(255 · v) − 128` of `[c][h][w]` values in 0..1.
     pub fn quantise(&self, input: &[f32]) -> Vec<i8> {
         secateur_data::quantise_image(self.layout.input, input)
     }
@@ -121,11 +121,11 @@ impl<'a> Deployed<'a> {
         result
     }
 
-    /// Runs `codes` and shows every layer's output in order, those of views and concatenations too.
-    pub fn trace(&self, codes: &[i8], mut visit: impl FnMut(LayerOutput<'_>)) {
+    /// Runs `int8` and shows every layer's output in order, those of views and concatenations too.
+    pub fn trace(&self, int8: &[i8], mut visit: impl FnMut(LayerOutput<'_>)) {
         self.with_engine(|engine| {
             if let Some(input) = engine.input() {
-                input.copy_from(codes);
+                input.copy_from(int8);
             }
             let mut next = 0;
             let mut kernels = vec!["view"; self.outputs.len()];
@@ -152,20 +152,20 @@ impl<'a> Deployed<'a> {
         });
     }
 
-    /// Runs a picture and turns what every head reads into reals.
+    /// Runs an image and turns what every head reads into reals.
     fn read_heads(
         &self,
         input: &[f32],
         convert: impl Fn(&Engine<'a, '_, HostKernels>, &Head<'_>, &TensorRecord, &[i8]) -> Vec<f32>,
     ) -> Vec<Vec<f32>> {
-        let picture = self.quantise(input);
+        let image = self.quantise(input);
         self.with_engine(|engine| {
-            engine.run(&picture, &mut ());
+            engine.run(&image, &mut ());
             let read = |head: Head<'_>| {
                 let record = self.model.tensor(head.tensor)?;
-                let mut codes = vec![0; record.elements()];
-                engine.tensor(head.tensor)?.copy_to(&mut codes);
-                Some(convert(engine, &head, record, &codes))
+                let mut int8 = vec![0; record.elements()];
+                engine.tensor(head.tensor)?.copy_to(&mut int8);
+                Some(convert(engine, &head, record, &int8))
             };
             self.model.heads().filter_map(read).collect()
         })
@@ -177,18 +177,18 @@ impl<'a> Deployed<'a> {
         head: &Head<'_>,
         engine: &Engine<'a, '_, HostKernels>,
         record: &TensorRecord,
-        codes: &[i8],
+        int8: &[i8],
     ) -> Vec<f32> {
         if record.layer() == Some(head.layer) {
-            return channel_major(record, codes);
+            return channel_major(record, int8);
         }
-        let mut shares = vec![0; codes.len()];
+        let mut shares = vec![0; int8.len()];
         classify(engine, &mut shares);
         shares.into_iter().map(|share| f32::from(share) * Q15).collect()
     }
 
     /// A head's tensor as Darknet's layer leaves it (see [`eval::decode`]).
-    fn head_output(&self, head: &Head<'_>, codes: &[i8], shape: Shape) -> Vec<f32> {
+    fn head_output(&self, head: &Head<'_>, int8: &[i8], shape: Shape) -> Vec<f32> {
         let plane = shape.plane();
         let boxes = head.anchors.len();
         let xy = |q: i8| head.xy[table_index(q)].get() as f32 * Q16;
@@ -198,7 +198,7 @@ impl<'a> Deployed<'a> {
             HeadKind::Yolo => {
                 let size = head.channels_per_anchor;
                 let mut output = vec![0.0; boxes * (5 + head.classes) * plane];
-                for (cell, pixel) in codes.chunks_exact(shape.c).enumerate() {
+                for (cell, pixel) in int8.chunks_exact(shape.c).enumerate() {
                     for anchor in 0..boxes {
                         let values = &pixel[anchor * size..][..5 + head.classes];
                         for (n, &q) in values.iter().enumerate() {
@@ -213,7 +213,7 @@ impl<'a> Deployed<'a> {
                 }
                 output
             }
-            HeadKind::Region => codes
+            HeadKind::Region => int8
                 .chunks_exact(head.channels_per_anchor)
                 .flat_map(|values| {
                     let (place, scores) = values.split_at(values.len() - head.classes);
@@ -228,10 +228,10 @@ impl<'a> Deployed<'a> {
                 })
                 .collect(),
             HeadKind::Detection => {
-                let cells = codes.len() / (boxes * 5 + head.classes).max(1);
-                let (classes, rest) = codes.split_at(cells * head.classes);
+                let cells = int8.len() / (boxes * 5 + head.classes).max(1);
+                let (classes, rest) = int8.split_at(cells * head.classes);
                 let (confidences, places) = rest.split_at(cells * boxes);
-                let mut output = Vec::with_capacity(codes.len());
+                let mut output = Vec::with_capacity(int8.len());
                 for scores in classes.chunks_exact(head.classes.max(1)) {
                     output.extend(class_scores(head, scores));
                 }
@@ -276,19 +276,19 @@ pub fn kernel_macs(step: &Step<'_>) -> u64 {
     }
 }
 
-/// Real values `[c][h][w]` of codes `[h][w][c]`.
-fn channel_major(record: &TensorRecord, codes: &[i8]) -> Vec<f32> {
+/// Real values `[c][h][w]` of quantised values `[h][w][c]`.
+fn channel_major(record: &TensorRecord, int8: &[i8]) -> Vec<f32> {
     let [h, w, c] = record.shape();
     let (scale, zero_point) = (f32::from_bits(record.scale_bits.get()), record.zero_point.get());
-    dequantise(Shape::new(c, h, w), scale, zero_point.into(), |i| codes[i])
+    dequantise(Shape::new(c, h, w), scale, zero_point.into(), |i| int8[i])
 }
 
 /// Class probabilities of one cell.
-fn class_scores(head: &Head<'_>, codes: &[i8]) -> Vec<f32> {
+fn class_scores(head: &Head<'_>, int8: &[i8]) -> Vec<f32> {
     if head.flags & head_flags::SOFTMAX == 0 {
-        return codes.iter().map(|&q| f32::from(head.class[table_index(q)].get()) * Q15).collect();
+        return int8.iter().map(|&q| f32::from(head.class[table_index(q)].get()) * Q15).collect();
     }
-    softmax(codes, |d| head.class[d].get())
+    softmax(int8, |d| head.class[d].get())
 }
 
 impl Deployed<'_> {
@@ -329,26 +329,26 @@ impl Detector for Deployed<'_> {
     }
 
     fn heads(&self, input: &[f32]) -> Vec<Vec<f32>> {
-        self.read_heads(input, |engine, head, record, codes| {
+        self.read_heads(input, |engine, head, record, int8| {
             let [h, w, c] = record.shape();
             match head.kind {
-                HeadKind::Classes => self.class_output(head, engine, record, codes),
-                _ => self.head_output(head, codes, Shape::new(c, h, w)),
+                HeadKind::Classes => self.class_output(head, engine, record, int8),
+                _ => self.head_output(head, int8, Shape::new(c, h, w)),
             }
         })
     }
 
     fn head_inputs(&self, input: &[f32]) -> Vec<Vec<f32>> {
-        self.read_heads(input, |_, _, record, codes| channel_major(record, codes))
+        self.read_heads(input, |_, _, record, int8| channel_major(record, int8))
     }
 
     /// As a device does it: decoded and suppressed in integers.
     fn detect(&self, input: &[f32], frame: Frame, thresh: f32, nms: f32) -> Vec<eval::Detection> {
-        let picture = self.quantise(input);
+        let image = self.quantise(input);
         let q30 =
             |value: f32| (f64::from(value) * f64::from(detect::ONE)).clamp(0.0, f64::from(u32::MAX)) as u32;
         self.with_engine(|engine| {
-            engine.run(&picture, &mut ());
+            engine.run(&image, &mut ());
             let mut buffer = vec![detect::Detection::default(); DETECTIONS];
             let found = detect::decode(engine, q30(thresh), &mut buffer);
             let inner = [frame.inner.0 as u32, frame.inner.1 as u32];

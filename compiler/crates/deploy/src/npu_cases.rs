@@ -12,7 +12,7 @@ use secateur_runtime::artefact::Model;
 use secateur_runtime::npu::stream::Commands;
 
 use super::Deployed;
-use super::npu_tests::{assert_exact, heads, packed, random_picture};
+use super::npu_tests::{assert_exact, heads, packed, random_image};
 
 /// One layer on a 3 × 8 × 8 image.
 fn single(op: QOp, shape: secateur_ir::Shape) -> QNet {
@@ -44,7 +44,7 @@ fn networks_without_multiply_accumulates_run_on_the_accelerator() {
             let options = NpuOptions { processor, ..NpuOptions::default() };
             let compiled = packed(net, "npu-8x16", options).unwrap_or_else(|e| panic!("{n}: {e:?}"));
             assert!(compiled.manifest.accelerator.unwrap().partition.is_none(), "{n}");
-            assert_exact(&n.to_string(), net, &compiled.artefact, &random_picture(net, 1), 1);
+            assert_exact(&n.to_string(), net, &compiled.artefact, &random_image(net, 1), 1);
         }
     }
 }
@@ -76,10 +76,10 @@ fn programs_that_are_too_long_are_cut() {
                 counts[command.unwrap().queue() as usize] += 1;
             }
             assert!(counts.iter().all(|&count| count <= queue_commands), "seed {seed}: {counts:?}");
-            let picture = random_picture(&net, seed);
-            assert_exact(&format!("seed {seed}"), &net, &compiled.artefact, &picture, seed);
-            let codes: Vec<i8> = exec::quantise_picture(&net, &picture).iter().map(Cell::get).collect();
-            let [alone, shared] = [false, true].map(|npu| heads(&compiled.artefact, &codes, npu));
+            let image = random_image(&net, seed);
+            assert_exact(&format!("seed {seed}"), &net, &compiled.artefact, &image, seed);
+            let int8: Vec<i8> = exec::quantise_input(&net, &image).iter().map(Cell::get).collect();
+            let [alone, shared] = [false, true].map(|npu| heads(&compiled.artefact, &int8, npu));
             assert_eq!(alone, shared, "seed {seed}");
             cut += 1;
         }
@@ -149,9 +149,8 @@ fn foreign_names_stay_names_in_generated_files() {
     let compiled = packed(&net, "npu-8x16", NpuOptions::default()).unwrap();
     let deployed = Deployed::new(&compiled.artefact, std::path::Path::new("x.sct")).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let codes: Vec<i8> =
-        exec::quantise_picture(&net, &random_picture(&net, 1)).iter().map(Cell::get).collect();
-    crate::emit::testbench(&deployed, &codes, folder.path()).unwrap();
+    let int8: Vec<i8> = exec::quantise_input(&net, &random_image(&net, 1)).iter().map(Cell::get).collect();
+    crate::emit::testbench(&deployed, &int8, folder.path()).unwrap();
     let mut named = 0;
     for name in ["npu_tb_pkg.sv", "npu_tb.sv", "files", "run"] {
         let text = std::fs::read_to_string(folder.path().join(name)).unwrap();

@@ -48,7 +48,7 @@ pub(super) fn assert_exact(
     what: &str,
     net: &QNet,
     artefact: &[u8],
-    picture: &[f32],
+    image: &[f32],
     shuffle: u64,
 ) -> Vec<Vec<bool>> {
     let model = Model::from_bytes(artefact).unwrap();
@@ -56,10 +56,10 @@ pub(super) fn assert_exact(
     let commands: Vec<Command<'_>> =
         Commands::new(program.stream()).collect::<std::result::Result<_, _>>().unwrap();
     assert_eq!(commands.len(), trace.len());
-    let codes: Vec<i8> = exec::quantise_picture(net, picture).iter().map(Cell::get).collect();
-    let layers = exec::run(net, picture);
+    let int8: Vec<i8> = exec::quantise_input(net, image).iter().map(Cell::get).collect();
+    let layers = exec::run(net, image);
     let value = |v: usize| -> Vec<i8> {
-        if v == 0 { codes.clone() } else { layers[v - 1].iter().map(Cell::get).collect() }
+        if v == 0 { int8.clone() } else { layers[v - 1].iter().map(Cell::get).collect() }
     };
     let shape = |v: usize| if v == 0 { net.input.shape } else { net.nodes[v - 1].output.shape };
     let mut memory = Memory::new();
@@ -72,9 +72,9 @@ pub(super) fn assert_exact(
     let mut npu = Npu::new(&mut emulator, program, placement).unwrap();
     for map in program.inputs() {
         let v = map.tensor.get() as usize;
-        let codes: Vec<Cell<i8>> = value(v).into_iter().map(Cell::new).collect();
+        let int8: Vec<Cell<i8>> = value(v).into_iter().map(Cell::new).collect();
         let secateur_ir::Shape { c, h, w } = shape(v);
-        npu.write_map(map, Tensor::dense(&codes, [h, w, c], 0).unwrap()).unwrap();
+        npu.write_map(map, Tensor::dense(&int8, [h, w, c], 0).unwrap()).unwrap();
     }
     npu.start().unwrap();
     let rows = program.parameters().rows as usize;
@@ -149,7 +149,7 @@ pub(super) fn assert_exact(
     seen
 }
 
-pub(super) fn random_picture(net: &QNet, seed: u64) -> Vec<f32> {
+pub(super) fn random_image(net: &QNet, seed: u64) -> Vec<f32> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     (0..net.input.shape.len()).map(|_| random.random()).collect()
 }
@@ -210,7 +210,7 @@ fn random_networks_run_exactly_on_the_emulator() {
             }
         };
         let what = format!("seed {seed}");
-        let seen = assert_exact(&what, &net, &compiled.artefact, &random_picture(&net, seed), seed);
+        let seen = assert_exact(&what, &net, &compiled.artefact, &random_image(&net, seed), seed);
         assert_complete(&what, &net, &seen, fused);
         ran += 1;
     }
@@ -219,7 +219,7 @@ fn random_networks_run_exactly_on_the_emulator() {
 }
 
 /// Contents of the heads of an artefact after a frame: by the engine alone, or with the emulator's share of it.
-pub(super) fn heads(artefact: &[u8], codes: &[i8], on_accelerator: bool) -> Vec<Vec<i8>> {
+pub(super) fn heads(artefact: &[u8], int8: &[i8], on_accelerator: bool) -> Vec<Vec<i8>> {
     let model = Model::from_bytes(artefact).unwrap();
     // Nothing that the processor has not computed looks as if it had.
     let mut arena = vec![if on_accelerator { 0x55 } else { 0xaa }; model.arena_bytes()];
@@ -232,17 +232,17 @@ pub(super) fn heads(artefact: &[u8], codes: &[i8], on_accelerator: bool) -> Vec<
             work: memory.allocate(program.header().work_bytes.get() as usize, Access::ReadWrite),
         };
         let mut emulator = Emulator::new(program.parameters(), memory);
-        engine.input().unwrap().copy_from(codes);
+        engine.input().unwrap().copy_from(int8);
         let mut npu = Npu::new(&mut emulator, program, placement).unwrap();
         npu.run(&mut engine, Duration::from_secs(1)).unwrap();
     } else {
-        engine.run(codes, &mut ());
+        engine.run(int8, &mut ());
     }
     let values = |index: usize| {
         let tensor = engine.tensor(index).unwrap();
-        let mut codes = vec![0; tensor.pixels() * tensor.c()];
-        tensor.copy_to(&mut codes);
-        codes
+        let mut int8 = vec![0; tensor.pixels() * tensor.c()];
+        tensor.copy_to(&mut int8);
+        int8
     };
     model.heads().map(|head| values(head.tensor)).collect()
 }
@@ -276,10 +276,10 @@ fn shared_networks_run_exactly() {
             partition.is_some(),
             packed(&net, target, NpuOptions { processor: false, ..options }).is_err()
         );
-        let picture = random_picture(&net, seed);
-        assert_exact(&what, &net, &compiled.artefact, &picture, seed);
-        let codes: Vec<i8> = exec::quantise_picture(&net, &picture).iter().map(Cell::get).collect();
-        let [alone, shared] = [false, true].map(|accelerator| heads(&compiled.artefact, &codes, accelerator));
+        let image = random_image(&net, seed);
+        assert_exact(&what, &net, &compiled.artefact, &image, seed);
+        let int8: Vec<i8> = exec::quantise_input(&net, &image).iter().map(Cell::get).collect();
+        let [alone, shared] = [false, true].map(|accelerator| heads(&compiled.artefact, &int8, accelerator));
         assert_eq!(alone, shared, "{what}: {partition:?}");
     }
     println!("whole, only after, only before, both: {kinds:?}");

@@ -24,17 +24,17 @@ fn packed(net: &QNet) -> Compiled {
 }
 
 /// Runs an artefact and its network layer by layer; all bytes must be equal, of every layer.
-fn assert_exact(what: &str, net: &QNet, compiled: &Compiled, picture: &[f32]) {
+fn assert_exact(what: &str, net: &QNet, compiled: &Compiled, image: &[f32]) {
     let deployed = Deployed::new(&compiled.artefact, Path::new("net.sct")).unwrap();
-    let codes = deployed.quantise(picture);
-    let own: Vec<i8> = exec::quantise_picture(net, picture).iter().map(Cell::get).collect();
-    assert!(codes == own, "{what}: the picture");
-    let expected = exec::run(net, picture);
+    let int8 = deployed.quantise(image);
+    let own: Vec<i8> = exec::quantise_input(net, image).iter().map(Cell::get).collect();
+    assert!(int8 == own, "{what}: the image");
+    let expected = exec::run(net, image);
     let mut seen = 0;
-    deployed.trace(&codes, |output| {
+    deployed.trace(&int8, |output| {
         let wanted: Vec<i8> = expected[output.layer].iter().map(Cell::get).collect();
         assert_eq!(output.layer, seen, "{what}");
-        assert!(output.codes() == wanted, "{what}: layer {seen} {:?}", net.nodes[seen].op.name());
+        assert!(output.int8() == wanted, "{what}: layer {seen} {:?}", net.nodes[seen].op.name());
         seen += 1;
     });
     assert_eq!(seen, net.nodes.len(), "{what}");
@@ -46,8 +46,8 @@ fn random_int8_networks_run_exactly() {
         let net = random::network(seed, 2 + seed as usize % 30);
         let compiled = packed(&net);
         let mut random = ChaCha8Rng::seed_from_u64(seed);
-        let picture: Vec<f32> = (0..net.input.shape.len()).map(|_| random.random()).collect();
-        assert_exact(&format!("seed {seed}"), &net, &compiled, &picture);
+        let image: Vec<f32> = (0..net.input.shape.len()).map(|_| random.random()).collect();
+        assert_exact(&format!("seed {seed}"), &net, &compiled, &image);
     }
 }
 
@@ -63,10 +63,10 @@ fn quantised_random_networks_run_exactly() {
         };
         let (text, graph, weights) = random_network(seed, &options);
         let mut random = ChaCha8Rng::seed_from_u64(seed);
-        let picture: Vec<f32> = (0..graph.input.len()).map(|_| random.random()).collect();
-        let pictures = [picture];
+        let image: Vec<f32> = (0..graph.input.len()).map(|_| random.random()).collect();
+        let images = [image];
         let options = QuantiseOptions { split: [0.0, 0.3][seed as usize % 2], ..QuantiseOptions::default() };
-        let quantised = quantise(&graph, &weights, &pictures, &options, Vec::new(), Provenance::default());
+        let quantised = quantise(&graph, &weights, &images, &options, Vec::new(), Provenance::default());
         let net = match quantised {
             Ok(quantised) => quantised.net,
             // Normalising activations and the like have no integer meaning.
@@ -75,7 +75,7 @@ fn quantised_random_networks_run_exactly() {
                 continue;
             }
         };
-        assert_exact(&format!("seed {seed}\n{text}"), &net, &packed(&net), &pictures[0]);
+        assert_exact(&format!("seed {seed}\n{text}"), &net, &packed(&net), &images[0]);
         ran += 1;
     }
     assert!(ran >= cases * 9 / 10, "only {ran} of {cases} networks have integers");
@@ -107,7 +107,7 @@ fn mutated_int8_files_are_refused_or_compiled_but_never_crash() {
     assert!(refused > 0 && compiled > 0, "{refused} refused, {compiled} compiled");
 }
 
-/// Every generation of heads: what the integers decode is what floats decode from the same codes.
+/// Every generation of heads: what the integers decode is what floats decode from the same quantised values.
 #[test]
 fn integer_decoding_agrees_with_float_decoding() {
     const THRESH: f32 = 0.02;
@@ -120,19 +120,19 @@ fn integer_decoding_agrees_with_float_decoding() {
         for seed in 0..20 {
             let weights = random_weights(seed, &graph);
             let mut random = ChaCha8Rng::seed_from_u64(seed);
-            let picture: Vec<f32> = (0..graph.input.len()).map(|_| random.random()).collect();
-            let pictures = [picture];
+            let image: Vec<f32> = (0..graph.input.len()).map(|_| random.random()).collect();
+            let images = [image];
             let options = QuantiseOptions::default();
-            let net = quantise(&graph, &weights, &pictures, &options, Vec::new(), Provenance::default())
+            let net = quantise(&graph, &weights, &images, &options, Vec::new(), Provenance::default())
                 .unwrap_or_else(|e| panic!("{name}: {e:?}"))
                 .net;
             let compiled = packed(&net);
             let deployed = Deployed::new(&compiled.artefact, Path::new("net.sct")).unwrap();
             let by_layer = QDetector::new(&net, &graph).unwrap();
-            let [picture] = &pictures;
-            assert_eq!(deployed.head_inputs(picture), by_layer.head_inputs(picture), "{name} {seed}");
+            let [image] = &images;
+            assert_eq!(deployed.head_inputs(image), by_layer.head_inputs(image), "{name} {seed}");
             if deployed.layout().heads.is_empty() {
-                let (shares, steps) = (deployed.heads(picture), by_layer.heads(picture));
+                let (shares, steps) = (deployed.heads(image), by_layer.heads(image));
                 for (a, b) in shares[0].iter().zip(&steps[0]) {
                     assert!((a - b).abs() <= 1.0 / 256.0, "{name} {seed}: {a} {b}");
                 }
@@ -140,8 +140,8 @@ fn integer_decoding_agrees_with_float_decoding() {
                 continue;
             }
             let frame = secateur_data::Frame::stretched(deployed.input());
-            let integer = deployed.detect(picture, frame, THRESH, 1.0);
-            let float = by_layer.detect(picture, frame, THRESH, 1.0);
+            let integer = deployed.detect(image, frame, THRESH, 1.0);
+            let float = by_layer.detect(image, frame, THRESH, 1.0);
             let pairs = [(&integer, &float), (&float, &integer)];
             for (some, others) in pairs {
                 // YOLOv1's raw values may leave 0..1, where the integers stop.
@@ -177,13 +177,12 @@ pub(super) fn real_networks() -> Vec<(String, QNet, Vec<f32>)> {
         let name = folder.file_name().unwrap().to_str().unwrap().to_owned();
         let network = darknet::load(&folder.join("model.cfg"), Some(&folder.join("model.weights"))).unwrap();
         let (_, input) = read_npy(&data.join("golden").join(&name).join("input.npy")).unwrap();
-        let pictures = [input];
+        let images = [input];
         let provenance = Provenance { model: name.clone(), ..Provenance::default() };
         let options = QuantiseOptions { correction: 0, ..QuantiseOptions::default() };
         let weights = network.weights().unwrap();
-        let quantised =
-            quantise(&network.graph, weights, &pictures, &options, Vec::new(), provenance).unwrap();
-        let [input] = pictures;
+        let quantised = quantise(&network.graph, weights, &images, &options, Vec::new(), provenance).unwrap();
+        let [input] = images;
         (name, quantised.net, input)
     };
     folders.iter().map(load).collect()

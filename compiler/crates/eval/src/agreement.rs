@@ -1,4 +1,4 @@
-//! How closely a changed network follows the original: its detections, scores and head tensors.
+//! Agreement of a changed network with the original: detections, scores and head tensors.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,8 +14,8 @@ const SHIFT_THRESH: f32 = 0.1;
 pub fn as_truths(reference: &[Vec<Detection>]) -> Vec<Vec<Truth>> {
     reference
         .iter()
-        .map(|picture| {
-            let sure = picture.iter().filter(|detection| detection.prob >= AGREE_THRESH);
+        .map(|image| {
+            let sure = image.iter().filter(|detection| detection.prob >= AGREE_THRESH);
             sure.map(|detection| Truth { class: detection.class, bbox: detection.bbox }).collect()
         })
         .collect()
@@ -27,7 +27,7 @@ pub fn agreement(reference: &[Vec<Detection>], changed: &[Vec<Detection>], class
     mean_ap(changed, &as_truths(reference), classes, MapOptions::default())
 }
 
-/// How scores (objectness × class) move at the places of the original's detections of .1 and above.
+/// Shift of scores (objectness × class) at the places of the original's detections of .1 and above.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ScoreShift {
     /// Mean |difference|: dP.
@@ -36,16 +36,16 @@ pub struct ScoreShift {
     pub signed: f64,
     /// Detections that took part.
     pub places: usize,
-    /// `(Σ |difference|, detections)` of every picture, for intervals.
+    /// `(Σ |difference|, detections)` of every image, for intervals.
     #[serde(skip)]
     pub pictures: Vec<(f64, f64)>,
 }
 
-/// Compares scores: `reference` holds the original's detections of every picture, `changed` the
+/// Compares scores: `reference` holds the original's detections of every image, `changed` the
 /// head tensors of the changed network, both laid out by `heads`.
 pub fn score_shift(heads: &Heads, reference: &[Vec<Detection>], changed: &[Vec<Vec<f32>>]) -> ScoreShift {
-    let pictures = reference.iter().zip(changed);
-    ScoreShift::gather(pictures.map(|(detections, outputs)| ImageShift::of(heads, detections, outputs)))
+    let images = reference.iter().zip(changed);
+    ScoreShift::gather(images.map(|(detections, outputs)| ImageShift::of(heads, detections, outputs)))
 }
 
 /// Sums over one image.
@@ -77,13 +77,13 @@ impl ImageShift {
 }
 
 impl ScoreShift {
-    pub(super) fn gather(pictures: impl Iterator<Item = ImageShift>) -> Self {
+    pub(super) fn gather(images: impl Iterator<Item = ImageShift>) -> Self {
         let mut shift = Self::default();
-        for picture in pictures {
-            shift.absolute += picture.absolute;
-            shift.signed += picture.signed;
-            shift.places += picture.places;
-            shift.pictures.push((picture.absolute, picture.places as f64));
+        for image in images {
+            shift.absolute += image.absolute;
+            shift.signed += image.signed;
+            shift.places += image.places;
+            shift.pictures.push((image.absolute, image.places as f64));
         }
         let places = shift.places.max(1) as f64;
         shift.absolute /= places;
@@ -92,7 +92,7 @@ impl ScoreShift {
     }
 }
 
-/// Signal-to-noise ratio of a changed tensor, gathered over pictures.
+/// Signal-to-noise ratio of a changed tensor, gathered over images.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Sqnr {
     signal: f64,
@@ -122,7 +122,7 @@ impl Sqnr {
     }
 }
 
-/// SQNR in dB of every head's input over all pictures; `[picture][head]` tensors.
+/// SQNR in dB of every head's input over all images; `[image][head]` tensors.
 pub fn head_sqnr(reference: &[Vec<Vec<f32>>], changed: &[Vec<Vec<f32>>]) -> Vec<f64> {
     let heads = reference.first().map_or(0, Vec::len);
     (0..heads)

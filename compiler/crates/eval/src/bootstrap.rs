@@ -1,4 +1,4 @@
-//! How far an accuracy on these pictures can be trusted: resampling of pictures.
+//! Confidence of an accuracy on these images: resampling of images.
 
 use rand::RngExt;
 use rand::SeedableRng;
@@ -13,11 +13,11 @@ use secateur_data::Truth;
 /// Resamplings; the ends of a 95 % interval then move by a few per cent of its width.
 const REPLICATES: usize = 1000;
 
-/// A 95 % percentile interval over resampled pictures, less the resampling's own bias (Efron and
+/// A 95 % percentile interval over resampled images, less the resampling's own bias (Efron and
 /// Tibshirani 1993, chapters 10 and 13).
 ///
-/// mAP has such a bias: a resampling that holds the only picture of a class mostly holds it more
-/// often than it holds other pictures' false positives.
+/// mAP has such a bias: a resampling that holds the only image of a class mostly holds it more
+/// often than it holds other images' false positives.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
     pub low: f64,
@@ -42,7 +42,7 @@ pub fn bootstrap_map(
     resample(truths.len(), seed, |times| resampled_map(&ranking, times, options.points))
 }
 
-/// Interval of the difference `mAP(changed) − mAP(original)` on the same pictures.
+/// Interval of the difference `mAP(changed) − mAP(original)` on the same images.
 pub fn bootstrap_paired_map(
     original: &[Vec<Detection>],
     changed: &[Vec<Detection>],
@@ -58,7 +58,7 @@ pub fn bootstrap_paired_map(
     })
 }
 
-/// Interval of a mean of per-picture sums: `Σ sum / Σ count`. For a paired difference of means pass
+/// Interval of a mean of per-image sums: `Σ sum / Σ count`. For a paired difference of means pass
 /// the differences.
 pub fn bootstrap_mean(sums: &[(f64, f64)], seed: u64) -> Interval {
     resample(sums.len(), seed, |times| {
@@ -69,16 +69,16 @@ pub fn bootstrap_mean(sums: &[(f64, f64)], seed: u64) -> Interval {
     })
 }
 
-/// Draws how often each picture counts and evaluates every draw; the same for equal seeds.
-fn resample(pictures: usize, seed: u64, value: impl Fn(&[usize]) -> f64 + Sync) -> Interval {
+/// Draws how often each image counts and evaluates every draw; the same for equal seeds.
+fn resample(images: usize, seed: u64, value: impl Fn(&[usize]) -> f64 + Sync) -> Interval {
     let mut values: Vec<f64> = (0..REPLICATES)
         .into_par_iter()
         .map(|replicate| {
             let mut random = ChaCha8Rng::seed_from_u64(seed);
             random.set_stream(replicate as u64);
-            let mut times = vec![0; pictures];
-            for _ in 0..pictures {
-                times[random.random_range(0..pictures)] += 1;
+            let mut times = vec![0; images];
+            for _ in 0..images {
+                times[random.random_range(0..images)] += 1;
             }
             value(&times)
         })
@@ -86,19 +86,19 @@ fn resample(pictures: usize, seed: u64, value: impl Fn(&[usize]) -> f64 + Sync) 
     values.sort_by(f64::total_cmp);
     let mean = values.iter().sum::<f64>() / values.len() as f64;
     let variance = values.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / (values.len() - 1) as f64;
-    let bias = mean - value(&vec![1; pictures]);
+    let bias = mean - value(&vec![1; images]);
     let at = |share: f64| values[(share * (values.len() - 1) as f64).round() as usize] - bias;
     Interval { low: at(0.025), high: at(0.975), deviation: variance.sqrt() }
 }
 
-/// mAP where picture `i` counts `times[i]` times, on the scale of a mean over all classes.
+/// mAP where image `i` counts `times[i]` times, on the scale of a mean over all classes.
 fn resampled_map(ranking: &Ranking, times: &[usize], points: usize) -> f64 {
     let (mut sum, mut drawn, mut present) = (0.0, 0_usize, 0_usize);
     for (ranked, truths) in ranking.ranked.iter().zip(&ranking.truths) {
         present += usize::from(!truths.is_empty());
-        let truths: usize = truths.iter().map(|&(picture, count)| count * times[picture]).sum();
+        let truths: usize = truths.iter().map(|&(image, count)| count * times[image]).sum();
         if truths > 0 {
-            sum += average_precision(ranked.iter().map(|r| (r.right, times[r.picture])), truths, points);
+            sum += average_precision(ranked.iter().map(|r| (r.right, times[r.image])), truths, points);
             drawn += 1;
         }
     }

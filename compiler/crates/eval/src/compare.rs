@@ -1,4 +1,4 @@
-//! A changed network (quantised, pruned) beside its original on labelled pictures.
+//! A changed network (quantised, pruned) beside its original on labelled images.
 
 use super::agreement::ImageShift;
 use super::detector::over_pictures;
@@ -9,13 +9,13 @@ use super::{
 use secateur_base::{Error, Result};
 use secateur_data::Dataset;
 
-/// Result of [`compare`]; every figure with its 95 % interval over pictures.
+/// Result of [`compare`]; every figure with its 95 % interval over images.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Comparison {
     pub original: MeanAp,
     /// Interval of the original's mAP.
     pub original_interval: Interval,
-    /// mAP(changed) − mAP(original), paired over pictures.
+    /// mAP(changed) − mAP(original), paired over images.
     pub difference: (f64, Interval),
     /// mAP with the original's detections as truth, over the classes that it found.
     pub agree: (f64, Interval),
@@ -26,7 +26,7 @@ pub struct Comparison {
     pub head_sqnr: Vec<f64>,
 }
 
-/// What one picture yields.
+/// The results on one image.
 struct Run {
     original: Vec<Detection>,
     shift: ImageShift,
@@ -35,7 +35,7 @@ struct Run {
 
 /// Compares `changed`, whose detections on the dataset are `detections`, with `original`.
 ///
-/// Fails on pictures that cannot be read and on networks that differ in input or heads.
+/// Fails on images that cannot be read and on networks that differ in input or heads.
 pub fn compare(
     original: &dyn Detector,
     changed: &dyn Detector,
@@ -109,7 +109,7 @@ fn check_alike(original: &dyn Detector, changed: &dyn Detector) -> Result<()> {
         return Ok(());
     }
     Err(Error::new("the networks are not versions of one another")
-        .found(format!("input, picture fit, classes and heads {:?}", key(changed)))
+        .found(format!("input, image fit, classes and heads {:?}", key(changed)))
         .allowed(format!("{:?}", key(original)))
         .help("compare a quantised or pruned network with the one that it was made from"))
 }

@@ -6,7 +6,7 @@ use secateur_base::BBox;
 
 use super::suppress;
 use secateur_base::{Error, Result};
-use secateur_data::{Fit, Frame};
+use secateur_data::Frame;
 use secateur_ir::{self as graph, Graph, NmsKind, Op, Shape};
 
 /// Exponent of the distance term where a cfg does not name `beta_nms`.
@@ -47,7 +47,7 @@ pub struct Heads {
 pub struct Place {
     /// Index into [`Heads::heads`].
     pub head: usize,
-    /// Which of the head's anchors.
+    /// Index among the head's anchors.
     pub anchor: usize,
     /// `row · width + column`.
     pub cell: usize,
@@ -70,7 +70,7 @@ pub struct Detection {
     /// Objectness × class.
     pub prob: f32,
     pub objectness: f32,
-    /// In shares of the picture, not clipped.
+    /// In fractions of the image, not clipped.
     pub bbox: BBox,
     pub place: Place,
 }
@@ -108,16 +108,6 @@ impl Heads {
             found.heads.push(Head { layer, shape: node.shape, kind });
         }
         Ok(found)
-    }
-
-    /// How images are brought to the input's size: a classifier takes their middle, a detector the whole of
-    /// them, in their proportions where `letter_box` is set.
-    pub fn fit(&self, letter_box: bool) -> Fit {
-        match (self.heads.is_empty(), letter_box) {
-            (true, _) => Fit::Crop,
-            (false, true) => Fit::Letterbox,
-            (false, false) => Fit::Stretch,
-        }
     }
 }
 
@@ -176,7 +166,7 @@ impl Head {
         self.objectness(output, anchor, cell) * self.probability(output, anchor, cell, class)
     }
 
-    /// The box, in shares of the network's input of shape `input`.
+    /// The box, in fractions of the network's input of shape `input`.
     pub fn bbox(&self, input: Shape, output: &[f32], anchor: usize, cell: usize) -> BBox {
         let raw = [0, 1, 2, 3].map(|entry| output[self.index(anchor, cell, entry)]);
         let (columns, rows) = self.grid();
@@ -210,7 +200,7 @@ impl Head {
     }
 }
 
-/// Finds the boxes of one picture and suppresses doubles.
+/// Finds the boxes of one image and suppresses doubles.
 ///
 /// `outputs` holds one tensor a head, in the order of [`Heads::heads`], as Darknet's layers leave
 /// them: yolo `[anchor][x, y, w, h, objectness, classes…][h][w]` with the logistic applied to all
@@ -357,7 +347,7 @@ mod tests {
         let frame = Frame::letterboxed(input, 200, 100);
         let mut bbox = BBox { x: 0.5, y: 0.25, w: 0.5, h: 0.25 };
         frame.to_picture(&mut bbox);
-        // The picture takes the rows from 25 to 75.
+        // The image takes the rows from 25 to 75.
         assert_close(bbox, [0.5, 0.0, 0.5, 0.5]);
     }
 

@@ -1,4 +1,4 @@
-//! What an evaluation needs of a network, however it runs: float plan or deployed artefact.
+//! The interface of an evaluation to a network, however that runs: float plan or deployed artefact.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -11,7 +11,7 @@ use secateur_data::{Dataset, Fit, Frame, Sample};
 use secateur_float::{Keep, Plan, Scratch};
 use secateur_ir::{Graph, Op, Shape, Source, Weights};
 
-/// A network that can be run on prepared pictures, from several threads at once.
+/// A network that can be run on prepared images, from several threads at once.
 pub trait Detector: Sync {
     /// Shape of the input; values are `[c][h][w]`, 0..1.
     fn input(&self) -> Shape;
@@ -24,9 +24,9 @@ pub trait Detector: Sync {
     /// Pictures keep their proportions (`letter_box=1`).
     fn letter_box(&self) -> bool;
 
-    /// How images are brought to the input's size ([`Heads::fit`]).
+    /// The way in which images are brought to the input's size.
     fn fit(&self) -> Fit {
-        self.layout().fit(self.letter_box())
+        Fit::of_network(!self.layout().heads.is_empty(), self.letter_box())
     }
 
     /// The heads in the order of [`Detector::heads`]; none for a classifier.
@@ -46,7 +46,7 @@ pub trait Detector: Sync {
 
     /// Objects over `thresh` after suppression at `nms`, best order first as Darknet has it.
     ///
-    /// `frame` tells where the picture lies within the input; boxes are in shares of the picture.
+    /// `frame` tells where the image lies within the input; boxes are In fractions of the image.
     fn detect(&self, input: &[f32], frame: Frame, thresh: f32, nms: f32) -> Vec<Detection> {
         decode(self.layout(), &self.heads(input), frame, thresh, nms)
     }
@@ -58,7 +58,7 @@ pub struct FloatDetector {
     layout: Heads,
     /// Layers whose outputs are the result.
     outputs: Vec<usize>,
-    /// Threads that share one picture.
+    /// Threads that share one image.
     threads: usize,
     /// Memory of runs that are over, for the next ones.
     pool: Mutex<Vec<Scratch>>,
@@ -80,7 +80,7 @@ impl FloatDetector {
         Ok(Self { plan, layout, outputs, threads: 1, pool: Mutex::default() })
     }
 
-    /// Shares each picture between `threads` threads: for one picture after the other.
+    /// Divides each image among `threads` threads: for one image after the other.
     #[must_use]
     pub fn with_threads(self, threads: usize) -> Self {
         Self { threads, ..self }
@@ -91,7 +91,7 @@ impl FloatDetector {
         &self.plan
     }
 
-    /// What the outputs read; a layer on the picture itself stands for its input.
+    /// The layers that the outputs read; a layer on the image itself stands for its input.
     fn input_layers(&self) -> impl Iterator<Item = usize> {
         self.outputs.iter().map(|&layer| input_layer(self.plan.graph(), layer).unwrap_or(layer))
     }
@@ -107,7 +107,7 @@ impl FloatDetector {
     }
 }
 
-/// The layer that a layer reads first; none where that is the picture.
+/// The layer that a layer reads first; none where that is the image.
 fn input_layer(graph: &Graph, layer: usize) -> Option<usize> {
     match graph.nodes[layer].inputs.first() {
         Some(Source::Layer(input)) => Some(*input),
@@ -150,9 +150,9 @@ impl Detector for FloatDetector {
     }
 }
 
-/// Runs a detector over all pictures of a dataset, decoding each when its turn comes.
+/// Runs a detector over all images of a dataset, decoding each when its turn comes.
 ///
-/// The result has one list a picture, whatever the number of threads.
+/// The result has one list for each image, whatever the number of threads.
 pub fn detect_all(
     detector: &dyn Detector,
     dataset: &Dataset,
@@ -162,18 +162,18 @@ pub fn detect_all(
     over_pictures(detector, dataset, |sample| detector.detect(&sample.input, sample.frame, thresh, nms))
 }
 
-/// Head tensors of every picture.
+/// Head tensors of every image.
 pub fn heads_all(detector: &dyn Detector, dataset: &Dataset) -> Result<Vec<Vec<Vec<f32>>>> {
     over_pictures(detector, dataset, |sample| detector.heads(&sample.input))
 }
 
-/// Prepares every picture for `detector` and hands it to `run`, several at once; shows progress.
+/// Prepares every image for `detector` and hands it to `run`, several at once; shows progress.
 pub(super) fn over_pictures<T: Send>(
     detector: &dyn Detector,
     dataset: &Dataset,
     run: impl Fn(&Sample) -> T + Sync,
 ) -> Result<Vec<T>> {
-    let progress = Progress::new(format!("running {} pictures", dataset.len()), dataset.len() as u64);
+    let progress = Progress::new(format!("running {} images", dataset.len()), dataset.len() as u64);
     (0..dataset.len())
         .into_par_iter()
         .map(|index| {

@@ -12,7 +12,7 @@ use crate::{
 };
 use secateur_base::progress::Progress;
 use secateur_base::{Error, Result};
-use secateur_data::{Dataset, Sample, Truth};
+use secateur_data::{Dataset, Fit, Sample, Truth};
 use secateur_float::{Plan, Scratch};
 
 /// Values of an image that are hashed at a time.
@@ -68,7 +68,7 @@ impl Evaluator {
             outputs,
         };
         evaluator.take_labels(plan, dataset)?;
-        evaluator.samples = dataset.load_all(graph.input, evaluator.layout.fit(graph.letter_box))?;
+        evaluator.samples = dataset.load_all(graph.input, Fit::of_network(!classifier, graph.letter_box))?;
         evaluator.run_original(plan)?;
         Ok(evaluator)
     }

@@ -30,7 +30,7 @@ fn darknet_detections(data: &Path, dataset: &Dataset) -> Vec<Vec<Detection>> {
         std::fs::File::open(data.join("golden/yolo-fastest-1.1/val2017_detections_0.005.txt.gz")).unwrap();
     let mut text = String::new();
     flate2::read::GzDecoder::new(file).read_to_string(&mut text).unwrap();
-    let pictures: HashMap<_, _> = dataset
+    let images: HashMap<_, _> = dataset
         .pictures
         .iter()
         .enumerate()
@@ -38,10 +38,10 @@ fn darknet_detections(data: &Path, dataset: &Dataset) -> Vec<Vec<Detection>> {
         .collect();
     let mut detections = vec![Vec::new(); dataset.len()];
     for line in text.lines() {
-        let (picture, numbers) = line.split_once(' ').unwrap();
+        let (image, numbers) = line.split_once(' ').unwrap();
         let numbers: Vec<f32> = numbers.split(' ').map(|number| number.parse().unwrap()).collect();
         let [class, prob, x, y, w, h] = numbers[..] else { panic!("six numbers: {line}") };
-        detections[pictures[picture]].push(Detection {
+        detections[images[image]].push(Detection {
             class: class as usize,
             prob,
             objectness: prob,

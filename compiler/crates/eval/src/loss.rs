@@ -1,4 +1,4 @@
-//! Losses against labels: smooth where mAP jumps, so fit to steer by with few pictures.
+//! Losses against labels: smooth where mAP jumps, so fit to steer by with few images.
 
 use std::collections::HashMap;
 

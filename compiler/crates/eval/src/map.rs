@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Detection;
 use secateur_data::Truth;
 
-/// How precision is averaged and what counts as found.
+/// The average of precision and the conditions of a true positive.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct MapOptions {
     /// A detection is right where its IoU with a truth of its class exceeds this.
@@ -31,7 +31,7 @@ pub struct MeanAp {
     /// Mean over the classes that have truth.
     pub map_present: f64,
     pub classes: Vec<ClassResult>,
-    /// Detections and truths of all pictures.
+    /// Detections and truths of all images.
     pub detections: usize,
     pub truths: usize,
     /// At `count_thresh`, as Darknet counts them.
@@ -57,27 +57,27 @@ pub struct ClassResult {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Ranked {
     pub(super) prob: f32,
-    pub(super) picture: usize,
+    pub(super) image: usize,
     /// The first of the detections of its truth, by falling probability.
     pub(super) right: bool,
 }
 
-/// Detections of every class by falling probability, and truths per class and picture.
+/// Detections of every class by falling probability, and truths per class and image.
 pub(super) struct Ranking {
     /// `[class]`, each sorted.
     pub(super) ranked: Vec<Vec<Ranked>>,
-    /// `[class]` → `(picture, truths)` of the pictures that have any.
+    /// `[class]` → `(image, truths)` of the images that have any.
     pub(super) truths: Vec<Vec<(usize, usize)>>,
 }
 
-/// Measures detections against truths; both hold one list a picture.
+/// Measures detections against truths; both hold one list for each image.
 pub fn mean_ap(
     detections: &[Vec<Detection>],
     truths: &[Vec<Truth>],
     classes: usize,
     options: MapOptions,
 ) -> MeanAp {
-    assert_eq!(detections.len(), truths.len(), "one list of detections a picture");
+    assert_eq!(detections.len(), truths.len(), "one list of detections for each image");
     let ranking = rank(detections, truths, classes, options.iou_thresh);
     let mut results: Vec<ClassResult> = ranking
         .ranked
@@ -133,12 +133,12 @@ pub(super) fn rank(
     iou_thresh: f32,
 ) -> Ranking {
     let mut ranking = Ranking { ranked: vec![Vec::new(); classes], truths: vec![Vec::new(); classes] };
-    for (picture, (detections, truths)) in detections.iter().zip(truths).enumerate() {
+    for (image, (detections, truths)) in detections.iter().zip(truths).enumerate() {
         for truth in truths {
             let counts = &mut ranking.truths[truth.class];
             match counts.last_mut() {
-                Some((last, count)) if *last == picture => *count += 1,
-                _ => counts.push((picture, 1)),
+                Some((last, count)) if *last == image => *count += 1,
+                _ => counts.push((image, 1)),
             }
         }
         // Stable sorts keep Darknet's order among equal probabilities.
@@ -152,7 +152,7 @@ pub(super) fn rank(
             }
         }
         for (detection, right) in detections.iter().zip(right) {
-            ranking.ranked[detection.class].push(Ranked { prob: detection.prob, picture, right });
+            ranking.ranked[detection.class].push(Ranked { prob: detection.prob, image, right });
         }
     }
     for ranked in &mut ranking.ranked {
@@ -221,7 +221,7 @@ fn mean_of_points(curve: &[(f64, f64)], points: usize) -> f64 {
 
 /// Fills the counts at `count_thresh` and returns the mean IoU there.
 ///
-/// Darknet takes a detection for a double if any earlier one of the picture, over the threshold
+/// Darknet takes a detection for a double if any earlier one of the image, over the threshold
 /// or not, chose the same truth.
 fn count(
     detections: &[Vec<Detection>],

@@ -45,7 +45,7 @@ impl Metric {
         }
     }
 
-    /// Whether a network can be measured: `classifier`, or a detector.
+    /// Returns whether a network can be measured: `classifier`, or a detector.
     pub fn suits(self, classifier: bool) -> bool {
         match self {
             Self::Top1 => classifier,
@@ -54,7 +54,7 @@ impl Metric {
         }
     }
 
-    /// Whether label files are read: the class of a classifier's image is in its path.
+    /// Returns whether label files are read: the class of a classifier's image is in its path.
     pub fn reads_labels(self, classifier: bool) -> bool {
         !classifier && matches!(self, Self::Map | Self::Loss)
     }

@@ -24,9 +24,9 @@ pub fn top_k(values: &[f32], k: usize) -> Vec<usize> {
     order
 }
 
-/// The class of a picture as Darknet tells it: the first name that occurs in its path.
-pub fn label_of_path(picture: &Path, names: &[String]) -> Option<usize> {
-    let path = picture.to_string_lossy();
+/// The class of an image by Darknet's rule: the first name that occurs in its path.
+pub fn label_of_path(image: &Path, names: &[String]) -> Option<usize> {
+    let path = image.to_string_lossy();
     names.iter().position(|name| !name.is_empty() && path.contains(name.as_str()))
 }
 
@@ -53,7 +53,7 @@ pub fn top_k_accuracy(detector: &dyn Detector, dataset: &Dataset, seed: u64) -> 
     }))
 }
 
-/// Whether the right class is among the `k` best of every picture.
+/// Returns whether the right class is among the `k` best of every image.
 pub fn top_k_hits(outputs: &[Vec<f32>], labels: &[usize], k: usize) -> Vec<bool> {
     outputs.iter().zip(labels).map(|(output, label)| top_k(output, k).contains(label)).collect()
 }

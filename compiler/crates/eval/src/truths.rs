@@ -46,7 +46,7 @@ impl TruthIndex {
         &self.truths
     }
 
-    /// Whether a box overlaps some object by more than [`IGNORE_IOU`].
+    /// Returns whether a box overlaps some object by more than [`IGNORE_IOU`].
     pub(super) fn overlaps(&self, bbox: &BBox) -> bool {
         let above = |other: &BBox| bbox.iou(other) > IGNORE_IOU;
         if self.bins.is_empty() {

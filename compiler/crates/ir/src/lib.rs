@@ -21,9 +21,7 @@ pub use op::{
 };
 pub use origin::Origin;
 pub use select::{Columns, select_graph, select_layer};
-pub use shape::{
-    MAX_SIDE, MAX_ELEMENTS, ParameterCounts, check, infer, parameter_counts, shortcut_steps,
-};
+pub use shape::{MAX_ELEMENTS, MAX_SIDE, ParameterCounts, check, infer, parameter_counts, shortcut_steps};
 pub use stat::{LayerCost, layer_cost, stat};
 pub use text::{dump, parse};
 pub use verify::{verify, verify_weights};

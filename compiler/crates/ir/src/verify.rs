@@ -30,9 +30,7 @@ pub fn verify(graph: &Graph) -> Result<()> {
             if let Source::Layer(from) = input
                 && from >= layer
             {
-                return Err(fail(
-                    Error::new("layer reads one that is not above it").found(from.to_string()),
-                ));
+                return Err(fail(Error::new("layer reads one that is not above it").found(from.to_string())));
             }
         }
         let shape = infer(&node.op, &graph.input_shapes(layer)).map_err(fail)?;

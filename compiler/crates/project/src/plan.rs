@@ -70,9 +70,8 @@ impl<'a> Plan<'a> {
         let Recipe { workspace, cfg, weights, names, train, val, images, .. } = self.recipe;
         let outputs: Vec<PathBuf> =
             self.steps.iter().flat_map(Step::outputs).map(|name| workspace.join(name)).collect();
-        let outputs: Vec<&Path> = outputs.iter().map(PathBuf::as_path).collect();
         let named = [cfg, weights, names, train, val].into_iter().chain(images);
-        let inputs: Vec<&Path> = named.chain(&self.train).chain(&self.val).map(PathBuf::as_path).collect();
+        let inputs: Vec<&PathBuf> = named.chain(&self.train).chain(&self.val).collect();
         files::refuse_overwrite(&inputs, &outputs)
     }
 
@@ -114,7 +113,7 @@ impl<'a> Plan<'a> {
         args.extend(option("--granularity", prune.granularity));
         args.extend(option("--ignore", (!prune.ignore.is_empty()).then(|| joined(&prune.ignore))));
         args.extend(option("--kernel-batch", prune.kernel_batch));
-        args.extend((prune.repair == Some(false)).then(|| text("--no-reconstruction")));
+        args.extend((prune.reconstruction == Some(false)).then(|| text("--no-reconstruction")));
         args.extend([text("--seed"), text(self.recipe.seed)]);
         args
     }

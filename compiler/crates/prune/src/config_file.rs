@@ -38,15 +38,21 @@ pub struct ConfigFile {
 }
 
 impl ConfigFile {
-    /// Returns whether a file that was given as a cfg is a config file: its first section is `[pruning]`.
-    pub fn is_one(path: &Path) -> Result<bool> {
+    /// The config file at a path that was given as a network's cfg; `None` where that is the cfg itself. The
+    /// first section of a config file is `[pruning]`.
+    ///
+    /// # Errors
+    /// As [`ConfigFile::load`].
+    pub fn open(path: &Path) -> Result<Option<Self>> {
         let fail = |e| Error::io("read", path, &e);
         let mut head = Vec::new();
         std::fs::File::open(path).map_err(fail)?.take(1 << 16).read_to_end(&mut head).map_err(fail)?;
         let text = String::from_utf8_lossy(&head);
-        let section = text.lines().map(str::trim).find(|line| !is_comment(line));
-        Ok(section
-            .is_some_and(|line| without_comment(line).split_whitespace().collect::<String>() == "[pruning]"))
+        let section = text.lines().map(str::trim).find(|line| !is_comment(line)).map(without_comment);
+        match section.is_some_and(|line| line.split_whitespace().collect::<String>() == "[pruning]") {
+            true => Self::load(path).map(Some),
+            false => Ok(None),
+        }
     }
 
     /// Reads a config file.
@@ -160,8 +166,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pruning.cfg");
         std::fs::write(&path, text).unwrap();
-        assert!(ConfigFile::is_one(&path).unwrap());
-        ConfigFile::load(&path)
+        ConfigFile::open(&path).map(|config| config.expect("its first section is [pruning]"))
     }
 
     #[test]
@@ -190,6 +195,14 @@ mod tests {
         .unwrap();
         assert_eq!(config.model_cfg, Path::new("my#net.cfg"));
         assert_eq!((config.thresholds, config.kernel_batch), (vec![0.02], Some(8)));
+    }
+
+    #[test]
+    fn a_networks_own_cfg_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("net.cfg");
+        std::fs::write(&path, "# [pruning]\n[net]\nwidth=32\n[pruning]\n").unwrap();
+        assert_eq!(ConfigFile::open(&path).unwrap(), None);
     }
 
     #[test]

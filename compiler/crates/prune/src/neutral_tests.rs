@@ -1,6 +1,6 @@
 //! The cut of networks with operators that Darknet does not have.
 
-use crate::masks::zero_filter;
+use crate::mask::zero_filter;
 use crate::{Masks, transform};
 use secateur_float::oracle;
 use secateur_ir::{
@@ -30,17 +30,11 @@ fn sums_of_two_sizes_are_cut() {
         weights: ShortcutWeights::None,
         normalization: WeightsNormalization::None,
     });
-    let conv = |filters, stride| {
-        let padding = Padding::all(1);
-        Op::Conv(Conv {
-            stride: [stride; 2],
-            padding,
-            activation: Activation::Leaky,
-            ..Conv::square(filters, 3)
-        })
-    };
+    let first =
+        Op::Conv(Conv { padding: Padding::all(1), activation: Activation::Leaky, ..Conv::square(6, 3) });
+    let half = Op::Conv(Conv { stride: [2; 2], activation: Activation::Leaky, ..Conv::square(8, 1) });
     for (inputs, seed) in [([1, 0], 1), ([0, 1], 2)] {
-        let mut graph = chain(Shape::new(3, 8, 8), vec![conv(6, 1), conv(8, 2)]);
+        let mut graph = chain(Shape::new(3, 8, 8), vec![first.clone(), half.clone()]);
         let shape = graph.nodes[inputs[0]].shape;
         graph.nodes.push(Node::new(sum.clone(), inputs.map(Source::Layer).to_vec(), shape));
         graph.nodes.push(Node::new(
@@ -52,7 +46,7 @@ fn sums_of_two_sizes_are_cut() {
         let groups = ChannelGroups::new(&graph);
         let weights = random_weights(seed, &graph);
         for zero_biases in [false, true] {
-            let mut masks = Masks::keep_all(&groups);
+            let mut masks = Masks::of_channels(&groups);
             for (number, group) in groups.groups.iter().enumerate() {
                 masks.set(number, (0..group.units.len()).map(|unit| unit % 2 == 0).collect());
             }
@@ -69,7 +63,9 @@ fn sums_of_two_sizes_are_cut() {
             }
             let cut = transform(&graph, &groups, &masked, &masks);
             verify(&cut.graph).unwrap();
-            assert!(cut.graph.nodes[0].shape.c < 6, "something goes");
+            // A constant that only every second pixel gets cannot be folded: such units stay.
+            let folds = zero_biases || inputs == [1, 0];
+            assert_eq!(cut.graph.nodes[0].shape.c, if folds { 3 } else { 6 }, "{inputs:?} {zero_biases}");
             let x: Vec<f32> = (0..graph.input.len()).map(|i| (i * 37 % 101) as f32 / 101.0).collect();
             let before = oracle::run(&graph, &masked, &x).pop().unwrap();
             let after = oracle::run(&cut.graph, &cut.weights, &x).pop().unwrap();

@@ -74,6 +74,28 @@ struct StoreFile {
     points: Vec<(usize, usize, Sensitivity)>,
 }
 
+/// The part that files of all versions have.
+#[derive(Deserialize)]
+pub(crate) struct Header {
+    format: String,
+    version: u32,
+}
+
+impl Header {
+    pub(crate) fn of(bytes: &[u8], path: &Path) -> Result<Self> {
+        serde_json::from_slice(bytes).map_err(|e| unreadable(path, &e))
+    }
+
+    pub(crate) fn is_current(&self, format: &str, version: u32) -> bool {
+        (self.format.as_str(), self.version) == (format, version)
+    }
+}
+
+pub(crate) fn unreadable(path: &Path, e: &serde_json::Error) -> Error {
+    let what = Error::new(format!("not a file of measurements: {e}"));
+    what.file(path).line(e.line()).column(e.column()).help("remove it to measure anew")
+}
+
 impl Store {
     pub fn new(setting: Setting, origin: Origin) -> Self {
         Self { setting, origin, points: BTreeMap::new() }
@@ -81,14 +103,17 @@ impl Store {
 
     /// Points of `path` if it was made under the same setting, else an empty store.
     ///
-    /// Fails if the file is there but is no such file.
+    /// Fails if the file is there but is no such file, of any version.
     pub fn resume(setting: Setting, origin: Origin, path: &Path) -> Result<Self> {
         if !path.exists() {
             return Ok(Self::new(setting, origin));
         }
-        let found = Self::load(path)?;
-        if found.setting == setting {
-            return Ok(Self { origin, ..found });
+        let bytes = files::read_limited(path, limits::MAX_RESULT_BYTES)?;
+        if Header::of(&bytes, path)?.is_current(FORMAT, VERSION) {
+            let found = Self::load(path)?;
+            if found.setting == setting {
+                return Ok(Self { origin, ..found });
+            }
         }
         tracing::warn!("{} was measured under other settings: starting anew", path.display());
         Ok(Self::new(setting, origin))
@@ -97,16 +122,15 @@ impl Store {
     /// Reads a store.
     pub fn load(path: &Path) -> Result<Self> {
         let bytes = files::read_limited(path, limits::MAX_RESULT_BYTES)?;
-        let file: StoreFile = serde_json::from_slice(&bytes).map_err(|e| {
-            Error::new(format!("not a sensitivity file: {e}")).file(path).line(e.line()).column(e.column())
-        })?;
-        if file.format != FORMAT || file.version != VERSION {
+        let header = Header::of(&bytes, path)?;
+        if !header.is_current(FORMAT, VERSION) {
             return Err(Error::new("not a sensitivity file of this version")
                 .file(path)
-                .found(format!("{} {}", file.format, file.version))
+                .found(format!("{} {}", header.format, header.version))
                 .allowed(format!("{FORMAT} {VERSION}"))
                 .help("make it anew with `secateur ana`"));
         }
+        let file: StoreFile = serde_json::from_slice(&bytes).map_err(|e| unreadable(path, &e))?;
         let points = file.points.into_iter().map(|(group, keep, point)| ((group, keep), point)).collect();
         Ok(Self { setting: file.setting, origin: file.origin, points })
     }
@@ -207,6 +231,11 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), bytes);
         let other = Setting { seed: 2, ..setting() };
         assert!(Store::resume(other, Origin::default(), &path).unwrap().is_empty());
+        // Another version is measured anew, but is no input.
+        let old = r#"{"format": "secateur sensitivities", "version": 1, "points": "of another form"}"#;
+        std::fs::write(&path, old).unwrap();
+        assert!(Store::resume(setting(), Origin::default(), &path).unwrap().is_empty());
+        assert!(Store::load(&path).unwrap_err().what().contains("of this version"));
         std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
         assert!(Store::resume(setting(), Origin::default(), &path).is_err());
     }

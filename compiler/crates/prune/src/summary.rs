@@ -4,10 +4,10 @@ use std::fmt;
 
 use secateur_ir::{Graph, stat};
 
-/// What is compared.
+/// The figures of one network.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Figures {
-    /// The chosen accuracy measure; `None` where no pictures were given.
+    /// The chosen accuracy measure; `None` where no images were given.
     pub accuracy: Option<f64>,
     /// Weights and biases, batch norm folded.
     pub weights: u64,

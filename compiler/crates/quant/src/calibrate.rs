@@ -10,7 +10,7 @@ use secateur_base::progress::Progress;
 use secateur_float::{self as float, Keep, Plan};
 use secateur_ir::{Activation, Op, Source};
 
-/// Parts that the pictures are split into: a constant, so that sums do not depend on threads.
+/// Parts that the images are split into: a constant, so that sums do not depend on threads.
 const PARTS: usize = 16;
 
 /// Images that a calibration takes unless told otherwise: 30 do, 100 are better, and one of 320 × 320 pixels
@@ -35,14 +35,14 @@ pub(crate) struct Extremes {
 }
 
 impl Extremes {
-    /// Runs the network on all pictures.
-    pub(crate) fn measure(prepared: &Prepared, pictures: &[Vec<f32>]) -> Result<Self> {
+    /// Runs the network on all images.
+    pub(crate) fn measure(prepared: &Prepared, images: &[Vec<f32>]) -> Result<Self> {
         let empty = || {
             let channels = prepared.graph.nodes.iter().map(|node| vec![0f32; node.shape.c]);
             let zeros: Vec<Vec<f32>> = channels.collect();
             Self { low: zeros.clone(), high: zeros }
         };
-        let parts = each_part(prepared, pictures, "measuring activations", empty, |extremes, outputs| {
+        let parts = each_part(prepared, images, "measuring activations", empty, |extremes, outputs| {
             for (i, values) in outputs.iter().enumerate() {
                 let plane = prepared.graph.nodes[i].shape.plane();
                 for (c, channel) in values.chunks_exact(plane).enumerate() {
@@ -100,7 +100,7 @@ pub(crate) struct Targets {
     pub(crate) slopes: Vec<Vec<f64>>,
     /// `[node][channel]` means that the integers' real values shall have, weighted as [`Attention`] says.
     pub(crate) means: Vec<Vec<f64>>,
-    /// `[picture]`
+    /// `[image]`
     pub(crate) attention: Vec<Attention>,
 }
 
@@ -136,8 +136,8 @@ impl Attention {
 }
 
 impl Distributions {
-    /// Runs the network on all pictures; `extremes` bound the histograms.
-    pub(crate) fn measure(prepared: &Prepared, extremes: &Extremes, pictures: &[Vec<f32>]) -> Result<Self> {
+    /// Runs the network on all images; `extremes` bound the histograms.
+    pub(crate) fn measure(prepared: &Prepared, extremes: &Extremes, images: &[Vec<f32>]) -> Result<Self> {
         let graph = &prepared.graph;
         let per_channel = || graph.nodes.iter().map(|node| vec![0f64; node.shape.c]).collect::<Vec<_>>();
         let empty = || CalibrationPart {
@@ -177,7 +177,7 @@ impl Distributions {
             }
             part.attention.push(attention);
         };
-        let parts = each_part(prepared, pictures, "measuring distributions", empty, fill)?;
+        let parts = each_part(prepared, images, "measuring distributions", empty, fill)?;
         let mut all = empty();
         for part in parts {
             for (to, from) in all.histograms.iter_mut().zip(&part.histograms) {
@@ -192,7 +192,7 @@ impl Distributions {
             }
             all.attention.extend(part.attention);
         }
-        let per_value = 1.0 / pictures.len() as f64;
+        let per_value = 1.0 / images.len() as f64;
         for (i, slopes) in all.slopes.iter_mut().enumerate() {
             let plane = graph.nodes[i].shape.plane() as f64;
             slopes.iter_mut().for_each(|slope| *slope *= per_value / plane);
@@ -269,22 +269,22 @@ fn total_slope(activation: Activation, values: &[f32]) -> f64 {
     }
 }
 
-/// Folds the outputs of all pictures into a fixed number of parts, in order within each.
+/// Folds the outputs of all images into a fixed number of parts, in order within each.
 fn each_part<T: Send>(
     prepared: &Prepared,
-    pictures: &[Vec<f32>],
+    images: &[Vec<f32>],
     doing: &str,
     empty: impl Fn() -> T + Sync,
     fill: impl Fn(&mut T, &[&[f32]]) + Sync,
 ) -> Result<Vec<T>> {
     let plan = Plan::keeping(&prepared.graph, &prepared.weights, &Keep::All)?;
-    let progress = Progress::new(doing, pictures.len() as u64);
-    let size = pictures.len().div_ceil(PARTS).max(1);
-    let parts = pictures.par_chunks(size).map(|chunk| {
+    let progress = Progress::new(doing, images.len() as u64);
+    let size = images.len().div_ceil(PARTS).max(1);
+    let parts = images.par_chunks(size).map(|chunk| {
         let mut part = empty();
         let mut scratch = plan.scratch();
-        for picture in chunk {
-            plan.run(&mut scratch, picture);
+        for image in chunk {
+            plan.run(&mut scratch, image);
             let outputs = (0..prepared.graph.nodes.len()).map(|i| plan.output(&scratch, i));
             fill(&mut part, &outputs.collect::<Vec<_>>());
             progress.advance(1);

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::build::biases;
 use super::calibrate::Targets;
-use super::exec::{Int8Map, LayerKernel, last_uses, quantise_picture};
+use super::exec::{Int8Map, LayerKernel, last_uses, quantise_input};
 use super::net::{QNet, QOp};
 use super::prepare::Prepared;
 use super::ranges::Scales;
@@ -20,7 +20,7 @@ use secateur_ir::{Graph, Source};
 /// Channels whose activation is flatter than this on average are left as they are.
 const MIN_SLOPE: f64 = 0.02;
 
-/// Outputs that later layers still read, for one picture.
+/// Outputs that later layers still read, for one image.
 struct Live {
     image: Int8Map,
     layers: Vec<Option<Int8Map>>,
@@ -33,13 +33,13 @@ pub(crate) fn correct(
     prepared: &Prepared,
     scales: &Scales,
     targets: &Targets,
-    pictures: &[Vec<f32>],
+    images: &[Vec<f32>],
     rounds: usize,
 ) -> Result<()> {
     let last_use = last_uses(net);
-    let mut live: Vec<Live> = pictures
+    let mut live: Vec<Live> = images
         .par_iter()
-        .map(|picture| Live { image: quantise_picture(net, picture), layers: vec![None; graph.nodes.len()] })
+        .map(|image| Live { image: quantise_input(net, image), layers: vec![None; graph.nodes.len()] })
         .collect();
     let progress = Progress::new("correcting biases", graph.nodes.len() as u64);
     for layer in 0..graph.nodes.len() {
@@ -63,8 +63,8 @@ pub(crate) fn correct(
                 .map_err(|e| e.layer(layer).section(graph.nodes[layer].op.name()))?;
             run_layer(net, layer, &mut live);
         }
-        for picture in &mut live {
-            for (map, &last) in picture.layers[..=layer].iter_mut().zip(&last_use) {
+        for image in &mut live {
+            for (map, &last) in image.layers[..=layer].iter_mut().zip(&last_use) {
                 if last <= layer {
                     *map = None;
                 }
@@ -77,15 +77,15 @@ pub(crate) fn correct(
 
 fn run_layer(net: &QNet, layer: usize, live: &mut [Live]) {
     let step = LayerKernel::new(net, layer);
-    live.par_iter_mut().for_each(|picture| {
+    live.par_iter_mut().for_each(|image| {
         let output = {
             let inputs = net.nodes[layer].inputs.iter().map(|&source| match source {
-                Source::Image => &picture.image,
-                Source::Layer(from) => picture.layers[from].as_ref().expect("kept until its last use"),
+                Source::Image => &image.image,
+                Source::Layer(from) => image.layers[from].as_ref().expect("kept until its last use"),
             });
             step.run(&inputs.collect::<Vec<_>>())
         };
-        picture.layers[layer] = Some(output);
+        image.layers[layer] = Some(output);
     });
 }
 
@@ -96,8 +96,8 @@ fn means(net: &QNet, layer: usize, node: usize, targets: &Targets, live: &mut [L
     let sums: Vec<Vec<(f64, f64)>> = live
         .par_iter_mut()
         .zip(&targets.attention)
-        .map(|(picture, attention)| {
-            let map = picture.layers[layer].as_ref().expect("the layer has just run");
+        .map(|(image, attention)| {
+            let map = image.layers[layer].as_ref().expect("the layer has just run");
             (0..channels)
                 .map(|c| attention.sum(node, c, channels, plane, |p| f64::from(map[p * channels + c].get())))
                 .collect()

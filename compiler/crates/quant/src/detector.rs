@@ -7,7 +7,7 @@ use secateur_eval::fixed_point::{Q15, Q16, dequantise, softmax, table_index};
 use secateur_eval::{Detector, Heads};
 use secateur_ir::{Graph, Shape};
 
-/// Runs a [`QNet`] without lowering it: slower than an artefact, the same codes.
+/// Runs a [`QNet`] without lowering it: slower than an artefact, the same quantised values.
 pub struct QDetector<'a> {
     net: &'a QNet,
     layout: Heads,
@@ -55,7 +55,7 @@ impl Detector for QDetector<'_> {
                 heads.push(decode(&node.op, &node.output, map));
                 inputs.push(match &node.op {
                     QOp::Softmax(_) => std::mem::take(&mut previous),
-                    // A head hands on its input's codes.
+                    // A head hands on its input's quantised values.
                     _ => real_values(&node.output, map),
                 });
             } else if layers.contains(&(layer + 1)) {

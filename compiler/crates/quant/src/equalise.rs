@@ -8,7 +8,7 @@
 //! needs no range on the side that no other channel uses. `s` is then negative, weights are scaled by its
 //! size, and the integer layers take signs from [`Prepared::negated`]; exact too, since every channel has
 //! slopes of its own.
-//! After Nagel et al. 2019 ("Data-free quantization"), with the statistic of QUANTISATION.md.
+//! After Nagel et al. 2019 ("Data-free quantization"), with the statistic of `docs/quantize.md`.
 
 use super::calibrate::Extremes;
 use super::numeric::TwoSlope;
@@ -157,7 +157,7 @@ impl ChannelFactors {
     }
 }
 
-/// Chooses the factors from what the channels reach on the calibration pictures.
+/// Chooses the factors from what the channels reach on the calibration images.
 pub(crate) fn choose(prepared: &Prepared, extremes: &Extremes) -> ChannelFactors {
     let mut classes = ChannelClasses::build(prepared);
     let roots = classes.sets.roots();

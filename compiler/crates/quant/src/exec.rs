@@ -18,21 +18,21 @@ const UNIT: QRequant = QRequant { m_pos: 2, m_neg: 2, shift: 1 };
 pub type Int8Map = Vec<Cell<i8>>;
 
 /// Quantises an image `[c][h][w]` in 0..1: `round(255 · v) − 128`, `[h][w][c]`.
-pub fn quantise_picture(net: &QNet, picture: &[f32]) -> Int8Map {
-    quantise_image(net.input.shape, picture).into_iter().map(Cell::new).collect()
+pub fn quantise_input(net: &QNet, image: &[f32]) -> Int8Map {
+    quantise_image(net.input.shape, image).into_iter().map(Cell::new).collect()
 }
 
-/// Outputs of all layers, by Darknet's number, for one picture `[c][h][w]` in 0..1.
+/// Outputs of all layers, by Darknet's number, for one image `[c][h][w]` in 0..1.
 ///
 /// # Panics
-/// If `picture` does not have the network's input shape.
-pub fn run(net: &QNet, picture: &[f32]) -> Vec<Int8Map> {
+/// If `image` does not have the network's input shape.
+pub fn run(net: &QNet, image: &[f32]) -> Vec<Int8Map> {
     let mut outputs = Vec::with_capacity(net.nodes.len());
-    Executor::new(net).run(picture, |_, map| outputs.push(map.clone()));
+    Executor::new(net).run(image, |_, map| outputs.push(map.clone()));
     outputs
 }
 
-/// All layers of a network, to be run on many pictures.
+/// All layers of a network, to be run on many images.
 pub struct Executor<'a> {
     net: &'a QNet,
     steps: Vec<LayerKernel<'a>>,
@@ -46,13 +46,13 @@ impl<'a> Executor<'a> {
         Self { net, steps, last_uses: last_uses(net) }
     }
 
-    /// Runs a picture `[c][h][w]` in 0..1 and calls `visit(layer, map)` with every layer's output in
+    /// Runs an image `[c][h][w]` in 0..1 and calls `visit(layer, map)` with every layer's output in
     /// turn; keeps only what later layers read.
     ///
     /// # Panics
-    /// If `picture` does not have the network's input shape.
-    pub fn run(&self, picture: &[f32], mut visit: impl FnMut(usize, &Int8Map)) {
-        let image = quantise_picture(self.net, picture);
+    /// If `image` does not have the network's input shape.
+    pub fn run(&self, image: &[f32], mut visit: impl FnMut(usize, &Int8Map)) {
+        let image = quantise_input(self.net, image);
         let mut outputs: Vec<Option<Int8Map>> = Vec::with_capacity(self.steps.len());
         for (i, step) in self.steps.iter().enumerate() {
             let output = {
@@ -86,7 +86,7 @@ pub(crate) fn last_uses(net: &QNet) -> Vec<usize> {
     last
 }
 
-/// One layer in the form that the kernels want, to be run on many pictures.
+/// One layer in the form that the kernels want, to be run on many images.
 pub struct LayerKernel<'a> {
     net: &'a QNet,
     index: usize,

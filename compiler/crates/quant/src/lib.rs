@@ -29,5 +29,5 @@ pub use calibrate::{CALIBRATION_IMAGES, spread};
 pub use detector::QDetector;
 pub use histogram::RangeRule;
 pub use net::QNet;
-pub use quantise::{QuantiseOptions, quantise};
+pub use quantise::{QuantiseOptions, SPLIT_PERCENT, quantise};
 pub use quantised::Quantised;

@@ -1,7 +1,7 @@
 //! The int8 network, the result of quantisation and the input of lowering: one node per Darknet layer.
 //!
 //! Everything in it is final: integer weights and biases, requantisation constants and tables of
-//! NUMERICS. Real scales are there for printing only.
+//! `docs/numerics.md`. Real scales are there for printing only.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,7 @@ use secateur_ir::{Detection, NmsKind, Region, Reorg, Shape, Source, Yolo};
 pub struct QNet {
     /// The image: `q = pixel − 128`, scale 1/255, zero point −128.
     pub input: QTensor,
-    /// Picture is letterboxed instead of stretched.
+    /// Image is letterboxed instead of stretched.
     pub letter_box: bool,
     /// Indexed by the number that Darknet prints; inputs have smaller numbers.
     pub nodes: Vec<QNode>,
@@ -33,7 +33,7 @@ pub struct Provenance {
     pub cfg_sha256: [u8; 32],
     /// SHA-256 of the weights' bytes.
     pub weights_sha256: [u8; 32],
-    /// SHA-256 of the options and calibration pictures.
+    /// SHA-256 of the options and calibration images.
     pub recipe_sha256: [u8; 32],
     /// Version of the tool that quantised.
     pub version: String,
@@ -94,7 +94,7 @@ pub enum QOp {
     Reorg(Reorg),
     /// Dropout, cost: the bytes of the input.
     Identity,
-    /// Centre window of the picture: rows from `top`, columns from `left`.
+    /// Centre window of the image: rows from `top`, columns from `left`.
     Crop {
         top: usize,
         left: usize,

@@ -124,7 +124,7 @@ impl Prepared {
         }
     }
 
-    /// Biases of a node's integer channels, real; its codes are `step` apart.
+    /// Biases of a node's integer channels, real; its quantised values are `step` apart.
     pub(crate) fn biases(&self, node: usize, step: f64) -> Vec<f32> {
         let bias = self.weights.layers[node].bias.iter().zip(&self.offsets[node]).enumerate();
         bias.map(|(c, (&bias, offset))| self.sign(Source::Layer(node), c) * bias + offset * step as f32)
@@ -227,7 +227,7 @@ fn check(graph: &Graph, i: usize) -> Result<()> {
             refuse("softmax needs a positive temperature", "leave out the key temperature")
         }
         Op::Crop(crop) if !crop.noadjust && node.inputs[0] != Source::Image => {
-            refuse("int8 crop with adjustment reads the picture only", "set noadjust=1")
+            refuse("int8 crop with adjustment reads the image only", "set noadjust=1")
         }
         Op::Shortcut(_) => {
             let plane = |s: &Source| (graph.shape_of(*s).h, graph.shape_of(*s).w);

@@ -37,13 +37,13 @@ fn quantise_both(
     masked: &Weights,
     cut: &Cut,
     kept: &[Vec<bool>],
-    pictures: &[Vec<f32>],
+    images: &[Vec<f32>],
     options: &QuantiseOptions,
 ) -> (QNet, QNet) {
     let mut prepared = Prepared::new(graph, masked).unwrap();
-    let (factors, extremes) = equalised(&mut prepared, pictures, options).unwrap();
-    let calibration = Calibration::measure(&prepared, &extremes, pictures, options).unwrap();
-    let large = assemble(graph, &prepared, &calibration, pictures, options).unwrap();
+    let (factors, extremes) = equalised(&mut prepared, images, options).unwrap();
+    let calibration = Calibration::measure(&prepared, &extremes, images, options).unwrap();
+    let large = assemble(graph, &prepared, &calibration, images, options).unwrap();
     let mut small = Prepared::new(&cut.graph, &cut.weights).unwrap();
     equalise::apply(&mut small, &ChannelFactors { nodes: retain(&factors.nodes, &prepared, kept) });
     let Calibration { scales, targets } = calibration;
@@ -54,7 +54,7 @@ fn quantise_both(
         attention: targets.attention,
     };
     let calibration = Calibration { scales, targets };
-    (large, assemble(&cut.graph, &small, &calibration, pictures, options).unwrap())
+    (large, assemble(&cut.graph, &small, &calibration, images, options).unwrap())
 }
 
 /// Returns the number of removed channels.
@@ -77,16 +77,16 @@ fn check(seed: u64) -> usize {
     let cut = transform(&graph, &groups, &masked, &masks);
     let kept = kept_channels(&graph, &groups, &masks, &cut);
     let Folded { weights: masked, .. } = fold_constants(&graph, &groups, &masked, &masks);
-    let mut picture = || (0..graph.input.len()).map(|_| rng.random_range(0.0..1.0)).collect();
-    let pictures: [Vec<f32>; 3] = [picture(), picture(), picture()];
+    let mut image = || (0..graph.input.len()).map(|_| rng.random_range(0.0..1.0)).collect();
+    let images: [Vec<f32>; 3] = [image(), image(), image()];
     let options = QuantiseOptions {
         equalise: seed % 4 != 3,
         correction: seed as usize % 3,
         ..QuantiseOptions::default()
     };
-    let (large, small) = quantise_both(&graph, &masked, &cut, &kept, &pictures[..2], &options);
-    for picture in &pictures {
-        let (large, small) = (exec::run(&large, picture), exec::run(&small, picture));
+    let (large, small) = quantise_both(&graph, &masked, &cut, &kept, &images[..2], &options);
+    for image in &images {
+        let (large, small) = (exec::run(&large, image), exec::run(&small, image));
         for (layer, (masked, cut)) in large.iter().zip(&small).enumerate() {
             let flags = kept[layer].iter().cycle();
             let masked = masked.iter().zip(flags).filter(|(_, kept)| **kept).map(|(code, _)| code.get());

@@ -1,5 +1,7 @@
 //! The steps of quantisation: equalise, choose ranges, build integers, correct biases.
 
+use std::ops::RangeInclusive;
+
 use super::calibrate::{Distributions, Extremes, Targets};
 use super::equalise::{self, ChannelFactors};
 use super::histogram::RangeRule;
@@ -24,6 +26,10 @@ pub struct QuantiseOptions {
     pub split: f64,
 }
 
+/// Percent of additional multiply-accumulates that [`QuantiseOptions::split`] may stand for: with three times more
+/// of them every channel is there twice.
+pub const SPLIT_PERCENT: RangeInclusive<f64> = 0.0..=300.0;
+
 impl Default for QuantiseOptions {
     fn default() -> Self {
         Self { ranges: RangeRule::Mse, equalise: true, correction: 1, split: 0.0 }
@@ -36,26 +42,26 @@ impl Default for QuantiseOptions {
 /// are not needed.
 ///
 /// # Errors
-/// No pictures, pictures of another shape, weights that are not finite, an operator without an
+/// No images, images of another shape, weights that are not finite, an operator without an
 /// integer meaning, or a channel whose accumulator may overflow.
 pub fn quantise(
     graph: &Graph,
     weights: &Weights,
-    pictures: &[Vec<f32>],
+    images: &[Vec<f32>],
     options: &QuantiseOptions,
     names: Vec<String>,
     provenance: Provenance,
 ) -> Result<Quantised> {
-    check_inputs(graph, weights, pictures)?;
-    let mut quantised = calibrated(graph, Prepared::new(graph, weights)?, pictures, options)?;
+    check_inputs(graph, weights, images)?;
+    let mut quantised = calibrated(graph, Prepared::new(graph, weights)?, images, options)?;
     if options.split > 0.0 {
-        let split = split::split(graph, weights, &quantised, pictures, options.split)?;
+        let split = split::split(graph, weights, &quantised, images, options.split)?;
         let mut prepared = Prepared::new(&split.graph, &split.weights)?;
         for (layer, offsets) in split.offsets.into_iter().enumerate() {
             let node = prepared.nodes_of[layer].start;
             prepared.offsets[node] = offsets;
         }
-        quantised = calibrated(&split.graph, prepared, pictures, options)?;
+        quantised = calibrated(&split.graph, prepared, images, options)?;
     }
     quantised.net.names = names;
     quantised.net.provenance = provenance;
@@ -66,22 +72,22 @@ pub fn quantise(
 fn calibrated(
     graph: &Graph,
     mut prepared: Prepared,
-    pictures: &[Vec<f32>],
+    images: &[Vec<f32>],
     options: &QuantiseOptions,
 ) -> Result<Quantised> {
-    let (_, extremes) = equalised(&mut prepared, pictures, options)?;
-    let calibration = Calibration::measure(&prepared, &extremes, pictures, options)?;
-    let net = assemble(graph, &prepared, &calibration, pictures, options)?;
+    let (_, extremes) = equalised(&mut prepared, images, options)?;
+    let calibration = Calibration::measure(&prepared, &extremes, images, options)?;
+    let net = assemble(graph, &prepared, &calibration, images, options)?;
     Ok(Quantised { net, prepared })
 }
 
 /// Equalises `prepared`; also returns what its activations reach thereafter.
 pub(crate) fn equalised(
     prepared: &mut Prepared,
-    pictures: &[Vec<f32>],
+    images: &[Vec<f32>],
     options: &QuantiseOptions,
 ) -> Result<(ChannelFactors, Extremes)> {
-    let mut extremes = Extremes::measure(prepared, pictures)?;
+    let mut extremes = Extremes::measure(prepared, images)?;
     check_extremes(prepared, &extremes)?;
     let factors = match options.equalise {
         true => equalise::choose(prepared, &extremes),
@@ -103,10 +109,10 @@ impl Calibration {
     pub(crate) fn measure(
         prepared: &Prepared,
         extremes: &Extremes,
-        pictures: &[Vec<f32>],
+        images: &[Vec<f32>],
         options: &QuantiseOptions,
     ) -> Result<Self> {
-        let Distributions { histograms, targets } = Distributions::measure(prepared, extremes, pictures)?;
+        let Distributions { histograms, targets } = Distributions::measure(prepared, extremes, images)?;
         let scales = Scales::choose(prepared, &histograms, options.ranges);
         Ok(Self { scales, targets })
     }
@@ -117,7 +123,7 @@ pub(crate) fn assemble(
     graph: &Graph,
     prepared: &Prepared,
     calibration: &Calibration,
-    pictures: &[Vec<f32>],
+    images: &[Vec<f32>],
     options: &QuantiseOptions,
 ) -> Result<QNet> {
     let Calibration { scales, targets } = calibration;
@@ -129,19 +135,19 @@ pub(crate) fn assemble(
         names: Vec::new(),
         provenance: Provenance::default(),
     };
-    correct::correct(&mut net, graph, prepared, scales, targets, pictures, options.correction)?;
+    correct::correct(&mut net, graph, prepared, scales, targets, images, options.correction)?;
     net.verify()?;
     Ok(net)
 }
 
-fn check_inputs(graph: &Graph, weights: &Weights, pictures: &[Vec<f32>]) -> Result<()> {
-    if pictures.is_empty() {
-        return Err(Error::new("quantisation needs calibration pictures")
-            .help("give some dozens of pictures of the kind that the network will see"));
+fn check_inputs(graph: &Graph, weights: &Weights, images: &[Vec<f32>]) -> Result<()> {
+    if images.is_empty() {
+        return Err(Error::new("quantisation needs calibration images")
+            .help("give some dozens of images of the kind that the network will see"));
     }
-    if let Some(picture) = pictures.iter().find(|picture| picture.len() != graph.input.len()) {
-        return Err(Error::new("calibration picture has another shape than the network's input")
-            .found(format!("{} values", picture.len()))
+    if let Some(image) = images.iter().find(|image| image.len() != graph.input.len()) {
+        return Err(Error::new("calibration image has another shape than the network's input")
+            .found(format!("{} values", image.len()))
             .allowed(format!("{} values", graph.input.len())));
     }
     for (i, layer) in weights.layers.iter().enumerate() {
@@ -162,7 +168,7 @@ fn check_extremes(prepared: &Prepared, extremes: &Extremes) -> Result<()> {
         for node in nodes.clone() {
             let values = extremes.low[node].iter().chain(&extremes.high[node]);
             if values.copied().any(|v| !v.is_finite()) {
-                let error = Error::new("activations on the calibration pictures are not finite")
+                let error = Error::new("activations on the calibration images are not finite")
                     .help("check that these weights belong to this cfg");
                 return Err(prepared.graph.locate(node, error).layer(layer));
             }

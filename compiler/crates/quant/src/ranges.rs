@@ -8,8 +8,10 @@ use super::prepare::Prepared;
 use secateur_base::UnionFind;
 use secateur_ir::{Op, Source};
 
-/// A route's input joins the output's scale when its own noise grows by no more than this, or when
-/// nobody else reads it.
+/// An input of a route takes the output's scale if its own noise grows by no more than this factor, or if
+/// nothing else reads it. Otherwise it is rescaled, which rounds a second time and so doubles the noise of one
+/// rounding: below 2, joining is more precise. The margin is for the input's other consumers, which would be
+/// as precise as before.
 const UNIFY_NOISE: f64 = 1.5;
 
 /// Scales of all tensors of a network.
@@ -43,7 +45,7 @@ impl Scales {
                     let input = of(node.inputs[0]);
                     Scale { scale: f64::from((input.scale * f64::from(up.scale)) as f32), ..input }
                 }
-                // 2·v − 1 over the same codes; half a step of the picture is lost.
+                // 2·v − 1 over the same quantised values; half a step of the image is lost.
                 Op::Crop(crop) if !crop.noadjust => {
                     Scale { scale: f64::from((Scale::IMAGE.scale * 2.0) as f32), zero_point: 0 }
                 }
@@ -83,7 +85,7 @@ fn is_derived(op: &Op) -> bool {
 struct ScaleClasses {
     sets: UnionFind,
     histogram: Vec<Option<Histogram>>,
-    /// The node's scale follows its input's: a copy of the picture or of a derived tensor.
+    /// The node's scale follows its input's: a copy of the image or of a derived tensor.
     follows: Vec<bool>,
 }
 

@@ -20,8 +20,8 @@ use secateur_eval::{
 use secateur_float::{Keep, Plan};
 use secateur_ir::{Graph, Source, Weights};
 
-/// Pictures that the SQNR of layers is measured on.
-const SQNR_PICTURES: usize = 16;
+/// Images that the SQNR of layers is measured on.
+const SQNR_IMAGES: usize = 16;
 
 /// Report of `quantize`.
 #[derive(Debug, Clone, Serialize)]
@@ -54,47 +54,47 @@ pub struct QuantisedLayer {
 /// The whole network as a detector.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct QuantisedAccuracy {
-    pub pictures: usize,
-    pub float_map: Estimate,
-    pub map: Estimate,
+    pub images: usize,
+    pub float_map: IntervalEstimate,
+    pub map: IntervalEstimate,
     /// Paired difference, int8 − float.
-    pub difference: Estimate,
+    pub difference: IntervalEstimate,
     /// mAP with the float detections at .25 and above as truth, over the classes found.
     pub agree: f64,
     /// dP: mean |difference of objectness × class| at the float detections of .1 and above.
-    pub score_shift: Estimate,
+    pub score_shift: IntervalEstimate,
     /// The same with its sign: below zero, scores sink.
     pub signed_score_shift: f64,
     /// SQNR in dB of every head's input.
     pub heads: Vec<f64>,
 }
 
-/// A number and its 95 % bootstrap interval over pictures.
+/// A number and its 95 % bootstrap interval over images.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Estimate {
+pub struct IntervalEstimate {
     pub value: f64,
     pub interval: Interval,
 }
 
-/// Reports on every layer; `pictures` as for calibration, of which the first sixteen are run.
+/// Reports on every layer; `images` as for calibration, of which the first sixteen are run.
 ///
 /// # Errors
 /// If the float network cannot be planned.
-pub fn layers(quantised: &Quantised, pictures: &[Vec<f32>]) -> Result<Vec<QuantisedLayer>> {
+pub fn layers(quantised: &Quantised, images: &[Vec<f32>]) -> Result<Vec<QuantisedLayer>> {
     let (net, prepared) = (&quantised.net, &quantised.prepared);
     let steps = Executor::new(net);
     let plan = Plan::keeping(&prepared.graph, &prepared.weights, &Keep::All)?;
-    let pictures = &pictures[..pictures.len().min(SQNR_PICTURES)];
-    let progress = Progress::new("comparing layers", pictures.len() as u64);
-    let each: Vec<Vec<Sqnr>> = pictures
+    let images = &images[..images.len().min(SQNR_IMAGES)];
+    let progress = Progress::new("comparing layers", images.len() as u64);
+    let each: Vec<Vec<Sqnr>> = images
         .par_iter()
-        .map(|picture| {
+        .map(|image| {
             let mut scratch = plan.scratch();
-            plan.run(&mut scratch, picture);
+            plan.run(&mut scratch, image);
             let mut ratios = Vec::with_capacity(net.nodes.len());
-            steps.run(picture, |layer, map| {
+            steps.run(image, |layer, map| {
                 let mut ratio = Sqnr::default();
-                // A head hands on its input's codes.
+                // A head hands on its input's quantised values.
                 let node = &net.nodes[layer];
                 let source = match node.inputs[0] {
                     Source::Layer(from) if node.op.is_head() => from,
@@ -110,7 +110,7 @@ pub fn layers(quantised: &Quantised, pictures: &[Vec<f32>]) -> Result<Vec<Quanti
             ratios
         })
         .collect();
-    let sensitivities = sensitivity::measure(quantised, pictures)?;
+    let sensitivities = sensitivity::measure(quantised, images)?;
     let layer = |layer: usize| {
         let mut ratio = Sqnr::default();
         each.iter().for_each(|ratios| ratio.merge(&ratios[layer]));
@@ -172,15 +172,21 @@ pub fn accuracy(
     let found = detect_all(&changed, dataset, MAP_THRESH, NMS_THRESH)?;
     let comparison = compare(&original, &changed, &found, dataset, options, seed)?;
     Ok(Some(QuantisedAccuracy {
-        pictures: dataset.len(),
-        float_map: Estimate { value: comparison.original.map, interval: comparison.original_interval },
-        map: Estimate {
+        images: dataset.len(),
+        float_map: IntervalEstimate {
+            value: comparison.original.map,
+            interval: comparison.original_interval,
+        },
+        map: IntervalEstimate {
             value: mean_ap(&found, &dataset.labels, classes, options).map,
             interval: bootstrap_map(&found, &dataset.labels, classes, options, seed),
         },
-        difference: Estimate { value: comparison.difference.0, interval: comparison.difference.1 },
+        difference: IntervalEstimate { value: comparison.difference.0, interval: comparison.difference.1 },
         agree: comparison.agree.0,
-        score_shift: Estimate { value: comparison.shift.absolute, interval: comparison.shift_interval },
+        score_shift: IntervalEstimate {
+            value: comparison.shift.absolute,
+            interval: comparison.shift_interval,
+        },
         signed_score_shift: comparison.shift.signed,
         heads: comparison.head_sqnr,
     }))
@@ -258,7 +264,7 @@ impl QuantisationReport {
 
 impl std::fmt::Display for QuantisedAccuracy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(f, "on {} pictures (95 % intervals by bootstrap over pictures)", self.pictures)?;
+        writeln!(f, "on {} images (95 % intervals by bootstrap over images)", self.images)?;
         writeln!(f, "  mAP float       {}", self.float_map)?;
         writeln!(f, "  mAP int8        {}", self.map)?;
         writeln!(f, "  difference      {}", self.difference)?;
@@ -270,7 +276,7 @@ impl std::fmt::Display for QuantisedAccuracy {
     }
 }
 
-impl std::fmt::Display for Estimate {
+impl std::fmt::Display for IntervalEstimate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:.4} [{:.4}, {:.4}]", self.value, self.interval.low, self.interval.high)
     }

@@ -33,7 +33,7 @@ impl LayerSensitivity {
 }
 
 /// One tensor that is quantised alone.
-struct Trial {
+struct SensitivityTrial {
     layer: usize,
     plan: Plan,
     cut: Cut,
@@ -41,15 +41,15 @@ struct Trial {
     weights: bool,
 }
 
-/// Measures every layer of `quantised` on a few of `pictures`; `[layer]`.
+/// Measures every layer of `quantised` on a few of `images`; `[layer]`.
 ///
 /// Only what is downstream of a layer runs again, in f32 with everything else as it was.
-pub(crate) fn measure(quantised: &Quantised, pictures: &[Vec<f32>]) -> Result<Vec<LayerSensitivity>> {
+pub(crate) fn measure(quantised: &Quantised, images: &[Vec<f32>]) -> Result<Vec<LayerSensitivity>> {
     let Quantised { net, prepared } = quantised;
     let plan = Plan::keeping(&prepared.graph, &prepared.weights, &Keep::All)?;
     let heads = head_inputs(quantised);
-    let pictures = some(pictures, IMAGES);
-    let outputs = outputs(&plan, prepared.graph.nodes.len(), &pictures);
+    let images = some(images, IMAGES);
+    let outputs = outputs(&plan, prepared.graph.nodes.len(), &images);
     let trials = trials(quantised, &plan, &outputs)?;
     let progress = Progress::new("measuring layer sensitivity", trials.len() as u64);
     let ratios: Vec<f64> = trials
@@ -57,11 +57,11 @@ pub(crate) fn measure(quantised: &Quantised, pictures: &[Vec<f32>]) -> Result<Ve
         .map(|trial| {
             let mut scratch = trial.plan.scratch();
             let mut ratio = Sqnr::default();
-            for (outputs, picture) in outputs.iter().zip(&pictures) {
+            for (outputs, image) in outputs.iter().zip(&images) {
                 let node = prepared.output_of(trial.layer);
                 let rounded = (!trial.weights).then(|| round(quantised, trial.layer, &outputs[node]));
                 let input = |source: &Source| match *source {
-                    Source::Image => &picture[..],
+                    Source::Image => &image[..],
                     Source::Layer(from) if from == node => rounded.as_ref().unwrap_or(&outputs[from]),
                     Source::Layer(from) => &outputs[from],
                 };
@@ -88,19 +88,19 @@ pub(crate) fn measure(quantised: &Quantised, pictures: &[Vec<f32>]) -> Result<Ve
     Ok(sensitivities)
 }
 
-/// About `count` pictures, evenly from all of them.
-pub(super) fn some(pictures: &[Vec<f32>], count: usize) -> Vec<&Vec<f32>> {
-    pictures.iter().step_by(pictures.len().div_ceil(count).max(1)).collect()
+/// About `count` images, evenly from all of them.
+pub(super) fn some(images: &[Vec<f32>], count: usize) -> Vec<&Vec<f32>> {
+    images.iter().step_by(images.len().div_ceil(count).max(1)).collect()
 }
 
-/// `[picture][node]`: what each of the `nodes` of `plan`, which keeps all, computes.
-pub(super) fn outputs(plan: &Plan, nodes: usize, pictures: &[&Vec<f32>]) -> Vec<Vec<Vec<f32>>> {
-    let run = |picture: &&Vec<f32>| {
+/// `[image][node]`: what each of the `nodes` of `plan`, which keeps all, computes.
+pub(super) fn outputs(plan: &Plan, nodes: usize, images: &[&Vec<f32>]) -> Vec<Vec<Vec<f32>>> {
+    let run = |image: &&Vec<f32>| {
         let mut scratch = plan.scratch();
-        plan.run(&mut scratch, picture);
+        plan.run(&mut scratch, image);
         (0..nodes).map(|node| plan.output(&scratch, node).to_vec()).collect()
     };
-    pictures.par_iter().map(run).collect()
+    images.par_iter().map(run).collect()
 }
 
 /// Nodes whose outputs the heads read; the last node's own where there are no heads.
@@ -112,19 +112,19 @@ fn head_inputs(Quantised { net, prepared }: &Quantised) -> Vec<usize> {
     heads.collect()
 }
 
-fn trials(quantised: &Quantised, plan: &Plan, outputs: &[Vec<Vec<f32>>]) -> Result<Vec<Trial>> {
+fn trials(quantised: &Quantised, plan: &Plan, outputs: &[Vec<Vec<f32>>]) -> Result<Vec<SensitivityTrial>> {
     let Quantised { net, prepared } = quantised;
     let mut trials = Vec::new();
     for (layer, node) in net.nodes.iter().enumerate() {
         if node.op.rounds() {
             let cut = plan.behind(prepared.output_of(layer));
-            trials.push(Trial { layer, plan: plan.clone(), cut, weights: false });
+            trials.push(SensitivityTrial { layer, plan: plan.clone(), cut, weights: false });
         }
         let first = prepared.nodes_of[layer].start;
         if let Some(numbers) = rounded_weights(quantised, layer, outputs) {
             let mut plan = plan.clone();
             plan.set_layer(first, &numbers)?;
-            trials.push(Trial { layer, cut: plan.affected(&[first]), plan, weights: true });
+            trials.push(SensitivityTrial { layer, cut: plan.affected(&[first]), plan, weights: true });
         }
     }
     Ok(trials)
@@ -136,7 +136,7 @@ fn rounded_weights(
     layer: usize,
     outputs: &[Vec<Vec<f32>>],
 ) -> Option<LayerWeights> {
-    let (codes, scales) = match &net.nodes[layer].op {
+    let (int8, scales) = match &net.nodes[layer].op {
         QOp::Conv(conv) => (&conv.weights, &conv.scales),
         QOp::Connected(full) => (&full.weights, &full.scales),
         _ => return None,
@@ -145,7 +145,7 @@ fn rounded_weights(
     let numbers = &prepared.weights.layers[first];
     let input = prepared.graph.input_shape(first);
     let (rows, plane) = (numbers.bias.len(), input.plane());
-    let row = codes.len() / rows;
+    let row = int8.len() / rows;
     let columns = match &net.nodes[layer].op {
         QOp::Conv(conv) => input.c / conv.groups,
         _ => input.c,
@@ -153,7 +153,7 @@ fn rounded_weights(
     let block = row / columns;
     let source = prepared.graph.nodes[first].inputs[0];
     let mean = |channel: usize| match source {
-        // A picture's channels have means of their own, all about a half.
+        // An image's channels have means of their own, all about a half.
         Source::Image => 0.5,
         Source::Layer(from) => {
             let channels = outputs.iter().map(|outputs| &outputs[from][channel * plane..][..plane]);
@@ -162,7 +162,7 @@ fn rounded_weights(
     };
     let means: Vec<f64> = (0..input.c).map(mean).collect();
     let mut rounded = numbers.clone();
-    for (o, (row, &scale)) in codes.chunks_exact(row).zip(scales).enumerate() {
+    for (o, (row, &scale)) in int8.chunks_exact(row).zip(scales).enumerate() {
         let group = o / (rows / (input.c / columns)) * columns;
         let weights = &mut rounded.weights[o * row.len()..][..row.len()];
         let mut lost = 0.0;

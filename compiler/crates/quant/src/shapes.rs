@@ -98,7 +98,11 @@ fn pooling(pool: &QPool, input: Shape) -> Result<Option<Shape>> {
     }
     check_window(&[pool.size, pool.stride_x, pool.stride_y, pool.pad])?;
     if [pool.size, pool.stride_x, pool.stride_y].contains(&0) || pool.pad / 2 >= pool.size {
-        return Err(Error::new("a pooling window needs a size and strides, and less padding than its size"));
+        let QPool { size, stride_x, stride_y, pad, .. } = pool;
+        return Err(Error::new(
+            "a pooling window must have a size, strides, and less padding than twice its size",
+        )
+        .found(format!("size {size}, strides {stride_x} and {stride_y}, padding {pad}")));
     }
     let h = windows(input.h, pool.pad, pool.size, pool.stride_y);
     let w = windows(input.w, pool.pad, pool.size, pool.stride_x);

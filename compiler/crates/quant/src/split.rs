@@ -18,8 +18,8 @@ use secateur_ir::{
     ChannelGroups, Columns, Graph, Op, Source, Weights, is_dense, layer_cost, select_graph, select_layer,
 };
 
-/// Pictures that noise is measured on.
-const PICTURES: usize = 4;
+/// Images that noise is measured on.
+const IMAGES: usize = 4;
 
 /// Offset of the two copies of a channel, in steps.
 const OFFSET: f32 = 0.25;
@@ -38,26 +38,26 @@ pub(crate) struct Split {
 
 /// Splits what brings most, for up to the share `budget` of the network's multiply-accumulates.
 ///
-/// `quantised` is the network without splits, `pictures` as for calibration.
+/// `quantised` is the network without splits, `images` as for calibration.
 pub(crate) fn split(
     graph: &Graph,
     weights: &Weights,
     quantised: &Quantised,
-    pictures: &[Vec<f32>],
+    images: &[Vec<f32>],
     budget: f64,
 ) -> Result<Split> {
     let groups = ChannelGroups::new(graph);
-    let noise = noise(quantised, pictures)?;
+    let noise = noise(quantised, images)?;
     let chosen = choose(graph, &groups, &noise, budget);
     Ok(widen(graph, weights, &groups, &chosen))
 }
 
 /// `[layer][channel]`: squared change of the heads' scores when that channel alone is rounded.
-fn noise(quantised: &Quantised, pictures: &[Vec<f32>]) -> Result<Vec<Vec<f64>>> {
+fn noise(quantised: &Quantised, images: &[Vec<f32>]) -> Result<Vec<Vec<f64>>> {
     let Quantised { net, prepared } = quantised;
     let plan = Plan::keeping(&prepared.graph, &prepared.weights, &Keep::All)?;
-    let pictures = sensitivity::some(pictures, PICTURES);
-    let outputs = sensitivity::outputs(&plan, prepared.graph.nodes.len(), &pictures);
+    let images = sensitivity::some(images, IMAGES);
+    let outputs = sensitivity::outputs(&plan, prepared.graph.nodes.len(), &images);
     let answers: Vec<usize> = net.heads().into_iter().map(|layer| prepared.output_of(layer)).collect();
     let layers: Vec<usize> = (0..net.nodes.len()).collect();
     let cuts: Vec<Option<Cut>> = layers
@@ -79,12 +79,12 @@ fn noise(quantised: &Quantised, pictures: &[Vec<f32>]) -> Result<Vec<Vec<f64>>> 
                 let node = prepared.output_of(layer);
                 let plane = prepared.graph.nodes[node].shape.plane();
                 let mut sum = 0.0;
-                for (outputs, picture) in outputs.iter().zip(&pictures) {
+                for (outputs, image) in outputs.iter().zip(&images) {
                     let mut rounded = outputs[node].clone();
                     let values = &mut rounded[channel * plane..][..plane];
                     net.nodes[layer].output.round(values, prepared.sign(Source::Layer(node), channel));
                     let input = |source: &Source| match *source {
-                        Source::Image => &picture[..],
+                        Source::Image => &image[..],
                         Source::Layer(from) if from == node => &rounded,
                         Source::Layer(from) => &outputs[from],
                     };
@@ -261,9 +261,9 @@ mod tests {
         };
         let (_, graph, weights) = random_network(seed, &options);
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let mut picture = || (0..graph.input.len()).map(|_| rng.random_range(0.0..1.0)).collect();
-        let pictures = vec![picture(), picture(), picture()];
-        (graph, weights, pictures)
+        let mut image = || (0..graph.input.len()).map(|_| rng.random_range(0.0..1.0)).collect();
+        let images = vec![image(), image(), image()];
+        (graph, weights, images)
     }
 
     /// The original's channel of each channel of a widened layer.
@@ -279,15 +279,15 @@ mod tests {
     fn a_widened_network_computes_the_same() {
         let mut twice = 0;
         for seed in 0..200 {
-            let (graph, weights, pictures) = random(seed, 12);
+            let (graph, weights, images) = random(seed, 12);
             let groups = ChannelGroups::new(&graph);
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
             let chosen: Vec<bool> = (0..groups.units.len())
                 .map(|unit| can_split(&graph, &groups, unit) && rng.random_bool(0.4))
                 .collect();
             let split = widen(&graph, &weights, &groups, &chosen);
-            let narrow = oracle::run(&graph, &weights, &pictures[0]);
-            let wide = oracle::run(&split.graph, &split.weights, &pictures[0]);
+            let narrow = oracle::run(&graph, &weights, &images[0]);
+            let wide = oracle::run(&split.graph, &split.weights, &images[0]);
             for (layer, (narrow, wide)) in narrow.iter().zip(&wide).enumerate() {
                 let plane = graph.nodes[layer].shape.plane();
                 let scale = narrow.iter().fold(1e-3f32, |m, v| m.max(v.abs()));
@@ -331,13 +331,13 @@ mod tests {
         let error = |split: f64| {
             let mut total = 0.0;
             for seed in 0..24 {
-                let (graph, weights, pictures) = random(seed, 30);
+                let (graph, weights, images) = random(seed, 30);
                 let options = QuantiseOptions { split, ..QuantiseOptions::default() };
                 let Quantised { net, .. } =
-                    quantise(&graph, &weights, &pictures, &options, vec![], Provenance::default()).unwrap();
-                for picture in &pictures {
-                    let float = oracle::run(&graph, &weights, picture);
-                    let int = exec::run(&net, picture);
+                    quantise(&graph, &weights, &images, &options, vec![], Provenance::default()).unwrap();
+                for image in &images {
+                    let float = oracle::run(&graph, &weights, image);
+                    let int = exec::run(&net, image);
                     for layer in net.heads() {
                         let Source::Layer(from) = graph.nodes[layer].inputs[0] else { continue };
                         let real = detector::real_values(&net.nodes[from].output, &int[from]);

@@ -31,13 +31,13 @@ fn random(seed: u64) -> (Graph, Weights, Vec<Vec<f32>>) {
     };
     let (_, graph, weights) = random_network(seed, &options);
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut picture = || (0..graph.input.len()).map(|_| rng.random_range(0.0..1.0)).collect();
-    let pictures = vec![picture(), picture(), picture()];
-    (graph, weights, pictures)
+    let mut image = || (0..graph.input.len()).map(|_| rng.random_range(0.0..1.0)).collect();
+    let images = vec![image(), image(), image()];
+    (graph, weights, images)
 }
 
-fn run(graph: &Graph, weights: &Weights, pictures: &[Vec<f32>], options: &QuantiseOptions) -> Quantised {
-    quantise(graph, weights, pictures, options, vec![], Provenance::default()).unwrap()
+fn run(graph: &Graph, weights: &Weights, images: &[Vec<f32>], options: &QuantiseOptions) -> Quantised {
+    quantise(graph, weights, images, options, vec![], Provenance::default()).unwrap()
 }
 
 fn assert_close(reference: &[f32], values: impl Iterator<Item = f32>, what: &str) {
@@ -51,19 +51,19 @@ fn assert_close(reference: &[f32], values: impl Iterator<Item = f32>, what: &str
 fn preparation_and_equalisation_leave_the_function_as_it_is() {
     let mut moved = 0;
     for seed in 0..60 {
-        let (graph, weights, pictures) = random(seed);
-        let expected = oracle::run(&graph, &weights, &pictures[0]);
+        let (graph, weights, images) = random(seed);
+        let expected = oracle::run(&graph, &weights, &images[0]);
         let mut prepared = Prepared::new(&graph, &weights).unwrap();
-        let outputs = oracle::run(&prepared.graph, &prepared.weights, &pictures[0]);
+        let outputs = oracle::run(&prepared.graph, &prepared.weights, &images[0]);
         for (layer, expected) in expected.iter().enumerate() {
             let got = outputs[prepared.output_of(layer)].iter().copied();
             assert_close(expected, got, &format!("seed {seed} layer {layer} prepared"));
         }
-        let extremes = Extremes::measure(&prepared, &pictures).unwrap();
+        let extremes = Extremes::measure(&prepared, &images).unwrap();
         let factors = equalise::choose(&prepared, &extremes);
         moved += factors.nodes.iter().flatten().filter(|f| (*f - 1.0).abs() > 0.1).count();
         equalise::apply(&mut prepared, &factors);
-        let outputs = oracle::run(&prepared.graph, &prepared.weights, &pictures[0]);
+        let outputs = oracle::run(&prepared.graph, &prepared.weights, &images[0]);
         for (layer, expected) in expected.iter().enumerate() {
             let node = prepared.output_of(layer);
             let plane = prepared.graph.nodes[node].shape.plane();
@@ -82,9 +82,9 @@ fn preparation_and_equalisation_leave_the_function_as_it_is() {
 fn random_networks_quantise_and_follow_the_float_network() {
     let mut ratios = Vec::new();
     for seed in 0..60 {
-        let (graph, weights, pictures) = random(seed);
-        let quantised = run(&graph, &weights, &pictures, &QuantiseOptions::default());
-        let layers = report::layers(&quantised, &pictures).unwrap();
+        let (graph, weights, images) = random(seed);
+        let quantised = run(&graph, &weights, &images, &QuantiseOptions::default());
+        let layers = report::layers(&quantised, &images).unwrap();
         ratios.extend(layers.iter().map(|layer| layer.sqnr).filter(|sqnr| sqnr.is_finite()));
     }
     ratios.sort_by(f64::total_cmp);
@@ -95,12 +95,12 @@ fn random_networks_quantise_and_follow_the_float_network() {
 #[test]
 fn every_rule_gives_a_valid_network_and_the_same_bytes_again() {
     for (seed, ranges) in [(1, RangeRule::Mse), (2, RangeRule::MinMax), (3, RangeRule::Percentile(99.9))] {
-        let (graph, weights, pictures) = random(seed);
+        let (graph, weights, images) = random(seed);
         let options =
             QuantiseOptions { ranges, equalise: seed != 2, correction: seed as usize % 2, split: 0.0 };
-        let bytes = run(&graph, &weights, &pictures, &options).net.to_bytes();
+        let bytes = run(&graph, &weights, &images, &options).net.to_bytes();
         let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-        assert_eq!(bytes, one_thread.install(|| run(&graph, &weights, &pictures, &options)).net.to_bytes());
+        assert_eq!(bytes, one_thread.install(|| run(&graph, &weights, &images, &options)).net.to_bytes());
         let net = QNet::from_bytes(Path::new("net.int8"), &bytes).unwrap();
         assert_eq!(net.to_bytes(), bytes);
     }
@@ -111,14 +111,14 @@ fn bias_correction_brings_channel_means_back() {
     let deviation = |correction| {
         let mut total = 0.0;
         for seed in 0..20 {
-            let (graph, weights, pictures) = random(seed);
+            let (graph, weights, images) = random(seed);
             let options = QuantiseOptions { correction, ..QuantiseOptions::default() };
-            let quantised = run(&graph, &weights, &pictures, &options);
+            let quantised = run(&graph, &weights, &images, &options);
             let net = &quantised.net;
             let prepared = &quantised.prepared;
-            for picture in &pictures {
-                let float = oracle::run(&prepared.graph, &prepared.weights, picture);
-                let int = exec::run(net, picture);
+            for image in &images {
+                let float = oracle::run(&prepared.graph, &prepared.weights, image);
+                let int = exec::run(net, image);
                 for (layer, map) in int.iter().enumerate() {
                     let Op::Conv(_) = graph.nodes[layer].op else { continue };
                     let float = &float[prepared.output_of(layer)];
@@ -138,8 +138,8 @@ fn bias_correction_brings_channel_means_back() {
 
 #[test]
 fn a_changed_or_cut_file_never_passes_for_a_network() {
-    let (graph, weights, pictures) = random(7);
-    let bytes = run(&graph, &weights, &pictures, &QuantiseOptions::default()).net.to_bytes();
+    let (graph, weights, images) = random(7);
+    let bytes = run(&graph, &weights, &images, &QuantiseOptions::default()).net.to_bytes();
     let path = Path::new("net.int8");
     for length in (0..bytes.len()).step_by(7) {
         assert!(QNet::from_bytes(path, &bytes[..length]).is_err(), "cut at {length}");
@@ -155,16 +155,16 @@ fn a_changed_or_cut_file_never_passes_for_a_network() {
 
 #[test]
 fn mistakes_in_the_input_are_named() {
-    let (graph, mut weights, pictures) = random(0);
+    let (graph, mut weights, images) = random(0);
     let options = QuantiseOptions::default();
-    let error = |weights: &Weights, pictures: &[Vec<f32>]| {
-        quantise(&graph, weights, pictures, &options, vec![], Provenance::default()).unwrap_err()
+    let error = |weights: &Weights, images: &[Vec<f32>]| {
+        quantise(&graph, weights, images, &options, vec![], Provenance::default()).unwrap_err()
     };
-    assert!(error(&weights, &[]).what().contains("calibration pictures"));
+    assert!(error(&weights, &[]).what().contains("calibration images"));
     assert!(error(&weights, &[vec![0.0; 5]]).what().contains("shape"));
     let layer = weights.layers.iter().position(|layer| !layer.weights.is_empty()).unwrap();
     weights.layers[layer].weights[0] = f32::NAN;
-    assert_eq!(error(&weights, &pictures).at_layer(), Some(layer));
+    assert_eq!(error(&weights, &images).at_layer(), Some(layer));
 }
 
 #[test]
@@ -176,11 +176,11 @@ fn all_real_models_quantise() {
         let (cfg, weights) = (folder.path().join("model.cfg"), folder.path().join("model.weights"));
         let golden = data.join("golden").join(folder.file_name()).join("input.npy");
         let network = darknet::load(&cfg, Some(&weights)).unwrap();
-        let (_, picture) = read_npy(&golden).unwrap();
+        let (_, image) = read_npy(&golden).unwrap();
         let weights = network.weights().unwrap();
         let quantised =
-            run(&network.graph, weights, std::slice::from_ref(&picture), &QuantiseOptions::default());
-        let layers = report::layers(&quantised, &[picture]).unwrap();
+            run(&network.graph, weights, std::slice::from_ref(&image), &QuantiseOptions::default());
+        let layers = report::layers(&quantised, &[image]).unwrap();
         for head in quantised.net.heads() {
             let sqnr = layers[head].sqnr;
             assert!(sqnr > 18.0, "{:?}: head {head} has {sqnr:.1} dB", folder.file_name());

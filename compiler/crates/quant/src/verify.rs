@@ -3,7 +3,7 @@
 //! 1. a node's inputs exist and have smaller numbers; it has as many as its operator takes;
 //! 2. every output's shape follows from its inputs' ([`shapes`]), and constants have the lengths that the
 //!    shapes ask for;
-//! 3. multipliers and shifts are within NUMERICS, and every accumulator fits `i32`.
+//! 3. multipliers and shifts are within the bounds of `docs/numerics.md`, and every accumulator fits `i32`.
 
 use secateur_runtime::kernels::Requant;
 

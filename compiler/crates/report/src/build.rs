@@ -93,7 +93,7 @@ mod tests {
     fn table_and_chart_hold_the_figures() {
         let stage = |label, macs| Stage {
             label,
-            accuracy: AccuracyReport::Detector(detector()),
+            accuracy: AccuracyReport::Detector(Box::new(detector())),
             macs,
             bytes: 12_345,
         };

@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn the_picture_says_the_totals_and_the_values() {
+    fn the_chart_shows_the_totals_and_the_values() {
         let svg = draw_overview(&overview()).unwrap();
         for text in ["a network", "as trained: 17.0 M", "pruned: 7.0 M", "float", "0.330", "0.320"] {
             assert!(svg.contains(text), "{text}");

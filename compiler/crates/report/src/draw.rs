@@ -1,4 +1,4 @@
-//! Detections drawn on a picture: boxes in the class's colour, names on plates that keep clear of
+//! Detections drawn on a image: boxes in the class's colour, names on plates that keep clear of
 //! one another.
 
 use std::io::Cursor;
@@ -14,14 +14,14 @@ use secateur_ir::Shape;
 
 /// Quality of written JPEG files: no visible loss.
 const JPEG_QUALITY: u8 = 92;
-/// Pictures with a shorter side are enlarged to twice this, if their longer side allows.
+/// Images with a shorter side are enlarged to twice this, if their longer side allows.
 const SMALL_SIDE: usize = 120;
 /// Longest side after enlarging.
 const ENLARGED_SIDE: usize = 2048;
-/// A name's height as a share of the picture's shorter side.
-const TEXT_SHARE: f32 = 1.0 / 22.0;
-/// A box line's width as a share of the picture's shorter side.
-const LINE_SHARE: f32 = 1.0 / 200.0;
+/// A name's height as a fraction of the image's shorter side.
+const TEXT_FRACTION: f32 = 1.0 / 22.0;
+/// A box line's width as a fraction of the image's shorter side.
+const LINE_FRACTION: f32 = 1.0 / 200.0;
 /// Hues that are told apart at a glance; further classes repeat them in other shades.
 const HUES: usize = 12;
 /// Saturation and value of the shades.
@@ -29,10 +29,10 @@ const SHADES: [(f32, f32); 3] = [(0.85, 0.95), (0.5, 1.0), (0.9, 0.65)];
 
 /// Draws `detections`, boxes first and then all names, the most certain on top.
 ///
-/// A grey picture becomes a colour one, a tiny one is enlarged so that names can be read. Names
+/// A grey image becomes a colour one, a tiny one is enlarged so that names can be read. Names
 /// beyond Latin letters show as `?`.
-pub fn draw_detections(picture: &Picture, detections: &[Detection], names: &[String]) -> Picture {
-    let mut canvas = Canvas::new(picture);
+pub fn draw_detections(image: &Picture, detections: &[Detection], names: &[String]) -> Picture {
+    let mut canvas = Canvas::new(image);
     let (w, h) = (canvas.image.width() as usize, canvas.image.height() as usize);
     let mut order: Vec<&Detection> = detections.iter().collect();
     order.sort_by(|a, b| a.prob.total_cmp(&b.prob));
@@ -50,12 +50,12 @@ pub fn draw_detections(picture: &Picture, detections: &[Detection], names: &[Str
     Picture::from_bytes(Shape::new(3, h, w), canvas.image.as_raw())
 }
 
-/// Writes a picture as JPEG or PNG, as the path's extension says.
-pub fn save_picture(path: &Path, picture: &Picture) -> Result<()> {
-    let Shape { c, h, w } = picture.shape;
+/// Writes a image as JPEG or PNG, by the path's extension.
+pub fn save_image(path: &Path, image: &Picture) -> Result<()> {
+    let Shape { c, h, w } = image.shape;
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
     let (bytes, colours) =
-        (picture.to_bytes(), if c == 1 { image::ColorType::L8 } else { image::ColorType::Rgb8 });
+        (image.to_bytes(), if c == 1 { image::ColorType::L8 } else { image::ColorType::Rgb8 });
     let mut file = Cursor::new(Vec::new());
     let encoded = match extension.as_str() {
         "jpg" | "jpeg" => image::codecs::jpeg::JpegEncoder::new_with_quality(&mut file, JPEG_QUALITY).encode(
@@ -68,24 +68,22 @@ pub fn save_picture(path: &Path, picture: &Picture) -> Result<()> {
             image::write_buffer_with_format(&mut file, &bytes, w as u32, h as u32, colours, ImageFormat::Png)
         }
         _ => {
-            return Err(Error::new("unknown picture format")
-                .file(path)
-                .found(extension)
-                .allowed("jpg or png"));
+            return Err(Error::new("unknown image format").file(path).found(extension).allowed("jpg or png"));
         }
     };
-    encoded.map_err(|e| Error::new(format!("cannot encode the picture: {e}")).file(path))?;
+    encoded.map_err(|e| Error::new(format!("cannot encode the image: {e}")).file(path))?;
     files::write_bytes(path, file.get_ref())
 }
 
 /// Left, top, right, bottom in pixels; the last ones are outside.
 type Rect = [i32; 4];
 
-/// A box's edges, clipped to the picture.
+/// A box's edges, clipped to the image.
 fn pixel_edges(detection: &Detection, w: usize, h: usize) -> Rect {
     let [left, top, right, bottom] = detection.bbox.edges();
     // A saturating cast: foreign weights can yield infinite boxes.
-    let pixel = |share: f32, extent: usize| ((share * extent as f32).round() as i32).clamp(0, extent as i32);
+    let pixel =
+        |fraction: f32, extent: usize| ((fraction * extent as f32).round() as i32).clamp(0, extent as i32);
     [pixel(left, w), pixel(top, h), pixel(right, w), pixel(bottom, h)]
 }
 
@@ -116,20 +114,20 @@ struct Canvas {
 }
 
 impl Canvas {
-    fn new(picture: &Picture) -> Self {
-        let Shape { c, h, w } = picture.shape;
+    fn new(image: &Picture) -> Self {
+        let Shape { c, h, w } = image.shape;
         let enlarge = if w.min(h) < SMALL_SIDE {
             (2 * SMALL_SIDE).div_ceil(w.min(h)).min(ENLARGED_SIDE / w.max(h)).max(1)
         } else {
             1
         };
-        let bytes = picture.to_bytes();
+        let bytes = image.to_bytes();
         let image = RgbImage::from_fn((w * enlarge) as u32, (h * enlarge) as u32, |x, y| {
             let pixel = &bytes[(y as usize / enlarge * w + x as usize / enlarge) * c..][..c];
             if c == 1 { Rgb([pixel[0]; 3]) } else { Rgb([pixel[0], pixel[1], pixel[2]]) }
         });
         let short = image.width().min(image.height()) as f32;
-        let wanted = short * TEXT_SHARE;
+        let wanted = short * TEXT_FRACTION;
         let zoom = (wanted / 32.0).floor().max(1.0);
         let font = match wanted / zoom {
             size if size < 18.0 => RasterHeight::Size16,
@@ -137,7 +135,7 @@ impl Canvas {
             size if size < 28.0 => RasterHeight::Size24,
             _ => RasterHeight::Size32,
         };
-        Self { image, line: (short * LINE_SHARE).round().max(2.0) as i32, font, zoom: zoom as i32 }
+        Self { image, line: (short * LINE_FRACTION).round().max(2.0) as i32, font, zoom: zoom as i32 }
     }
 
     fn text_size(&self, text: &str) -> (i32, i32) {
@@ -154,7 +152,7 @@ impl Canvas {
         }
     }
 
-    /// The four sides of a box, with a dark hairline outside that sets them off from the picture.
+    /// The four sides of a box, with a dark hairline outside that sets them off from the image.
     fn frame(&mut self, [left, top, right, bottom]: Rect, colour: Rgb<u8>) {
         for (grow, width, colour) in [(1, self.line + 2, Rgb([20; 3])), (0, self.line, colour)] {
             let [l, t, r, b] = [left - grow, top - grow, right + grow, bottom + grow];
@@ -166,27 +164,27 @@ impl Canvas {
         }
     }
 
-    /// Where a box's plate goes: above it, inside its top, below it, or the next free place down.
+    /// The place of a box's plate: above it, inside its top, below it, or the next free place down.
     fn plate_place(&self, [left, top, _, bottom]: Rect, text: &str, taken: &[Rect]) -> Rect {
         let (text_w, text_h) = self.text_size(text);
         let (w, h) = (text_w + text_h / 2, text_h + 2 * self.zoom);
-        let (picture_w, picture_h) = (self.image.width() as i32, self.image.height() as i32);
-        let x = left.min(picture_w - w).max(0);
+        let (image_w, image_h) = (self.image.width() as i32, self.image.height() as i32);
+        let x = left.min(image_w - w).max(0);
         let at = |y: i32| [x, y, x + w, y + h];
         let free = |place: &Rect| {
             place[1] >= 0
-                && place[3] <= picture_h
+                && place[3] <= image_h
                 && taken
                     .iter()
                     .all(|t| place[2] <= t[0] || t[2] <= place[0] || place[3] <= t[1] || t[3] <= place[1])
         };
-        let below = (0..).map(|n| top + n * h).take_while(|&y| y + h <= picture_h);
+        let below = (0..).map(|n| top + n * h).take_while(|&y| y + h <= image_h);
         [top - h, top, bottom]
             .into_iter()
             .chain(below)
             .map(at)
             .find(free)
-            .unwrap_or(at(top.clamp(0, (picture_h - h).max(0))))
+            .unwrap_or(at(top.clamp(0, (image_h - h).max(0))))
     }
 
     /// A filled plate with its text.
@@ -252,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_boxes_and_tiny_pictures_are_drawn_too() {
+    fn odd_boxes_and_tiny_images_are_drawn_too() {
         let odd = [
             detection(3, f32::INFINITY, 0.5, f32::INFINITY, 0.1),
             detection(4, f32::NAN, 0.5, 1.0, 1.0),
@@ -282,15 +280,15 @@ mod tests {
     }
 
     #[test]
-    fn saved_pictures_can_be_read() {
+    fn saved_images_can_be_read() {
         let folder = tempfile::tempdir().unwrap();
         let drawn = draw_detections(&grey(64, 48), &[detection(0, 0.5, 0.5, 0.5, 0.5)], &[]);
         let png = folder.path().join("a.png");
-        save_picture(&png, &drawn).unwrap();
+        save_image(&png, &drawn).unwrap();
         assert_eq!(load_picture(&png).unwrap(), drawn);
         let jpeg = folder.path().join("a.JPG");
-        save_picture(&jpeg, &drawn).unwrap();
+        save_image(&jpeg, &drawn).unwrap();
         assert_eq!(load_picture(&jpeg).unwrap().shape, drawn.shape);
-        assert!(save_picture(&folder.path().join("a.gif"), &drawn).unwrap_err().what().contains("format"));
+        assert!(save_image(&folder.path().join("a.gif"), &drawn).unwrap_err().what().contains("format"));
     }
 }

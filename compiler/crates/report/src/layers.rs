@@ -87,7 +87,7 @@ impl LayerFolder {
             .map(|name| self.folder.join(name))
             .collect();
         outputs.push(self.folder.join(INDEX));
-        files::refuse_overwrite(inputs, &outputs.iter().map(PathBuf::as_path).collect::<Vec<_>>())
+        files::refuse_overwrite(inputs, &outputs)
     }
 
     /// Writes `input.npy` (`layer` none) or `layer_NNN.npy`; with codes also `layer_NNN_codes.npy`.

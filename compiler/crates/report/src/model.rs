@@ -13,7 +13,7 @@ use std::path::Path;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum AccuracyReport {
-    Detector(DetectorReport),
+    Detector(Box<DetectorReport>),
     Classifier(ClassifierReport),
 }
 
@@ -272,8 +272,8 @@ pub(crate) mod tests {
         let interval = Interval { low: 0.25, high: 0.75, deviation: 0.1 };
         let top = TopK { k: 1, accuracy: 0.5, interval };
         for report in [
-            AccuracyReport::Detector(detector()),
-            AccuracyReport::Detector(DetectorReport { against: None, ..detector() }),
+            AccuracyReport::Detector(Box::new(detector())),
+            AccuracyReport::Detector(Box::new(DetectorReport { against: None, ..detector() })),
             AccuracyReport::Classifier(ClassifierReport::new(Path::new("net.cfg"), 3, [top, top])),
         ] {
             let text = to_json(&report).unwrap();

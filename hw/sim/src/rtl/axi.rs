@@ -78,6 +78,8 @@ struct Burst {
     /// First cycle of its data, or of its answer.
     ready: u64,
     response: u8,
+    /// The last beat is one too many.
+    surplus: bool,
 }
 
 /// A read beat on the bus.
@@ -183,13 +185,16 @@ impl Axi {
         }
         if outputs.m_axi_arvalid != 0 && inputs.m_axi_arready {
             let (address, mut beats) = (outputs.m_axi_araddr, u32::from(outputs.m_axi_arlen) + 1);
+            let mut surplus = false;
             match self.fault {
                 Some(BusFault::LastEarly { burst }) if burst == self.bursts_read => beats = 1,
-                Some(BusFault::LastLate { burst }) if burst == self.bursts_read => beats += 1,
+                Some(BusFault::LastLate { burst }) if burst == self.bursts_read => surplus = true,
                 _ => {}
             }
             self.bursts_read += 1;
-            self.reads.push_back(Burst { address, beats, ready: self.cycle + latency, response: 0 });
+            beats += u32::from(surplus);
+            let ready = self.cycle + latency;
+            self.reads.push_back(Burst { address, beats, ready, response: 0, surplus });
         }
         if outputs.m_axi_wvalid != 0 && inputs.m_axi_wready {
             self.take(memory, outputs);
@@ -201,7 +206,7 @@ impl Axi {
                 _ => 0,
             };
             self.bursts_written += 1;
-            self.writes.push_back(Burst { address, beats, ready: 0, response });
+            self.writes.push_back(Burst { address, beats, ready: 0, response, surplus: false });
         }
         if inputs.m_axi_bvalid && outputs.m_axi_bready != 0 {
             self.answers.pop_front();
@@ -259,8 +264,10 @@ impl Axi {
     fn next_beat(&mut self, memory: &mut Memory) -> Option<Beat> {
         let burst = self.reads.front_mut().filter(|burst| burst.ready <= self.cycle)?;
         let mut data = [0; MOST_BYTES];
-        let found = memory.device_read(burst.address, &mut data[..BEAT]);
-        let mut response = if found.is_ok() { 0 } else { DECODE_ERROR };
+        // Nobody asked for the surplus beat.
+        let surplus = burst.surplus && burst.beats == 1;
+        let found = surplus || memory.device_read(burst.address, &mut data[..BEAT]).is_ok();
+        let mut response = if found { 0 } else { DECODE_ERROR };
         if let Some(BusFault::Read { beat, response: injected }) = self.fault
             && beat == self.beats_read
         {

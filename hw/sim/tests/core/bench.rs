@@ -126,9 +126,15 @@ impl Traffic {
         }
     }
 
-    /// No more requests; those that stand are withdrawn.
+    /// Makes no more requests; those on offer stay until they are accepted.
     fn end(&mut self, core: &mut Core) {
-        (self.write, self.read) = (None, None);
+        let percent = std::mem::take(&mut self.percent);
+        while self.write.is_some() || self.read.is_some() {
+            self.drive(core);
+            let outputs = core.cycle();
+            self.check(&outputs);
+        }
+        self.percent = percent;
         core.inputs.ld_valid = 0;
         core.inputs.st_valid = 0;
     }

@@ -37,7 +37,7 @@ pub(crate) struct Choice {
 /// Where a tensor lies: fields of the command in the order base, plane, w_first, pos_first, origin.
 struct Place(u16, u16, i16, u16, u16);
 
-/// Puts a tensor of `words` map words a channel somewhere into `region` of the banks.
+/// Puts a tensor of `words` vectors per channel somewhere into `region` of the banks.
 fn place(rng: &mut impl Rng, words: usize, channels: usize, region: Range<usize>) -> Place {
     let room = region.len();
     loop {

@@ -39,7 +39,7 @@ fn compare(seed: u64, count: usize, choice: Choice) {
         assert_eq!((stats.busy, stats.skipped), (run.busy, run.skipped), "{command:#?}");
         let expected = timing::predict(&[(command, stats, false)])[0];
         let late = run.done[0] as i64 - (run.accepted[0] + expected) as i64;
-        // A second map's first words, and conflicts for its banks, come on top of the formula; two
+        // An element-wise operand's first vectors, and conflicts for its banks, come on top of the formula; two
         // rows at a time meet more of them, and so do four banks instead of eight.
         let allowed = if choice.residual {
             let conflicts = if PARAMETERS.drain_rows == 1 { PARAMETERS.rows.min(8) } else { 2 };
@@ -122,7 +122,7 @@ fn tables() {
 }
 
 #[test]
-fn second_map() {
+fn elementwise() {
     compare(12, 80, Choice { mode: ArrayMode::Pass, residual: true, ..PLAIN });
     compare(13, 60, Choice { residual: true, ..PLAIN });
     compare(14, 60, Choice { mode: ArrayMode::Depthwise, kernels: &[3], residual: true, ..PLAIN });

@@ -7,7 +7,7 @@ use secateur_runtime::artefact::format::{
 use zerocopy::FromZeros;
 use zerocopy::little_endian::{I32, U16, U32};
 
-use super::writer::{Writer, number};
+use super::writer::{RecordWriter, number};
 use secateur_base::{Error, Result};
 use secateur_eval as eval;
 use secateur_ir::NmsKind;
@@ -17,7 +17,7 @@ use secateur_quant::net::{HeadTables, QOp};
 const GREEDY_BETA: f64 = 0.6;
 
 /// All heads of the network and how its detections are suppressed.
-pub(super) fn write(writer: &mut Writer<'_>) -> Result<(Vec<HeadRecord>, SuppressionRecord)> {
+pub(super) fn write(writer: &mut RecordWriter<'_>) -> Result<(Vec<HeadRecord>, SuppressionRecord)> {
     let net = writer.program.net;
     let mut heads = Vec::new();
     for layer in net.heads() {
@@ -32,7 +32,7 @@ pub(super) fn write(writer: &mut Writer<'_>) -> Result<(Vec<HeadRecord>, Suppres
 }
 
 /// The record of a head; none where the last layer is a map, which the caller reads as it is.
-fn head(writer: &mut Writer<'_>, layer: usize) -> Result<Option<HeadRecord>> {
+fn head(writer: &mut RecordWriter<'_>, layer: usize) -> Result<Option<HeadRecord>> {
     let net = writer.program.net;
     let (input, grid) = (net.input.shape, net.nodes[layer].output.shape);
     let mut record = HeadRecord::new_zeroed();
@@ -103,7 +103,7 @@ fn head(writer: &mut Writer<'_>, layer: usize) -> Result<Option<HeadRecord>> {
     Ok(Some(record))
 }
 
-fn store_tables(writer: &mut Writer<'_>, record: &mut HeadRecord, tables: &HeadTables) -> Result<()> {
+fn store_tables(writer: &mut RecordWriter<'_>, record: &mut HeadRecord, tables: &HeadTables) -> Result<()> {
     record.xy = writer.constant(&tables.xy.iter().map(|&v| I32::new(v)).collect::<Vec<_>>())?;
     record.wh = writer.constant(&tables.wh.iter().map(|&v| U32::new(v)).collect::<Vec<_>>())?;
     let q15 = |table: &[u16]| table.iter().map(|&v| U16::new(v)).collect::<Vec<_>>();
@@ -127,7 +127,7 @@ fn anchor(w: f64, h: f64) -> Result<AnchorRecord> {
     Ok(AnchorRecord { w: fixed(w)?, h: fixed(h)? })
 }
 
-fn suppression(writer: &mut Writer<'_>, last: Option<(NmsKind, f64)>) -> Result<SuppressionRecord> {
+fn suppression(writer: &mut RecordWriter<'_>, last: Option<(NmsKind, f64)>) -> Result<SuppressionRecord> {
     let one = f64::from(1u32 << 30);
     let beta = match last {
         Some((NmsKind::Greedy, _)) => Some(GREEDY_BETA),

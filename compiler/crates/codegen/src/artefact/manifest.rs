@@ -7,7 +7,7 @@ use secateur_runtime::artefact::format::{VERSION_MAJOR, VERSION_MINOR};
 
 use crate::cost;
 use crate::cpu::CpuProgram;
-use crate::cpu::program::{LayerAction, Value};
+use crate::cpu::program::{LayerAction, ValueId};
 use crate::npu::CycleReport;
 use crate::target::Target;
 use secateur_ir::Shape;
@@ -21,13 +21,13 @@ pub struct Manifest {
     pub format: String,
     pub network: String,
     pub target: String,
-    pub artefact: ArtefactFile,
+    pub artefact: ManifestFile,
     pub provenance: ProvenanceHashes,
     pub arena: ArenaSummary,
     pub input: ManifestTensor,
     pub letter_box: bool,
     pub classes: Vec<String>,
-    /// Multiply-accumulates of one picture.
+    /// Multiply-accumulates of one image.
     pub macs: u64,
     pub layers: Vec<ManifestLayer>,
     /// The accelerator's program, where the target has one.
@@ -38,13 +38,13 @@ pub struct Manifest {
 /// The part of a written manifest that a build's overview reads back.
 #[derive(Debug, Clone, Deserialize)]
 pub struct ManifestSizes {
-    pub artefact: ArtefactFile,
+    pub artefact: ManifestFile,
     pub arena: ArenaSummary,
 }
 
 /// The file itself.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ArtefactFile {
+pub struct ManifestFile {
     pub bytes: usize,
     pub sha256: String,
 }
@@ -108,7 +108,7 @@ pub fn manifest(
 ) -> Manifest {
     let net = program.net;
     let live = program.live_storages();
-    let tensor = |value: Value, quantised: &QTensor| {
+    let tensor = |value: ValueId, quantised: &QTensor| {
         let allocation = program.allocations[value];
         let at = live.iter().position(|(storage, _)| *storage == allocation.storage);
         let base = at.zip(program.arena.as_ref()).map_or(0, |(at, arena)| arena.offsets[at]);
@@ -147,7 +147,7 @@ pub fn manifest(
         format: format!("{VERSION_MAJOR}.{VERSION_MINOR}"),
         network: from.model.clone(),
         target: target.name.clone(),
-        artefact: ArtefactFile { bytes: artefact.len(), sha256: hex::encode(Sha256::digest(artefact)) },
+        artefact: ManifestFile { bytes: artefact.len(), sha256: hex::encode(Sha256::digest(artefact)) },
         provenance: ProvenanceHashes {
             cfg_sha256: hex::encode(from.cfg_sha256),
             weights_sha256: hex::encode(from.weights_sha256),

@@ -9,7 +9,7 @@ use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U16, U32};
 
 use super::writer::number;
-use crate::cpu::program::Value;
+use crate::cpu::program::ValueId;
 use crate::npu::{CommandBody, NpuPlan, Partition};
 use secateur_base::{Error, Result};
 
@@ -97,7 +97,7 @@ impl Sections {
 }
 
 /// Returns the location of a value in region 1 before or after a frame.
-fn map(plan: &NpuPlan, value: Value, role: u32) -> Result<MapRecord> {
+fn map(plan: &NpuPlan, value: ValueId, role: u32) -> Result<MapRecord> {
     let missing = || Error::internal("input and outputs lie in memory");
     let view = plan.graph.views[value].ok_or_else(missing)?;
     let planes = plan.schedule.memory[view.map].ok_or_else(missing)?;

@@ -6,14 +6,14 @@ use secateur_runtime::artefact::format::{
 use zerocopy::little_endian::{I16, I32, U16, U32};
 use zerocopy::{FromZeros, IntoBytes};
 
-use super::writer::{Writer, number};
+use super::writer::{RecordWriter, number};
 use crate::cpu::program::{LayerAction, value};
 use secateur_base::{Error, Result};
 use secateur_ir::Reorg;
 use secateur_quant::net::{QConv, QEpilogue, QOp, QPool, QRequant, QRoute, QScaled};
 
 /// Appends the steps of a layer: none for a view, one a copied input for a concatenation.
-pub(super) fn write(writer: &mut Writer<'_>, layer: usize) -> Result<()> {
+pub(super) fn write(writer: &mut RecordWriter<'_>, layer: usize) -> Result<()> {
     let node = &writer.program.net.nodes[layer];
     match &writer.program.actions[layer] {
         LayerAction::View => Ok(()),
@@ -53,7 +53,7 @@ fn blank(layer: usize) -> Result<StepRecord> {
 }
 
 /// The step that brings input `position` into a concatenation.
-fn copy(writer: &mut Writer<'_>, layer: usize, route: &QRoute, position: usize) -> Result<()> {
+fn copy(writer: &mut RecordWriter<'_>, layer: usize, route: &QRoute, position: usize) -> Result<()> {
     let program = writer.program;
     let from = value(program.net.nodes[layer].inputs[position]);
     let count = program.slice_channels(layer, position);
@@ -76,7 +76,7 @@ fn copy(writer: &mut Writer<'_>, layer: usize, route: &QRoute, position: usize) 
     Ok(())
 }
 
-fn operator(writer: &mut Writer<'_>, layer: usize, step: &mut StepRecord) -> Result<()> {
+fn operator(writer: &mut RecordWriter<'_>, layer: usize, step: &mut StepRecord) -> Result<()> {
     let program = writer.program;
     let node = &program.net.nodes[layer];
     let input = program.net.tensor(node.inputs[0]).shape;
@@ -150,7 +150,12 @@ fn operator(writer: &mut Writer<'_>, layer: usize, step: &mut StepRecord) -> Res
     Ok(())
 }
 
-fn convolution(writer: &mut Writer<'_>, layer: usize, conv: &QConv, step: &mut StepRecord) -> Result<()> {
+fn convolution(
+    writer: &mut RecordWriter<'_>,
+    layer: usize,
+    conv: &QConv,
+    step: &mut StepRecord,
+) -> Result<()> {
     let node = &writer.program.net.nodes[layer];
     let input = writer.program.net.tensor(node.inputs[0]).shape;
     (step.kernel_h, step.kernel_w) = (window(conv.size)?, window(conv.size)?);
@@ -170,7 +175,7 @@ fn convolution(writer: &mut Writer<'_>, layer: usize, conv: &QConv, step: &mut S
     store_epilogue(writer, layer, step, &conv.epilogue)
 }
 
-fn weights(writer: &mut Writer<'_>, step: &mut StepRecord, weights: &[i8], bias: &[i32]) -> Result<()> {
+fn weights(writer: &mut RecordWriter<'_>, step: &mut StepRecord, weights: &[i8], bias: &[i32]) -> Result<()> {
     step.weights = writer.constant(weights)?;
     step.weights_bytes = number("weights", weights.len())?;
     let bias: Vec<I32> = bias.iter().map(|&b| I32::new(b)).collect();
@@ -178,20 +183,25 @@ fn weights(writer: &mut Writer<'_>, step: &mut StepRecord, weights: &[i8], bias:
     Ok(())
 }
 
-fn store_requant(writer: &mut Writer<'_>, step: &mut StepRecord, requant: &[QRequant]) -> Result<()> {
+fn store_requant(writer: &mut RecordWriter<'_>, step: &mut StepRecord, requant: &[QRequant]) -> Result<()> {
     let stored: Vec<Requant> = requant.iter().map(QRequant::record).collect();
     step.requant = writer.constant(&stored)?;
     step.requant_count = number("requantisation constants", stored.len())?;
     Ok(())
 }
 
-fn rescaled(writer: &mut Writer<'_>, layer: usize, step: &mut StepRecord, scaled: &QScaled) -> Result<()> {
+fn rescaled(
+    writer: &mut RecordWriter<'_>,
+    layer: usize,
+    step: &mut StepRecord,
+    scaled: &QScaled,
+) -> Result<()> {
     store_requant(writer, step, &[scaled.requant])?;
     store_epilogue(writer, layer, step, &scaled.epilogue)
 }
 
 fn store_epilogue(
-    writer: &mut Writer<'_>,
+    writer: &mut RecordWriter<'_>,
     layer: usize,
     step: &mut StepRecord,
     epilogue: &QEpilogue,

@@ -9,7 +9,7 @@ use secateur_runtime::artefact::format::{
 };
 
 use super::npu::Sections;
-use super::writer::{ArtefactFile, Writer, number};
+use super::writer::{ArtefactFile, RecordWriter, number};
 use super::{heads, steps};
 use crate::cpu::CpuProgram;
 use crate::npu::NpuPlan;
@@ -21,7 +21,7 @@ use crate::target::Target;
 /// A number that does not fit the format, with the layer; an artefact above the target's limit.
 pub fn write(program: &CpuProgram<'_>, target: &Target, plan: Option<&NpuPlan>) -> Result<Vec<u8>> {
     let accelerator = plan.map(Sections::new).transpose()?;
-    let mut writer = Writer::new(program)?;
+    let mut writer = RecordWriter::new(program)?;
     for layer in 0..program.actions.len() {
         steps::write(&mut writer, layer)
             .map_err(|e| e.layer(layer).section(program.net.nodes[layer].op.name()))?;

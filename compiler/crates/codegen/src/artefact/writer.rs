@@ -11,7 +11,7 @@ use zerocopy::little_endian::{I16, U16, U32};
 use zerocopy::{Immutable, IntoBytes};
 
 use crate::cpu::CpuProgram;
-use crate::cpu::program::Value;
+use crate::cpu::program::ValueId;
 use secateur_base::{Error, Result};
 
 /// A size as the format's 32 bits.
@@ -25,7 +25,7 @@ pub(super) fn number(what: &str, value: usize) -> Result<U32> {
 }
 
 /// Collects what the sections will hold.
-pub(super) struct Writer<'a> {
+pub(super) struct RecordWriter<'a> {
     pub(super) program: &'a CpuProgram<'a>,
     pub(super) tensors: Vec<TensorRecord>,
     pub(super) steps: Vec<StepRecord>,
@@ -39,7 +39,7 @@ pub(super) struct Writer<'a> {
     offsets: HashMap<usize, usize>,
 }
 
-impl<'a> Writer<'a> {
+impl<'a> RecordWriter<'a> {
     pub(super) fn new(program: &'a CpuProgram<'a>) -> Result<Self> {
         let placement = program.arena.iter().flat_map(|arena| arena.offsets.iter().copied());
         let offsets =
@@ -62,7 +62,7 @@ impl<'a> Writer<'a> {
     }
 
     /// A record for channels `first .. first + count` of a value; returns its index.
-    pub(super) fn slice(&mut self, value: Value, first: usize, count: usize) -> Result<U32> {
+    pub(super) fn slice(&mut self, value: ValueId, first: usize, count: usize) -> Result<U32> {
         let program = self.program;
         let place = program.allocations[value];
         let shape = program.shape(value);

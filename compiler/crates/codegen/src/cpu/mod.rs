@@ -52,7 +52,7 @@ pub fn lower_observed<'a>(
         return Err(Error::new(format!("the network does not fit the memory of target {}", target.name))
             .found(format!("{} bytes of arena", arena.bytes))
             .allowed(format!("{limit} bytes"))
-            .help("prune it, or train it for a smaller picture"));
+            .help("prune it, or train it for a smaller image"));
     }
     Ok(program)
 }

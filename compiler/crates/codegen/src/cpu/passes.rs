@@ -83,7 +83,7 @@ fn join(program: &mut CpuProgram<'_>, (layer, position): Member) -> bool {
     let from = program.allocations[operand];
     let into = program.allocations[layer + 1];
     let alone = from.channel == 0 && program.shape(operand).c == program.storages[from.storage].shape.c;
-    // The picture is dense, and a storage is in one concatenation only.
+    // The image is dense, and a storage is in one concatenation only.
     if !alone || from.storage == into.storage || from.storage == program.allocations[0].storage {
         return false;
     }

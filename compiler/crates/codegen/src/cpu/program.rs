@@ -1,7 +1,7 @@
 //! The lowered network: the location of every layer's output, and the work that it takes.
 //!
-//! Time runs in *ticks*: the picture is there at tick 0, layer `i` runs at tick `i + 1`. A *value* is
-//! the picture (0) or the output of layer `i` (`i + 1`), so a value is allocated at the tick of its number.
+//! Time runs in *ticks*: the image is there at tick 0, layer `i` runs at tick `i + 1`. A *value* is
+//! the image (0) or the output of layer `i` (`i + 1`), so a value is allocated at the tick of its number.
 //!
 //! Invariants, checked by [`CpuProgram::verify`] after every pass in debug builds and tests:
 //! 1. every value is inside its storage: equal rows and columns, channels within the pixel;
@@ -17,11 +17,11 @@ use secateur_base::{Error, Result};
 use secateur_ir::{Shape, Source};
 use secateur_quant::net::{QNet, QOp, QSoftmax};
 
-/// 0 is the picture, `i + 1` the output of layer `i`.
-pub type Value = usize;
+/// 0 is the image, `i + 1` the output of layer `i`.
+pub type ValueId = usize;
 
 /// The value that `source` names.
-pub fn value(source: Source) -> Value {
+pub fn value(source: Source) -> ValueId {
     match source {
         Source::Image => 0,
         Source::Layer(layer) => layer + 1,
@@ -90,7 +90,7 @@ impl<'a> CpuProgram<'a> {
     }
 
     /// Shape of a value.
-    pub fn shape(&self, value: Value) -> Shape {
+    pub fn shape(&self, value: ValueId) -> Shape {
         match value {
             0 => self.net.input.shape,
             _ => self.net.nodes[value - 1].output.shape,
@@ -98,7 +98,7 @@ impl<'a> CpuProgram<'a> {
     }
 
     /// Values that a layer reads, in the order of its inputs.
-    pub fn inputs(&self, layer: usize) -> impl Iterator<Item = Value> + '_ {
+    pub fn inputs(&self, layer: usize) -> impl Iterator<Item = ValueId> + '_ {
         self.net.nodes[layer].inputs.iter().map(|&source| value(source))
     }
 
@@ -120,7 +120,7 @@ impl<'a> CpuProgram<'a> {
 
     /// Returns the value that a classifier's last layer is decoded from: the input of its softmax (with that softmax),
     /// or the layer's own output.
-    pub fn logits(&self, layer: usize) -> (Value, Option<&'a QSoftmax>) {
+    pub fn logits(&self, layer: usize) -> (ValueId, Option<&'a QSoftmax>) {
         let node = &self.net.nodes[layer];
         match (&node.op, node.inputs[0]) {
             (QOp::Softmax(softmax), input) if softmax.groups == 1 => (value(input), Some(softmax)),
@@ -148,7 +148,7 @@ impl<'a> CpuProgram<'a> {
     }
 
     /// Returns true if two values share bytes.
-    pub fn share_bytes(&self, a: Value, b: Value) -> bool {
+    pub fn share_bytes(&self, a: ValueId, b: ValueId) -> bool {
         let (p, q) = (self.allocations[a], self.allocations[b]);
         p.storage == q.storage
             && p.channel < q.channel + self.shape(b).c
@@ -259,7 +259,7 @@ impl<'a> CpuProgram<'a> {
     }
 
     /// Returns true if `layer` overwrites bytes of `earlier` that are read then or later.
-    fn clobbers(&self, layer: usize, earlier: Value, last_read: usize) -> bool {
+    fn clobbers(&self, layer: usize, earlier: ValueId, last_read: usize) -> bool {
         self.share_bytes(earlier, layer + 1)
             && last_read > layer
             && !self.keeps_bytes(layer, earlier)
@@ -269,7 +269,7 @@ impl<'a> CpuProgram<'a> {
     /// Returns true if every value of a storage is intact as long as it is read.
     pub(super) fn is_intact(&self, storage: usize) -> bool {
         let last = self.last_reads();
-        let values: Vec<Value> =
+        let values: Vec<ValueId> =
             (0..self.allocations.len()).filter(|&v| self.allocations[v].storage == storage).collect();
         values.iter().enumerate().all(|(i, &later)| {
             values[..i].iter().all(|&earlier| !self.clobbers(later - 1, earlier, last[earlier]))
@@ -277,7 +277,7 @@ impl<'a> CpuProgram<'a> {
     }
 
     /// Returns true if `layer` leaves the bytes of `earlier` as they are.
-    fn keeps_bytes(&self, layer: usize, earlier: Value) -> bool {
+    fn keeps_bytes(&self, layer: usize, earlier: ValueId) -> bool {
         match &self.actions[layer] {
             LayerAction::View => true,
             LayerAction::Concat { copied } => copied.iter().all(|&position| {
@@ -294,7 +294,7 @@ impl<'a> CpuProgram<'a> {
     }
 
     /// Returns true if `layer` overwrites `earlier` in place, as its last consumer.
-    fn overwrites(&self, layer: usize, earlier: Value, last_read: usize) -> bool {
+    fn overwrites(&self, layer: usize, earlier: ValueId, last_read: usize) -> bool {
         let LayerAction::InPlace(position) = self.actions[layer] else { return false };
         let operand = value(self.net.nodes[layer].inputs[position]);
         last_read == layer + 1

@@ -14,7 +14,7 @@ use super::op::{MapSlice, NpuOp};
 use super::packed::{self, Chunk, Packed};
 use super::schedule::{BankBuffer, Schedule};
 use super::strips::StripEvent;
-use crate::cpu::program::Value;
+use crate::cpu::program::ValueId;
 use secateur_base::{Error, Result};
 
 /// Weight words that one LOAD command brings: small pieces begin before the space for all is free.
@@ -41,8 +41,8 @@ pub struct PlannedCommand {
     pub waits: Waits,
     /// Darknet's number of the layer.
     pub layer: usize,
-    /// Value that it writes or stores, and the first channel of it.
-    pub value: Option<(Value, usize)>,
+    /// ValueId that it writes or stores, and the first channel of it.
+    pub value: Option<(ValueId, usize)>,
     /// Array cycles of a tile, by output group; empty for transfers.
     pub tile_cycles: Vec<u32>,
     /// Bytes that go over the bus.

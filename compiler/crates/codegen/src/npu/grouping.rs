@@ -68,7 +68,7 @@ pub(crate) fn plan(
             return Err(Error::new("the maps do not fit the accelerator's banks")
                 .layer(graph.ops[stuck].layer)
                 .allowed(format!("{} words of a bank", limits.bank_words))
-                .help("use a target with more map memory, or a smaller picture"));
+                .help("use a target with more map memory, or a smaller image"));
         };
         end = group.ops.start;
         groups.push(group);

@@ -14,7 +14,7 @@ use super::op::{FeatureMap, IDENTITY, MapSlice, NpuOp, NpuWindow, channel, windo
 use super::partition::Partition;
 use super::weights::{self, Raw};
 use crate::cost;
-use crate::cpu::program::{Value, value};
+use crate::cpu::program::{ValueId, value};
 use secateur_base::{Error, Result};
 use secateur_ir::{Shape, Source};
 use secateur_quant::net::{QConnected, QConv, QEpilogue, QNet, QOp, QRoute};
@@ -32,7 +32,7 @@ pub(crate) struct NpuGraph {
     /// By value: its location; `None` for values that only the processor has or that are fused away.
     pub views: Vec<Option<MapSlice>>,
     /// Values that the processor writes before the first operation.
-    pub inputs: Vec<Value>,
+    pub inputs: Vec<ValueId>,
 }
 
 /// An operation whose maps are not final yet.
@@ -50,7 +50,7 @@ impl NpuGraph {
     }
 
     /// A value that holds the channels of `view`, and the first of them.
-    pub(crate) fn value_of(&self, view: MapSlice) -> Option<(Value, usize)> {
+    pub(crate) fn value_of(&self, view: MapSlice) -> Option<(ValueId, usize)> {
         self.views.iter().enumerate().find_map(|(value, place)| {
             let place = (*place)?;
             let inside = place.map == view.map

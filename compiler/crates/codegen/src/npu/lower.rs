@@ -12,7 +12,7 @@ use super::partition::Partition;
 use super::plan::{NpuOptions, NpuPlan};
 use super::schedule::{Residency, Stays};
 use super::{cycles, emit, grouping, import, offload, packed, schedule, split, stream};
-use crate::cpu::program::Value;
+use crate::cpu::program::ValueId;
 use crate::target::Accelerator;
 
 /// The packed constants start at a multiple of this many bytes of region 0.
@@ -26,15 +26,20 @@ const ALIGNMENT: usize = 64;
 /// # Errors
 /// A layer that the accelerator does not support, feature maps or weights above its memories, a program
 /// above its counters; each with the layer.
-pub fn lower(net: &QNet, accelerator: &Accelerator, options: NpuOptions, read: &[Value]) -> Result<NpuPlan> {
+pub fn lower(
+    net: &QNet,
+    accelerator: &Accelerator,
+    options: NpuOptions,
+    read: &[ValueId],
+) -> Result<NpuPlan> {
     let mut partition = match options.processor {
         true => offload::largest(net, accelerator, read)?,
         false => Partition::whole(net, read),
     };
     loop {
         let overflow = match plan(net, accelerator, options, &partition).map_err(|e| with_line(net, e))? {
-            Planned::Fits(plan) => return Ok(*plan),
-            Planned::TooLong(overflow) => overflow,
+            Outcome::Fits(plan) => return Ok(*plan),
+            Outcome::TooLong(overflow) => overflow,
         };
         let error = with_line(net, overflow.error(options.queue_commands));
         let shorter = options.processor.then(|| partition.until(net, overflow.layer, read, error.what()));
@@ -45,12 +50,12 @@ pub fn lower(net: &QNet, accelerator: &Accelerator, options: NpuOptions, read: &
 }
 
 /// A plan under one rule, or the reason why its program cannot run.
-enum Planned {
+enum Outcome {
     Fits(Box<NpuPlan>),
     TooLong(Overflow),
 }
 
-impl Planned {
+impl Outcome {
     /// Orders plans: the fewest cycles first, then programs that get farther before they overflow.
     fn beats(&self, other: &Self) -> bool {
         match (self, other) {
@@ -99,7 +104,7 @@ fn plan(
     accelerator: &Accelerator,
     options: NpuOptions,
     partition: &Partition,
-) -> Result<Planned> {
+) -> Result<Outcome> {
     let parameters = accelerator.parameters();
     let mut graph = import::import(net, &parameters, options.fuse, partition)?;
     split::split(&mut graph, &parameters);
@@ -113,7 +118,7 @@ fn plan(
         ResidencySearch { graph: &graph, packed: &packed, accelerator, options, partition, data_offset };
     let residencies = residencies(accelerator, options);
     let progress = Progress::new("planning the accelerator's program", residencies.len() as u64);
-    let plans: Vec<Result<Planned>> = residencies
+    let plans: Vec<Result<Outcome>> = residencies
         .par_iter()
         .map(|&residency| {
             let plan = search.plan(residency);
@@ -142,7 +147,7 @@ struct ResidencySearch<'a> {
 
 impl ResidencySearch<'_> {
     /// Returns the best program under one rule about what remains on the chip.
-    fn plan(&self, residency: Residency) -> Result<Planned> {
+    fn plan(&self, residency: Residency) -> Result<Outcome> {
         let Self { graph, packed, accelerator, options, partition, data_offset } = *self;
         let outputs = &partition.outputs;
         let parameters = accelerator.parameters();
@@ -161,12 +166,12 @@ impl ResidencySearch<'_> {
         };
         let commands = emit::emit(graph, &schedule, packed, &parameters, data_offset)?;
         if let Some(overflow) = Overflow::of(&commands, options.queue_commands) {
-            return Ok(Planned::TooLong(overflow));
+            return Ok(Outcome::TooLong(overflow));
         }
         let commands = stream::order(commands);
         let (timings, cycles) = cycles::replay(&commands, accelerator);
         tracing::debug!("{residency:?}: {cycles} cycles, {} groups", schedule.groups.len());
-        Ok(Planned::Fits(Box::new(NpuPlan {
+        Ok(Outcome::Fits(Box::new(NpuPlan {
             accelerator: *accelerator,
             graph: graph.clone(),
             schedule,
@@ -180,13 +185,18 @@ impl ResidencySearch<'_> {
     }
 }
 
-/// Where a placement fails, the planner gives up this part of the banks and plans again.
+/// If a placement fails, the planner gives up this part of the banks (4 %) and plans again, down to a half: at
+/// most 13 plans. Coarser steps waste banks, finer ones planning time.
 const BANK_STEPS: usize = 25;
 
-/// Most operations between two accesses of a feature map that remains on the chip.
+/// The most operations between two accesses of a feature map that remains on the chip. A residual block (expand,
+/// depthwise, project, add) reads its input again after three to four operations; what is read later, by routes
+/// to another scale, would occupy banks over most of the network.
 const DISTANCE: usize = 6;
 
-/// Returns the rules about what remains on the chip that are tried.
+/// Returns the rules about what remains on the chip that are tried: from nothing to feature maps of three
+/// quarters of a bank. No rule is right for all networks, so every plan is replayed and the fastest wins; a rule
+/// more costs planning time only.
 fn residencies(accelerator: &Accelerator, options: NpuOptions) -> Vec<Residency> {
     let words = accelerator.bank_words as usize;
     if options.group == 1 {

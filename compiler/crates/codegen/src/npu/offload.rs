@@ -7,7 +7,7 @@ use secateur_quant::net::{QNet, QOp};
 use super::partition::Partition;
 use super::{import, packed};
 use crate::cost;
-use crate::cpu::program::Value;
+use crate::cpu::program::ValueId;
 use crate::target::Accelerator;
 
 /// Returns the run of consecutive layers that the accelerator supports with the most multiply-accumulates;
@@ -15,7 +15,7 @@ use crate::target::Accelerator;
 ///
 /// # Errors
 /// The refusal of the first unsupported layer, if no supported one has multiply-accumulates.
-pub(crate) fn largest(net: &QNet, accelerator: &Accelerator, read: &[Value]) -> Result<Partition> {
+pub(crate) fn largest(net: &QNet, accelerator: &Accelerator, read: &[ValueId]) -> Result<Partition> {
     let mut refused: Vec<(usize, Error)> = Vec::new();
     let mut best = (0, 0..0);
     let mut start = 0;

@@ -5,7 +5,7 @@ use secateur_runtime::npu::isa::{
 };
 use zerocopy::little_endian::I32;
 
-use crate::cpu::program::Value;
+use crate::cpu::program::ValueId;
 use secateur_quant::net::QRequant;
 
 /// Channel planes of `h · w` pixels; what concatenations join is one map.
@@ -113,8 +113,8 @@ pub(crate) struct WeightGroup {
 pub(crate) struct NpuOp {
     /// Darknet's number of the layer that it is charged to.
     pub layer: usize,
-    /// Value whose channels from `value_channel` on it writes.
-    pub value: Value,
+    /// ValueId whose channels from `value_channel` on it writes.
+    pub value: ValueId,
     pub value_channel: usize,
     pub mode: ArrayMode,
     pub input: MapSlice,
@@ -122,7 +122,7 @@ pub(crate) struct NpuOp {
     pub residual: Option<Residual>,
     pub window: NpuWindow,
     pub row_mode: bool,
-    /// Value outside the map.
+    /// ValueId outside the map.
     pub z_in: i8,
     pub z_out: i8,
     pub lo: i8,

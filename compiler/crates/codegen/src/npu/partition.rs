@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::cpu::program::{Value, value};
+use crate::cpu::program::{ValueId, value};
 use secateur_ir::Source;
 use secateur_quant::net::{QNet, QOp};
 
@@ -13,16 +13,16 @@ pub struct Partition {
     /// By layer: whether the accelerator computes it. A last softmax is the processor's.
     pub computed: Vec<bool>,
     /// Values that the processor writes before the accelerator starts.
-    pub inputs: Vec<Value>,
+    pub inputs: Vec<ValueId>,
     /// Values that it reads thereafter.
-    pub outputs: Vec<Value>,
+    pub outputs: Vec<ValueId>,
     /// Layers that the accelerator does not run, the first of each run of such layers: number and reason.
     pub refused: Vec<(usize, String)>,
 }
 
 impl Partition {
     /// All layers. `read` are values that heads are decoded from.
-    pub fn whole(net: &QNet, read: &[Value]) -> Self {
+    pub fn whole(net: &QNet, read: &[ValueId]) -> Self {
         Self::of(net, 0..net.nodes.len(), read, Vec::new())
     }
 
@@ -30,7 +30,7 @@ impl Partition {
     pub(crate) fn of(
         net: &QNet,
         layers: Range<usize>,
-        read: &[Value],
+        read: &[ValueId],
         refused: Vec<(usize, String)>,
     ) -> Self {
         let count = net.nodes.len();
@@ -44,7 +44,7 @@ impl Partition {
             };
         }
         let mut inputs = Vec::new();
-        let mut outputs: Vec<Value> = read.to_vec();
+        let mut outputs: Vec<ValueId> = read.to_vec();
         for (layer, node) in net.nodes.iter().enumerate() {
             let read = node.inputs.iter().map(|&input| value(input));
             match computed[layer] {
@@ -62,7 +62,7 @@ impl Partition {
 
     /// Returns the layers before `layer`, which the accelerator cannot run for the reason `why`; `None` if
     /// there are none.
-    pub(crate) fn until(&self, net: &QNet, layer: usize, read: &[Value], why: &str) -> Option<Self> {
+    pub(crate) fn until(&self, net: &QNet, layer: usize, read: &[ValueId], why: &str) -> Option<Self> {
         let layers = self.layers.start..layer.min(self.layers.end.saturating_sub(1));
         let mut refused: Vec<(usize, String)> =
             self.refused.iter().filter(|(other, _)| !self.layers.contains(other)).cloned().collect();

@@ -9,7 +9,7 @@ use super::emit::CommandBody;
 use super::partition::Partition;
 use super::plan::NpuPlan;
 use crate::cost;
-use crate::cpu::program::Value;
+use crate::cpu::program::ValueId;
 use secateur_quant::QNet;
 
 /// Cycles of the array's time line, and why they are more than the multiply-accumulates need.
@@ -87,9 +87,10 @@ impl PartitionReport {
             return None;
         }
         let macs = |layers: Range<usize>| layers.map(|layer| cost::macs(net, layer)).sum();
-        let bytes = |values: &[Value]| {
-            let shape =
-                |&value: &Value| value.checked_sub(1).map_or(net.input.shape, |i| net.nodes[i].output.shape);
+        let bytes = |values: &[ValueId]| {
+            let shape = |&value: &ValueId| {
+                value.checked_sub(1).map_or(net.input.shape, |i| net.nodes[i].output.shape)
+            };
             values.iter().map(|value| shape(value).len()).sum()
         };
         Some(Self {

@@ -13,7 +13,7 @@ use super::import::NpuGraph;
 use super::op::{MapSlice, NpuOp};
 use super::strips::{self, StripCut, StripEvent, Strips, Surroundings};
 use crate::arena;
-use crate::cpu::program::Value;
+use crate::cpu::program::ValueId;
 use secateur_base::{Error, Result};
 
 /// Rule by which a feature map remains on the chip between groups.
@@ -125,7 +125,7 @@ fn join(range: &Range<usize>, view: MapSlice) -> Range<usize> {
 impl Stays {
     pub(crate) fn new(
         graph: &NpuGraph,
-        outputs: &[Value],
+        outputs: &[ValueId],
         parameters: &Parameters,
         residency: Residency,
     ) -> Self {
@@ -261,7 +261,7 @@ impl Stays {
 /// Lays out `groups`, which together hold all operations. An error where the banks do not suffice.
 pub(crate) fn lay_out(
     graph: &NpuGraph,
-    outputs: &[Value],
+    outputs: &[ValueId],
     parameters: &Parameters,
     stays: &Stays,
     groups: Vec<OpGroup>,
@@ -371,7 +371,7 @@ fn touched(graph: &NpuGraph, ops: &Range<usize>) -> Vec<usize> {
 /// Places the maps that go through memory, input and outputs in region 1.
 fn memory(
     graph: &NpuGraph,
-    outputs: &[Value],
+    outputs: &[ValueId],
     events: &[StripEvent],
     lanes: usize,
 ) -> (Vec<Option<Planes>>, usize) {

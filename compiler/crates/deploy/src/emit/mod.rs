@@ -2,4 +2,4 @@
 
 mod testbench;
 
-pub use testbench::testbench;
+pub use testbench::{FILES, testbench};

@@ -6,9 +6,12 @@ use std::path::Path;
 use secateur_sim::package::{BENCH, SOURCES, package};
 
 use crate::Deployed;
-use crate::sim::{Reference, memory, program};
+use crate::sim::{RuntimeReference, memory, program};
 use secateur_base::terminal::printable_line;
 use secateur_base::{Result, files};
+
+/// The files of a bench, beside those of `rtl/`.
+pub const FILES: [&str; 6] = ["npu_tb_pkg.sv", "npu_tb.sv", "files", "memory.hex", "expected.hex", "run"];
 
 /// Script that runs the bench.
 const RUN: &str = "\
@@ -20,11 +23,11 @@ verilator --binary --top-module npu_tb -O3 -Wno-fatal -Wno-WIDTH -Wno-TIMESCALEM
 ./obj/Vnpu_tb
 ";
 
-/// Writes bench, RTL, memory images and expected outputs of a frame of `codes` (`[h][w][c]`) into
+/// Writes bench, RTL, memory images and expected outputs of a frame of `int8` (`[h][w][c]`) into
 /// `folder`, with a script `run`.
-pub fn testbench(deployed: &Deployed<'_>, codes: &[i8], folder: &Path) -> Result<()> {
+pub fn testbench(deployed: &Deployed<'_>, int8: &[i8], folder: &Path) -> Result<()> {
     let program = program(deployed)?;
-    let reference = Reference::new(deployed, codes);
+    let reference = RuntimeReference::new(deployed, int8);
     let (_, place) = memory(&program);
     let header = program.header();
     let work_bytes = header.work_bytes.get();
@@ -73,21 +76,11 @@ pub fn testbench(deployed: &Deployed<'_>, codes: &[i8], folder: &Path) -> Result
     constants.push(("ExpectedBytes", expected.len() as u32));
     constants.push(("Outputs", columns[0].1.len() as u32));
 
-    // The name is foreign text: nothing in it may end the comment.
-    let network = printable_line(deployed.model().network());
-    let mut text =
-        format!("// A frame of {network}; written by `secateur emit testbench`.\npackage npu_tb_pkg;\n");
-    for (name, value) in constants {
-        let _ = writeln!(text, "  localparam int unsigned {name} = {value};");
-    }
-    for (name, column) in columns {
-        let values: Vec<String> = column.iter().map(u32::to_string).collect();
-        let _ =
-            writeln!(text, "  localparam int unsigned Output{name} [Outputs] = '{{{}}};", values.join(", "));
-    }
-    text.push_str("endpackage\n");
-
-    let write = |name: &str, bytes: &[u8]| files::write_bytes(&folder.join(name), bytes);
+    let text = package_text(deployed.model().network(), &constants, &columns);
+    let write = |name: &str, bytes: &[u8]| {
+        debug_assert!(FILES.contains(&name) || name.starts_with("rtl/"), "{name} is not in FILES");
+        files::write_bytes(&folder.join(name), bytes)
+    };
     let mut list = String::new();
     for (name, source) in SOURCES {
         let path = format!("rtl/{name}");
@@ -108,6 +101,23 @@ pub fn testbench(deployed: &Deployed<'_>, codes: &[i8], folder: &Path) -> Result
     write("expected.hex", hexadecimal(expected.iter().map(std::iter::once)).as_bytes())?;
     write("run", RUN.as_bytes())?;
     executable(&folder.join("run"))
+}
+
+/// The bench's package: numbers, and one array for each column of the outputs' table.
+fn package_text(network: &str, constants: &[(&str, u32)], columns: &[(&str, Vec<u32>)]) -> String {
+    // The name is foreign text: nothing in it may end the comment.
+    let network = printable_line(network);
+    let mut text =
+        format!("// A frame of {network}; written by `secateur emit testbench`.\npackage npu_tb_pkg;\n");
+    for (name, value) in constants {
+        let _ = writeln!(text, "  localparam int unsigned {name} = {value};");
+    }
+    for (name, column) in columns {
+        let values: Vec<String> = column.iter().map(u32::to_string).collect();
+        let _ =
+            writeln!(text, "  localparam int unsigned Output{name} [Outputs] = '{{{}}};", values.join(", "));
+    }
+    text + "endpackage\n"
 }
 
 /// One line a word, for `$readmemh`.

@@ -18,7 +18,7 @@ use secateur_base::{Error, Result};
 /// The first byte that differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mismatch {
-    /// Number of the Darknet layer; `None`: the picture.
+    /// Number of the Darknet layer; `None`: the image.
     pub layer: Option<usize>,
     pub channel: usize,
     pub row: usize,
@@ -37,7 +37,7 @@ impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.layer {
             Some(layer) => write!(f, "layer {layer}")?,
-            None => f.write_str("the picture")?,
+            None => f.write_str("the image")?,
         }
         let Self { channel, row, column, expected, found, window: (start, end), .. } = self;
         write!(f, ", channel {channel}, row {row}, column {column}: ")?;
@@ -50,18 +50,18 @@ impl fmt::Display for Mismatch {
 }
 
 /// Every layer's output by the runtime.
-pub struct Reference {
+pub struct RuntimeReference {
     /// By layer, `[h][w][c]`.
-    layers: Vec<Values>,
-    picture: Values,
-    /// By tensor of the artefact: the layer whose whole output it is; `None`: the picture.
+    layers: Vec<TensorValues>,
+    image: TensorValues,
+    /// By tensor of the artefact: the layer whose whole output it is; `None`: the image.
     owners: Vec<Option<usize>>,
     rows: usize,
     lanes: usize,
 }
 
-struct Values {
-    codes: Vec<i8>,
+struct TensorValues {
+    int8: Vec<i8>,
     shape: [usize; 3],
 }
 
@@ -73,29 +73,29 @@ pub(super) struct Written<'a> {
     pub channel: usize,
 }
 
-impl Reference {
-    /// Runs the runtime on `codes`.
-    pub fn new(deployed: &Deployed<'_>, codes: &[i8]) -> Self {
+impl RuntimeReference {
+    /// Runs the runtime on `int8`.
+    pub fn new(deployed: &Deployed<'_>, int8: &[i8]) -> Self {
         let model = deployed.model();
         let mut layers = Vec::with_capacity(deployed.layer_count());
-        deployed.trace(codes, |output| {
-            layers.push(Values { codes: output.codes(), shape: output.record.shape() });
+        deployed.trace(int8, |output| {
+            layers.push(TensorValues { int8: output.int8(), shape: output.record.shape() });
         });
         let owner = |index| model.tensor(index).and_then(|record| record.layer()).map(|layer| layer as usize);
         let parameters = model.program().map(|program| program.parameters());
         Self {
             layers,
-            picture: Values { codes: codes.to_vec(), shape: model.input_shape() },
+            image: TensorValues { int8: int8.to_vec(), shape: model.input_shape() },
             owners: (0..model.tensor_count()).map(owner).collect(),
             rows: parameters.map_or(1, |p| p.rows as usize),
             lanes: parameters.map_or(1, |p| p.lanes as usize),
         }
     }
 
-    fn values(&self, tensor: usize) -> (Option<usize>, &Values) {
+    fn values(&self, tensor: usize) -> (Option<usize>, &TensorValues) {
         match self.owners.get(tensor).copied().flatten() {
-            Some(layer) => (Some(layer), self.layers.get(layer).unwrap_or(&self.picture)),
-            None => (None, &self.picture),
+            Some(layer) => (Some(layer), self.layers.get(layer).unwrap_or(&self.image)),
+            None => (None, &self.image),
         }
     }
 
@@ -103,8 +103,8 @@ impl Reference {
     pub(crate) fn planes(&self, tensor: usize) -> (Option<usize>, Vec<u8>) {
         let (layer, values) = self.values(tensor);
         let [h, w, c] = values.shape;
-        let byte = |at: usize| values.codes[at % (h * w) * c + at / (h * w)].cast_unsigned();
-        (layer, (0..values.codes.len()).map(byte).collect())
+        let byte = |at: usize| values.int8[at % (h * w) * c + at / (h * w)].cast_unsigned();
+        (layer, (0..values.int8.len()).map(byte).collect())
     }
 
     /// Compares what a command left in the banks: the layer and the number of bytes.
@@ -127,7 +127,7 @@ impl Reference {
                 for (lane, byte) in found.into_iter().enumerate().take(self.lanes) {
                     let f = word * self.lanes + lane;
                     let channel = written.channel + channel;
-                    let expected = values.codes.get(f * c + channel).copied().filter(|_| channel < c);
+                    let expected = values.int8.get(f * c + channel).copied().filter(|_| channel < c);
                     let found = byte.cast_signed();
                     if !pixels.contains(&f) {
                         continue;
@@ -157,8 +157,8 @@ impl Reference {
         B::Error: fmt::Display,
     {
         let (_, values) = self.values(map.tensor.get() as usize);
-        let codes: Vec<Cell<i8>> = values.codes.iter().copied().map(Cell::new).collect();
-        let tensor = Tensor::dense(&codes, values.shape, 0);
+        let int8: Vec<Cell<i8>> = values.int8.iter().copied().map(Cell::new).collect();
+        let tensor = Tensor::dense(&int8, values.shape, 0);
         let tensor = tensor.ok_or_else(|| Error::new("an input of the program is empty"))?;
         npu.write_map(map, tensor).map_err(fault)
     }
@@ -173,13 +173,12 @@ impl Reference {
         B::Error: fmt::Display,
     {
         let (layer, values) = self.values(map.tensor.get() as usize);
-        let found = vec![Cell::new(0); values.codes.len()];
+        let found = vec![Cell::new(0); values.int8.len()];
         let tensor = Tensor::dense(&found, values.shape, 0);
         let tensor = tensor.ok_or_else(|| Error::new("an output of the program is empty"))?;
         npu.read_map(map, tensor).map_err(fault)?;
         let [_, w, c] = values.shape;
-        let differing =
-            found.iter().zip(&values.codes).position(|(found, &expected)| found.get() != expected);
+        let differing = found.iter().zip(&values.int8).position(|(found, &expected)| found.get() != expected);
         Ok(match differing {
             None => Ok(found.len() as u64),
             Some(at) => Err(Mismatch {
@@ -187,7 +186,7 @@ impl Reference {
                 channel: at % c,
                 row: at / c / w,
                 column: at / c % w,
-                expected: values.codes[at],
+                expected: values.int8[at],
                 found: found[at].get(),
                 command: None,
                 window: (0, 0),

@@ -10,7 +10,7 @@ use secateur_sim::emulator::transfer_bytes;
 use secateur_sim::memory::Access;
 use secateur_sim::{Memory, Simulator};
 
-use super::compare::{self, Mismatch, Reference};
+use super::compare::{self, Mismatch, RuntimeReference};
 use super::fault::fault;
 use crate::Deployed;
 use secateur_base::{Error, Result};
@@ -73,7 +73,7 @@ pub fn memory(program: &Program<'_>) -> (Memory, Placement) {
     (memory, placement)
 }
 
-/// Runs one frame of `codes` (`[h][w][c]`) and compares what every EXEC command leaves on the chip,
+/// Runs one frame of `int8` (`[h][w][c]`) and compares what every EXEC command leaves on the chip,
 /// and every output in memory, with the runtime. Stops at the first differing byte.
 ///
 /// `observe` is told the cycle after each command. An error is a fault of the accelerator, or an
@@ -82,12 +82,12 @@ pub fn frame<S: Simulator>(
     simulator: &mut S,
     deployed: &Deployed<'_>,
     placement: Placement,
-    codes: &[i8],
+    int8: &[i8],
     mut observe: impl FnMut(u64),
 ) -> Result<SimulatedFrame> {
     let program = program(deployed)?;
-    let plan = Planned::new(deployed, &program)?;
-    let reference = Reference::new(deployed, codes);
+    let plan = PlannedStream::new(deployed, &program)?;
+    let reference = RuntimeReference::new(deployed, int8);
     let mut frame = SimulatedFrame {
         commands: Vec::with_capacity(plan.commands.len()),
         counters: Counters::default(),
@@ -158,13 +158,13 @@ pub fn frame<S: Simulator>(
 }
 
 /// The stream's commands with their records, by queue.
-struct Planned<'a> {
+struct PlannedStream<'a> {
     commands: Vec<(Command<'a>, CommandRecord)>,
     /// By queue, places in `commands`.
     queues: [Vec<usize>; 3],
 }
 
-impl<'a> Planned<'a> {
+impl<'a> PlannedStream<'a> {
     fn new(deployed: &Deployed<'a>, program: &Program<'a>) -> Result<Self> {
         let trace = deployed.model().trace();
         let trace = trace.ok_or_else(|| {

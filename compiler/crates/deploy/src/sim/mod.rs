@@ -9,7 +9,7 @@ mod frame;
 mod report;
 mod timeline;
 
-pub use compare::{Mismatch, Reference};
+pub use compare::{Mismatch, RuntimeReference};
 pub use frame::{SimulatedFrame, TimedCommand, frame, memory, program};
 pub use report::{LayerTiming, layers, print};
 pub use timeline::svg;

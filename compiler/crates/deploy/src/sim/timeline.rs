@@ -1,4 +1,4 @@
-//! A picture of a frame: what LOAD, EXEC and STORE did when.
+//! An image of a frame: what LOAD, EXEC and STORE did when.
 
 use std::fmt::Write as _;
 

@@ -7,8 +7,8 @@ use super::heads;
 use super::options::{Options, nearest};
 use secateur_base::{Error, Result};
 use secateur_ir::{
-    Activation, Axis, Connected, Conv, Crop, Graph, MAX_SIDE, MAX_ELEMENTS, Node, Op, Origin, Padding,
-    Pool, Reorg, Route, ScaleChannels, Shape, Shortcut, ShortcutWeights, Softmax, Source, Upsample,
+    Activation, Axis, Connected, Conv, Crop, Graph, MAX_ELEMENTS, MAX_SIDE, Node, Op, Origin, Padding, Pool,
+    Reorg, Route, ScaleChannels, Shape, Shortcut, ShortcutWeights, Softmax, Source, Upsample,
     WeightsNormalization, check, infer,
 };
 

@@ -12,15 +12,13 @@ use secateur_eval::{Heads, Metric};
 use secateur_frontend::darknet;
 use secateur_ir::Graph;
 use secateur_prune::{Criterion, criteria};
-use secateur_quant::RangeRule;
+use secateur_quant::{RangeRule, SPLIT_PERCENT};
 use toml::Spanned;
 
 use super::{Prune, Quantize, Recipe, TargetChoice, paths, raw};
 
 /// Keep counts that `prune --kernel-batch` takes.
 const KERNEL_BATCH: RangeInclusive<usize> = 1..=1024;
-/// Percent of additional MACs: with three times more operations every channel is there twice.
-const SPLIT: RangeInclusive<f64> = 0.0..=300.0;
 
 pub(super) struct Checker<'a> {
     path: &'a Path,
@@ -107,7 +105,7 @@ impl<'a> Checker<'a> {
             rate: fraction(&raw.rate)?,
             budget: fraction(&raw.budget)?,
             budget_metric: self.metric("budget_metric", raw.budget_metric.as_ref())?,
-            repair: raw.repair,
+            reconstruction: raw.reconstruction,
             kernel_batch: raw.kernel_batch.as_ref().map(|n| *n.get_ref()),
             ignore: raw.ignore.iter().map(|layer| *layer.get_ref()).collect(),
             layers,
@@ -119,7 +117,7 @@ impl<'a> Checker<'a> {
             let rule = ranges.get_ref().parse::<RangeRule>();
             rule.map_err(|e| self.point(e, ranges.span()))?;
         }
-        if let Some(split) = raw.split.as_ref().filter(|split| !SPLIT.contains(split.get_ref())) {
+        if let Some(split) = raw.split.as_ref().filter(|split| !SPLIT_PERCENT.contains(split.get_ref())) {
             return Err(self
                 .at(split.span(), "split is out of range")
                 .found(split.get_ref().to_string())
@@ -182,15 +180,15 @@ impl<'a> Checker<'a> {
             }
         }
         for (key, metric) in [("metric", &raw.metric), ("budget_metric", &raw.budget_metric)] {
-            if let (Some(text), Some(metric)) = (metric, self.metric(key, metric.as_ref())?) {
-                if !metric.suits(classifier) {
-                    let all = Metric::ALL.into_iter().filter(|metric| metric.suits(classifier));
-                    let kind = if classifier { "classifier" } else { "detector" };
-                    return Err(self
-                        .at(text.span(), format!("{metric} is not defined for a {kind}"))
-                        .found(text.get_ref())
-                        .allowed(all.map(Metric::name).collect::<Vec<_>>().join(", ")));
-                }
+            if let (Some(text), Some(metric)) = (metric, self.metric(key, metric.as_ref())?)
+                && !metric.suits(classifier)
+            {
+                let all = Metric::ALL.into_iter().filter(|metric| metric.suits(classifier));
+                let kind = if classifier { "classifier" } else { "detector" };
+                return Err(self
+                    .at(text.span(), format!("{metric} is not defined for a {kind}"))
+                    .found(text.get_ref())
+                    .allowed(all.map(Metric::name).collect::<Vec<_>>().join(", ")));
             }
         }
         Ok(())
@@ -232,8 +230,7 @@ impl<'a> Checker<'a> {
     }
 
     fn resolve(&self, value: &Spanned<String>, folder: &Path) -> Result<PathBuf> {
-        let lookup = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        paths::resolve(value.get_ref(), folder, lookup).map_err(|what| self.at(value.span(), what))
+        paths::resolve(value.get_ref(), folder, paths::variable).map_err(|what| self.at(value.span(), what))
     }
 
     fn at(&self, span: Range<usize>, what: impl Into<String>) -> Error {

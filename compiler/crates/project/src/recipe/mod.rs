@@ -41,7 +41,7 @@ pub struct Recipe {
 /// The `[prune]` section; `None` leaves the step's own default.
 #[derive(Debug)]
 pub struct Prune {
-    /// What sensitivities are measured in.
+    /// Metric of the sensitivities.
     pub metric: Option<Metric>,
     pub criterion: Option<&'static dyn Criterion>,
     pub granularity: Option<Granularity>,
@@ -51,10 +51,10 @@ pub struct Prune {
     pub rate: Option<f64>,
     /// Joint loss of accuracy on held-out images that pruning may cost.
     pub budget: Option<f64>,
-    /// What the budget is measured in.
+    /// Metric of the budget.
     pub budget_metric: Option<Metric>,
     /// Re-fit consumer weights to compensate for removed channels.
-    pub repair: Option<bool>,
+    pub reconstruction: Option<bool>,
     pub kernel_batch: Option<usize>,
     /// Layers that stay whole.
     pub ignore: Vec<usize>,

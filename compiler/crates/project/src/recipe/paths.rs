@@ -3,6 +3,7 @@
 //! Written here rather than taken from a crate because of two needs: an unset variable is an error and never an
 //! empty string, and a `..` behind a symbolic link must stay.
 
+use std::env::VarError;
 use std::path::{Component, Path, PathBuf};
 
 /// Expands `${NAME}` and `${NAME:-default}` in `text`, then takes the path relative to `folder`. A path that begins
@@ -10,7 +11,7 @@ use std::path::{Component, Path, PathBuf};
 pub(super) fn resolve(
     text: &str,
     folder: &Path,
-    lookup: impl Fn(&str) -> Option<String>,
+    lookup: impl Fn(&str) -> Result<Option<String>, String>,
 ) -> Result<PathBuf, String> {
     let (expanded, defaulted) = expand(text, lookup)?;
     let from_environment = text.starts_with("${") && !defaulted;
@@ -32,8 +33,23 @@ pub(super) fn tidy(path: &Path) -> PathBuf {
     tidied
 }
 
+/// The value of an environment variable; an empty one counts as unset.
+///
+/// # Errors
+/// A value that is not UTF-8: recipes are text.
+pub(super) fn variable(name: &str) -> Result<Option<String>, String> {
+    match std::env::var(name) {
+        Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err(format!("the environment variable {name} is not UTF-8")),
+    }
+}
+
 /// Replaces `${NAME}` and `${NAME:-default}`; the flag is true if a default was used.
-fn expand(text: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<(String, bool), String> {
+fn expand(
+    text: &str,
+    lookup: impl Fn(&str) -> Result<Option<String>, String>,
+) -> Result<(String, bool), String> {
     let mut out = String::new();
     let mut defaulted = false;
     let mut rest = text;
@@ -45,7 +61,7 @@ fn expand(text: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<(String
             Some((name, default)) => (name, Some(default)),
             None => (&inner[..end], None),
         };
-        match (lookup(name), default) {
+        match (lookup(name)?, default) {
             (Some(value), _) => out.push_str(&value),
             (None, Some(default)) => {
                 defaulted = true;
@@ -74,10 +90,15 @@ mod tests {
 
     #[test]
     fn variables_expand_like_a_shell() {
-        let lookup = |name: &str| (name == "A").then(|| "x".to_owned());
+        let lookup = |name: &str| match name {
+            "A" => Ok(Some("x".to_owned())),
+            "ODD" => Err("not UTF-8".to_owned()),
+            _ => Ok(None),
+        };
         assert_eq!(expand("${A}/b", lookup).unwrap(), ("x/b".to_owned(), false));
         assert_eq!(expand("${B:-../y}/b", lookup).unwrap(), ("../y/b".to_owned(), true));
         assert!(expand("${B}", lookup).is_err());
+        assert!(expand("${ODD:-y}", lookup).is_err(), "a default does not hide a value that cannot be used");
         assert_eq!(resolve("${A}/b", Path::new("f"), lookup).unwrap(), Path::new("x/b"));
         assert_eq!(resolve("${B:-y}/b", Path::new("f"), lookup).unwrap(), Path::new("f/y/b"));
     }

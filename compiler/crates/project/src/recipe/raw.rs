@@ -48,7 +48,7 @@ pub(super) struct Prune {
     pub(super) rate: Option<Spanned<f64>>,
     pub(super) budget: Option<Spanned<f64>>,
     pub(super) budget_metric: Option<Spanned<String>>,
-    pub(super) repair: Option<bool>,
+    pub(super) reconstruction: Option<bool>,
     pub(super) kernel_batch: Option<Spanned<usize>>,
     #[serde(default)]
     pub(super) ignore: Vec<Spanned<usize>>,

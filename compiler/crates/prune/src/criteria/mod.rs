@@ -41,7 +41,7 @@ pub trait Criterion: Sync {
     /// One line for the help.
     fn help(&self) -> &'static str;
 
-    /// Whether [`Inputs::statistics`] are needed.
+    /// Returns whether [`Inputs::statistics`] are needed.
     fn needs_statistics(&self) -> bool {
         false
     }

@@ -1,7 +1,7 @@
 //! Reconstruction: the remaining inputs of a layer make up for removed ones, without labels or gradients.
 //!
 //! A removed channel is, in part, a linear function of the kept ones. Least squares over a few
-//! pictures finds that function, and it is folded into the weights of every dense layer that reads
+//! images finds that function, and it is folded into the weights of every dense layer that reads
 //! the channel (for a 1×1 convolution this is the best possible change of its weights and bias).
 //! [`network`] goes through the network from the image to the heads, so that each layer also
 //! corrects the drift that the layers before it have left. Sources: He et al. 2017, arXiv:1707.06168;

@@ -57,7 +57,7 @@ impl fmt::Debug for dyn Search {
     }
 }
 
-/// How much is to be pruned: by the loss of each group alone, by the MACs saved, by the joint loss.
+/// The extent of a pruning: by the loss of each group alone, by the MACs saved, by the joint loss.
 #[derive(Debug, Clone, Default)]
 pub struct Goal {
     /// The loss that each group, pruned alone, may have.
@@ -117,7 +117,7 @@ pub struct Candidate {
     pub accuracy: Accuracy,
 }
 
-/// How candidates are made and judged: all groups pruned at once, on held-out images.
+/// Makes candidates, all groups pruned at once, and judges them on held-out images.
 #[derive(Clone, Copy)]
 pub struct JointObjective<'a> {
     pub units: &'a RankedUnits<'a>,
@@ -177,10 +177,7 @@ impl Problem<'_> {
                 .help("lower --rate or --kernel-batch, or let more layers be pruned (--ignore)"));
         }
         if (reached - rate).abs() > RATE_TOLERANCE {
-            tracing::warn!(
-                "the nearest to --rate {rate} that the groups allow removes {:.1}% of the MACs",
-                100.0 * reached
-            );
+            tracing::warn!("--rate {rate}: {:.1}% of the MACs are removed", 100.0 * reached);
         }
         Ok(())
     }

@@ -9,7 +9,9 @@ use secateur_base::Result;
 /// No group is pruned beyond this loss of its own. It bounds the measurements alone: a group that loses a
 /// fifth of the accuracy by itself is far beyond every budget.
 pub(super) const MAX_GROUP_LOSS: f64 = 0.2;
-/// The first candidate is expected to cost this multiple of the budget. OVERSHOOT_ORIGIN
+/// The first candidate is expected to cost this multiple of the budget. Expectations add up groups that were
+/// measured alone, and may be in another metric: with losses expected in dP, a budget of .01 mAP is used up
+/// at 2.6 budgets on yolo-fastest-1.1 and at 5.3 on yolo-fastest-1.1-xl.
 const OVERSHOOT: f64 = 6.0;
 
 /// A point of a path: kept counts and the joint loss that is expected of them.

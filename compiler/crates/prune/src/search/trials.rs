@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::Setting;
-use secateur_base::{Error, Result, files, limits};
+use crate::store::{Header, unreadable};
+use secateur_base::{Result, files, limits};
 use secateur_eval::Accuracy;
 
 const FORMAT: &str = "secateur joint losses";
@@ -40,14 +41,15 @@ impl Trials {
         let mut known = BTreeMap::new();
         if path.exists() {
             let bytes = files::read_limited(path, limits::MAX_RESULT_BYTES)?;
-            let found: TrialsFile = serde_json::from_slice(&bytes).map_err(|e| {
-                let what = Error::new(format!("not a file of joint losses: {e}"));
-                what.file(path).line(e.line()).column(e.column()).help("remove it to measure them anew")
-            })?;
-            let same = (&found.analysed, &found.held_out) == (&analysed, &held_out);
-            if same && found.format == FORMAT && found.version == VERSION {
-                known.extend(found.trials);
-            } else {
+            let mut taken = false;
+            if Header::of(&bytes, path)?.is_current(FORMAT, VERSION) {
+                let found: TrialsFile = serde_json::from_slice(&bytes).map_err(|e| unreadable(path, &e))?;
+                taken = (&found.analysed, &found.held_out) == (&analysed, &held_out);
+                if taken {
+                    known.extend(found.trials);
+                }
+            }
+            if !taken {
                 tracing::warn!("{} was measured under other settings: starting anew", path.display());
             }
         }

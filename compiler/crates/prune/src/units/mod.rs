@@ -95,7 +95,7 @@ pub struct PruneGroup {
 }
 
 impl PruneGroup {
-    /// Whether the group touches the weights of `layer` (a user may ask to leave it alone).
+    /// Returns whether the group touches the weights of `layer` (a user may ask to leave it alone).
     pub fn changes(&self, layer: usize) -> bool {
         self.primary == layer || self.dependents.contains(&layer) || self.related.contains(&layer)
     }

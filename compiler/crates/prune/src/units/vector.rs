@@ -21,7 +21,7 @@ pub struct VectorUnits<'a> {
     groups: Vec<PruneGroup>,
 }
 
-/// Whether vectors of `layer` can be removed: convolutions of one group and connected layers take part,
+/// Returns whether vectors of `layer` can be removed: convolutions of one group and connected layers take part,
 /// except those that read the image.
 pub(crate) fn takes_part(graph: &Graph, layer: usize) -> bool {
     let node = &graph.nodes[layer];

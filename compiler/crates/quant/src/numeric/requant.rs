@@ -1,4 +1,4 @@
-//! Real factors turned into the contract's multipliers and shifts (NUMERICS, "Requantise").
+//! Real factors turned into the contract's multipliers and shifts (`docs/numerics.md`).
 
 use std::ops::RangeInclusive;
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// Shifts that the contract allows.
 const SHIFTS: RangeInclusive<u8> = 1..=Requant::SHIFT_MAX;
 
-/// Two-slope requantisation of NUMERICS: `y = (acc · m + 2^(shift−1)) >> shift` with `m` by the
+/// Two-slope requantisation of `docs/numerics.md`: `y = (acc · m + 2^(shift−1)) >> shift` with `m` by the
 /// sign of `acc`; `|m| < 2^17`, `1 <= shift <= 47`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QRequant {

@@ -37,7 +37,7 @@ impl From<QTable> for Vec<i8> {
 pub struct HeadTables {
     /// Centre within its cell, in cells, Q16.16.
     pub xy: Vec<i32>,
-    /// Factor on the anchor (yolo, region) or on the picture (detection), Q16.16, saturated.
+    /// Factor on the anchor (yolo, region) or on the image (detection), Q16.16, saturated.
     pub wh: Vec<u32>,
     /// Q0.15: 32768 is one.
     pub objectness: Vec<u16>,
@@ -51,15 +51,15 @@ const ONE_Q15: f64 = 32768.0;
 /// One in Q16.16.
 const ONE_Q16: f64 = 65536.0;
 
-/// All codes, as table index order has them.
-fn codes() -> impl Iterator<Item = i8> {
+/// All quantised values, as table index order has them.
+fn quantised_values() -> impl Iterator<Item = i8> {
     i8::MIN..=i8::MAX
 }
 
 /// `T[q + 128]` of `activation` from the pre-activation's scale to the output's.
 pub(crate) fn activation_table(activation: Activation, input: Scale, output: Scale) -> QTable {
     let mut table = Box::new([0; 256]);
-    for (entry, q) in table.iter_mut().zip(codes()) {
+    for (entry, q) in table.iter_mut().zip(quantised_values()) {
         *entry = output.quantise(f64::from(float::activate(activation, input.real(q) as f32)));
     }
     QTable(table)
@@ -72,19 +72,19 @@ pub(crate) fn yolo_tables(head: &Yolo, scale: Scale) -> HeadTables {
     let stretch = f64::from(head.scale_x_y);
     let size = |q| if head.new_coords { (2.0 * scale.real(q)).powi(2) } else { exp(scale.real(q)) };
     HeadTables {
-        xy: codes().map(|q| q16(value(q) * stretch - 0.5 * (stretch - 1.0))).collect(),
-        wh: codes().map(|q| unsigned_q16(size(q))).collect(),
-        objectness: codes().map(|q| q15(value(q))).collect(),
-        class: codes().map(|q| q15(value(q))).collect(),
+        xy: quantised_values().map(|q| q16(value(q) * stretch - 0.5 * (stretch - 1.0))).collect(),
+        wh: quantised_values().map(|q| unsigned_q16(size(q))).collect(),
+        objectness: quantised_values().map(|q| q15(value(q))).collect(),
+        class: quantised_values().map(|q| q15(value(q))).collect(),
     }
 }
 
 /// Tables of a `[region]` head (v2).
 pub(crate) fn region_tables(head: &Region, scale: Scale) -> HeadTables {
     HeadTables {
-        xy: codes().map(|q| q16(logistic(scale.real(q)))).collect(),
-        wh: codes().map(|q| unsigned_q16(exp(scale.real(q)))).collect(),
-        objectness: codes().map(|q| q15(logistic(scale.real(q)))).collect(),
+        xy: quantised_values().map(|q| q16(logistic(scale.real(q)))).collect(),
+        wh: quantised_values().map(|q| unsigned_q16(exp(scale.real(q)))).collect(),
+        objectness: quantised_values().map(|q| q15(logistic(scale.real(q)))).collect(),
         class: class_shares(head.softmax, scale),
     }
 }
@@ -93,9 +93,9 @@ pub(crate) fn region_tables(head: &Region, scale: Scale) -> HeadTables {
 pub(crate) fn detection_tables(head: &Detection, scale: Scale) -> HeadTables {
     let size = |q| if head.sqrt { scale.real(q).powi(2) } else { scale.real(q) };
     HeadTables {
-        xy: codes().map(|q| q16(scale.real(q))).collect(),
-        wh: codes().map(|q| unsigned_q16(size(q))).collect(),
-        objectness: codes().map(|q| q15(scale.real(q))).collect(),
+        xy: quantised_values().map(|q| q16(scale.real(q))).collect(),
+        wh: quantised_values().map(|q| unsigned_q16(size(q))).collect(),
+        objectness: quantised_values().map(|q| q15(scale.real(q))).collect(),
         class: class_shares(head.softmax, scale),
     }
 }
@@ -109,7 +109,7 @@ fn class_shares(softmax: bool, scale: Scale) -> Vec<u16> {
     if softmax {
         (0..256).map(|d| q15(exp(-f64::from(d) * scale.scale))).collect()
     } else {
-        codes().map(|q| q15(scale.real(q))).collect()
+        quantised_values().map(|q| q15(scale.real(q))).collect()
     }
 }
 
@@ -155,7 +155,7 @@ mod tests {
         let output = Scale::of_range((-0.3, 7.0));
         for activation in [Activation::Mish, Activation::Swish, Activation::Logistic, Activation::Elu] {
             let table = activation_table(activation, SCALE, output);
-            for q in codes() {
+            for q in quantised_values() {
                 let real = f64::from(float::activate(activation, SCALE.real(q) as f32));
                 let got = output.real(table.0[(i16::from(q) + 128) as usize]);
                 let error = (got - real.clamp(output.real(-128), output.real(127))).abs();
