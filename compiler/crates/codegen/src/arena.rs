@@ -194,7 +194,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn buffer() -> impl Strategy<ValueId = LiveBuffer> {
+    fn buffer() -> impl Strategy<Value = LiveBuffer> {
         (0usize..500, 0usize..30, 0usize..12).prop_map(|(bytes, first, span)| LiveBuffer {
             bytes,
             first,

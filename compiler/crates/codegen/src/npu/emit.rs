@@ -41,7 +41,7 @@ pub struct PlannedCommand {
     pub waits: Waits,
     /// Darknet's number of the layer.
     pub layer: usize,
-    /// ValueId that it writes or stores, and the first channel of it.
+    /// The value that it writes or stores, and the first channel of it.
     pub value: Option<(ValueId, usize)>,
     /// Array cycles of a tile, by output group; empty for transfers.
     pub tile_cycles: Vec<u32>,
