@@ -24,9 +24,9 @@ fn run(bytes: &[u8]) -> Outcome {
     };
     let _ = deployed.names();
     let [h, w, c] = deployed.model().input_shape();
-    let codes: Vec<i8> = (0..h * w * c).map(|at| (at * 5) as i8).collect();
+    let int8: Vec<i8> = (0..h * w * c).map(|at| (at * 5) as i8).collect();
     let mut shown = 0;
-    deployed.trace(&codes, |output| shown += output.codes().len());
+    deployed.trace(&int8, |output| shown += output.int8().len());
     let Ok(program) = sim::program(&deployed) else { return Outcome::of(&shown) };
     if let Err(error) = disassemble(&bytes) {
         assert!(error.kind() == ErrorKind::User, "{error}");
@@ -36,7 +36,7 @@ fn run(bytes: &[u8]) -> Outcome {
     }
     let (memory, placement) = sim::memory(&program);
     let mut emulator = Emulator::new(program.parameters(), memory);
-    match sim::frame(&mut emulator, &deployed, placement, &codes, |_| ()) {
+    match sim::frame(&mut emulator, &deployed, placement, &int8, |_| ()) {
         Ok(frame) => {
             assert!(!sim::print(&frame, &sim::layers(&frame, &deployed), 128).is_empty());
             assert!(!sim::svg(&frame).is_empty());
