@@ -299,7 +299,8 @@ mod tests {
         forge(&|_| {}).unwrap();
         let groups = channel_masks(&graph).groups.len();
         let bits = HEADER_BYTES + 8 * groups;
-        let forgeries: [&dyn Fn(&mut Vec<u8>); 8] = [
+        type Forgery<'f> = &'f dyn Fn(&mut Vec<u8>);
+        let forgeries: [Forgery<'_>; 8] = [
             &|bytes| bytes[6] = 2,
             &|bytes| bytes[6] = 1,
             &|bytes| bytes[7] = 8,
