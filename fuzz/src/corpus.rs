@@ -24,13 +24,13 @@ pub fn committed(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
 
 /// What the corpus of a target is written from: a name and an input each.
 pub fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
-    let mut seeds = match target {
+    let seeds = match target {
         "artefact" | "deployed" => vec![("every-operator".to_owned(), common::build::sample().bytes())],
         "commands" => vec![("one-of-each".to_owned(), stream())],
         _ => Vec::new(),
     };
     #[cfg(feature = "compiler")]
-    seeds.extend(compiled::seeds(target));
+    let seeds = [seeds, compiled::seeds(target)].concat();
     seeds
 }
 

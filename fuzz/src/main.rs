@@ -48,8 +48,8 @@ fn main() -> ExitCode {
     let mut chosen = Vec::new();
     for name in &args.targets {
         let Some(target) = target(name) else {
-            let known: Vec<_> = TARGETS.iter().map(|target| target.name).collect();
-            eprintln!("no target {name}; there are {known:?}");
+            let names: Vec<&str> = TARGETS.iter().map(|target| target.name).collect();
+            eprintln!("no target {name}; there are {}", names.join(", "));
             return ExitCode::from(2);
         };
         chosen.push(target);
