@@ -328,7 +328,7 @@ pub struct StepRecord {
     pub reserved1: [U32; 4],
 }
 
-/// Two slopes and a shift (NUMERICS, "Requantise"):
+/// Two slopes and a shift (docs/numerics.md, "Requantise"):
 /// `y = (acc · (acc >= 0 ? m_pos : m_neg) + 2^(shift − 1)) >> shift`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]

@@ -33,7 +33,7 @@ impl Slopes {
         Self { pos: requant.m_pos(), neg: requant.m_neg(), half: (1 << shift) >> 1, shift }
     }
 
-    /// Source: NUMERICS, "Requantise": `(acc · M + 2^(s − 1)) >> s`.
+    /// Source: docs/numerics.md, "Requantise": `(acc · M + 2^(s − 1)) >> s`.
     #[inline(always)]
     pub fn apply(self, acc: i32) -> i64 {
         let slope = if acc >= 0 { self.pos } else { self.neg };
