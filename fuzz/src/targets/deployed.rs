@@ -26,7 +26,7 @@ fn run(bytes: &[u8]) -> Outcome {
     let [h, w, c] = deployed.model().input_shape();
     let codes: Vec<i8> = (0..h * w * c).map(|at| (at * 5) as i8).collect();
     let mut shown = 0;
-    deployed.trace(&codes, |output| shown += output.codes().len());
+    deployed.trace(&codes, |output| shown += output.int8().len());
     let Ok(program) = sim::program(&deployed) else { return Outcome::of(&shown) };
     if let Err(error) = disassemble(&bytes) {
         assert!(error.kind() == ErrorKind::User, "{error}");

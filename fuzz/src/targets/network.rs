@@ -42,8 +42,11 @@ pub(super) const CFG: Target = Target {
 };
 
 /// Any text as the text form of a graph: refused, or a valid graph that reads back as itself.
-pub(super) const GRAPH_TEXT: Target =
-    Target { name: "graph", run: graph, words: &[b"conv ", b"pad=", b"[1, 1]", b"weights", b"%0", b"-> ", b"\n"] };
+pub(super) const GRAPH_TEXT: Target = Target {
+    name: "graph",
+    run: graph,
+    words: &[b"conv ", b"pad=", b"[1, 1]", b"weights", b"%0", b"-> ", b"\n"],
+};
 
 /// Any bytes as the .weights of a small network with every kind of layer that has weights.
 pub(super) const WEIGHTS: Target = Target { name: "weights", run: weights, words: &[] };
