@@ -30,7 +30,7 @@ fn repeat_last_step(b: &mut Build, count: usize) {
 #[test]
 fn many_sections_take_no_longer_than_their_bytes() {
     let mut b = sample();
-    b.extra = (0..250_000).map(|n| (OPTIONAL | 1000 + n, 0, 1, Vec::new())).collect();
+    b.extra = (0..250_000).map(|n| (OPTIONAL | (1000 + n), 0, 1, Vec::new())).collect();
     let bytes = b.bytes();
     let start = Instant::now();
     Model::from_bytes(&bytes).unwrap();
