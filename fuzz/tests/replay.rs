@@ -58,15 +58,15 @@ fn cases_dir() -> Option<PathBuf> {
     folder.is_dir().then_some(folder)
 }
 
-/// Artefacts among the cases, unpacked.
-fn artefacts(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+/// Artefacts and int8 networks among the cases, unpacked.
+fn inputs(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         if path.is_dir() {
-            found.extend(artefacts(&path));
-        } else if name.ends_with(".sct") {
+            found.extend(inputs(&path));
+        } else if name.ends_with(".sct") || name.ends_with(".int8") {
             found.push((path.clone(), fs::read(&path).unwrap()));
         } else if name.ends_with(".sct.gz") {
             let mut bytes = Vec::new();
@@ -78,14 +78,16 @@ fn artefacts(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 }
 
 #[test]
-fn artefacts_that_failed_users_hold() {
+fn inputs_that_failed_users_hold() {
     let Some(folder) = cases_dir() else {
         println!("skipped: no folder of cases; SECATEUR_CASES_DIR names one");
         return;
     };
-    for (path, bytes) in artefacts(&folder) {
+    for (path, bytes) in inputs(&folder) {
         let started = std::time::Instant::now();
-        for name in ["artefact", "accelerator", "deployed"] {
+        let int8 = path.extension().is_some_and(|extension| extension == "int8");
+        let targets: &[&str] = if int8 { &["int8"] } else { &["artefact", "accelerator", "deployed"] };
+        for name in targets {
             if let Some(target) = target(name) {
                 (target.run)(&bytes);
             }
