@@ -59,7 +59,7 @@ module npu_top (
   localparam int unsigned ReadBursts = 16;
 
   if (npu_pkg::Lanes != 8 && npu_pkg::Lanes != 16) begin : gen_lanes
-    $error("a map word is one or two beats");
+    $error("a vector has one or two beats");
   end
   if (npu_pkg::Rows != 4 && npu_pkg::Rows != 8 && npu_pkg::Rows != 16) begin : gen_rows
     $error("a weight word has 4, 8 or 16 bytes");

@@ -22,7 +22,7 @@ pub trait Simulator: Bus<Error = NoMemory> {
     /// Runs until a command is finished; `None` once the frame is over, be it by END or by a fault.
     fn next_event(&mut self) -> Option<Event>;
 
-    /// A map word on the chip, as the last event left it; zeros behind its lanes.
+    /// Returns a vector on the chip, as the last event left it, padded with zeros.
     fn bank_word(&self, bank: usize, address: usize) -> [u8; 16];
 
     /// The counter registers as they stand, read without the bus.

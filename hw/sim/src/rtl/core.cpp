@@ -102,7 +102,7 @@ void npu_core_cycle(Core *core, const CoreInputs *in, CoreOutputs *out) {
   top.eval();
 }
 
-// A map word (a byte a lane) in a bank.
+// Returns a vector (one byte per lane) of a bank.
 uint8_t *npu_core_word(Core *core, uint32_t bank, uint32_t address) {
   auto &root = *core->top->rootp;
 #define BANK(i) \

@@ -135,7 +135,7 @@ impl Model {
         }
     }
 
-    /// A map word, zeros behind its lanes; the caller keeps to the accelerator's sizes.
+    /// Returns a vector, padded with zeros; the caller keeps to the accelerator's sizes.
     pub(super) fn bank_word(&self, bank: u32, address: u32) -> [u8; 16] {
         let mut bytes = [0; 16];
         // SAFETY: the handle is ours; at most 16 bytes are written; `Rtl` has checked bank and address.

@@ -167,7 +167,7 @@ void npu_counters(const Model *model, uint32_t *counters) {
   for (int i = 0; i < 13; i++) counters[i] = values[i];
 }
 
-// Copies a map word (NPU_LANES bytes) out of a bank of NPU_ROWS.
+// Copies a vector (NPU_LANES bytes) out of a bank of NPU_ROWS.
 void npu_bank_word(const Model *model, uint32_t bank, uint32_t address, uint8_t *bytes) {
   const auto &root = *model->top->rootp;
   const void *word = nullptr;
