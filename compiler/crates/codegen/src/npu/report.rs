@@ -123,7 +123,10 @@ impl CycleReport {
     /// Sums a plan's commands by layer.
     pub fn new(plan: &NpuPlan, net: &QNet) -> Self {
         let multipliers = u64::from(plan.accelerator.rows * plan.accelerator.lanes);
-        let count = plan.graph.ops.iter().map(|op| op.layer + 1).max().unwrap_or(0);
+        // A network without operations still has the command that ends the frame.
+        let charged = plan.commands.iter().map(|command| command.layer);
+        let count =
+            plan.graph.ops.iter().map(|op| op.layer).chain(charged).max().map_or(0, |layer| layer + 1);
         let mut layers: Vec<LayerCycles> =
             (0..count).map(|layer| LayerCycles { layer, ..Default::default() }).collect();
         let mut macs = vec![0; count];
