@@ -104,7 +104,7 @@ fn bad_layers_are_refused_with_layer_and_line() {
         case("[shortcut]\nactivation=linear", 1, 9, &["from= is missing"]),
         case("[shortcut]\nfrom=-5", 1, 10, &["there is no layer -4"]),
         case("[shortcut]\nfrom=7", 1, 10, &["layer 7 comes later"]),
-        case("[maxpool]\nstride=2\n[shortcut]\nfrom=0", 2, 11, &["differ in height or width"]),
+        case("[maxpool]\nstride_x=2\nstride_y=1\n[shortcut]\nfrom=0", 2, 12, &["not by one factor"]),
         case("[shortcut]\nfrom=0\nweights_type=some", 1, 11, &["unknown weights_type", "per_channel"]),
         case("[scale_channels]\nfrom=0", 1, 9, &["scaling input", "1 × 1 × 21"]),
         case("[conv]\nfilters=4\n[sam]\nfrom=0", 2, 11, &["wrong shape"]),

@@ -152,9 +152,9 @@ fn masks_belong_to_the_weights_of_their_run() {
             let options = ["--granularity", granularity, "--allocation", "uniform", "--rate", rate];
             prune(path, "net.weights", &options).success();
         };
-        uniform("0.3");
+        uniform("0.2");
         keep("old");
-        uniform("0.6");
+        uniform("0.4");
         keep("new");
         let transform = |weights: &str, masks: &str, more: &[&str]| {
             let words = ["transform", "net.cfg", weights, "--masks", masks];
