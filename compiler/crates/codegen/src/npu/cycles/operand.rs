@@ -1,5 +1,5 @@
 //! The cycle model of the element-wise operand: its words are read ahead of the tiles that take them, at the banks'
-//! second port, where results go first (`npu_residual`, `npu_ports`).
+//! second port, where results go first (`npu_eltwise_fetch`, `npu_bank_arbiter`).
 
 use std::collections::VecDeque;
 
@@ -19,7 +19,7 @@ const ANSWER: u64 = 6;
 const RESULT: u64 = 40;
 /// Cycles from the last tap of a tile to the room that its first word leaves.
 const ROOM: u64 = 21;
-/// Words that wait for a grant, and words of the queue behind it (`npu_residual`).
+/// Words that wait for a grant, and words of the queue behind it (`npu_eltwise_fetch`).
 const WAITING: usize = 8;
 const QUEUE: usize = 64;
 

@@ -22,7 +22,7 @@ pub(in crate::npu) const EXEC_LATENCY: u64 = 40;
 /// Cycles from the end of a command to offering one that waits for it.
 pub(in crate::npu) const WAIT: u64 = 2;
 /// Cycles from a transfer's last beat in its queue, and from taking the one before it, to taking it, the
-/// bits of its counts apart (`npu_queue`, `npu_prepare`).
+/// bits of its counts apart (`npu_queue`, `npu_cmd_decode`).
 const TRANSFER_ENTER: u64 = 7;
 const TRANSFER_BETWEEN: u64 = 8;
 /// The same of an EXEC command.
@@ -328,13 +328,13 @@ fn is_map(transfer: &Transfer) -> bool {
     [Opcode::LoadMap.code(), Opcode::StoreMap.code()].contains(&transfer.opcode)
 }
 
-/// Runs of neighbouring bytes of a transfer (`npu_segments`).
+/// Runs of neighbouring bytes of a transfer (`npu_burst_splitter`).
 fn segments(transfer: &Transfer, lanes: u32) -> u64 {
     let apart = transfer.pitch.get() != u32::from(transfer.words.get()) * lanes;
     if is_map(transfer) && apart { transfer.count.get().into() } else { 1 }
 }
 
-/// Cycles in which the products of a transfer's counts are formed, a bit in each (`npu_prepare`).
+/// Cycles in which the products of a transfer's counts are formed, a bit in each (`npu_cmd_decode`).
 fn check_bits(body: &CommandBody, rows: u32) -> u64 {
     let CommandBody::Transfer(transfer) = body else { return 1 };
     if !is_map(transfer) {
