@@ -147,7 +147,8 @@ module npu_axi_width #(
     assign s_axi_rvalid_o = m_axi_rvalid_i;
     assign s_axi_rdata_o = upper ? m_axi_rdata_i[127:64] : m_axi_rdata_i[63:0];
     assign s_axi_rresp_o = m_axi_rresp_i;
-    assign s_axi_rlast_o = m_axi_rlast_i && upper == last;
+    // A burst that the memory ends early may end with either half: RLAST is never swallowed.
+    assign s_axi_rlast_o = m_axi_rlast_i && (upper || !last);
     assign m_axi_rready_o = s_axi_rready_i && (upper || s_axi_rlast_o);
     always_ff @(posedge clk_i) begin
       if (!rst_ni) begun_q <= 1'b0;
