@@ -122,7 +122,7 @@ mod compiled {
                 ("host", include_str!("../../configs/targets/host.toml")),
                 ("npu-8x16", include_str!("../../configs/targets/npu-8x16.toml")),
             ]),
-            "picture" => pictures(),
+            "image" => images(),
             _ => Vec::new(),
         }
     }
@@ -186,15 +186,15 @@ mod compiled {
         bytes
     }
 
-    /// A grey and a colour picture of a few pixels as BMP and PNG, and JPEG as far as an encoder is at hand.
-    fn pictures() -> Vec<(String, Vec<u8>)> {
+    /// A grey and a colour image of a few pixels as BMP and PNG, and JPEG as far as an encoder is at hand.
+    fn images() -> Vec<(String, Vec<u8>)> {
         use image::{DynamicImage, ImageFormat, RgbImage};
         let pixels =
             RgbImage::from_fn(20, 13, |x, y| image::Rgb([(x * 12) as u8, (y * 19) as u8, (x * y) as u8]));
         let colour = DynamicImage::from(pixels);
-        let encode = |picture: &DynamicImage, format: ImageFormat| {
+        let encode = |image: &DynamicImage, format: ImageFormat| {
             let mut bytes = std::io::Cursor::new(Vec::new());
-            picture.write_to(&mut bytes, format).expect("small pictures encode");
+            image.write_to(&mut bytes, format).expect("small images encode");
             bytes.into_inner()
         };
         let grey = DynamicImage::from(colour.to_luma8());

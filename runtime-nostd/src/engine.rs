@@ -141,7 +141,7 @@ impl<'m, 'a, K: Kernels> Engine<'m, 'a, K> {
         &self.model
     }
 
-    /// Where the picture goes, `[h, w, c]`, q = pixel − 128: fill it and call [`Engine::execute`].
+    /// Where the image goes, `[h, w, c]`, q = pixel − 128: fill it and call [`Engine::execute`].
     /// Steps may overwrite it.
     pub fn input(&self) -> Option<Tensor<'a>> {
         self.tensor(self.model.input())
@@ -156,16 +156,16 @@ impl<'m, 'a, K: Kernels> Engine<'m, 'a, K> {
         Tensor::new(data, [h, w, c], pitch, record.zero_point.get() as i8)
     }
 
-    /// Copies `picture` (`[h, w, c]`, q = pixel − 128) into the arena and runs every step.
-    /// What `picture` lacks keeps its old value, what it has too much is ignored.
-    pub fn run(&mut self, picture: &[i8], hook: &mut impl Hook) {
+    /// Copies `image` (`[h, w, c]`, q = pixel − 128) into the arena and runs every step.
+    /// What `image` lacks keeps its old value, what it has too much is ignored.
+    pub fn run(&mut self, image: &[i8], hook: &mut impl Hook) {
         if let Some(input) = self.input() {
-            input.copy_from(picture);
+            input.copy_from(image);
         }
         self.execute(hook);
     }
 
-    /// Runs every step on the picture that lies in the arena.
+    /// Runs every step on the image that lies in the arena.
     pub fn execute(&mut self, hook: &mut impl Hook) {
         for step in self.model.steps() {
             hook.before(&step);

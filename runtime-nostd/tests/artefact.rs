@@ -16,9 +16,9 @@ use zerocopy::little_endian::{I16, I32, U16, U32};
 fn run(model: &Model<'_>) -> Vec<i8> {
     let mut arena = vec![0; model.arena_bytes()];
     let [h, w, c] = model.input_shape();
-    let picture: Vec<i8> = (0..h * w * c).map(|i| (i * 7) as i8).collect();
+    let image: Vec<i8> = (0..h * w * c).map(|i| (i * 7) as i8).collect();
     let mut engine = Engine::new(model, &mut arena).unwrap();
-    engine.run(&picture, &mut ());
+    engine.run(&image, &mut ());
     let mut found = [Detection::default(); 64];
     let kept = detect::decode(&engine, 1 << 20, &mut found).kept;
     detect::suppress(&mut found[..kept], &model.suppression(), model.suppression().threshold, [8, 8]);
@@ -219,7 +219,7 @@ fn tensors_stay_inside_the_arena() {
     b.header.input = U32::new(99);
     assert_eq!(fault_of(&b), Error::Input);
     b.header.input = U32::new(1);
-    assert_eq!(fault_of(&b), Error::Input, "a slice cannot receive the picture");
+    assert_eq!(fault_of(&b), Error::Input, "a slice cannot receive the image");
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn q16(x: f64) -> u32 {
     (x * 65536.0).round() as u32
 }
 
-/// A head with no step before it: its tensor is the picture.
+/// A head with no step before it: its tensor is the image.
 struct Case {
     build: Build,
     codes: Vec<i8>,
@@ -190,7 +190,7 @@ fn detection_head_reads_its_planes() {
     let (side, boxes, classes) = (3, 2, 4);
     let channels = side * side * (classes + boxes * 5);
     let mut case = case(rng, HeadKind::Detection, [1, 1, channels], classes as u32, 0);
-    // The picture would be one pixel: give the head a network input of 30 × 20 instead.
+    // The image would be one pixel: give the head a network input of 30 × 20 instead.
     let input = case.build.tensor(0x8000, [20, 30, 3], 3, 0);
     case.build.header.input = U32::new(input);
     let feed = case.build.tensor(0, [1, 1, channels as u32], channels as u32, ZERO);

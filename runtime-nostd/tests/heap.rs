@@ -39,7 +39,7 @@ fn no_heap() {
     let mut damaged = bytes.clone();
     damaged[300] ^= 1;
     let mut arena = vec![0; 4096];
-    let picture = vec![3; 192];
+    let image = vec![3; 192];
     let mut found = [Detection::default(); 8];
     let count = || ALLOCATIONS.with(Cell::get);
 
@@ -47,7 +47,7 @@ fn no_heap() {
     assert!(Model::from_bytes(&damaged).is_err());
     let model = Model::from_bytes(&bytes).unwrap();
     let mut engine = Engine::new(&model, &mut arena).unwrap();
-    engine.run(&picture, &mut ());
+    engine.run(&image, &mut ());
     let decoded = detect::decode(&engine, 1 << 20, &mut found);
     let suppression = model.suppression();
     let kept = detect::suppress(&mut found[..decoded.kept], &suppression, suppression.threshold, [8, 8]);

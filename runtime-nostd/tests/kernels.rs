@@ -448,7 +448,7 @@ fn extreme_codes_and_weights_are_exact() {
 
 #[test]
 fn borders_are_padded_with_the_zero_point() {
-    // All weights 1 over a picture that equals its zero point: every window sums to the same.
+    // All weights 1 over an image that equals its zero point: every window sums to the same.
     let zero = 57;
     let input = Map { shape: [4, 4, 2], zero, data: vec![zero; 32] };
     let window = Window::square(3, 1, 1);

@@ -42,7 +42,7 @@ pub fn secateur() -> assert_cmd::Command {
     command
 }
 
-/// A detector of two classes on 32×32 pictures, small enough to write down.
+/// A detector of two classes on 32×32 images, small enough to write down.
 ///
 /// Layers: 0 convolution, 1 depthwise, 2 pointwise, 3 shortcut of unequal channels, 4 head, 5 yolo.
 pub const TINY_CFG: &str = "\
@@ -119,7 +119,7 @@ pub fn tiny_weights() -> Vec<u8> {
     bytes
 }
 
-/// A folder with the tiny network and labelled pictures of its two classes: `net.cfg`, `net.weights`,
+/// A folder with the tiny network and labelled images of its two classes: `net.cfg`, `net.weights`,
 /// `names`, `list.txt`, `pictures/*.png`, `pictures/*.txt`.
 pub fn tiny_project() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder for the test");
@@ -133,13 +133,13 @@ pub fn tiny_project() -> tempfile::TempDir {
     let mut list = String::new();
     for i in 0..6u32 {
         let (class, side) = (i % 2, 8 + i);
-        let picture = image::RgbImage::from_fn(32, 32, |x, y| {
+        let image = image::RgbImage::from_fn(32, 32, |x, y| {
             let (dx, dy) = (x.abs_diff(16), y.abs_diff(16));
             let inside =
                 if class == 0 { dx.max(dy) <= side / 2 } else { dx * dx + dy * dy <= side * side / 4 };
             image::Rgb(if inside { [220, 40 + 20 * i as u8, 30] } else { [20, 90, 20 * i as u8] })
         });
-        picture.save(folder.path().join(format!("pictures/{i}.png"))).expect("a picture can be written");
+        image.save(folder.path().join(format!("pictures/{i}.png"))).expect("an image can be written");
         let share = f64::from(side) / 32.0;
         write(&format!("pictures/{i}.txt"), format!("{class} 0.5 0.5 {share} {share}\n").as_bytes());
         list += &format!("pictures/{i}.png\n");

@@ -40,18 +40,18 @@ fn refused(folder: &Path, arguments: &[&str]) -> String {
 fn a_frame_runs_in_rtl_and_in_the_emulator() {
     let project = compiled_project("npu-8x16");
     let folder = project.path();
-    let picture = "pictures/0.png";
+    let image = "pictures/0.png";
     for extra in [&["--emulate"][..], &[], &["--stalls", "60", "--latency", "7", "--efficiency", "35"]] {
-        let text = done(folder, &[&["sim", "net.sct", picture], extra].concat());
+        let text = done(folder, &[&["sim", "net.sct", image], extra].concat());
         assert!(text.contains(", 0 differ"), "{extra:?}: {text}");
     }
     let files = ["--timeline", "frame.svg", "--waves", "frame.fst", "--window", "100..200", "-v"];
-    let text = done(folder, &[&["sim", "net.sct", picture], &files[..]].concat());
+    let text = done(folder, &[&["sim", "net.sct", image], &files[..]].concat());
     assert!(text.contains("EXEC") && text.contains("depthwise"), "{text}");
     let svg = std::fs::read_to_string(folder.join("frame.svg")).unwrap();
     assert!(svg.starts_with("<svg") && svg.contains("layer 1: cycles"), "{svg}");
     let window = std::fs::metadata(folder.join("frame.fst")).unwrap().len();
-    done(folder, &["sim", "net.sct", picture, "--waves", "frame.fst"]);
+    done(folder, &["sim", "net.sct", image, "--waves", "frame.fst"]);
     let whole = std::fs::metadata(folder.join("frame.fst")).unwrap().len();
     assert!(window > 0 && whole > window, "waves of {window} and {whole} bytes");
 }
@@ -187,8 +187,8 @@ fn generated_files_are_those_of_the_tree() {
 fn real(data: &Path, model: &str) -> (tempfile::TempDir, Vec<u8>) {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| data.join("models").join(model).join(name).display().to_string();
-    let pictures: Vec<String> = pictures(data).iter().map(|path| path.display().to_string()).collect();
-    std::fs::write(folder.path().join("list"), pictures.join("\n")).unwrap();
+    let images: Vec<String> = images(data).iter().map(|path| path.display().to_string()).collect();
+    std::fs::write(folder.path().join("list"), images.join("\n")).unwrap();
     let quantize =
         ["quantize", &file("model.cfg"), &file("model.weights"), "--list", "list", "-o", "net.int8"];
     done(folder.path(), &quantize);
@@ -197,8 +197,8 @@ fn real(data: &Path, model: &str) -> (tempfile::TempDir, Vec<u8>) {
     (folder, bytes)
 }
 
-/// Five pictures.
-fn pictures(data: &Path) -> Vec<PathBuf> {
+/// Five images.
+fn images(data: &Path) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = std::fs::read_dir(data.join("coco128/images/train2017"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -222,7 +222,7 @@ fn networks(data: &Path) -> Vec<(&'static str, Vec<u8>)> {
 fn a_real_network_agrees_with_the_runtime_in_rtl() {
     let Some(data) = data_dir() else { return };
     let networks = [("yoloface-50k", real(&data, "yoloface-50k").1)];
-    run_frames(&networks, &pictures(&data), &STALLS);
+    run_frames(&networks, &images(&data), &STALLS);
 }
 
 /// A frame of every network, every layer against the runtime: the cycle model's promise holds, and the frame takes
@@ -232,7 +232,7 @@ fn a_real_network_agrees_with_the_runtime_in_rtl() {
 fn real_networks_take_the_cycles_that_they_took() {
     let Some(data) = data_dir() else { return };
     let networks = networks(&data);
-    let frames = run_frames(&networks, &pictures(&data), &STALLS[..1]);
+    let frames = run_frames(&networks, &images(&data), &STALLS[..1]);
     let mut table = String::new();
     for ((name, _), frames) in networks.iter().zip(frames) {
         let (predicted, cycles) = frames[0];
@@ -248,17 +248,17 @@ fn real_networks_take_the_cycles_that_they_took() {
 #[ignore = "thirty million cycles of RTL; CI where the RTL changed, and ./check --all run it"]
 fn stalled_frames_agree_with_the_runtime() {
     let Some(data) = data_dir() else { return };
-    run_frames(&networks(&data), &pictures(&data), &STALLS[1..]);
+    run_frames(&networks(&data), &images(&data), &STALLS[1..]);
 }
 
 /// Artefacts of a network whose channels were cut, and of the same with its weights then pruned in vectors.
 fn pruned(data: &Path) -> [(&'static str, Vec<u8>); 2] {
-    let pictures = pictures(data);
+    let images = images(data);
     let model = data.join("models/yolo-fastest-1.1");
     let file = |name: &str| model.join(name).display().to_string();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
-    let list: Vec<String> = pictures.iter().map(|path| path.display().to_string()).collect();
+    let list: Vec<String> = images.iter().map(|path| path.display().to_string()).collect();
     std::fs::write(path.join("list"), list.join("\n")).unwrap();
     let names = data.join("coco128/names").display().to_string();
     let prune = |cfg: &str, weights: &str, output: &str, granularity: &str| {
@@ -280,12 +280,12 @@ fn pruned(data: &Path) -> [(&'static str, Vec<u8>); 2] {
     })
 }
 
-/// Stalls of the memory while the pictures' frames run, in per cent of the cycles.
+/// Stalls of the memory while the images' frames run, in per cent of the cycles.
 const STALLS: [u32; 5] = [0, 10, 30, 60, 85];
 
-/// Runs a frame of every network and stall, each stall on a picture of its own, on all processors; returns the cycles of
+/// Runs a frame of every network and stall, each stall on an image of its own, on all processors; returns the cycles of
 /// each by network and stall, predicted and measured.
-fn run_frames(networks: &[(&str, Vec<u8>)], pictures: &[PathBuf], stalls: &[u32]) -> Vec<Vec<(u64, u32)>> {
+fn run_frames(networks: &[(&str, Vec<u8>)], images: &[PathBuf], stalls: &[u32]) -> Vec<Vec<(u64, u32)>> {
     let mut frames = vec![vec![(0, 0); stalls.len()]; networks.len()];
     // Longest first, as far as bytes and stalls tell: nobody is left with a long one in the end.
     let mut jobs: Vec<(usize, usize)> =
@@ -297,7 +297,7 @@ fn run_frames(networks: &[(&str, Vec<u8>)], pictures: &[PathBuf], stalls: &[u32]
         let mut ran = Vec::new();
         while let Some((network, n)) = take() {
             let (name, bytes) = &networks[network];
-            ran.push((network, n, frame(name, bytes, &pictures[n], stalls[n])));
+            ran.push((network, n, frame(name, bytes, &images[n], stalls[n])));
         }
         ran
     };
@@ -313,17 +313,17 @@ fn run_frames(networks: &[(&str, Vec<u8>)], pictures: &[PathBuf], stalls: &[u32]
     frames
 }
 
-/// Runs a picture's frame, the memory stalling in `stalls` per cent of the cycles; returns its cycles, predicted and
+/// Runs an image's frame, the memory stalling in `stalls` per cent of the cycles; returns its cycles, predicted and
 /// measured.
-fn frame(name: &str, bytes: &[u8], picture: &Path, stalls: u32) -> (u64, u32) {
+fn frame(name: &str, bytes: &[u8], image: &Path, stalls: u32) -> (u64, u32) {
     let deployed = Deployed::new(bytes, Path::new("net.sct")).unwrap();
     let program = sim::program(&deployed).unwrap();
-    let sample = Sample::load(picture, deployed.input(), deployed.fit()).unwrap();
+    let sample = Sample::load(image, deployed.input(), deployed.fit()).unwrap();
     let int8 = deployed.quantise(&sample.input);
     let (memory, placement) = sim::memory(&program);
     let mut rtl = Rtl::new(memory, Timing { stalls, seed: stalls.into(), ..Timing::default() });
     let frame = sim::frame(&mut rtl, &deployed, placement, &int8, |_| {}).unwrap();
-    assert_eq!(frame.mismatch, None, "{name}, {}", picture.display());
+    assert_eq!(frame.mismatch, None, "{name}, {}", image.display());
     assert!(frame.compared > 50_000, "{name}: {} bytes", frame.compared);
     (frame.predicted, frame.counters.cycles)
 }
@@ -335,7 +335,7 @@ fn a_real_frame_survives_faults_and_resets() {
     let (_folder, bytes) = real(&data, "yoloface-50k");
     let deployed = Deployed::new(&bytes, Path::new("net.sct")).unwrap();
     let program = sim::program(&deployed).unwrap();
-    let sample = Sample::load(&pictures(&data)[0], deployed.input(), deployed.fit()).unwrap();
+    let sample = Sample::load(&images(&data)[0], deployed.input(), deployed.fit()).unwrap();
     let int8 = deployed.quantise(&sample.input);
     let (memory, placement) = sim::memory(&program);
     let mut rtl = Rtl::new(memory, Timing { stalls: 10, ..Timing::default() });
@@ -351,9 +351,9 @@ fn a_real_frame_survives_faults_and_resets() {
             _ => Some(BusFault::Silence { cycle }),
         };
         npu.bus().inject(fault);
-        let picture = int8.iter().copied().map(Cell::new).collect::<Vec<_>>();
+        let image = int8.iter().copied().map(Cell::new).collect::<Vec<_>>();
         let map = program.inputs().next().unwrap();
-        npu.write_map(map, Tensor::dense(&picture, deployed.model().input_shape(), 0).unwrap()).unwrap();
+        npu.write_map(map, Tensor::dense(&image, deployed.model().input_shape(), 0).unwrap()).unwrap();
         npu.start().unwrap();
         if fault.is_none() {
             (0..cycle).for_each(|_| npu.bus().step());

@@ -209,7 +209,7 @@ fn damaged_artefacts_are_refused() {
         refused(folder, verb, "CRC");
     }
     refused(folder, &["run", "net.cfg", "pictures/0.png"], "not a .sct artefact");
-    refused(folder, &["run", "net.sct", "names"], "not a picture");
+    refused(folder, &["run", "net.sct", "names"], "not an image");
     refused(folder, &["run", "absent.sct", "pictures/0.png"], "absent.sct");
 }
 

@@ -114,7 +114,7 @@ fn weights_that_do_not_fit_are_refused_with_the_layer() {
 }
 
 #[test]
-fn lists_pictures_and_labels_that_are_none_are_refused() {
+fn lists_images_and_labels_that_are_none_are_refused() {
     let project = tiny_project();
     let path = project.path();
     let map = ["map", "net.cfg", "net.weights", "--names", "names", "--list"];
@@ -125,7 +125,7 @@ fn lists_pictures_and_labels_that_are_none_are_refused() {
     refused(path, &with("empty.txt"), &["empty.txt"]);
     std::fs::write(path.join("blank.txt"), "\n\n").unwrap();
     refused(path, &with("blank.txt"), &["blank.txt"]);
-    std::fs::write(path.join("gone.txt"), "pictures/0.png\npictures/none.png\n").unwrap();
+    std::fs::write(path.join("gone.txt"), "pictures/0.png\nimages/none.png\n").unwrap();
     refused(path, &with("gone.txt"), &["none.png"]);
     refused(path, &with("no-such-list.txt"), &["no-such-list.txt"]);
 

@@ -90,7 +90,7 @@ fn a_recipe_makes_an_artefact_and_unchanged_steps_are_reused() {
     assert_eq!(reused, ["map-float", "ana", "prune", "transform", "map-pruned"]);
     assert_ne!(results(&path.join("out")), first);
 
-    // A changed picture runs everything again.
+    // A changed image runs everything again.
     std::fs::copy(path.join("pictures/0.png"), path.join("pictures/4.png")).unwrap();
     assert_eq!(build(path, &[]).0, STEPS);
 }
@@ -103,9 +103,9 @@ fn images_that_are_replaced_are_measured_anew() {
     for folder in [stale.path(), fresh.path()] {
         for i in 0..6 {
             let path = folder.join(format!("pictures/{i}.png"));
-            let mut picture = image::open(&path).unwrap().into_rgb8();
-            picture.pixels_mut().for_each(|pixel| pixel.0.reverse());
-            picture.save(&path).unwrap();
+            let mut image = image::open(&path).unwrap().into_rgb8();
+            image.pixels_mut().for_each(|pixel| pixel.0.reverse());
+            image.save(&path).unwrap();
         }
     }
     assert_eq!(build(stale.path(), &[]).0, STEPS);

@@ -21,10 +21,10 @@ const LAYER: f64 = 0.03;
 /// An int8 artefact of a random network; `None` where the accelerator lacks one of its operators.
 fn artefact(seed: u64, graph: &Graph, weights: &Weights) -> Option<Vec<u8>> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let picture: Vec<f32> = (0..graph.input.len()).map(|_| rng.random_range(0.0..1.0)).collect();
+    let image: Vec<f32> = (0..graph.input.len()).map(|_| rng.random_range(0.0..1.0)).collect();
     let options = QuantiseOptions::default();
     let net =
-        quant::quantise(graph, weights, &[picture], &options, Vec::new(), Provenance::default()).ok()?.net;
+        quant::quantise(graph, weights, &[image], &options, Vec::new(), Provenance::default()).ok()?.net;
     let target = Target::load("npu-8x16").unwrap();
     let compiled = compile_with(&net, &target, Default::default(), |_, _, _| {});
     compiled.ok().map(|compiled| compiled.artefact)

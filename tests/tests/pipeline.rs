@@ -9,7 +9,7 @@ fn json(path: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
-/// Writes the first `count` pictures of a list, as absolute paths.
+/// Writes the first `count` images of a list, as absolute paths.
 fn shorter_list(list: &Path, count: usize, to: &Path) {
     let folder = list.parent().unwrap();
     let text = std::fs::read_to_string(list).unwrap();
@@ -17,7 +17,7 @@ fn shorter_list(list: &Path, count: usize, to: &Path) {
     std::fs::write(to, lines.collect::<String>()).unwrap();
 }
 
-/// The recipe of `configs/recipes` with fewer pictures to analyse and to calibrate on.
+/// The recipe of `configs/recipes` with fewer images to analyse and to calibrate on.
 fn build(recipe: &str, data: &Path, workspace: &Path) {
     let text = std::fs::read_to_string(root().join(format!("configs/recipes/{recipe}.toml"))).unwrap();
     let list = workspace.join("train.txt");
@@ -32,12 +32,12 @@ fn build(recipe: &str, data: &Path, workspace: &Path) {
     command.assert().success();
 }
 
-/// Names that the artefact finds in a picture.
-fn found(artefact: &Path, picture: &Path) -> Vec<String> {
-    let output = secateur().arg("detect").args([artefact, picture]).arg("--json").output().unwrap();
+/// Names that the artefact finds in an image.
+fn found(artefact: &Path, image: &Path) -> Vec<String> {
+    let output = secateur().arg("detect").args([artefact, image]).arg("--json").output().unwrap();
     assert!(output.status.success());
-    let pictures: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let objects = pictures[0]["objects"].as_array().unwrap();
+    let images: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let objects = images[0]["objects"].as_array().unwrap();
     objects.iter().map(|object| object["name"].as_str().unwrap().to_owned()).collect()
 }
 
@@ -51,7 +51,7 @@ fn the_smallest_detector_is_pruned_quantised_and_still_finds_the_dog() {
 
     let float = json(&out.join("map-float.json"));
     assert!((float["map"].as_f64().unwrap() - 0.3288).abs() <= 5e-4, "{}", float["map"]);
-    // The budget of the recipe is one point on these pictures; the integers may cost two more.
+    // The budget of the recipe is one point on these images; the integers may cost two more.
     let int8 = json(&out.join("map-int8.json"));
     assert!(int8["map"].as_f64().unwrap() >= 0.3288 - 0.03, "{}", int8["map"]);
     let against = &int8["against"];

@@ -7,14 +7,14 @@ use std::path::Path;
 use secateur_base::error::ErrorKind;
 use secateur_base::{Error, Result};
 use secateur_codegen::target::Target as Processor;
-use secateur_data::{DataFile, decode_picture, parse_labels, read_list, read_names, read_npy};
+use secateur_data::{DataFile, decode_image, parse_labels, read_list, read_names, read_npy};
 use tempfile::NamedTempFile;
 
 use crate::{Outcome, Target};
 
-/// A picture: refused, or pixels in 0..1 as many as its shape says.
-pub(super) const PICTURE: Target =
-    Target { name: "picture", run: picture, words: &[b"\xff\xda", b"\xff\xc4", b"\xff\xc2"] };
+/// An image: refused, or pixels in 0..1 as many as its shape says.
+pub(super) const IMAGE: Target =
+    Target { name: "image", run: image, words: &[b"\xff\xda", b"\xff\xc4", b"\xff\xc2"] };
 /// Labels: refused, or as many boxes as lines.
 pub(super) const LABELS: Target = Target {
     name: "labels",
@@ -24,7 +24,7 @@ pub(super) const LABELS: Target = Target {
 /// Class names, one a line.
 pub(super) const NAMES: Target =
     Target { name: "names", run: names, words: &[b"person\n", b"\r\n", b"\xef\xbb\xbf", b"#"] };
-/// A list of pictures.
+/// A list of images.
 pub(super) const LIST: Target =
     Target { name: "list", run: list, words: &[b"a.jpg\n", b"/", b"..", b"~", b"#", b"\r\n"] };
 /// Darknet's .data file.
@@ -82,11 +82,11 @@ fn with_file<T>(bytes: &[u8], read: impl FnOnce(&Path) -> Result<T>) -> Result<T
     })
 }
 
-fn picture(bytes: &[u8]) -> Outcome {
-    outcome(decode_picture(bytes), |picture| {
-        assert_eq!(picture.data.len(), picture.shape.len());
-        assert!(picture.data.iter().all(|value| (0.0..=1.0).contains(value)));
-        Outcome::of(&(picture.shape.c, picture.shape.h.min(8)))
+fn image(bytes: &[u8]) -> Outcome {
+    outcome(decode_image(bytes), |image| {
+        assert_eq!(image.data.len(), image.shape.len());
+        assert!(image.data.iter().all(|value| (0.0..=1.0).contains(value)));
+        Outcome::of(&(image.shape.c, image.shape.h.min(8)))
     })
 }
 

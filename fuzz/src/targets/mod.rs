@@ -27,7 +27,7 @@ pub const TARGETS: &[Target] = &[
     #[cfg(feature = "compiler")]
     network::INT8,
     #[cfg(feature = "compiler")]
-    files::PICTURE,
+    files::IMAGE,
     #[cfg(feature = "compiler")]
     files::LABELS,
     #[cfg(feature = "compiler")]

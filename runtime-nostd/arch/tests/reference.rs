@@ -83,7 +83,7 @@ fn assert_same(rng: &mut ChaCha8Rng, shapes: &[[usize; 3]], run: impl Fn(Set, &[
     }
 }
 
-/// Any window, and any output extents of which each position begins inside the picture.
+/// Any window, and any output extents of which each position begins inside the image.
 fn window(rng: &mut ChaCha8Rng, h: usize, w: usize) -> (Window, usize, usize) {
     let window = Window {
         kernel_h: rng.random_range(1..=5),
@@ -252,8 +252,8 @@ fn long_filters_are_summed_in_parts() {
 fn a_network_of_every_operator_gives_the_same_arena() {
     fn arena<K: Kernels>(model: &Model<'_>, kernels: K) -> Vec<u8> {
         let mut arena = vec![0; model.arena_bytes()];
-        let picture: Vec<i8> = (0..192).map(|i| (i * 7) as i8).collect();
-        Engine::with_kernels(model, &mut arena, kernels).unwrap().run(&picture, &mut ());
+        let image: Vec<i8> = (0..192).map(|i| (i * 7) as i8).collect();
+        Engine::with_kernels(model, &mut arena, kernels).unwrap().run(&image, &mut ());
         arena
     }
     let bytes = common::build::sample().bytes();

@@ -365,7 +365,7 @@ fn shapes_fit(
     }
 }
 
-/// Every position of the window begins before the end of the picture.
+/// Every position of the window begins before the end of the image.
 fn slides(window: &Window, input: &TensorRecord, output: &TensorRecord) -> bool {
     let axis = |kernel: usize, stride: usize, dilation: usize, pad: usize, input: usize, output: usize| {
         let small = [kernel, stride, dilation].iter().all(|&n| (1..=WINDOW_LIMIT).contains(&n));

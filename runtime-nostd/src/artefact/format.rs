@@ -222,7 +222,7 @@ pub mod head_flags {
 
 /// Bits of [`Header::flags`].
 pub mod header_flags {
-    /// The picture is letterboxed into the input instead of stretched.
+    /// The image is letterboxed into the input instead of stretched.
     pub const LETTER_BOX: u32 = 1;
 }
 
@@ -238,7 +238,7 @@ pub struct Header {
     pub section_count: U32,
     /// Bytes of memory that the engine needs, at most [`MEMORY_LIMIT`].
     pub arena_bytes: U32,
-    /// Index of the tensor that receives the picture; dense (`pitch` = `c`).
+    /// Index of the tensor that receives the image; dense (`pitch` = `c`).
     pub input: U32,
     /// [`header_flags`].
     pub flags: U32,
@@ -273,7 +273,7 @@ pub struct TensorRecord {
     pub zero_point: I16,
     /// Bits of the scale as `f32`: metadata for printing and for the host; never used on a device.
     pub scale_bits: U32,
-    /// Number of the Darknet layer whose output this is, [`NONE`] for the picture.
+    /// Number of the Darknet layer whose output this is, [`NONE`] for the image.
     pub layer: U32,
 }
 

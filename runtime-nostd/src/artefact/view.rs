@@ -98,17 +98,17 @@ impl<'a> Model<'a> {
         to_usize(self.header.arena_bytes)
     }
 
-    /// Index of the tensor that receives the picture.
+    /// Index of the tensor that receives the image.
     pub fn input(&self) -> usize {
         to_usize(self.header.input)
     }
 
-    /// `[h, w, c]` of the picture.
+    /// `[h, w, c]` of the image.
     pub fn input_shape(&self) -> [usize; 3] {
         self.tensor(self.input()).map_or([0; 3], TensorRecord::shape)
     }
 
-    /// Whether the picture is letterboxed into the input instead of stretched.
+    /// Whether the image is letterboxed into the input instead of stretched.
     pub fn letter_box(&self) -> bool {
         self.header.flags.get() & header_flags::LETTER_BOX != 0
     }
@@ -232,7 +232,7 @@ impl TensorRecord {
         DType::from_code(self.dtype.get())
     }
 
-    /// The Darknet layer whose output this is, `None` for the picture.
+    /// The Darknet layer whose output this is, `None` for the image.
     pub fn layer(&self) -> Option<u32> {
         (self.layer.get() != NONE).then_some(self.layer.get())
     }

@@ -22,7 +22,7 @@ mod image {
     struct Job<'a> {
         artefact: &'a [u8],
         arena: &'a mut [u8],
-        picture: &'a [i8],
+        image: &'a [i8],
         threshold: u32,
         found: &'a mut [Detection],
         probabilities: &'a mut [u16],
@@ -32,7 +32,7 @@ mod image {
         fn run(&mut self) -> Option<usize> {
             let model = Model::from_bytes(self.artefact).ok()?;
             let mut engine = Engine::with_kernels(&model, self.arena, Reference).ok()?;
-            engine.run(self.picture, &mut ());
+            engine.run(self.image, &mut ());
             if let Some(classes) = detect::classify(&engine, self.probabilities) {
                 return Some(classes);
             }

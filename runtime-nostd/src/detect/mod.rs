@@ -26,7 +26,7 @@ pub struct Detection {
     /// Centre, Q16.16 pixels of the input.
     pub x: i32,
     pub y: i32,
-    /// Size, Q16.16 pixels, not clipped to the picture.
+    /// Size, Q16.16 pixels, not clipped to the image.
     pub w: i32,
     pub h: i32,
     /// Objectness × class probability, Q0.30.
@@ -131,7 +131,7 @@ impl Cells<'_> {
     }
 
     /// YOLO v1: planes of classes, confidences and boxes over a `side × side` grid; sizes are
-    /// fractions of the picture.
+    /// fractions of the image.
     fn flat(&self, first: u32, collector: &mut Collector<'_>) {
         let Self { head, tensor, input, .. } = self;
         let (side, boxes) = (head.channels_per_anchor, head.anchors.len());

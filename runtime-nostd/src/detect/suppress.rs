@@ -11,8 +11,8 @@ use crate::artefact::format::CURVE_KNOTS;
 /// (Q0.30). The survivors stand first, best score first; returns their number.
 ///
 /// Plain IoU, or IoU − (d² / c²)^β (`greedynms` with β 0.6, `diounms`), as `suppression` says. As in
-/// Darknet, d and c are measured in units of the picture: `frame` is its `[width, height]` in input
-/// pixels (the network's input, or what a letterboxed picture covers of it).
+/// Darknet, d and c are measured in units of the image: `frame` is its `[width, height]` in input
+/// pixels (the network's input, or what a letterboxed image covers of it).
 ///
 /// Source: Darknet's `do_nms_sort` and `diounms_sort`; Zheng et al. 2020.
 pub fn suppress(

@@ -199,12 +199,12 @@ pub(crate) fn sample() -> Build {
         (step.stride_h, step.stride_w) = (U16::new(stride), U16::new(stride));
         (step.pad_top, step.pad_left) = (U16::new(pad), U16::new(pad));
     };
-    let picture = b.tensor(0, [8, 8, 3], 3, -128);
+    let image = b.tensor(0, [8, 8, 3], 3, -128);
     // Two slices of one [8, 8, 12] buffer.
     let stem = b.tensor(192, [8, 8, 8], 12, 5);
     let side = b.tensor(200, [8, 8, 4], 12, 5);
     let wide = b.tensor(192, [8, 8, 12], 12, 5);
-    window(b.step(StepKind::Conv, &[picture], stem), 3, 1, 1);
+    window(b.step(StepKind::Conv, &[image], stem), 3, 1, 1);
     b.weights(&weights(8 * 27), &[300; 8]);
     b.requant(&requant(8));
     b.step(StepKind::Conv, &[stem], side);
@@ -283,6 +283,6 @@ pub(crate) fn sample() -> Build {
     b.provenance.network = b.text("sample");
     b.provenance.tool = b.text("0.1.0");
     b.provenance.target = b.text("host");
-    b.header.input = U32::new(picture);
+    b.header.input = U32::new(image);
     b
 }

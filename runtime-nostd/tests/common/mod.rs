@@ -27,7 +27,7 @@ impl Map {
         i64::from(self.data[(y * w + x) * channels + c])
     }
 
-    /// Outside the picture stands the zero point.
+    /// Outside the image stands the zero point.
     pub(crate) fn padded(&self, y: i64, x: i64, c: usize) -> i64 {
         let [h, w, _] = self.shape;
         let inside = y >= 0 && x >= 0 && y < h as i64 && x < w as i64;
@@ -162,7 +162,7 @@ pub(crate) fn depthwise(
     out
 }
 
-/// Codes of the cells of a window that lie inside the picture.
+/// Codes of the cells of a window that lie inside the image.
 pub(crate) fn window_cells(input: &Map, window: &Window, y: usize, x: usize, c: usize) -> Vec<i64> {
     let [h, w, _] = input.shape;
     let mut cells = Vec::new();

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use secateur_base::terminal::print;
 use secateur_base::{Error, Result, files, outln};
-use secateur_data::{Fit, Sample, class_name, load_picture};
+use secateur_data::{Fit, Sample, class_name, load_image};
 use secateur_eval::{Detection, Detector, NMS_THRESH, top_k};
 use secateur_report::{draw_detections, save_image, to_json};
 use serde::Serialize;
@@ -147,7 +147,7 @@ fn one_image(
         took = started.elapsed();
         found.sort_by(|a, b| b.prob.total_cmp(&a.prob));
         if let Some(path) = drawn {
-            save_image(&path, &draw_detections(&load_picture(image)?, &found, names))?;
+            save_image(&path, &draw_detections(&load_image(image)?, &found, names))?;
             report.drawn = Some(path.display().to_string());
         }
         report.objects = found.iter().map(|detection| object(detection, names)).collect();

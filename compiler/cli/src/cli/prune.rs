@@ -143,7 +143,7 @@ impl Job {
         let held_out = subject.dataset(&held_out, "valid", budget_metric)?;
         let train = subject.dataset(&origin, "train", metric)?;
         files::refuse_overwrite(&held_out.files().chain(train.files()).collect::<Vec<_>>(), &outputs)?;
-        if train.pictures.iter().any(|image| held_out.pictures.contains(image)) {
+        if train.images.iter().any(|image| held_out.images.contains(image)) {
             errln!("warning: some images are both analysed and held out; the measured loss is optimistic");
         }
         let analysed = Evaluator::new(metric, &plan, &train)?;

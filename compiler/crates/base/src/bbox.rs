@@ -1,6 +1,6 @@
 //! Boxes and their overlaps, in Darknet's f32 arithmetic (its box.c).
 
-/// A box by its centre and size, in shares of the picture's width and height.
+/// A box by its centre and size, in shares of the image's width and height.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct BBox {
     pub x: f32,

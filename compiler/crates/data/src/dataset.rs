@@ -1,33 +1,33 @@
-//! Pictures with their labels, and their preparation for a network.
+//! Images with their labels, and their preparation for a network.
 
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
 use super::{
-    DataFile, Fit, Frame, Picture, Truth, crop, label_path, letterbox, load_picture_as, read_labels,
-    read_list, read_names, resize,
+    DataFile, Fit, Frame, Image, Truth, crop, label_path, letterbox, load_image_as, read_labels, read_list,
+    read_names, resize,
 };
 use secateur_base::progress::Progress;
 use secateur_base::{Error, Result};
 use secateur_ir::Shape;
 
-/// A list of labelled pictures.
+/// A list of labelled images.
 #[derive(Debug, Clone)]
 pub struct Dataset {
-    pub pictures: Vec<PathBuf>,
-    /// Objects of every picture.
+    pub images: Vec<PathBuf>,
+    /// Objects of every image.
     pub labels: Vec<Vec<Truth>>,
     pub names: Vec<String>,
 }
 
-/// A picture as the network takes it.
+/// An image as the network takes it.
 #[derive(Debug, Clone)]
 pub struct Sample {
     /// `[c][h][w]`, 0..1.
     pub input: Vec<f32>,
     pub frame: Frame,
-    /// Width and height of the picture itself.
+    /// Width and height of the image itself.
     pub size: (usize, usize),
 }
 
@@ -50,13 +50,13 @@ impl Dataset {
     }
 
     fn without_labels(list: &Path, names: Vec<String>) -> Result<Self> {
-        let pictures = read_list(list)?;
-        Ok(Self { labels: vec![Vec::new(); pictures.len()], pictures, names })
+        let images = read_list(list)?;
+        Ok(Self { labels: vec![Vec::new(); images.len()], images, names })
     }
 
-    /// A list of pictures with labels beside them, and a file of names.
+    /// A list of images with labels beside them, and a file of names.
     ///
-    /// A picture without a label file has no objects (as Darknet takes it, with a warning); a list
+    /// An image without a label file has no objects (as Darknet takes it, with a warning); a list
     /// where every label file is missing is an error.
     pub fn from_list(list: &Path, names: &Path) -> Result<Self> {
         Self::with_names(list, read_names(names)?)
@@ -64,62 +64,62 @@ impl Dataset {
 
     /// [`Dataset::from_list`] of names that are at hand; labels must be below their number.
     pub fn with_names(list: &Path, names: Vec<String>) -> Result<Self> {
-        let pictures = read_list(list)?;
-        let read: Result<Vec<Option<Vec<Truth>>>> = pictures
+        let images = read_list(list)?;
+        let read: Result<Vec<Option<Vec<Truth>>>> = images
             .par_iter()
-            .map(|picture| {
-                let path = label_path(picture);
+            .map(|image| {
+                let path = label_path(image);
                 if path.exists() { read_labels(&path, names.len()).map(Some) } else { Ok(None) }
             })
             .collect();
         let read = read?;
         let missing = read.iter().filter(|labels| labels.is_none()).count();
-        if missing == pictures.len() {
-            return Err(Error::new("no picture of the list has a label file")
+        if missing == images.len() {
+            return Err(Error::new("no image of the list has a label file")
                 .file(list)
-                .found(format!("no {}", label_path(&pictures[0]).display()))
-                .help("labels lie beside the pictures, or in `labels` where those lie in `images` or `JPEGImages`"));
+                .found(format!("no {}", label_path(&images[0]).display()))
+                .help("labels lie beside the images, or in `labels` where those lie in `images` or `JPEGImages`"));
         }
         if missing > 0 {
             tracing::warn!(
-                "{missing} of {} pictures have no label file: taken as without objects",
-                pictures.len()
+                "{missing} of {} images have no label file: taken as without objects",
+                images.len()
             );
         }
         let labels = read.into_iter().map(Option::unwrap_or_default).collect();
-        Ok(Self { pictures, labels, names })
+        Ok(Self { images, labels, names })
     }
 
     /// The files that were or will be read: images, and labels where they have some.
     pub fn files(&self) -> impl Iterator<Item = PathBuf> {
-        self.pictures.iter().flat_map(|picture| [picture.clone(), label_path(picture)])
+        self.images.iter().flat_map(|image| [image.clone(), label_path(image)])
     }
 
-    /// Number of pictures.
+    /// Number of images.
     pub fn len(&self) -> usize {
-        self.pictures.len()
+        self.images.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.pictures.is_empty()
+        self.images.is_empty()
     }
 
-    /// The first `count` pictures.
+    /// The first `count` images.
     #[must_use]
     pub fn take(mut self, count: usize) -> Self {
-        self.pictures.truncate(count);
+        self.images.truncate(count);
         self.labels.truncate(count);
         self
     }
 
-    /// Decodes and prepares one picture for an input of shape `input`.
+    /// Decodes and prepares one image for an input of shape `input`.
     pub fn sample(&self, index: usize, input: Shape, fit: Fit) -> Result<Sample> {
-        Sample::load(&self.pictures[index], input, fit)
+        Sample::load(&self.images[index], input, fit)
     }
 
-    /// All pictures, prepared in parallel and kept in memory (4 bytes an input value and picture).
+    /// All images, prepared in parallel and kept in memory (4 bytes an input value and image).
     pub fn load_all(&self, input: Shape, fit: Fit) -> Result<Vec<Sample>> {
-        let progress = Progress::new(format!("reading {} pictures", self.len()), self.len() as u64);
+        let progress = Progress::new(format!("reading {} images", self.len()), self.len() as u64);
         (0..self.len())
             .into_par_iter()
             .map(|index| {
@@ -145,22 +145,22 @@ fn source(path: &Path, split: &str) -> Result<(PathBuf, Vec<String>)> {
 }
 
 impl Sample {
-    /// Decodes a picture, gives it the network's channels and size.
+    /// Decodes an image, gives it the network's channels and size.
     pub fn load(path: &Path, input: Shape, fit: Fit) -> Result<Self> {
-        Self::prepare(load_picture_as(path, input.c)?, input, fit).map_err(|error| error.file(path))
+        Self::prepare(load_image_as(path, input.c)?, input, fit).map_err(|error| error.file(path))
     }
 
-    /// As [`Sample::load`], of a decoded picture.
-    pub fn prepare(picture: Picture, input: Shape, fit: Fit) -> Result<Self> {
-        let size = (picture.shape.w, picture.shape.h);
-        let picture = picture.with_channels(input.c)?;
+    /// As [`Sample::load`], of a decoded image.
+    pub fn prepare(image: Image, input: Shape, fit: Fit) -> Result<Self> {
+        let size = (image.shape.w, image.shape.h);
+        let image = image.with_channels(input.c)?;
         let stretched = Frame::stretched(input);
         let (prepared, frame) = match fit {
-            Fit::Stretch => (resize(&picture, input.w, input.h), stretched),
+            Fit::Stretch => (resize(&image, input.w, input.h), stretched),
             Fit::Letterbox => {
-                (letterbox(&picture, input.w, input.h), Frame::letterboxed(input, size.0, size.1))
+                (letterbox(&image, input.w, input.h), Frame::letterboxed(input, size.0, size.1))
             }
-            Fit::Crop => (crop(&picture, input.w, input.h), stretched),
+            Fit::Crop => (crop(&image, input.w, input.h), stretched),
         };
         Ok(Self { input: prepared.data, frame, size })
     }

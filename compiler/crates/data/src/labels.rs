@@ -1,4 +1,4 @@
-//! Labels in Darknet's form: one object a line, `class cx cy w h`, relative to the picture.
+//! Labels in Darknet's form: one object a line, `class cx cy w h`, relative to the image.
 
 use std::path::{Path, PathBuf};
 
@@ -16,10 +16,10 @@ pub struct Truth {
     pub bbox: BBox,
 }
 
-/// The label file of a picture: `images` or `JPEGImages` in its path becomes `labels` (the last
-/// such folder), the extension `.txt`; where that does not exist, the picture's own folder.
-pub fn label_path(picture: &Path) -> PathBuf {
-    let beside = picture.with_extension("txt");
+/// The label file of an image: `images` or `JPEGImages` in its path becomes `labels` (the last
+/// such folder), the extension `.txt`; where that does not exist, the image's own folder.
+pub fn label_path(image: &Path) -> PathBuf {
+    let beside = image.with_extension("txt");
     let parts: Vec<_> = beside.components().collect();
     let folder = parts
         .iter()
@@ -87,8 +87,8 @@ fn parse_line(line: &str, classes: usize) -> Result<Truth> {
         if !(lowest..=MAX_RELATIVE).contains(value) {
             return Err(Error::new(format!("{name} of a label is out of range"))
                 .found(*text)
-                .allowed("0 to 1, as a share of the picture's width or height")
-                .help("divide pixel coordinates by the picture's size"));
+                .allowed("0 to 1, as a share of the image's width or height")
+                .help("divide pixel coordinates by the image's size"));
         }
     }
     let [x, y, w, h] = values;

@@ -1,4 +1,4 @@
-//! Lists of pictures, one path a line, and the search for files that such lists name.
+//! Lists of images, one path a line, and the search for files that such lists name.
 
 use std::path::{Path, PathBuf};
 
@@ -31,34 +31,34 @@ pub fn find_file(path: &Path, named_in: &Path) -> Result<PathBuf> {
         .allowed("an absolute path, or one relative to the working folder or to this file's folder"))
 }
 
-/// Reads a list of pictures: one path a line, blank lines and line ends of any kind ignored.
+/// Reads a list of images: one path a line, blank lines and line ends of any kind ignored.
 ///
 /// Fails on an empty list and on the first path that leads nowhere.
 pub fn read_list(list: &Path) -> Result<Vec<PathBuf>> {
     let bytes = files::read_limited(list, MAX_LIST_BYTES)?;
-    let mut pictures = Vec::new();
+    let mut images = Vec::new();
     for (number, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
         let line = line.trim_ascii();
         if line.is_empty() {
             continue;
         }
         if line.len() > MAX_PATH_BYTES || line.contains(&0) {
-            return Err(Error::new("not a list of pictures")
+            return Err(Error::new("not a list of images")
                 .file(list)
                 .line(number + 1)
                 .found(format!("a line of {} bytes that is no path", line.len()))
-                .allowed("one picture's path a line"));
+                .allowed("one image's path a line"));
         }
         let path = path_of(line, list, number + 1)?;
-        pictures.push(find_file(&path, list).map_err(|error| error.line(number + 1))?);
+        images.push(find_file(&path, list).map_err(|error| error.line(number + 1))?);
     }
-    if pictures.is_empty() {
-        return Err(Error::new("the list names no picture")
+    if images.is_empty() {
+        return Err(Error::new("the list names no image")
             .file(list)
             .found("an empty list")
-            .allowed("one picture's path a line"));
+            .allowed("one image's path a line"));
     }
-    Ok(pictures)
+    Ok(images)
 }
 
 #[cfg(unix)]
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_pictures_beside_the_list() {
+    fn finds_images_beside_the_list() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("a b.png"), b"").unwrap();
         let list = folder.path().join("list.txt");
@@ -101,7 +101,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let list = folder.path().join("list.txt");
         for (content, message) in [
-            (b" \n\n".to_vec(), "names no picture"),
+            (b" \n\n".to_vec(), "names no image"),
             (vec![0; 100], "not a list"),
             (vec![b'x'; 5000], "not a list"),
         ] {

@@ -1,13 +1,13 @@
 //! Darknet's resize and letterbox, bit for bit (`resize_image`, `letterbox_image` in its image.c).
 
-use super::Picture;
+use super::Image;
 use secateur_base::BBox;
 use secateur_ir::Shape;
 
-/// Grey that fills the bars of a letterboxed picture.
+/// Grey that fills the bars of a letterboxed image.
 const LETTERBOX_FILL: f32 = 0.5;
 
-/// How a picture is brought to the network's size.
+/// How an image is brought to the network's size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub enum Fit {
     /// Stretched over the input: Darknet's way for detectors.
@@ -30,22 +30,22 @@ impl Fit {
     }
 }
 
-/// Where the picture lies within the network's input, both measured in input pixels.
+/// Where the image lies within the network's input, both measured in input pixels.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Frame {
     /// Width and height of the network's input.
     pub net: (usize, usize),
-    /// Width and height that the picture takes there.
+    /// Width and height that the image takes there.
     pub inner: (usize, usize),
 }
 
 impl Frame {
-    /// The picture is stretched over the whole input.
+    /// The image is stretched over the whole input.
     pub fn stretched(net: Shape) -> Self {
         Self { net: (net.w, net.h), inner: (net.w, net.h) }
     }
 
-    /// The picture (`w`×`h` pixels) keeps its proportions; bars fill the rest.
+    /// The image (`w`×`h` pixels) keeps its proportions; bars fill the rest.
     pub fn letterboxed(net: Shape, w: usize, h: usize) -> Self {
         let inner = if (net.w as f32 / w as f32) < (net.h as f32 / h as f32) {
             (net.w, (h * net.w / w).max(1))
@@ -55,8 +55,8 @@ impl Frame {
         Self { net: (net.w, net.h), inner }
     }
 
-    /// Moves a box from shares of the network's input to shares of the picture.
-    pub fn to_picture(&self, bbox: &mut BBox) {
+    /// Moves a box from shares of the network's input to shares of the image.
+    pub fn to_image(&self, bbox: &mut BBox) {
         let along = |centre: &mut f32, length: &mut f32, net: usize, inner: usize| {
             let ratio = inner as f32 / net as f32;
             let margin = (net - inner) as f64 / 2.0 / net as f64;
@@ -73,17 +73,17 @@ impl Frame {
 /// Bilinear with aligned corners, columns first, then rows, in f32.
 ///
 /// Keeps Darknet's order of operations, also where rounding puts the last row's sample just above
-/// the last line of the picture.
-pub fn resize(picture: &Picture, w: usize, h: usize) -> Picture {
-    let from = picture.shape;
+/// the last line of the image.
+pub fn resize(image: &Image, w: usize, h: usize) -> Image {
+    let from = image.shape;
     let shape = Shape::new(from.c, h, w);
     if (from.w, from.h) == (w, h) {
-        return picture.clone();
+        return image.clone();
     }
     let columns = column_taps(from.w, w);
     let scale = (from.h as f32 - 1.0) / (h as f32 - 1.0);
     let mut data = vec![0.0; shape.len()];
-    for (source, target) in picture.data.chunks_exact(from.plane()).zip(data.chunks_exact_mut(h * w)) {
+    for (source, target) in image.data.chunks_exact(from.plane()).zip(data.chunks_exact_mut(h * w)) {
         let mut part = Vec::with_capacity(from.h * w);
         for row in source.chunks_exact(from.w) {
             part.extend(columns.iter().map(|&(left, right, dx)| (1.0 - dx) * row[left] + dx * row[right]));
@@ -106,7 +106,7 @@ pub fn resize(picture: &Picture, w: usize, h: usize) -> Picture {
             }
         }
     }
-    Picture { shape, data }
+    Image { shape, data }
 }
 
 /// For every output column: left sample, right sample, weight of the right one.
@@ -125,11 +125,11 @@ fn column_taps(from: usize, to: usize) -> Vec<(usize, usize, f32)> {
         .collect()
 }
 
-/// Resizes with kept proportions into the middle of a grey `w`×`h` picture.
-pub fn letterbox(picture: &Picture, w: usize, h: usize) -> Picture {
-    let shape = Shape::new(picture.shape.c, h, w);
-    let (inner_w, inner_h) = Frame::letterboxed(shape, picture.shape.w, picture.shape.h).inner;
-    let inner = resize(picture, inner_w, inner_h);
+/// Resizes with kept proportions into the middle of a grey `w`×`h` image.
+pub fn letterbox(image: &Image, w: usize, h: usize) -> Image {
+    let shape = Shape::new(image.shape.c, h, w);
+    let (inner_w, inner_h) = Frame::letterboxed(shape, image.shape.w, image.shape.h).inner;
+    let inner = resize(image, inner_w, inner_h);
     let (left, top) = ((w - inner_w) / 2, (h - inner_h) / 2);
     let mut data = vec![LETTERBOX_FILL; shape.len()];
     for (plane, source) in data.chunks_exact_mut(h * w).zip(inner.data.chunks_exact(inner_w * inner_h)) {
@@ -137,18 +137,18 @@ pub fn letterbox(picture: &Picture, w: usize, h: usize) -> Picture {
             plane[(top + y) * w + left..][..inner_w].copy_from_slice(row);
         }
     }
-    Picture { shape, data }
+    Image { shape, data }
 }
 
 /// Resizes with kept proportions so that `w`×`h` is covered, and cuts out the middle.
 ///
 /// As in Darknet's classifier the shorter side becomes `w`; where `h` then sticks out, the last
 /// rows and columns are repeated.
-pub fn crop(picture: &Picture, w: usize, h: usize) -> Picture {
-    let Shape { c, h: from_h, w: from_w } = picture.shape;
+pub fn crop(image: &Image, w: usize, h: usize) -> Image {
+    let Shape { c, h: from_h, w: from_w } = image.shape;
     let (whole_w, whole_h) =
         if from_w < from_h { (w, from_h * w / from_w) } else { (from_w * w / from_h, w) };
-    let whole = resize(picture, whole_w, whole_h);
+    let whole = resize(image, whole_w, whole_h);
     let shape = Shape::new(c, h, w);
     let offset = |whole: usize, cut: usize| (whole as isize - cut as isize) / 2;
     let (left, top) = (offset(whole_w, w), offset(whole_h, h));
@@ -161,23 +161,23 @@ pub fn crop(picture: &Picture, w: usize, h: usize) -> Picture {
             data.extend((0..w).map(|x| row[place(x, left, whole_w)]));
         }
     }
-    Picture { shape, data }
+    Image { shape, data }
 }
 
 /// Pixels of an integer network, `[h][w][c]`: `round(255 v)`, clipped.
 ///
 /// Its input tensor is these minus 128 (scale 1/255, zero point −128).
-pub fn to_u8(picture: &Picture) -> Vec<u8> {
-    picture.to_bytes()
+pub fn to_u8(image: &Image) -> Vec<u8> {
+    image.to_bytes()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn ramp(w: usize, h: usize) -> Picture {
+    fn ramp(w: usize, h: usize) -> Image {
         let data = (0..w * h).map(|i| (i % w) as f32 + 10.0 * (i / w) as f32).collect();
-        Picture { shape: Shape::new(1, h, w), data }
+        Image { shape: Shape::new(1, h, w), data }
     }
 
     #[test]
@@ -216,7 +216,7 @@ mod tests {
     fn letterbox_centres_and_fills_with_grey() {
         let out = letterbox(&ramp(4, 2), 8, 8);
         assert_eq!(out.data[0], 0.5);
-        assert_eq!(out.data[2 * 8], 0.0, "the picture begins in the third row");
+        assert_eq!(out.data[2 * 8], 0.0, "the image begins in the third row");
         assert_eq!(out.data[5 * 8 + 7], 13.0);
         assert_eq!(out.data[6 * 8], 0.5);
         assert_eq!(Frame::letterboxed(out.shape, 4, 2).inner, (8, 4));

@@ -363,7 +363,7 @@ impl Detector for Deployed<'_> {
                     w: share(d.w, input.w),
                     h: share(d.h, input.h),
                 };
-                frame.to_picture(&mut bbox);
+                frame.to_image(&mut bbox);
                 eval::Detection {
                     class: usize::from(d.class),
                     prob: (f64::from(d.score) / f64::from(detect::ONE)) as f32,

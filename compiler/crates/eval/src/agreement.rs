@@ -38,7 +38,7 @@ pub struct ScoreShift {
     pub places: usize,
     /// `(Σ |difference|, detections)` of every image, for intervals.
     #[serde(skip)]
-    pub pictures: Vec<(f64, f64)>,
+    pub images: Vec<(f64, f64)>,
 }
 
 /// Compares scores: `reference` holds the original's detections of every image, `changed` the
@@ -83,7 +83,7 @@ impl ScoreShift {
             shift.absolute += image.absolute;
             shift.signed += image.signed;
             shift.places += image.places;
-            shift.pictures.push((image.absolute, image.places as f64));
+            shift.images.push((image.absolute, image.places as f64));
         }
         let places = shift.places.max(1) as f64;
         shift.absolute /= places;

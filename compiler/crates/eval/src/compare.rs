@@ -1,7 +1,7 @@
 //! A changed network (quantised, pruned) beside its original on labelled images.
 
 use super::agreement::ImageShift;
-use super::detector::over_pictures;
+use super::detector::over_images;
 use super::{
     Detection, Detector, Interval, MAP_THRESH, MapOptions, MeanAp, NMS_THRESH, ScoreShift, Sqnr, agreement,
     as_truths, bootstrap_map, bootstrap_mean, bootstrap_paired_map, decode, mean_ap,
@@ -46,7 +46,7 @@ pub fn compare(
 ) -> Result<Comparison> {
     check_alike(original, changed)?;
     let layout = original.layout();
-    let runs = over_pictures(original, dataset, |sample| {
+    let runs = over_images(original, dataset, |sample| {
         let (heads, inputs) = original.heads_and_inputs(&sample.input);
         let (changed_heads, changed_inputs) = changed.heads_and_inputs(&sample.input);
         let found = decode(layout, &heads, sample.frame, MAP_THRESH, NMS_THRESH);
@@ -77,7 +77,7 @@ pub fn compare(
         ),
         original_interval: bootstrap_map(&found, &dataset.labels, classes, options, seed),
         agree: agree_with_interval(&found, detections, classes, seed),
-        shift_interval: bootstrap_mean(&shift.pictures, seed),
+        shift_interval: bootstrap_mean(&shift.images, seed),
         original: result,
         shift,
         head_sqnr,

@@ -245,7 +245,7 @@ pub(super) fn candidates(heads: &Heads, outputs: &[Vec<f32>], frame: Frame, thre
                     .collect();
                 if !scores.is_empty() {
                     let mut bbox = head.bbox(heads.input, output, anchor, cell);
-                    frame.to_picture(&mut bbox);
+                    frame.to_image(&mut bbox);
                     found.push(Candidate {
                         bbox,
                         objectness,
@@ -342,11 +342,11 @@ mod tests {
     }
 
     #[test]
-    fn a_letterboxed_box_returns_to_the_picture() {
+    fn a_letterboxed_box_returns_to_the_image() {
         let input = Shape::new(3, 100, 100);
         let frame = Frame::letterboxed(input, 200, 100);
         let mut bbox = BBox { x: 0.5, y: 0.25, w: 0.5, h: 0.25 };
-        frame.to_picture(&mut bbox);
+        frame.to_image(&mut bbox);
         // The image takes the rows from 25 to 75.
         assert_close(bbox, [0.5, 0.0, 0.5, 0.5]);
     }

@@ -21,7 +21,7 @@ pub trait Detector: Sync {
         self.layout().classes
     }
 
-    /// Pictures keep their proportions (`letter_box=1`).
+    /// Images keep their proportions (`letter_box=1`).
     fn letter_box(&self) -> bool;
 
     /// The way in which images are brought to the input's size.
@@ -159,16 +159,16 @@ pub fn detect_all(
     thresh: f32,
     nms: f32,
 ) -> Result<Vec<Vec<Detection>>> {
-    over_pictures(detector, dataset, |sample| detector.detect(&sample.input, sample.frame, thresh, nms))
+    over_images(detector, dataset, |sample| detector.detect(&sample.input, sample.frame, thresh, nms))
 }
 
 /// Head tensors of every image.
 pub fn heads_all(detector: &dyn Detector, dataset: &Dataset) -> Result<Vec<Vec<Vec<f32>>>> {
-    over_pictures(detector, dataset, |sample| detector.heads(&sample.input))
+    over_images(detector, dataset, |sample| detector.heads(&sample.input))
 }
 
 /// Prepares every image for `detector` and hands it to `run`, several at once; shows progress.
-pub(super) fn over_pictures<T: Send>(
+pub(super) fn over_images<T: Send>(
     detector: &dyn Detector,
     dataset: &Dataset,
     run: impl Fn(&Sample) -> T + Sync,

@@ -86,7 +86,7 @@ impl Evaluator {
                 .help("give the names that the network was trained with"));
         }
         if classifier {
-            let classes = dataset.pictures.iter().map(|image| class_of(image, dataset));
+            let classes = dataset.images.iter().map(|image| class_of(image, dataset));
             self.classes = classes.collect::<Result<_>>()?;
         }
         match self.metric {

@@ -31,7 +31,7 @@ fn darknet_detections(data: &Path, dataset: &Dataset) -> Vec<Vec<Detection>> {
     let mut text = String::new();
     flate2::read::GzDecoder::new(file).read_to_string(&mut text).unwrap();
     let images: HashMap<_, _> = dataset
-        .pictures
+        .images
         .iter()
         .enumerate()
         .map(|(index, path)| (path.file_name().unwrap().to_str().unwrap(), index))

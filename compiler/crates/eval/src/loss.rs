@@ -63,7 +63,7 @@ pub fn detection_loss(heads: &Heads, outputs: &[Vec<f32>], frame: Frame, truths:
         let (layout, output) = (&heads.heads[head], &outputs[head]);
         let bbox = owned.entry(owner).or_insert_with(|| {
             let mut bbox = layout.bbox(heads.input, output, anchor, cell);
-            frame.to_picture(&mut bbox);
+            frame.to_image(&mut bbox);
             bbox
         });
         let iou = bbox.iou(&truth.bbox);
@@ -84,7 +84,7 @@ pub fn detection_loss(heads: &Heads, outputs: &[Vec<f32>], frame: Frame, truths:
                     continue;
                 }
                 let mut bbox = head.bbox(heads.input, output, anchor, cell);
-                frame.to_picture(&mut bbox);
+                frame.to_image(&mut bbox);
                 if !truths.overlaps(&bbox) {
                     terms.objectness += entropy(head.objectness(output, anchor, cell), false);
                 }
@@ -132,7 +132,7 @@ fn owner(
                 Some((w, h)) => BBox { x: 0.0, y: 0.0, w, h }.iou(&BBox { x: 0.0, y: 0.0, ..truth.bbox }),
                 None => {
                     let mut bbox = head.bbox(heads.input, &outputs[index], anchor, cell);
-                    frame.to_picture(&mut bbox);
+                    frame.to_image(&mut bbox);
                     bbox.iou(&truth.bbox)
                 }
             };
@@ -159,7 +159,7 @@ fn anchor_shape(head: &Head, heads: &Heads, frame: Frame, anchor: usize) -> Opti
         HeadKind::Detection(_) => return None,
     };
     let mut bbox = BBox { x: 0.5, y: 0.5, w, h };
-    frame.to_picture(&mut bbox);
+    frame.to_image(&mut bbox);
     Some((bbox.w, bbox.h))
 }
 

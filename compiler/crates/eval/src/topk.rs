@@ -42,7 +42,7 @@ pub fn top_k_accuracy(detector: &dyn Detector, dataset: &Dataset, seed: u64) -> 
                 .allowed("a path that holds one of the names, as in train/0017_cat.png")
         })
     };
-    let labels: Vec<usize> = dataset.pictures.iter().map(label).collect::<Result<_>>()?;
+    let labels: Vec<usize> = dataset.images.iter().map(label).collect::<Result<_>>()?;
     let outputs: Vec<Vec<f32>> =
         heads_all(detector, dataset)?.into_iter().map(|mut heads| heads.pop().unwrap_or_default()).collect();
     Ok([1, 5].map(|k| {

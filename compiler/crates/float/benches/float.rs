@@ -31,13 +31,13 @@ fn numbers(count: usize) -> Vec<f32> {
     (0..count).map(|i| (i * 37 % 101) as f32 / 101.0 - 0.5).collect()
 }
 
-fn picture(c: &mut Criterion) {
+fn image(c: &mut Criterion) {
     let Some((cfg, weights)) = model() else { return };
     let network = darknet::load(&cfg, Some(&weights)).expect("the model is valid");
     let (graph, weights) = (&network.graph, network.weights().expect("they were given"));
     let plan = Plan::new(graph, weights).expect("the weights fit");
     let input = numbers(graph.input.len());
-    let mut group = c.benchmark_group("picture of yolo-fastest-1.1");
+    let mut group = c.benchmark_group("image of yolo-fastest-1.1");
     group.throughput(Throughput::Elements(plan.macs()));
     group.bench_function("oracle", |bencher| {
         bencher.iter(|| oracle::run(graph, weights, black_box(&input)).len());
@@ -105,6 +105,6 @@ fn kernels(c: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(20).measurement_time(std::time::Duration::from_secs(2));
-    targets = picture, kernels
+    targets = image, kernels
 }
 criterion_main!(benches);

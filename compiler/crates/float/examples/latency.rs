@@ -1,4 +1,4 @@
-//! Time of one picture: `latency CFG WEIGHTS [--threads N] [--runs N] [--layers]`.
+//! Time of one image: `latency CFG WEIGHTS [--threads N] [--runs N] [--layers]`.
 //!
 //! Prints the median and the least time of a run in milliseconds; with `--layers` also the time of
 //! every layer on its own, with its multiply-accumulates.

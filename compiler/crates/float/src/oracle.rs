@@ -6,12 +6,12 @@
 use super::ops;
 use secateur_ir::{Graph, Source, Weights};
 
-/// Outputs of all layers, by Darknet's number, each `[c][h][w]`, for one picture `[c][h][w]` in 0..1.
+/// Outputs of all layers, by Darknet's number, each `[c][h][w]`, for one image `[c][h][w]` in 0..1.
 ///
 /// # Panics
 /// If `input` does not have the graph's input shape, or the weights are not the graph's.
 pub fn run(graph: &Graph, weights: &Weights, input: &[f32]) -> Vec<Vec<f32>> {
-    assert_eq!(input.len(), graph.input.len(), "the picture has the network's input shape");
+    assert_eq!(input.len(), graph.input.len(), "the image has the network's input shape");
     let mut outputs: Vec<Vec<f32>> = Vec::with_capacity(graph.nodes.len());
     for (i, node) in graph.nodes.iter().enumerate() {
         let mut output = vec![0.0; node.shape.len()];

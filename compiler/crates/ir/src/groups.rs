@@ -14,7 +14,7 @@
 //! | reorg | input channel `c` = output channels `c`, `c + C`, … (stride² of them) |
 //! | scale_channels, sam | both inputs and the output |
 //!
-//! Never removable (frozen): the picture, what yolo, region, detection and softmax read, outputs
+//! Never removable (frozen): the image, what yolo, region, detection and softmax read, outputs
 //! without a consumer, and what mixes or counts channels by position (`reorg_old`, reverse reorg,
 //! `maxpool_depth`, channel-normalising activations, a slice of channels, a transpose that moves them, any
 //! other reshape).
@@ -117,7 +117,7 @@ fn mixes_channels(activation: Activation) -> bool {
     )
 }
 
-/// The units under construction: sets of output channels; the picture's channels come first.
+/// The units under construction: sets of output channels; the image's channels come first.
 struct Ties {
     sets: UnionFind,
     frozen: Vec<bool>,
@@ -325,7 +325,7 @@ impl Ties {
                 .map(|&(layer, _)| layer)
                 .filter(|&layer| is_dense(&graph.nodes[layer].op))
                 .collect();
-            // Without a producer the channels are a frozen layer's, or the picture's.
+            // Without a producer the channels are a frozen layer's, or the image's.
             if frozen[index] || producers.is_empty() {
                 continue;
             }

@@ -75,7 +75,7 @@ impl std::fmt::Display for Shape {
 /// The origin of a node's input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub enum Source {
-    /// The network's input picture.
+    /// The network's input image.
     Image,
     /// Output of the layer with this Darknet number.
     Layer(usize),
@@ -105,10 +105,10 @@ impl Node {
 /// A network's structure, in execution order: a node's inputs all have smaller numbers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Graph {
-    /// Shape of the input picture, values 0..1.
+    /// Shape of the input image, values 0..1.
     pub input: Shape,
     pub nodes: Vec<Node>,
-    /// Picture is letterboxed instead of stretched (`letter_box=1`).
+    /// Image is letterboxed instead of stretched (`letter_box=1`).
     pub letter_box: bool,
 }
 

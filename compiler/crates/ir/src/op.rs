@@ -334,7 +334,7 @@ pub struct ScaleChannels {
     pub activation: Activation,
 }
 
-/// Crop of the picture, centred at inference; Darknet also maps 0..1 to −1..1 unless `noadjust`.
+/// Crop of the image, centred at inference; Darknet also maps 0..1 to −1..1 unless `noadjust`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Crop {
     pub height: usize,

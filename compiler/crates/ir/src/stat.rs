@@ -12,7 +12,7 @@ use super::{Graph, Op, parameter_counts};
 /// Cost of one layer, or of several added up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct LayerCost {
-    /// Multiply-accumulates for one picture.
+    /// Multiply-accumulates for one image.
     pub macs: u64,
     pub ops: u64,
     pub params: u64,

@@ -1,7 +1,7 @@
 //! Checks the invariants of every graph, after each pass in debug builds and tests.
 //!
 //! 1. There is at least one layer, and the input has elements.
-//! 2. A layer reads the picture or layers above it.
+//! 2. A layer reads the image or layers above it.
 //! 3. Every parameter is one that the layer can have: windows, strides and counts are positive, groups
 //!    divide channels, heads fit their inputs, masks name anchors, factors are finite.
 //! 4. A layer's shape is what its operator makes of its inputs' shapes.

@@ -50,7 +50,7 @@ impl Case {
             .collect();
         let labels = vec![Vec::new(); images.len()];
         let names = (0..4).map(|class| class.to_string()).collect();
-        let dataset = Dataset { pictures: images, labels, names };
+        let dataset = Dataset { images, labels, names };
         let plan = Plan::new(&graph, &weights).unwrap();
         let evaluator = Evaluator::new(Metric::Dp, &plan, &dataset).unwrap();
         Self { graph, weights, evaluator, _folder: folder }

@@ -8,7 +8,7 @@ use image::{ImageFormat, Rgb, RgbImage};
 use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster};
 
 use secateur_base::{Error, Result, files};
-use secateur_data::{Picture, class_name};
+use secateur_data::{Image, class_name};
 use secateur_eval::Detection;
 use secateur_ir::Shape;
 
@@ -31,7 +31,7 @@ const SHADES: [(f32, f32); 3] = [(0.85, 0.95), (0.5, 1.0), (0.9, 0.65)];
 ///
 /// A grey image becomes a colour one, a tiny one is enlarged so that names can be read. Names
 /// beyond Latin letters show as `?`.
-pub fn draw_detections(image: &Picture, detections: &[Detection], names: &[String]) -> Picture {
+pub fn draw_detections(image: &Image, detections: &[Detection], names: &[String]) -> Image {
     let mut canvas = Canvas::new(image);
     let (w, h) = (canvas.image.width() as usize, canvas.image.height() as usize);
     let mut order: Vec<&Detection> = detections.iter().collect();
@@ -47,11 +47,11 @@ pub fn draw_detections(image: &Picture, detections: &[Detection], names: &[Strin
         plates.push(place);
         canvas.plate(place, &text, colour(detection.class));
     }
-    Picture::from_bytes(Shape::new(3, h, w), canvas.image.as_raw())
+    Image::from_bytes(Shape::new(3, h, w), canvas.image.as_raw())
 }
 
 /// Writes a image as JPEG or PNG, by the path's extension.
-pub fn save_image(path: &Path, image: &Picture) -> Result<()> {
+pub fn save_image(path: &Path, image: &Image) -> Result<()> {
     let Shape { c, h, w } = image.shape;
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
     let (bytes, colours) =
@@ -114,7 +114,7 @@ struct Canvas {
 }
 
 impl Canvas {
-    fn new(image: &Picture) -> Self {
+    fn new(image: &Image) -> Self {
         let Shape { c, h, w } = image.shape;
         let enlarge = if w.min(h) < SMALL_SIDE {
             (2 * SMALL_SIDE).div_ceil(w.min(h)).min(ENLARGED_SIDE / w.max(h)).max(1)
@@ -226,11 +226,11 @@ impl Canvas {
 mod tests {
     use super::*;
     use secateur_base::BBox;
-    use secateur_data::load_picture;
+    use secateur_data::load_image;
     use secateur_eval::Place;
 
-    fn grey(w: usize, h: usize) -> Picture {
-        Picture { shape: Shape::new(1, h, w), data: vec![0.5; w * h] }
+    fn grey(w: usize, h: usize) -> Image {
+        Image { shape: Shape::new(1, h, w), data: vec![0.5; w * h] }
     }
 
     fn detection(class: usize, x: f32, y: f32, w: f32, h: f32) -> Detection {
@@ -242,7 +242,7 @@ mod tests {
     fn a_box_is_drawn_where_it_is() {
         let drawn = draw_detections(&grey(200, 150), &[detection(0, 0.5, 0.6, 0.5, 0.4)], &[]);
         let at = |x: usize, y: usize| [0, 1, 2].map(|c| drawn.data[c * 30000 + y * 200 + x]);
-        let line = Picture::from_bytes(Shape::new(3, 1, 1), &colour(0).0);
+        let line = Image::from_bytes(Shape::new(3, 1, 1), &colour(0).0);
         assert_eq!(at(50, 100), [line.data[0], line.data[1], line.data[2]], "left side");
         assert_eq!(at(149, 100), at(50, 100), "right side");
         assert_eq!(at(100, 100), [128.0 / 255.0; 3], "the inside stays");
@@ -285,10 +285,10 @@ mod tests {
         let drawn = draw_detections(&grey(64, 48), &[detection(0, 0.5, 0.5, 0.5, 0.5)], &[]);
         let png = folder.path().join("a.png");
         save_image(&png, &drawn).unwrap();
-        assert_eq!(load_picture(&png).unwrap(), drawn);
+        assert_eq!(load_image(&png).unwrap(), drawn);
         let jpeg = folder.path().join("a.JPG");
         save_image(&jpeg, &drawn).unwrap();
-        assert_eq!(load_picture(&jpeg).unwrap().shape, drawn.shape);
+        assert_eq!(load_image(&jpeg).unwrap().shape, drawn.shape);
         assert!(save_image(&folder.path().join("a.gif"), &drawn).unwrap_err().what().contains("format"));
     }
 }

@@ -258,7 +258,7 @@ pub(crate) mod tests {
                 difference_interval: interval,
                 agree: 0.9,
                 agree_interval: interval,
-                score_shift: ScoreShift { absolute: 0.01, signed: -0.002, places: 9, pictures: vec![] },
+                score_shift: ScoreShift { absolute: 0.01, signed: -0.002, places: 9, images: vec![] },
                 score_shift_interval: interval,
                 head_sqnr_db: vec![21.5, f64::INFINITY],
             }),

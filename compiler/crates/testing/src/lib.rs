@@ -7,7 +7,7 @@ mod network;
 
 pub use network::{RandomOptions, random_network, random_weights};
 
-/// The folder of real models and pictures: `SECATEUR_DATA`, else `../shared/data` beside the workspace or
+/// The folder of real models and images: `SECATEUR_DATA`, else `../shared/data` beside the workspace or
 /// one folder further up. Where there is none the test prints that it was skipped and returns, except in
 /// CI (`CI` set), where it fails.
 ///

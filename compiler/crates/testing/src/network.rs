@@ -106,7 +106,7 @@ struct Draw<'a> {
     rng: ChaCha8Rng,
     options: &'a RandomOptions,
     text: String,
-    /// The input picture, then every layer's output: layer `i` is `shapes[i + 1]`.
+    /// The input image, then every layer's output: layer `i` is `shapes[i + 1]`.
     shapes: Vec<Shape>,
 }
 

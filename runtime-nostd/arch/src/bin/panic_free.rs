@@ -22,14 +22,14 @@ mod image {
     struct Job<'a> {
         artefact: &'a [u8],
         arena: &'a mut [u8],
-        picture: &'a [i8],
+        image: &'a [i8],
     }
 
     impl Job<'_> {
         fn run(&mut self) -> Option<()> {
             let model = Model::from_bytes(self.artefact).ok()?;
             let mut engine = Engine::with_kernels(&model, self.arena, Tiled).ok()?;
-            engine.run(self.picture, &mut ());
+            engine.run(self.image, &mut ());
             Some(())
         }
     }

@@ -121,7 +121,7 @@ impl Patch<'_> {
         }
     }
 
-    /// Copies a pixel's values from `channel` on; the zero point outside the picture.
+    /// Copies a pixel's values from `channel` on; the zero point outside the image.
     #[inline(always)]
     fn copy(&self, to: &mut [i8], values: &[Cell<i8>], channel: usize) {
         match values.get(channel..channel + to.len()) {

@@ -74,7 +74,7 @@ struct Block<'a, const L: usize> {
     first: usize,
     bias: [i32; L],
     slopes: [Slopes; L],
-    /// What stands outside the picture.
+    /// What stands outside the image.
     padding: [Cell<i8>; L],
 }
 
@@ -102,7 +102,7 @@ impl<const L: usize> Block<'_, L> {
     }
 
     /// Adds the window of `P` output pixels from `(y, x)`. With more than one, all their columns
-    /// lie inside the picture.
+    /// lie inside the image.
     #[inline(always)]
     fn accumulate<const P: usize>(&self, y: usize, x: usize, acc: &mut [[i32; L]; P]) {
         let Depthwise { window, weights, .. } = self.parameters;
@@ -124,7 +124,7 @@ impl<const L: usize> Block<'_, L> {
         *acc = sums;
     }
 
-    /// The block's channels of an input pixel, the zero point outside the picture.
+    /// The block's channels of an input pixel, the zero point outside the image.
     #[inline(always)]
     fn values(&self, row: usize, column: usize) -> &[Cell<i8>; L] {
         if row < self.input.h() && column < self.input.w() {

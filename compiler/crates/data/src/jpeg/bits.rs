@@ -85,7 +85,7 @@ impl<'a> Bits<'a> {
     /// Fails where more bits were read than there are.
     pub(super) fn check(&self) -> Result<()> {
         if self.count < self.borrowed {
-            return Err(Failure::Damaged("the file ends, or a marker stands, in the middle of the picture"));
+            return Err(Failure::Damaged("the file ends, or a marker stands, in the middle of the image"));
         }
         Ok(())
     }

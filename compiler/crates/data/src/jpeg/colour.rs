@@ -1,4 +1,4 @@
-//! Chroma at the picture's resolution, and its conversion to red, green and blue.
+//! Chroma at the image's resolution, and its conversion to red, green and blue.
 
 use super::{Jpeg, Plane};
 
@@ -14,7 +14,7 @@ pub(super) fn interleave(jpeg: &Jpeg) -> Vec<u8> {
     }
 }
 
-/// One plane at the picture's resolution, `[h][w]`.
+/// One plane at the image's resolution, `[h][w]`.
 pub(super) fn plane(jpeg: &Jpeg, index: usize) -> Vec<u8> {
     let plane = &jpeg.planes[index];
     let mut out = Vec::with_capacity(jpeg.width * jpeg.height);
@@ -31,7 +31,7 @@ impl Plane {
         &self.samples[y.min(self.rows - 1) * self.stride..][..width]
     }
 
-    /// Row `y` of the picture: at double resolution a triangle filter, else the nearest sample.
+    /// Row `y` of the image: at double resolution a triangle filter, else the nearest sample.
     fn line(&self, y: usize, width: usize, line: &mut Vec<u8>) {
         line.clear();
         let (across, down) = self.step;

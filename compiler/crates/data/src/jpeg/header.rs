@@ -15,7 +15,7 @@ pub(super) fn place(k: usize) -> usize {
     usize::from(ZIGZAG[k])
 }
 
-/// The picture's layout.
+/// The image's layout.
 pub(super) struct Frame {
     pub(super) progressive: bool,
     pub(super) width: usize,
@@ -47,7 +47,7 @@ impl Frame {
 pub(super) struct Component {
     id: u8,
     pub(super) sampling: (usize, usize),
-    /// Samples across and down that belong to the picture.
+    /// Samples across and down that belong to the image.
     pub(super) size: (usize, usize),
     /// 8×8 blocks in memory, across and down; whole units.
     pub(super) blocks: (usize, usize),
@@ -119,7 +119,7 @@ pub(super) fn read(bytes: &[u8], max_side: usize, max_bytes: usize) -> Result<De
             0xC3 | 0xC5..=0xC7 | 0xC9..=0xCF => {
                 return Err(Failure::Unsupported("lossless, hierarchical or arithmetic coding"));
             }
-            0xDC => return Err(Failure::Unsupported("a height that stands behind the picture")),
+            0xDC => return Err(Failure::Unsupported("a height that stands behind the image")),
             0xDA => {
                 let frame = frame.as_mut().ok_or(Failure::Damaged("a scan before the frame"))?;
                 let header = scan_header(segment, frame, &tables)?;
@@ -137,7 +137,7 @@ pub(super) fn read(bytes: &[u8], max_side: usize, max_bytes: usize) -> Result<De
         Some(frame) if scans > 0 && frame.components.iter().all(|c| c.quantiser.is_some()) => {
             Ok(Decoded { frame, jfif, adobe_transform })
         }
-        _ => Err(Failure::Damaged("the file ends before the picture")),
+        _ => Err(Failure::Damaged("the file ends before the image")),
     }
 }
 
@@ -202,10 +202,10 @@ fn start_of_frame(segment: &[u8], progressive: bool, max_side: usize, max_bytes:
     }
     let (height, width) = (usize::from(word(segment, 1)?), usize::from(word(segment, 3)?));
     if width == 0 || height == 0 {
-        return Err(Failure::Unsupported("a picture without width or height"));
+        return Err(Failure::Unsupported("an image without width or height"));
     }
     if width > max_side || height > max_side {
-        return Err(Failure::Damaged("the picture is too large"));
+        return Err(Failure::Damaged("the image is too large"));
     }
     let count = usize::from(byte(segment, 5)?);
     if !matches!(count, 1 | 3) {
@@ -224,7 +224,7 @@ fn start_of_frame(segment: &[u8], progressive: bool, max_side: usize, max_bytes:
     let blocks = |f: (usize, usize)| (units.0 * f.0, units.1 * f.1);
     let bytes: usize = factors.iter().map(|&f| blocks(f).0 * blocks(f).1 * 64 * 3).sum();
     if bytes > max_bytes {
-        return Err(Failure::Damaged("the picture is too large"));
+        return Err(Failure::Damaged("the image is too large"));
     }
     let components = factors
         .iter()

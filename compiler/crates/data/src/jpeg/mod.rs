@@ -36,10 +36,10 @@ pub(super) struct Jpeg {
 struct Plane {
     /// Samples a row in memory, a multiple of 8.
     stride: usize,
-    /// Rows that belong to the picture.
+    /// Rows that belong to the image.
     rows: usize,
     samples: Vec<u8>,
-    /// Picture columns and rows that one sample covers.
+    /// Image columns and rows that one sample covers.
     step: (usize, usize),
 }
 
@@ -70,7 +70,7 @@ pub(super) fn decode(bytes: &[u8], max_side: usize, max_bytes: usize) -> Result<
 }
 
 impl Jpeg {
-    /// Channels of the picture: 1 or 3.
+    /// Channels of the image: 1 or 3.
     pub(super) fn channels(&self) -> usize {
         self.planes.len()
     }

@@ -10,7 +10,7 @@ use secateur_ir::{
     Activation, Connected, Conv, Graph, Op, ShortcutWeights, Source, Weights, parameter_counts,
 };
 
-/// The value of the picture.
+/// The value of the image.
 pub(super) const IMAGE: usize = 0;
 
 /// Steps of a whole network and the values between them.
@@ -141,7 +141,7 @@ impl<'a> Builder<'a> {
         View { value: output, start: 0, len }
     }
 
-    /// One slice needs no copy, except of the picture, which is not kept.
+    /// One slice needs no copy, except of the image, which is not kept.
     fn alias_or_copy(&mut self, layer: usize, inputs: Vec<View>, slices: Vec<(usize, usize)>) {
         self.built.views[layer] = Some(match (&inputs[..], &slices[..]) {
             (&[View { value, start, .. }], &[(at, len)]) if !(value == IMAGE && self.kept[layer]) => {

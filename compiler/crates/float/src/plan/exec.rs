@@ -44,10 +44,10 @@ impl Plan {
         }
     }
 
-    /// Runs the network on a picture `[c][h][w]` in 0..1, on the calling thread.
+    /// Runs the network on an image `[c][h][w]` in 0..1, on the calling thread.
     ///
     /// # Panics
-    /// If the picture has not the network's input size or `scratch` is another plan's.
+    /// If the image has not the network's input size or `scratch` is another plan's.
     pub fn run(&self, scratch: &mut Scratch, input: &[f32]) {
         self.run_threaded(scratch, input, 1);
     }
@@ -74,10 +74,10 @@ impl Plan {
     }
 
     /// Runs layers `from..to` on what `scratch` holds: the tensors of [`Plan::live_at`] must have
-    /// been computed or [loaded](Plan::load), the picture included.
+    /// been computed or [loaded](Plan::load), the image included.
     ///
     /// # Panics
-    /// If `scratch` is another plan's, or the picture is needed and was never loaded.
+    /// If `scratch` is another plan's, or the image is needed and was never loaded.
     pub fn run_range(&self, scratch: &mut Scratch, from: usize, to: usize) {
         let cut = self.range(from, to);
         let image = std::mem::take(&mut scratch.image);

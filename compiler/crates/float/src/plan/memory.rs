@@ -30,7 +30,7 @@ const GIB: f64 = (1u64 << 30) as f64;
 
 /// Assigns a buffer to every value that a step defines.
 ///
-/// Returns the buffer of each value (`None` for the picture) and the length of each buffer.
+/// Returns the buffer of each value (`None` for the image) and the length of each buffer.
 /// Values in `kept` hold their buffer to the end.
 pub(super) fn assign(steps: &[Step], lens: &[usize], kept: &[bool]) -> (Vec<Option<usize>>, Vec<usize>) {
     let mut last_use = vec![0; lens.len()];

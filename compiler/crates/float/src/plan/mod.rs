@@ -1,4 +1,4 @@
-//! The fast evaluator: a network turned into steps once, then run on many pictures.
+//! The fast evaluator: a network turned into steps once, then run on many images.
 //!
 //! Batch norm is folded, activations and plain shortcuts are fused into the convolutions before
 //! them, buffers are shared by liveness. A [`Plan`] is immutable and shared between threads; each
@@ -35,7 +35,7 @@ pub struct Plan {
     graph: Arc<Graph>,
     steps: Vec<Step>,
     views: Vec<Option<View>>,
-    /// Buffer of every value; the picture has none.
+    /// Buffer of every value; the image has none.
     buffer_of: Vec<Option<usize>>,
     /// Length of every buffer.
     buffers: Vec<usize>,
@@ -126,7 +126,7 @@ impl Plan {
         Ok(())
     }
 
-    /// The layer that defines `value`, or the picture; `None` for values inside a layer.
+    /// The layer that defines `value`, or the image; `None` for values inside a layer.
     fn source_of(&self, value: usize) -> Option<Source> {
         if value == build::IMAGE {
             return Some(Source::Image);

@@ -1,7 +1,7 @@
 //! Parts of a network run on stored tensors.
 
 use super::super::{Keep, Plan};
-use super::random::{options, picture};
+use super::random::{image, options};
 use secateur_ir::{Op, Source};
 use secateur_testing::random_network;
 
@@ -9,7 +9,7 @@ use secateur_testing::random_network;
 fn suffix_from_every_layer_gives_the_same_heads() {
     for seed in 0..40 {
         let (_, graph, weights) = random_network(seed, &options(seed));
-        let input = picture(seed, &graph);
+        let input = image(seed, &graph);
         let plan = Plan::new(&graph, &weights).unwrap();
         let mut whole = plan.scratch();
         plan.run(&mut whole, &input);
@@ -49,7 +49,7 @@ fn affected_layers_suffice_after_a_change() {
     let mut spared = 0;
     for seed in 0..60 {
         let (_, graph, weights) = random_network(seed, &options(seed));
-        let input = picture(seed, &graph);
+        let input = image(seed, &graph);
         let plan = Plan::new(&graph, &weights).unwrap();
         let everything = Plan::keeping(&graph, &weights, &Keep::All).unwrap();
         let mut stored = everything.scratch();

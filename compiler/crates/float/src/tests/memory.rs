@@ -1,7 +1,7 @@
 //! Memory in proportion to the maps, whatever windows a cfg asks for.
 
 use super::super::{Keep, Plan, oracle};
-use super::random::picture;
+use super::random::image;
 use super::worst;
 use secateur_ir::{Conv, Graph, Node, Op, Padding, Pool, Shape, Source, Upsample, infer};
 use secateur_testing::random_weights;
@@ -37,7 +37,7 @@ fn windows_far_larger_than_the_map_take_little_memory() {
         let weights = random_weights(1, &graph);
         let plan = Plan::keeping(&graph, &weights, &Keep::All).unwrap();
         assert!(plan.scratch_bytes() < 100 << 20, "{:?}: {} bytes", graph.nodes[0].op, plan.scratch_bytes());
-        let x = picture(1, &graph);
+        let x = image(1, &graph);
         let mut scratch = plan.scratch();
         plan.run(&mut scratch, &x);
         let expected = oracle::run(&graph, &weights, &x).pop().unwrap();

@@ -6,7 +6,7 @@ use secateur_ir::{
     Softmax, Source, Upsample, Weights, WeightsNormalization,
 };
 
-/// Runs `op` on one picture, plainly and fast, and returns the output that both agree on.
+/// Runs `op` on one image, plainly and fast, and returns the output that both agree on.
 pub(super) fn run(op: Op, weights: LayerWeights, input: Shape, shape: Shape, x: &[f32]) -> Vec<f32> {
     let node = Node::new(op, vec![Source::Image], shape);
     run_graph(vec![node], vec![weights], input, x)

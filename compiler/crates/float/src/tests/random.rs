@@ -11,7 +11,7 @@ use secateur_testing::{RandomOptions, cases, random_network};
 /// Relative to the larger of 1 and the value.
 const TOLERANCE: f32 = 1e-4;
 
-pub(super) fn picture(seed: u64, graph: &Graph) -> Vec<f32> {
+pub(super) fn image(seed: u64, graph: &Graph) -> Vec<f32> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     (0..graph.input.len()).map(|_| rng.random()).collect()
 }
@@ -30,7 +30,7 @@ pub(super) fn options(seed: u64) -> RandomOptions {
 fn plan_equals_oracle() {
     for seed in 0..cases(300) {
         let (text, graph, weights) = random_network(seed, &options(seed));
-        let input = picture(seed, &graph);
+        let input = image(seed, &graph);
         let expected = oracle::run(&graph, &weights, &input);
         for keep in [Keep::All, Keep::Heads] {
             let plan = Plan::keeping(&graph, &weights, &keep).unwrap();
@@ -49,7 +49,7 @@ fn plan_equals_oracle() {
 fn folding_changes_nothing() {
     for seed in 0..50 {
         let (text, graph, weights) = random_network(seed, &options(seed));
-        let input = picture(seed, &graph);
+        let input = image(seed, &graph);
         let folded = fold(&graph, &weights);
         let (before, after) = (oracle::run(&graph, &weights, &input), oracle::run(&graph, &folded, &input));
         for layer in 0..graph.nodes.len() {
@@ -63,7 +63,7 @@ fn folding_changes_nothing() {
 fn threads_change_no_bit() {
     for seed in 0..60 {
         let (_, graph, weights) = random_network(seed, &options(seed));
-        let input = picture(seed, &graph);
+        let input = image(seed, &graph);
         let plan = Plan::keeping(&graph, &weights, &Keep::All).unwrap();
         let (mut one, mut four) = (plan.scratch(), plan.scratch());
         plan.run(&mut one, &input);
@@ -84,7 +84,7 @@ fn threads_change_no_bit() {
 fn instruction_sets_change_no_bit() {
     for seed in 0..cases(60) {
         let (text, graph, weights) = random_network(seed, &options(seed));
-        let input = picture(seed, &graph);
+        let input = image(seed, &graph);
         let best = Plan::keeping(&graph, &weights, &Keep::All).unwrap();
         let scalar = best.clone().with_arch(pulp::Arch::Scalar);
         let (mut fast, mut plain) = (best.scratch(), scalar.scratch());

@@ -4,7 +4,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use secateur_data::{Picture, resize};
+use secateur_data::{Image, resize};
 use secateur_ir::Shape;
 
 /// Smallest fraction of an image's sides that a zoomed copy shows.
@@ -36,7 +36,7 @@ fn zoom(image: &[f32], shape: Shape, seed: u64, index: usize) -> Vec<f32> {
     let rows = image
         .chunks_exact(shape.plane())
         .flat_map(|plane| (top..top + h).flat_map(move |row| &plane[row * shape.w + left..][..w]));
-    let cropped = Picture { shape: Shape::new(shape.c, h, w), data: rows.copied().collect() };
+    let cropped = Image { shape: Shape::new(shape.c, h, w), data: rows.copied().collect() };
     resize(&cropped, shape.w, shape.h).data
 }
 

@@ -2,7 +2,7 @@
 //!
 //! JPEG goes through our own decoder, which rounds as stb_image does, so that Darknet's figures come
 //! out exactly: mAP 0.328778 (yolo-fastest-1.1), 0.402682 (-xl), 0.342090 (mobilenetv2-yolov3-nano)
-//! and 0.263178 (mobilenetv2-yolo-fastest-voc) on 128 COCO pictures. Other decoders differ in 3 to 4 %
+//! and 0.263178 (mobilenetv2-yolo-fastest-voc) on 128 COCO images. Other decoders differ in 3 to 4 %
 //! of the resized values by a level or two of 255; zune-jpeg yields 0.328761, 0.402584, 0.343175 and
 //! 0.259557, libjpeg-turbo 0.329109, 0.402622 and 0.342303. Rare kinds of JPEG (CMYK, arithmetic
 //! coding) are left to zune-jpeg.
@@ -22,17 +22,17 @@ const MAX_SIDE: u32 = 1 << 15;
 /// Memory that a decoder may take; the planes then take four times as much.
 const MAX_DECODED_BYTES: u64 = 256 << 20;
 
-/// A decoded picture: planes `[c][h][w]` of 0..1, one (grey) or three (red, green, blue).
+/// A decoded image: planes `[c][h][w]` of 0..1, one (grey) or three (red, green, blue).
 #[derive(Debug, Clone, PartialEq)]
-pub struct Picture {
+pub struct Image {
     pub shape: Shape,
     pub data: Vec<f32>,
 }
 
-impl Picture {
+impl Image {
     /// From interleaved bytes `[h][w][c]`.
     pub fn from_bytes(shape: Shape, bytes: &[u8]) -> Self {
-        assert_eq!(bytes.len(), shape.len(), "bytes of a {shape:?} picture");
+        assert_eq!(bytes.len(), shape.len(), "bytes of a {shape:?} image");
         let mut data = Vec::with_capacity(shape.len());
         for channel in 0..shape.c {
             data.extend(bytes.iter().skip(channel).step_by(shape.c).map(|&byte| f32::from(byte) / 255.0));
@@ -52,7 +52,7 @@ impl Picture {
         bytes
     }
 
-    /// The same picture with `channels` planes: grey is repeated, colour becomes stb_image's luma
+    /// The same image with `channels` planes: grey is repeated, colour becomes stb_image's luma
     /// `(77 R + 150 G + 29 B) >> 8`.
     ///
     /// Fails on any other pair of channel counts.
@@ -72,7 +72,7 @@ impl Picture {
                     .collect();
                 Ok(Self::from_bytes(shape, &luma))
             }
-            _ => Err(Error::new("the network's input is not a picture")
+            _ => Err(Error::new("the network's input is not an image")
                 .found(format!("{channels} input channels"))
                 .allowed("1 (grey) or 3 (colour)")
                 .help("give the input as .npy where the command takes one")),
@@ -80,34 +80,34 @@ impl Picture {
     }
 }
 
-/// Reads a picture file; the format is told by its content, not by its name.
-pub fn load_picture(path: &Path) -> Result<Picture> {
+/// Reads an image file; the format is told by its content, not by its name.
+pub fn load_image(path: &Path) -> Result<Image> {
     let bytes = files::read_limited(path, MAX_IMAGE_BYTES)?;
-    decode_picture(&bytes).map_err(|error| error.file(path))
+    decode_image(&bytes).map_err(|error| error.file(path))
 }
 
-/// Reads a picture file as `channels` planes (1 or 3). As in stb_image, grey of a colour JPEG is its
-/// luma plane; of other files see [`Picture::with_channels`].
-pub fn load_picture_as(path: &Path, channels: usize) -> Result<Picture> {
+/// Reads an image file as `channels` planes (1 or 3). As in stb_image, grey of a colour JPEG is its
+/// luma plane; of other files see [`Image::with_channels`].
+pub fn load_image_as(path: &Path, channels: usize) -> Result<Image> {
     let bytes = files::read_limited(path, MAX_IMAGE_BYTES)?;
     let luma = if channels == 1 { own_jpeg(&bytes) } else { None };
-    let picture = match luma.and_then(|jpeg| Some((jpeg.luma()?, jpeg.height, jpeg.width))) {
-        Some((luma, h, w)) => Ok(Picture::from_bytes(Shape::new(1, h, w), &luma)),
-        None => decode_picture(&bytes).and_then(|picture| picture.with_channels(channels)),
+    let image = match luma.and_then(|jpeg| Some((jpeg.luma()?, jpeg.height, jpeg.width))) {
+        Some((luma, h, w)) => Ok(Image::from_bytes(Shape::new(1, h, w), &luma)),
+        None => decode_image(&bytes).and_then(|image| image.with_channels(channels)),
     };
-    picture.map_err(|error| error.file(path))
+    image.map_err(|error| error.file(path))
 }
 
-/// Decodes a picture file's bytes; an alpha channel is dropped, 16 bits become 8.
-pub fn decode_picture(bytes: &[u8]) -> Result<Picture> {
+/// Decodes an image file's bytes; an alpha channel is dropped, 16 bits become 8.
+pub fn decode_image(bytes: &[u8]) -> Result<Image> {
     if bytes.is_empty() {
-        return Err(Error::new("picture file is empty").found("0 bytes").allowed("a JPEG, PNG or BMP file"));
+        return Err(Error::new("image file is empty").found("0 bytes").allowed("a JPEG, PNG or BMP file"));
     }
     if jpeg::is_jpeg(bytes) {
         match jpeg::decode(bytes, MAX_SIDE as usize, MAX_DECODED_BYTES as usize) {
             Ok(jpeg) => {
                 let shape = Shape::new(jpeg.channels(), jpeg.height, jpeg.width);
-                return Ok(Picture::from_bytes(shape, &jpeg.to_bytes()));
+                return Ok(Image::from_bytes(shape, &jpeg.to_bytes()));
             }
             Err(Failure::Damaged(what)) => return Err(undecodable(&what)),
             Err(Failure::Unsupported(what)) => tracing::debug!("{what}: decoded by zune-jpeg"),
@@ -124,20 +124,20 @@ fn own_jpeg(bytes: &[u8]) -> Option<Jpeg> {
 }
 
 fn undecodable(cause: &dyn std::fmt::Display) -> Error {
-    Error::new(format!("cannot decode the picture: {cause}"))
+    Error::new(format!("cannot decode the image: {cause}"))
         .help("the file is damaged or unusual: write it anew with another program, or leave it out")
 }
 
-fn decode_by_crate(bytes: &[u8]) -> Result<Picture> {
+fn decode_by_crate(bytes: &[u8]) -> Result<Image> {
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE);
     limits.max_image_height = Some(MAX_SIDE);
     limits.max_alloc = Some(MAX_DECODED_BYTES);
     let mut reader = ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()
-        .map_err(|e| Error::new(format!("cannot read the picture: {e}")))?;
+        .map_err(|e| Error::new(format!("cannot read the image: {e}")))?;
     if reader.format().is_none() {
-        return Err(Error::new("not a picture")
+        return Err(Error::new("not an image")
             .found(format!("a file that begins with {}", hex::encode(&bytes[..bytes.len().min(8)])))
             .allowed("JPEG, PNG or BMP")
             .help("convert it, or take the line out of the list"));
@@ -147,13 +147,13 @@ fn decode_by_crate(bytes: &[u8]) -> Result<Picture> {
     Ok(from_image(decoded))
 }
 
-fn from_image(decoded: DynamicImage) -> Picture {
+fn from_image(decoded: DynamicImage) -> Image {
     let (w, h) = (decoded.width() as usize, decoded.height() as usize);
     match decoded.color() {
         ColorType::L8 | ColorType::L16 | ColorType::La8 | ColorType::La16 => {
-            Picture::from_bytes(Shape::new(1, h, w), decoded.into_luma8().as_raw())
+            Image::from_bytes(Shape::new(1, h, w), decoded.into_luma8().as_raw())
         }
-        _ => Picture::from_bytes(Shape::new(3, h, w), decoded.into_rgb8().as_raw()),
+        _ => Image::from_bytes(Shape::new(3, h, w), decoded.into_rgb8().as_raw()),
     }
 }
 
@@ -176,14 +176,14 @@ mod tests {
     fn bytes_survive_the_planes() {
         let shape = Shape::new(3, 2, 2);
         let bytes: Vec<u8> = (0..12).map(|i| i * 23).collect();
-        let picture = Picture::from_bytes(shape, &bytes);
-        assert_eq!(picture.data[1], 69.0 / 255.0, "second pixel's red");
-        assert_eq!(picture.to_bytes(), bytes);
+        let image = Image::from_bytes(shape, &bytes);
+        assert_eq!(image.data[1], 69.0 / 255.0, "second pixel's red");
+        assert_eq!(image.to_bytes(), bytes);
     }
 
     #[test]
     fn channels_follow_stb_image() {
-        let colour = Picture::from_bytes(Shape::new(3, 1, 1), &[200, 100, 50]);
+        let colour = Image::from_bytes(Shape::new(3, 1, 1), &[200, 100, 50]);
         let grey = colour.with_channels(1).unwrap();
         assert_eq!(grey.to_bytes(), [((77 * 200 + 150 * 100 + 29 * 50) >> 8) as u8]);
         assert_eq!(grey.clone().with_channels(3).unwrap().to_bytes(), [grey.to_bytes()[0]; 3]);
@@ -196,7 +196,7 @@ mod tests {
         let Some(data) = secateur_testing::data_dir() else { return };
         for name in ["images/dog.jpg", "images/from_top1.jpg", "coco128/images/val2017/000000000139.jpg"] {
             let bytes = std::fs::read(data.join(name)).unwrap();
-            let (ours, other) = (decode_picture(&bytes).unwrap(), decode_by_crate(&bytes).unwrap());
+            let (ours, other) = (decode_image(&bytes).unwrap(), decode_by_crate(&bytes).unwrap());
             assert_eq!(ours.shape, other.shape);
             let far = ours.data.iter().zip(&other.data).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(far * 255.0 < 4.0, "{name}: {far}");
@@ -212,11 +212,11 @@ mod tests {
             .encode(&pixels, 37, 23, image::ExtendedColorType::Rgb8)
             .unwrap();
         let bytes = file.into_inner();
-        let whole = decode_picture(&bytes).unwrap();
+        let whole = decode_image(&bytes).unwrap();
         assert_eq!(whole.shape, Shape::new(3, 23, 37));
         for length in 0..bytes.len() - 2 {
             // Cut within the final marker nothing is lost.
-            assert!(decode_picture(&bytes[..length]).is_err(), "cut at {length} of {}", bytes.len());
+            assert!(decode_image(&bytes[..length]).is_err(), "cut at {length} of {}", bytes.len());
         }
     }
 
@@ -247,16 +247,16 @@ mod tests {
     /// Scans are bounded by the file's size: a walk over all blocks costs a file but a few bytes.
     #[test]
     fn more_scans_than_the_file_can_fill_are_refused() {
-        assert!(decode_picture(&file_of_empty_scans(1024, 10)).is_ok());
-        let error = decode_picture(&file_of_empty_scans(1024, 400)).unwrap_err();
+        assert!(decode_image(&file_of_empty_scans(1024, 10)).is_ok());
+        let error = decode_image(&file_of_empty_scans(1024, 400)).unwrap_err();
         assert!(error.what().contains("more passes"), "{error}");
     }
 
     #[test]
-    fn what_is_not_a_picture_is_an_error() {
-        assert!(decode_picture(b"").unwrap_err().what().contains("empty"));
-        assert!(decode_picture(b"<html>404</html>").unwrap_err().what().contains("not a picture"));
+    fn what_is_not_a_image_is_an_error() {
+        assert!(decode_image(b"").unwrap_err().what().contains("empty"));
+        assert!(decode_image(b"<html>404</html>").unwrap_err().what().contains("not an image"));
         let truncated = b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01\x01\0\0\x01";
-        assert!(decode_picture(truncated).unwrap_err().what().contains("cannot decode"));
+        assert!(decode_image(truncated).unwrap_err().what().contains("cannot decode"));
     }
 }
