@@ -31,7 +31,8 @@ pub(super) fn overlap(kind: Overlap, a: &BBox, b: &BBox) -> f32 {
 
 /// Returns what Darknet takes for the gradient of the overlap by `pred`'s x, y, w and h, where both boxes have an area.
 ///
-/// It is the gradient of IoU and GIoU, doubled by w and h. To it comes what pulls the centres together, of which the
+/// Where the boxes overlap it is the gradient of IoU and GIoU, doubled by w and h; where they are apart their
+/// intersection counts as the product of negative lengths. To it comes what pulls the centres together, of which the
 /// enclosing box' share counts the wrong way by x and y, and for CIoU what makes the shapes alike, without a division
 /// by w² + h². Networks were tuned with these, so they are kept.
 pub(super) fn gradient(kind: Overlap, pred: &BBox, truth: &BBox) -> [f32; 4] {
@@ -270,7 +271,7 @@ mod tests {
         }
         let same = boxes(&mut random);
         for kind in [Overlap::Iou, Overlap::Giou, Overlap::Diou, Overlap::Ciou] {
-            assert_eq!(overlap(kind, &same, &same), 1.0, "{kind:?}");
+            close(overlap(kind, &same, &same), 1.0, "a box and itself");
         }
     }
 
@@ -279,12 +280,10 @@ mod tests {
         let mut random = ChaCha8Rng::seed_from_u64(2);
         for case in 0..500 {
             let (pred, truth) = (boxes(&mut random), boxes(&mut random));
-            // Apart, IoU is constantly 0 and its gradient in Darknet is not; GIoU's holds.
-            let apart = pred.iou(&truth) == 0.0;
+            if pred.iou(&truth) == 0.0 {
+                continue;
+            }
             for (index, kind) in [Overlap::Iou, Overlap::Giou].into_iter().enumerate() {
-                if apart && kind == Overlap::Iou {
-                    continue;
-                }
                 let found = gradient(kind, &pred, &truth);
                 let expected = differences(wide(&pred), |a| iou_and_giou(a, wide(&truth))[index]);
                 let factors = [1.0, 1.0, 2.0, 2.0];
