@@ -4,6 +4,11 @@ mod activation;
 pub mod engine;
 pub mod loss;
 mod matrix;
+mod optimizer;
 mod scalar;
+pub mod schedule;
+mod trainer;
 
+pub use optimizer::Update;
 pub use scalar::Scalar;
+pub use trainer::{LayerCost, Trainer};

@@ -36,6 +36,8 @@ pub trait Scalar:
     fn ln(self) -> Self;
     #[must_use]
     fn tanh(self) -> Self;
+    #[must_use]
+    fn sqrt(self) -> Self;
 
     fn from_f32(value: f32) -> Self {
         Self::from_f64(f64::from(value))
@@ -89,6 +91,11 @@ impl Scalar for f32 {
         libm::tanhf(self)
     }
 
+    #[inline(always)]
+    fn sqrt(self) -> Self {
+        self.sqrt()
+    }
+
     fn from_f32(value: f32) -> Self {
         value
     }
@@ -133,6 +140,11 @@ impl Scalar for f64 {
 
     fn tanh(self) -> Self {
         libm::tanh(self)
+    }
+
+    #[inline(always)]
+    fn sqrt(self) -> Self {
+        self.sqrt()
     }
 
     fn product(product: Product<'_, '_, Self>) {
