@@ -65,7 +65,8 @@ impl Update<'_> {
 
     #[inline(always)]
     fn step<T: Scalar>(&self, parameter: &mut Parameter<T>, memory: &mut Memory<T>, rate: f64, scale: T) {
-        let decay = if parameter.kind == Kind::Weights { f64::from(self.decay) * self.batch as f64 } else { 0.0 };
+        let decay =
+            if parameter.kind == Kind::Weights { f64::from(self.decay) * self.batch as f64 } else { 0.0 };
         let decay = T::from_f64(decay);
         let numbers = parameter.value.iter_mut().zip(&parameter.gradient);
         memory.first.resize(parameter.gradient.len(), T::ZERO);

@@ -4,9 +4,10 @@ use secateur_base::Result;
 use secateur_ir::training::Training;
 use secateur_ir::{Graph, Weights};
 
-use crate::engine::{Engine, EngineOptions, NormOptions};
+use crate::engine::{BatchVariance, Engine, EngineOptions};
 use crate::loss::{self, Cost, Loss, Pass, Truths};
 use crate::optimizer::{Memory, Update};
+use crate::scalar::Scalar;
 use crate::schedule;
 
 /// The cost of one loss layer.
@@ -17,11 +18,11 @@ pub struct LayerCost {
 }
 
 /// A network under training.
-pub struct Trainer {
-    engine: Engine<f32>,
+pub struct Trainer<T = f32> {
+    engine: Engine<T>,
     training: Training,
     losses: Vec<Option<Box<dyn Loss>>>,
-    memories: Vec<Memory<f32>>,
+    memories: Vec<Memory<T>>,
     /// Images that went through the network since training began.
     seen: u64,
     /// Of everything random.
@@ -29,7 +30,7 @@ pub struct Trainer {
     clip: Option<f64>,
 }
 
-impl Trainer {
+impl<T: Scalar> Trainer<T> {
     /// A network that has seen `seen` images.
     ///
     /// # Errors
@@ -37,7 +38,8 @@ impl Trainer {
     pub fn new(graph: &Graph, weights: &Weights, training: &Training, seen: u64, seed: u64) -> Result<Self> {
         let layers = &training.layers;
         let dropout = layers.iter().map(|layer| f64::from(layer.dropout.unwrap_or(0.0))).collect();
-        let options = EngineOptions { images: training.pass(), norm: NormOptions::default(), dropout, seed };
+        let options =
+            EngineOptions { images: training.pass(), variance: BatchVariance::Darknet, dropout, seed };
         let losses = (0..graph.nodes.len())
             .map(|node| loss::of_layer(&graph.nodes[node].op, &layers[node], graph.input_shape(node)))
             .collect();

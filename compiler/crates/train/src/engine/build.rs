@@ -6,7 +6,7 @@ use secateur_ir::{Activation, Graph, LayerWeights, Op, ShortcutWeights, Source, 
 use super::convolution::Convolution;
 use super::depthwise::Depthwise;
 use super::elementwise::{Connected, Copy, Dropout, Factors, Multiply};
-use super::epilogue::{Epilogue, Norm, NormOptions};
+use super::epilogue::{BatchVariance, Epilogue, Norm};
 use super::moves::{Gather, Upsampling};
 use super::operator::Operator;
 use super::parameter::{Kind, Parameter};
@@ -17,12 +17,15 @@ use super::{Engine, Layer};
 use crate::activation::is_elementwise;
 use crate::scalar::Scalar;
 
+/// Share of a batch's statistics in the running ones, as on Darknet's CPU: of convolutions, of connected layers.
+const MOMENTUM: [f64; 2] = [0.1, 0.05];
+
 /// What an engine is built for.
 #[derive(Debug, Clone, Default)]
 pub struct EngineOptions {
     /// Images of a pass.
     pub images: usize,
-    pub norm: NormOptions,
+    pub variance: BatchVariance,
     /// By node, the probability that dropout drops a number; nothing means none.
     pub dropout: Vec<f64>,
     /// Of random masks.
@@ -38,7 +41,7 @@ impl<T: Scalar> Engine<T> {
         let mut engine = Self {
             graph: graph.clone(),
             images: options.images,
-            norm: options.norm,
+            variance: options.variance,
             layers: Vec::new(),
             values: vec![Value::new(graph.input, options.images, Activation::Linear)],
             views: Vec::new(),
@@ -175,10 +178,11 @@ fn epilogue<T: Scalar>(op: &Op, weights: &LayerWeights) -> Result<Epilogue<T>> {
             .found(activation.name())
             .allowed("activations that look at one number at a time"));
     }
+    let momentum = MOMENTUM[usize::from(matches!(op, Op::Connected(_)))];
     let norm = weights
         .batch_norm
         .as_ref()
-        .map(|norm| Norm::new(convert(&norm.scale), convert(&norm.mean), convert(&norm.variance)));
+        .map(|norm| Norm::new(convert(&norm.scale), convert(&norm.mean), convert(&norm.variance), momentum));
     let bias = has_bias.then(|| Parameter::new(Kind::Bias, convert(&weights.bias)));
     Ok(Epilogue { norm, bias, activation })
 }

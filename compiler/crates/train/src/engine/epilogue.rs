@@ -11,7 +11,8 @@ use crate::scalar::Scalar;
 /// Which variance normalises a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BatchVariance {
-    /// Divided by N − 1 in forward, while backward derives as if by N: Darknet's.
+    /// Divided by N − 1 in forward, while backward derives as if by N, and takes the gradient itself times
+    /// 1 / (√variance + ε) instead of 1 / √(variance + ε): Darknet's.
     #[default]
     Darknet,
     /// Divided by N, as in other frameworks.
@@ -28,10 +29,14 @@ pub(super) struct Norm<T> {
     /// `[c]` of the last forward pass: mean, and 1 / sqrt(variance + ε).
     mean: Vec<T>,
     inverse: Vec<T>,
+    /// `[c]` factor of the gradient itself on its way back.
+    direct: Vec<T>,
+    /// Share of a batch's statistics in the running ones.
+    momentum: f64,
 }
 
 impl<T: Scalar> Norm<T> {
-    pub(super) fn new(scale: Vec<T>, running_mean: Vec<T>, running_variance: Vec<T>) -> Self {
+    pub(super) fn new(scale: Vec<T>, running_mean: Vec<T>, running_variance: Vec<T>, momentum: f64) -> Self {
         let channels = scale.len();
         Self {
             scale: Parameter::new(Kind::Scale, scale),
@@ -39,21 +44,9 @@ impl<T: Scalar> Norm<T> {
             running_variance,
             mean: vec![T::ZERO; channels],
             inverse: vec![T::ZERO; channels],
+            direct: vec![T::ZERO; channels],
+            momentum,
         }
-    }
-}
-
-/// How batch norm treats its statistics.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct NormOptions {
-    pub variance: BatchVariance,
-    /// Share of a batch's statistics in the running ones (Darknet's CPU: 0.1).
-    pub momentum: f64,
-}
-
-impl Default for NormOptions {
-    fn default() -> Self {
-        Self { variance: BatchVariance::Darknet, momentum: 0.1 }
     }
 }
 
@@ -66,16 +59,8 @@ pub(super) struct Epilogue<T> {
 }
 
 impl<T: Scalar> Epilogue<T> {
-    pub(super) fn none() -> Self {
-        Self::activation(Activation::Linear)
-    }
-
-    pub(super) fn activation(activation: Activation) -> Self {
-        Self { norm: None, bias: None, activation }
-    }
-
     /// Sets scale and shift of `value` from its raw numbers.
-    pub(super) fn forward(&mut self, value: &mut Value<T>, options: NormOptions) {
+    pub(super) fn forward(&mut self, value: &mut Value<T>, variance: BatchVariance) {
         let bias = self.bias.as_ref().map(|bias| &bias.value[..]);
         let Some(norm) = &mut self.norm else {
             if let Some(bias) = bias {
@@ -87,22 +72,29 @@ impl<T: Scalar> Epilogue<T> {
         let statistics: Vec<(f64, f64)> =
             (0..value.shape.c).into_par_iter().map(|c| T::vectorise(|| moments(value.row(c).raw))).collect();
         for (c, (mean, squares)) in statistics.into_iter().enumerate() {
-            let divisor = match options.variance {
-                BatchVariance::Darknet => (count - 1.0).max(1.0),
-                BatchVariance::Biased => count,
+            let epsilon = f64::from(BATCH_NORM_EPSILON);
+            let of_squares = |divisor: f64| (squares / divisor, 1.0 / (squares / divisor + epsilon).sqrt());
+            let (variance, inverse, direct) = match variance {
+                BatchVariance::Darknet => {
+                    let (variance, inverse) = of_squares((count - 1.0).max(1.0));
+                    (variance, inverse, 1.0 / (variance.sqrt() + epsilon))
+                }
+                BatchVariance::Biased => {
+                    let (variance, inverse) = of_squares(count);
+                    (variance, inverse, inverse)
+                }
             };
-            let variance = squares / divisor;
-            let inverse = 1.0 / (variance + f64::from(BATCH_NORM_EPSILON)).sqrt();
-            (norm.mean[c], norm.inverse[c]) = (T::from_f64(mean), T::from_f64(inverse));
+            norm.mean[c] = T::from_f64(mean);
+            (norm.inverse[c], norm.direct[c]) = (T::from_f64(inverse), T::from_f64(direct));
+            let momentum = norm.momentum;
             let follow = |running: &mut T, batch: f64| {
-                *running =
-                    T::from_f64((1.0 - options.momentum) * running.to_f64() + options.momentum * batch);
+                *running = T::from_f64((1.0 - momentum) * running.to_f64() + momentum * batch);
             };
             follow(&mut norm.running_mean[c], mean);
             follow(&mut norm.running_variance[c], variance);
-            let scale = norm.scale.value[c].to_f64() * inverse;
-            value.scale[c] = T::from_f64(scale);
-            value.shift[c] = T::from_f64(bias.map_or(0.0, |bias| bias[c].to_f64()) - scale * mean);
+            value.mean[c] = norm.mean[c];
+            value.scale[c] = T::from_f64(norm.scale.value[c].to_f64() * inverse);
+            value.shift[c] = bias.map_or(T::ZERO, |bias| bias[c]);
         }
     }
 
@@ -126,11 +118,12 @@ impl<T: Scalar> Epilogue<T> {
                         let Some(norm) = norm else { return (total(gradient), 0.0) };
                         let (mean, inverse) = (norm.mean[c], norm.inverse[c]);
                         let (sum, along) = projections(row.raw, gradient, mean, inverse);
-                        let scale = norm.scale.value[c] * inverse;
+                        let (scale, direct) =
+                            (norm.scale.value[c] * inverse, norm.scale.value[c] * norm.direct[c]);
                         let (shift, slope) =
                             (T::from_f64(sum / len as f64), T::from_f64(along / len as f64) * inverse);
                         for (g, &z) in gradient.iter_mut().zip(row.raw) {
-                            *g = scale * (*g - shift - (z - mean) * slope);
+                            *g = direct * *g - scale * (shift + (z - mean) * slope);
                         }
                         (sum, along)
                     },
@@ -156,14 +149,13 @@ impl<T: Scalar> Epilogue<T> {
 /// Multiplies the gradient by the activation's derivative.
 #[inline(always)]
 fn activate_backward<T: Scalar>(row: Row<'_, T>, gradient: &mut [T]) {
-    let (a, b) = (row.scale, row.shift);
     if let Some(slope) = activation::slope::<T>(row.activation) {
         for (g, &z) in gradient.iter_mut().zip(row.raw) {
-            *g = if a * z + b > T::ZERO { *g } else { slope * *g };
+            *g = if row.normalised(z) > T::ZERO { *g } else { slope * *g };
         }
     } else {
         for (g, &z) in gradient.iter_mut().zip(row.raw) {
-            *g = *g * activation::derivative(row.activation, a * z + b);
+            *g = *g * activation::derivative(row.activation, row.normalised(z));
         }
     }
 }

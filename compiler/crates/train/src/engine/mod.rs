@@ -19,7 +19,7 @@ mod value;
 mod window;
 
 pub use build::EngineOptions;
-pub use epilogue::{BatchVariance, NormOptions};
+pub use epilogue::BatchVariance;
 pub use parameter::{Kind, Parameter};
 
 use secateur_ir::{BatchNorm, Graph, LayerWeights, Source, Weights};
@@ -44,7 +44,7 @@ struct Layer<T> {
 pub struct Engine<T> {
     graph: Graph,
     images: usize,
-    norm: NormOptions,
+    variance: BatchVariance,
     /// By node; `None` where the output is only a view.
     layers: Vec<Option<Layer<T>>>,
     /// The images first, then by node.
@@ -84,7 +84,7 @@ impl<T: Scalar> Engine<T> {
             } else {
                 let maps = Maps(&self.values);
                 layer.operator.forward(Forward { inputs: &layer.inputs, maps, out: &mut out, pass });
-                layer.epilogue.forward(&mut out, self.norm);
+                layer.epilogue.forward(&mut out, self.variance);
             }
             self.values[i + 1] = out;
             self.layers[i] = Some(layer);

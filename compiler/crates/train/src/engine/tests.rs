@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use secateur_ir::{BatchNorm, Graph, LayerWeights, Weights, parameter_counts};
 
 use super::operator::Maps;
-use super::{BatchVariance, Engine, EngineOptions, NormOptions};
+use super::{BatchVariance, Engine, EngineOptions};
 use crate::scalar::Scalar;
 
 const IMAGES: usize = 3;
@@ -141,8 +141,7 @@ fn engine<T: Scalar>(layers: &str, seed: u64) -> (Engine<T>, Vec<f32>, Vec<f32>)
     for (probability, node) in dropout.iter_mut().zip(&graph.nodes) {
         *probability = if node.op == secateur_ir::Op::Dropout { 0.4 } else { 0.0 };
     }
-    let norm = NormOptions { variance: BatchVariance::Biased, momentum: 0.1 };
-    let options = EngineOptions { images: IMAGES, norm, dropout, seed: 7 };
+    let options = EngineOptions { images: IMAGES, variance: BatchVariance::Biased, dropout, seed: 7 };
     let input = (0..graph.input.len() * IMAGES).map(|_| rng.random_range(0.0..1.0)).collect();
     let last = graph.nodes.len() - 1;
     let factors = (0..graph.input_shape(last).len() * IMAGES).map(|_| rng.random_range(-1.0..1.0)).collect();

@@ -19,7 +19,9 @@ pub(super) struct Value<T> {
     pub images: usize,
     /// `[c][image][h][w]`, then [`BLOCK`] numbers that a product may read beyond the last.
     pub raw: Vec<T>,
-    /// `[c]`: the output is `activation(scale · raw + shift)`.
+    /// `[c]`: the output is `activation(scale · (raw − mean) + shift)`. The mean stands for itself, since the difference
+    /// may be far smaller than either.
+    pub mean: Vec<T>,
     pub scale: Vec<T>,
     pub shift: Vec<T>,
     pub activation: Activation,
@@ -29,7 +31,8 @@ impl<T> Default for Value<T> {
     /// An empty map.
     fn default() -> Self {
         let (shape, activation) = (Shape::new(0, 0, 0), Activation::Linear);
-        Self { shape, images: 0, raw: Vec::new(), scale: Vec::new(), shift: Vec::new(), activation }
+        let (mean, scale, shift) = (Vec::new(), Vec::new(), Vec::new());
+        Self { shape, images: 0, raw: Vec::new(), mean, scale, shift, activation }
     }
 }
 
@@ -39,6 +42,7 @@ impl<T: Scalar> Value<T> {
             shape,
             images,
             raw: vec![T::ZERO; shape.len() * images + BLOCK],
+            mean: vec![T::ZERO; shape.c],
             scale: vec![T::ONE; shape.c],
             shift: vec![T::ZERO; shape.c],
             activation,
@@ -61,6 +65,7 @@ impl<T: Scalar> Value<T> {
         let len = self.row_len();
         Row {
             raw: &self.raw[channel * len..][..len],
+            mean: self.mean[channel],
             scale: self.scale[channel],
             shift: self.shift[channel],
             activation: self.activation,
@@ -72,30 +77,36 @@ impl<T: Scalar> Value<T> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Row<'a, T> {
     pub raw: &'a [T],
+    pub mean: T,
     pub scale: T,
     pub shift: T,
     pub activation: Activation,
 }
 
 impl<T: Scalar> Row<'_, T> {
+    /// The number that the activation is applied to.
+    #[inline(always)]
+    pub(super) fn normalised(&self, raw: T) -> T {
+        self.scale * (raw - self.mean) + self.shift
+    }
+
     /// Writes the outputs `at..at + out.len()` to `out`.
     #[inline(always)]
     pub(super) fn read(&self, at: usize, out: &mut [T]) {
         let raw = &self.raw[at..][..out.len()];
-        let (a, b) = (self.scale, self.shift);
         match activation::slope::<T>(self.activation) {
             Some(slope) if slope == T::ONE => {
-                out.iter_mut().zip(raw).for_each(|(y, &z)| *y = a * z + b);
+                out.iter_mut().zip(raw).for_each(|(y, &z)| *y = self.normalised(z));
             }
             Some(slope) => {
                 for (y, &z) in out.iter_mut().zip(raw) {
-                    let t = a * z + b;
+                    let t = self.normalised(z);
                     *y = if t > T::ZERO { t } else { slope * t };
                 }
             }
             None => {
                 for (y, &z) in out.iter_mut().zip(raw) {
-                    *y = activation::value(self.activation, a * z + b);
+                    *y = activation::value(self.activation, self.normalised(z));
                 }
             }
         }
