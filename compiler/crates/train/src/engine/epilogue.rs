@@ -69,8 +69,16 @@ impl<T: Scalar> Epilogue<T> {
             return;
         };
         let count = value.row_len() as f64;
-        let statistics: Vec<(f64, f64)> =
-            (0..value.shape.c).into_par_iter().map(|c| T::vectorise(|| moments(value.row(c).raw))).collect();
+        let in_order = variance == BatchVariance::Darknet && value.row_len() <= IN_ORDER;
+        let statistics: Vec<(f64, f64)> = (0..value.shape.c)
+            .into_par_iter()
+            .map(|c| {
+                T::vectorise(
+                    #[inline(always)]
+                    || moments(value.row(c).raw, in_order),
+                )
+            })
+            .collect();
         for (c, (mean, squares)) in statistics.into_iter().enumerate() {
             let epsilon = f64::from(BATCH_NORM_EPSILON);
             let of_squares = |divisor: f64| (squares / divisor, 1.0 / (squares / divisor + epsilon).sqrt());
@@ -192,10 +200,20 @@ fn total<T: Scalar>(x: &[T]) -> f64 {
     sum_of(x.len(), |i| x[i])
 }
 
+/// Numbers of a channel up to which a mean is summed as Darknet does, one after the other.
+///
+/// A sum of `f32` depends on its order, and with it the side of zero on which a unit falls that has almost the mean;
+/// there a leaky unit's gradient jumps. Longer sums would cost time, and Darknet's error in them is larger than the jump.
+const IN_ORDER: usize = 1 << 13;
+
 /// Mean, and sum of squared distances from it.
 #[inline(always)]
-fn moments<T: Scalar>(x: &[T]) -> (f64, f64) {
-    let mean = total(x) / x.len() as f64;
+fn moments<T: Scalar>(x: &[T], in_order: bool) -> (f64, f64) {
+    let mean = if in_order {
+        x.iter().fold(T::ZERO, |sum, &value| sum + value).to_f64() * f64::from(1.0 / x.len() as f32)
+    } else {
+        total(x) / x.len() as f64
+    };
     let centre = T::from_f64(mean);
     let squares = sum_of(x.len(), |i| (x[i] - centre) * (x[i] - centre));
     (mean, squares)
