@@ -37,3 +37,35 @@ impl Loss for CostLayer {
         Cost { total, parts: Vec::new() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use secateur_ir::Shape;
+
+    use super::*;
+    use crate::loss::Truths;
+
+    #[test]
+    fn delta_is_minus_half_the_gradient() {
+        let (x, targets) = ([0.3, -1.2, 2.5, 0.7], [1.0, 0.0, 0.0, 0.0]);
+        for (kind, half) in
+            [(CostKind::SquaredError, 0.5), (CostKind::Smooth, 0.5), (CostKind::Absolute, 1.0)]
+        {
+            let cost = |x: &[f32], delta: &mut [f32]| {
+                let layer = CostLayer::new(CostLoss { kind, scale: 3.0 });
+                let truths = Truths::Targets(&targets);
+                layer.forward(x, &Pass { input: Shape::new(4, 1, 1), truths, seen: 0 }, &mut [0.0; 4], delta)
+            };
+            let mut delta = [0.0; 4];
+            let total = cost(&x, &mut delta).total;
+            for i in 0..4 {
+                let mut moved = x;
+                moved[i] += 1.0 / 1024.0;
+                let gradient = (cost(&moved, &mut [0.0; 4]).total - total) * 1024.0;
+                let expected = -3.0 * half * gradient;
+                // The step of 1/1024 bends a square by half of it.
+                assert!((f64::from(delta[i]) - expected).abs() < 2e-3, "{kind:?} {i}: {delta:?} {expected}");
+            }
+        }
+    }
+}

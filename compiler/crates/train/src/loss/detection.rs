@@ -9,7 +9,7 @@ use secateur_ir::Detection;
 use secateur_ir::training::DetectionLoss;
 
 use super::entries::cost;
-use super::math::{softmax, squares};
+use super::math::{printed_squares, softmax, squares};
 use super::{Cost, Loss, Pass};
 
 /// Of boxes that do not overlap a truth, the likest one is responsible if it differs by less.
@@ -138,16 +138,96 @@ impl Loss for DetectionLayer {
         let [objectness, boxes] = self.begins();
         let image = boxes + self.cells() * self.head.num * COORDINATES;
         let truths = pass.truths.boxes();
-        assert_eq!(x.len(), truths.len() * image, "values of all images");
+        assert_eq!([x.len(), output.len(), delta.len()], [truths.len() * image; 3], "values of all images");
         let mut parts = [0.0; 3];
-        let layers =
+        let images =
             x.chunks_exact(image).zip(output.chunks_exact_mut(image)).zip(delta.chunks_exact_mut(image));
-        for (((x, output), delta), truths) in layers.zip(truths) {
+        for (((x, output), delta), truths) in images.zip(truths) {
             self.compare(x, truths, output, delta);
             parts[0] += squares(&delta[boxes..]);
             parts[1] += squares(&delta[objectness..boxes]);
             parts[2] += squares(&delta[..objectness]);
         }
-        cost(parts)
+        cost(printed_squares(&*delta), parts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secateur_ir::Shape;
+
+    use super::*;
+    use crate::loss::Truths;
+
+    /// Four cells of two boxes and two classes.
+    fn layer(sqrt: bool, loss: impl FnOnce(&mut DetectionLoss)) -> DetectionLayer {
+        let head = Detection { classes: 2, coords: 4, side: 2, num: 2, sqrt, softmax: false };
+        let mut plain = DetectionLoss {
+            coord_scale: 5.0,
+            object_scale: 1.0,
+            noobject_scale: 0.5,
+            class_scale: 2.0,
+            rescore: false,
+            forced: false,
+        };
+        loss(&mut plain);
+        DetectionLayer::new(head, plain)
+    }
+
+    /// Classes 0.25, objectness 0.5, boxes at the middle of their cells: 0.2 wide and 0.5 high, and 0.5 by 0.5.
+    fn values() -> Vec<f32> {
+        let boxes = [0.5, 0.5, 0.2, 0.5, 0.5, 0.5, 0.5, 0.5];
+        [[0.25; 8].as_slice(), &[0.5; 8], &boxes.repeat(4)].concat()
+    }
+
+    fn forward(layer: &DetectionLayer, truths: Vec<Truth>) -> (Cost, Vec<f32>) {
+        let x = values();
+        let (mut output, mut delta) = (vec![9.0; x.len()], vec![9.0; x.len()]);
+        let truths = [truths];
+        let pass = Pass { input: Shape::new(3, 8, 8), truths: Truths::Boxes(&truths), seen: 0 };
+        let cost = layer.forward(&x, &pass, &mut output, &mut delta);
+        assert_eq!(output, x);
+        (cost, delta)
+    }
+
+    /// In the cell at the lower left.
+    const TRUTH: Truth = Truth { class: 1, bbox: BBox { x: 0.25, y: 0.875, w: 0.5, h: 0.25 } };
+
+    #[test]
+    fn without_truths_only_objectness_falls() {
+        let (cost, delta) = forward(&layer(false, |_| ()), vec![]);
+        assert!(delta[..8].iter().chain(&delta[16..]).all(|&delta| delta == 0.0));
+        assert_eq!(delta[8..16], [-0.25; 8]);
+        assert!((cost.total - 8.0 * 0.0625).abs() < 1e-6);
+    }
+
+    #[test]
+    fn the_box_that_overlaps_most_is_responsible() {
+        let (_, delta) = forward(&layer(false, |_| ()), vec![TRUTH]);
+        // Cell 2: classes 4 and 5, objectness 8 + 4 and 8 + 5, of which the second box is the likest.
+        assert_eq!(delta[4..6], [-0.5, 1.5]);
+        assert_eq!(delta[12..14], [-0.25, 0.5]);
+        let at = 16 + (2 * 2 + 1) * 4;
+        assert_eq!(delta[at..at + 4], [0.0, 5.0 * 0.25, 0.0, 5.0 * -0.25]);
+        let touched = delta[16..].iter().filter(|&&delta| delta != 0.0).count();
+        assert_eq!(touched, 2, "no other box is moved");
+    }
+
+    #[test]
+    fn options_change_what_they_name() {
+        let at = 16 + (2 * 2 + 1) * 4;
+        // IoU in the image: both 0.5 wide, 0.5 and 0.25 high, centres an eighth apart.
+        let (_, rescored) = forward(&layer(false, |loss| loss.rescore = true), vec![TRUTH]);
+        assert!((rescored[13] - (0.5 - 0.5)).abs() < 1e-6, "{}", rescored[13]);
+        // With roots, the entry 0.5 is a side of 0.25.
+        let (_, roots) = forward(&layer(true, |_| ()), vec![TRUTH]);
+        assert!((roots[at + 2] - 5.0 * (0.5_f32.sqrt() - 0.5)).abs() < 1e-6);
+        // An eighth of the image is large enough for the first box.
+        let (_, forced) = forward(&layer(false, |loss| loss.forced = true), vec![TRUTH]);
+        assert_eq!(forced[12..14], [0.5, -0.25]);
+        // The first truth of a cell is the only one.
+        let second = Truth { class: 0, ..TRUTH };
+        let (_, twice) = forward(&layer(false, |_| ()), vec![TRUTH, second]);
+        assert_eq!(twice, forward(&layer(false, |_| ()), vec![TRUTH]).1);
     }
 }

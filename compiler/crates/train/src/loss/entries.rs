@@ -1,4 +1,4 @@
-//! Where the entries of a box lie in a head's tensor, and the sums over the deltas that its cost is made of.
+//! Where the entries of a box lie in a head's tensor, the sums over them, and which box a truth is for.
 
 use secateur_base::BBox;
 use secateur_data::Truth;
@@ -80,9 +80,9 @@ impl Entries {
     }
 }
 
-/// A cost of the parts of boxes, objectness and classes.
-pub(super) fn cost([boxes, objectness, classes]: [f64; 3]) -> Cost {
-    Cost::of_parts(vec![("box", boxes), ("objectness", objectness), ("class", classes)])
+/// A cost with its parts of boxes, objectness and classes.
+pub(super) fn cost(total: f64, [boxes, objectness, classes]: [f64; 3]) -> Cost {
+    Cost { total, parts: vec![("box", boxes), ("objectness", objectness), ("class", classes)] }
 }
 
 /// The truth that a box overlaps the most, and its IoU; the box is computed only if there are truths.

@@ -33,3 +33,11 @@ pub(super) fn focal(probability: f32) -> f32 {
 pub(super) fn squares<'a>(values: impl IntoIterator<Item = &'a f32>) -> f64 {
     values.into_iter().map(|&value| f64::from(value) * f64::from(value)).sum()
 }
+
+/// Sum of squares as Darknet prints it: one f32 sum in the order of memory, of which it takes the root and squares that.
+/// Of many values its rounding shows.
+pub(super) fn printed_squares<'a>(values: impl IntoIterator<Item = &'a f32>) -> f64 {
+    let sum = values.into_iter().fold(0.0, |sum: f32, value| sum + value * value);
+    let root = f64::from(sum.sqrt());
+    root * root
+}

@@ -64,14 +64,9 @@ impl<'a> Truths<'a> {
 pub struct Cost {
     /// The figure that Darknet prints, summed over the images of the pass.
     pub total: f64,
-    /// What it is the sum of, by name (box, objectness, class), for the log; empty if it is of one piece.
+    /// What it is the sum of but for Darknet's rounding, by name (box, objectness, class), for the log; empty if it is
+    /// of one piece.
     pub parts: Vec<(&'static str, f64)>,
-}
-
-impl Cost {
-    fn of_parts(parts: Vec<(&'static str, f64)>) -> Self {
-        Self { total: parts.iter().map(|(_, cost)| cost).sum(), parts }
-    }
 }
 
 /// A loss layer.

@@ -8,7 +8,7 @@ use secateur_ir::training::RegionLoss;
 use secateur_ir::{Region, Shape};
 
 use super::entries::{CLASS, Cell, Entries, OBJECTNESS, best_shape, best_truth, cost};
-use super::math::{focal, logistic, logistic_gradient, softmax};
+use super::math::{focal, logistic, logistic_gradient, printed_squares, softmax};
 use super::{Cost, Loss, Pass};
 
 /// Images in which every box is also pulled to its anchor's place and shape, and how strongly.
@@ -50,7 +50,7 @@ impl Loss for RegionLayer {
     fn forward(&self, x: &[f32], pass: &Pass<'_>, output: &mut [f32], delta: &mut [f32]) -> Cost {
         let image = self.entries.image();
         let truths = pass.truths.boxes();
-        assert_eq!(x.len(), truths.len() * image, "values of all images");
+        assert_eq!([x.len(), output.len(), delta.len()], [truths.len() * image; 3], "values of all images");
         let burn_in = pass.seen + (truths.len() as u64) < BURN_IN;
         let squares: Vec<[f64; 3]> = (output.par_chunks_exact_mut(image), delta.par_chunks_exact_mut(image))
             .into_par_iter()
@@ -63,7 +63,8 @@ impl Loss for RegionLayer {
                 self.entries.squares(image.delta)
             })
             .collect();
-        cost([0, 1, 2].map(|part| squares.iter().map(|squares| squares[part]).sum()))
+        let parts = [0, 1, 2].map(|part| squares.iter().map(|squares| squares[part]).sum());
+        cost(printed_squares(&*delta), parts)
     }
 }
 

@@ -9,7 +9,7 @@ use secateur_ir::{Shape, Yolo};
 
 use super::entries::{CLASS, Cell, Entries, OBJECTNESS, best_shape, best_truth, cost, shape};
 use super::iou::{gradient, overlap};
-use super::math::{focal, logistic};
+use super::math::{focal, logistic, printed_squares};
 use super::{Cost, Loss, Pass};
 
 /// A box with a class that is less probable is not taken for the object that it covers.
@@ -55,11 +55,27 @@ impl YoloLayer {
     }
 }
 
+impl YoloLayer {
+    /// The cost with a loss of overlaps: their mean distance to 1 (of IoU where Darknet has no own figure), and the
+    /// squares of all other deltas.
+    fn overlap_cost(&self, kind: Overlap, matches: &[Matches], squares: [f64; 3], delta: &[f32]) -> Cost {
+        let count: usize = matches.iter().map(|matches| matches.count).sum();
+        let of_overlap = |matches: &Matches| if kind == Overlap::Giou { matches.giou } else { matches.iou };
+        let mean = matches.iter().map(of_overlap).sum::<f64>() / count.max(1) as f64;
+        let (boxes, factor) =
+            (f64::from(self.loss.iou_normalizer) * mean, f64::from(self.loss.obj_normalizer));
+        let begin = OBJECTNESS * self.entries.plane();
+        let others = delta.chunks_exact(self.entries.anchor()).flat_map(|anchor| &anchor[begin..]);
+        let [_, objectness, classes] = squares;
+        cost(boxes + factor * printed_squares(others), [boxes, factor * objectness, factor * classes])
+    }
+}
+
 impl Loss for YoloLayer {
     fn forward(&self, x: &[f32], pass: &Pass<'_>, output: &mut [f32], delta: &mut [f32]) -> Cost {
         let image = self.entries.image();
         let truths = pass.truths.boxes();
-        assert_eq!(x.len(), truths.len() * image, "values of all images");
+        assert_eq!([x.len(), output.len(), delta.len()], [truths.len() * image; 3], "values of all images");
         let images: Vec<_> = (output.par_chunks_exact_mut(image), delta.par_chunks_exact_mut(image))
             .into_par_iter()
             .zip((x.par_chunks_exact(image), truths))
@@ -71,18 +87,16 @@ impl Loss for YoloLayer {
                 (matches, self.entries.squares(image.delta))
             })
             .collect();
-        let total = |of: fn(&Matches) -> f64| images.iter().map(|(matches, _)| of(matches)).sum::<f64>();
-        let mut parts = [0, 1, 2].map(|part| images.iter().map(|(_, squares)| squares[part]).sum::<f64>());
-        if let Some(kind) = self.loss.overlap {
-            let sum = if kind == Overlap::Giou { total(|m| m.giou) } else { total(|m| m.iou) };
-            let count = total(|m| m.count as f64).max(1.0);
-            parts[0] = f64::from(self.loss.iou_normalizer) * sum / count;
-            parts[1..].iter_mut().for_each(|part| *part *= f64::from(self.loss.obj_normalizer));
-        }
+        let (matches, squares): (Vec<Matches>, Vec<[f64; 3]>) = images.into_iter().unzip();
+        let parts = [0, 1, 2].map(|part| squares.iter().map(|squares| squares[part]).sum());
+        let cost = match self.loss.overlap {
+            None => cost(printed_squares(&*delta), parts),
+            Some(kind) => self.overlap_cost(kind, &matches, parts, delta),
+        };
         if self.loss.delta_normalizer != 1.0 {
             delta.iter_mut().for_each(|delta| *delta *= self.loss.delta_normalizer);
         }
-        cost(parts)
+        cost
     }
 }
 
@@ -282,5 +296,153 @@ impl Image<'_> {
         if classes > 1 {
             (0..OBJECTNESS).for_each(|entry| self.delta[entries.at(cell, entry)] /= classes as f32);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+    use secateur_ir::NmsKind;
+
+    use super::*;
+    use crate::loss::Truths;
+
+    const INPUT: Shape = Shape::new(3, 64, 64);
+
+    /// Two anchors, three classes, 2 × 2 cells.
+    fn layer(change: impl FnOnce(&mut YoloLoss)) -> YoloLayer {
+        let head = Yolo {
+            classes: 3,
+            mask: vec![0, 1],
+            anchors: vec![(20.0, 20.0), (40.0, 30.0)],
+            scale_x_y: 1.0,
+            new_coords: false,
+            nms_kind: NmsKind::Default,
+            beta_nms: 0.6,
+        };
+        let mut loss = YoloLoss {
+            ignore_thresh: 0.5,
+            truth_thresh: 1.0,
+            iou_thresh: 1.0,
+            iou_thresh_kind: Overlap::Iou,
+            overlap: Some(Overlap::Ciou),
+            iou_normalizer: 0.5,
+            obj_normalizer: 1.0,
+            cls_normalizer: 1.0,
+            delta_normalizer: 1.0,
+            max_delta: None,
+            max_boxes: 200,
+            class_weights: vec![],
+            label_smooth_eps: 0.0,
+            focal: false,
+            objectness_smooth: false,
+        };
+        change(&mut loss);
+        YoloLayer::new(head, loss, Shape::new(16, 2, 2))
+    }
+
+    fn values(images: usize) -> Vec<f32> {
+        let mut random = ChaCha8Rng::seed_from_u64(images as u64);
+        (0..images * 64).map(|_| random.random_range(-1.0..1.0)).collect()
+    }
+
+    fn forward(layer: &YoloLayer, x: &[f32], truths: &[Vec<Truth>]) -> (Cost, Vec<f32>) {
+        let (mut output, mut delta) = (vec![9.0; x.len()], vec![9.0; x.len()]);
+        let pass = Pass { input: INPUT, truths: Truths::Boxes(truths), seen: 0 };
+        let cost = layer.forward(x, &pass, &mut output, &mut delta);
+        (cost, delta)
+    }
+
+    fn truth(class: usize, x: f32, y: f32) -> Truth {
+        Truth { class, bbox: BBox { x, y, w: 0.3, h: 0.3 } }
+    }
+
+    #[test]
+    fn truths_that_are_not_seen() {
+        let x = values(1);
+        let seen = |truths: Vec<Truth>, layer: &YoloLayer| forward(layer, &x, &[truths]);
+        let plain = layer(|_| ());
+        assert_eq!(seen(vec![truth(3, 0.3, 0.3)], &plain), seen(vec![], &plain));
+        let one = layer(|loss| loss.max_boxes = 1);
+        let both = vec![truth(0, 0.3, 0.3), truth(1, 0.7, 0.7)];
+        assert_eq!(seen(both.clone(), &one), seen(both[..1].to_vec(), &plain));
+        assert_ne!(seen(both.clone(), &plain), seen(both[..1].to_vec(), &plain));
+    }
+
+    #[test]
+    fn a_centre_on_the_far_edge_is_in_the_last_cell() {
+        let x = values(1);
+        let (_, delta) = forward(&layer(|_| ()), &x, &[vec![truth(2, 1.0, 1.0)]]);
+        // Anchor 0, the classes' planes of four cells: only the last one is set.
+        let classes: Vec<usize> = (20..32).filter(|&i| delta[i] != 0.0).collect();
+        assert_eq!(classes, [23, 27, 31]);
+    }
+
+    #[test]
+    fn images_do_not_depend_on_each_other() {
+        let (x, layer) = (values(3), layer(|loss| loss.overlap = None));
+        let truths = [vec![truth(0, 0.3, 0.3)], vec![], vec![truth(1, 0.7, 0.2), truth(2, 0.7, 0.8)]];
+        let (cost, delta) = forward(&layer, &x, &truths);
+        let mut sum = 0.0;
+        for image in 0..3 {
+            let (own, alone) = forward(&layer, &x[image * 64..][..64], &truths[image..=image]);
+            assert_eq!(alone, delta[image * 64..][..64]);
+            sum += own.total;
+        }
+        assert!((cost.total - sum).abs() < 1e-5 * sum);
+    }
+
+    #[test]
+    fn the_delta_normalizer_is_no_part_of_the_cost() {
+        let (x, truths) = (values(1), [vec![truth(0, 0.3, 0.3)]]);
+        let (cost, delta) = forward(&layer(|_| ()), &x, &truths);
+        let (same, half) = forward(&layer(|loss| loss.delta_normalizer = 0.5), &x, &truths);
+        assert_eq!(cost, same);
+        assert!(delta.iter().zip(half).all(|(delta, half)| delta * 0.5 == half));
+    }
+
+    #[test]
+    fn truths_of_one_box_are_averaged_with_iou_thresh_alone() {
+        let (x, place) = (values(1), [truth(0, 0.3, 0.3), truth(1, 0.3, 0.3)]);
+        let (_, sum) = forward(&layer(|_| ()), &x, &[place.to_vec()]);
+        // 0.99: the other anchor is not alike.
+        let (_, mean) = forward(&layer(|loss| loss.iou_thresh = 0.99), &x, &[place.to_vec()]);
+        for entry in 0..4 {
+            assert!(sum[entry * 4] != 0.0);
+            assert_eq!(mean[entry * 4], sum[entry * 4] / 2.0);
+        }
+        assert_eq!(mean[16..], sum[16..]);
+    }
+
+    #[test]
+    fn alike_anchors_are_responsible_too() {
+        let (x, truths) = (values(1), [vec![truth(0, 0.3, 0.3)]]);
+        let objects = |loss: &dyn Fn(&mut YoloLoss)| {
+            let (_, delta) = forward(&layer(loss), &x, &truths);
+            [delta[16], delta[32 + 16]].map(|delta| delta > 0.0)
+        };
+        // The truth is 19.2 pixels wide and high: IoU .922 with the first anchor, .3072 with the second.
+        assert_eq!(objects(&|_| ()), [true, false]);
+        assert_eq!(objects(&|loss| loss.iou_thresh = 0.3), [true, true]);
+        assert_eq!(objects(&|loss| loss.iou_thresh = 0.32), [true, false]);
+        // The sides' ratios differ: CIoU of the second is .3071.
+        assert_eq!(objects(&|loss| loss.iou_thresh = 0.30715), [true, true]);
+        let ciou = |loss: &mut YoloLoss| {
+            (loss.iou_thresh, loss.iou_thresh_kind) = (0.30715, Overlap::Ciou);
+        };
+        assert_eq!(objects(&ciou), [true, false]);
+    }
+
+    #[test]
+    fn the_limit_holds_for_boxes() {
+        let (x, truths) = (values(1), [vec![truth(0, 0.3, 0.3)]]);
+        let (_, free) = forward(&layer(|_| ()), &x, &truths);
+        let (_, held) = forward(&layer(|loss| loss.max_delta = Some(0.05)), &x, &truths);
+        for (i, (free, held)) in free.iter().zip(held).enumerate() {
+            let expected = if i < 16 { free.clamp(-0.05, 0.05) } else { *free };
+            assert_eq!(held, expected, "{i}");
+        }
+        assert!(free[..16].iter().any(|delta| delta.abs() > 0.05));
     }
 }
