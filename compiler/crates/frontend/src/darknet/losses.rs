@@ -1,7 +1,7 @@
 //! Losses of the sections that compare their input with the truth.
 
 use super::options::Options;
-use super::training::{POSITIVE, SHARE, within};
+use super::training::{FRACTION, POSITIVE, within};
 use secateur_base::Result;
 use secateur_ir::training::{CostKind, CostLoss, DetectionLoss, LayerLoss, Overlap, RegionLoss, YoloLoss};
 use secateur_ir::{MAX_SIDE, Op};
@@ -36,7 +36,7 @@ fn yolo(options: &Options, classes: usize) -> Result<YoloLoss> {
         max_delta,
         max_boxes: max_boxes(options)?,
         class_weights: class_weights(options, classes, max_delta)?,
-        label_smooth_eps: within(options, "label_smooth_eps", 0.0, SHARE)?,
+        label_smooth_eps: within(options, "label_smooth_eps", 0.0, FRACTION)?,
         focal: options.flag("focal_loss")?,
         objectness_smooth: options.flag("objectness_smooth")?,
     })

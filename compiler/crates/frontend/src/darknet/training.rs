@@ -15,8 +15,8 @@ use secateur_ir::training::{Augmentation, LayerTraining, Mix, Optimizer, Policy,
 const BATCHES: RangeInclusive<usize> = 0..=1_000_000_000;
 /// Range of the images of a batch and of pixels that options of the augmentation count.
 const COUNT: RangeInclusive<usize> = 0..=65_536;
-/// Range of a share.
-pub(super) const SHARE: RangeInclusive<f32> = 0.0..=1.0;
+/// Range of a fraction.
+pub(super) const FRACTION: RangeInclusive<f32> = 0.0..=1.0;
 /// Range of what only must not be negative.
 pub(super) const POSITIVE: RangeInclusive<f32> = 0.0..=f32::MAX;
 
@@ -69,7 +69,7 @@ pub fn training(cfg: &Cfg, graph: &Graph) -> Result<Training> {
         decay: within(&net, "decay", 0.0001, POSITIVE)?,
         schedule: schedule(&net)?,
         augmentation: augmentation(&net, graph)?,
-        ema_alpha: within(&net, "ema_alpha", 0.0, SHARE)?,
+        ema_alpha: within(&net, "ema_alpha", 0.0, FRACTION)?,
         layers: layers(cfg, graph)?,
     })
 }
@@ -101,11 +101,11 @@ fn batches(options: &Options, key: &str, default: u64, least: usize) -> Result<u
 
 fn optimizer(net: &Options) -> Result<Optimizer> {
     if !net.flag("adam")? {
-        return Ok(Optimizer::Sgd { momentum: within(net, "momentum", 0.9, SHARE)? });
+        return Ok(Optimizer::Sgd { momentum: within(net, "momentum", 0.9, FRACTION)? });
     }
     Ok(Optimizer::Adam {
-        beta1: within(net, "B1", 0.9, SHARE)?,
-        beta2: within(net, "B2", 0.999, SHARE)?,
+        beta1: within(net, "B1", 0.9, FRACTION)?,
+        beta2: within(net, "B2", 0.999, FRACTION)?,
         epsilon: within(net, "eps", 0.000_001, POSITIVE)?,
     })
 }
@@ -197,7 +197,7 @@ fn augmentation(net: &Options, graph: &Graph) -> Result<Augmentation> {
         // 1 means yes, another number is the factor.
         multi_scale: (random != 0.0).then_some(if random == 1.0 { 1.4 } else { random }),
         resize_step: net.size("resize_step", 32, 1..=*COUNT.end())?,
-        label_smooth_eps: within(net, "label_smooth_eps", 0.0, SHARE)?,
+        label_smooth_eps: within(net, "label_smooth_eps", 0.0, FRACTION)?,
     })
 }
 
@@ -220,7 +220,7 @@ fn layers(cfg: &Cfg, graph: &Graph) -> Result<Vec<LayerTraining>> {
             },
             forward_only,
             dropout: match section.name.as_str() {
-                "dropout" => Some(within(&options, "probability", 0.2, SHARE)?),
+                "dropout" => Some(within(&options, "probability", 0.2, FRACTION)?),
                 _ => None,
             },
             loss: losses::loss(&options, op)?,
@@ -236,4 +236,156 @@ fn layers(cfg: &Cfg, graph: &Graph) -> Result<Vec<LayerTraining>> {
         layers.iter_mut().for_each(|layer| layer.updates_from = layer.updates_from.max(stopped));
     }
     Ok(layers)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use secateur_base::Error;
+    use secateur_ir::training::{CostKind, LayerLoss, Overlap};
+
+    use super::*;
+    use crate::darknet::build_graph;
+
+    /// A detector: `net` and `yolo` hold more options of their sections.
+    fn detector(net: &str, yolo: &str) -> String {
+        format!(
+            "[net]\nwidth=32\nheight=32\nchannels=3\n{net}\n[convolutional]\nfilters=16\nsize=1\nstride=1\n\
+             activation=linear\n[yolo]\nclasses=3\nnum=2\nanchors=8,8,16,16\n{yolo}\n"
+        )
+    }
+
+    fn read(text: &str) -> Result<Training> {
+        let cfg = Cfg::parse(Path::new("test.cfg"), text.as_bytes()).unwrap();
+        let graph = build_graph(&cfg).expect("training options are no matter of the graph");
+        training(&cfg, &graph)
+    }
+
+    fn refused(text: &str) -> Error {
+        read(text).expect_err("must be refused")
+    }
+
+    fn layers(text: &str) -> Vec<LayerTraining> {
+        read(&format!("[net]\nwidth=8\nheight=8\nchannels=3\n{text}")).unwrap().layers
+    }
+
+    #[test]
+    fn defaults_are_those_of_darknet() {
+        let training = read(&detector("", "")).unwrap();
+        assert_eq!((training.batch, training.subdivisions, training.pass()), (1, 1, 1));
+        assert_eq!(training.optimizer, Optimizer::Sgd { momentum: 0.9 });
+        assert_eq!((training.decay, training.ema_alpha), (0.0001, 0.0));
+        let expected = Schedule {
+            learning_rate: 0.001,
+            burn_in: 0,
+            power: 4.0,
+            policy: Policy::Constant,
+            max_batches: 0,
+        };
+        assert_eq!(training.schedule, expected);
+        let augmentation = training.augmentation;
+        assert!(augmentation.flip && !augmentation.letter_box && !augmentation.mosaic_bound);
+        assert_eq!((augmentation.jitter, augmentation.resize, augmentation.multi_scale), (0.2, 1.0, None));
+        assert_eq!(
+            (augmentation.crop, augmentation.resize_step, augmentation.mix),
+            ([32, 64], 32, Mix::None)
+        );
+        assert_eq!(training.layers[0], LayerTraining::default());
+        let Some(LayerLoss::Yolo(loss)) = &training.layers[1].loss else {
+            panic!("{:?}", training.layers[1])
+        };
+        assert_eq!((loss.ignore_thresh, loss.truth_thresh, loss.iou_thresh), (0.5, 1.0, 1.0));
+        assert_eq!((loss.overlap, loss.iou_thresh_kind), (None, Overlap::Iou));
+        assert_eq!((loss.iou_normalizer, loss.obj_normalizer, loss.cls_normalizer), (0.75, 1.0, 1.0));
+        assert_eq!((loss.delta_normalizer, loss.max_delta, loss.max_boxes), (1.0, None, 200));
+        assert!(loss.class_weights.is_empty() && !loss.focal && !loss.objectness_smooth);
+    }
+
+    #[test]
+    fn options_are_read() {
+        let net = "batch=64\nsubdivisions=16\nadam=1\nB1=.8\nmosaic=1\ncutmix=1\nflip=0\nburn_in=100\n\
+            policy=steps\nsteps=400,450\nscales=.1,.2,.3\nmax_batches=500\nlearning_rate=.01\nema_alpha=.9998";
+        let yolo = "iou_loss=ciou\nmax_delta=5\ncounters_per_class=100,20,10\nrandom=1\njitter=.3\nmax=50";
+        let training = read(&detector(net, yolo)).unwrap();
+        assert_eq!(training.pass(), 4);
+        assert_eq!(training.optimizer, Optimizer::Adam { beta1: 0.8, beta2: 0.999, epsilon: 0.000_001 });
+        assert_eq!(training.schedule.policy, Policy::Steps(vec![(400, 0.1), (450, 0.2)]));
+        assert_eq!((training.schedule.burn_in, training.schedule.max_batches), (100, 500));
+        let augmentation = training.augmentation;
+        assert_eq!((augmentation.mix, augmentation.flip), (Mix::CutmixOrMosaic, false));
+        assert_eq!((augmentation.multi_scale, augmentation.jitter), (Some(1.4), 0.3));
+        let Some(LayerLoss::Yolo(loss)) = &training.layers[1].loss else { panic!() };
+        assert_eq!((loss.overlap, loss.max_delta, loss.max_boxes), (Some(Overlap::Ciou), Some(5.0), 50));
+        // 100 / 10 is above max_delta.
+        assert_eq!(loss.class_weights, [1.0, 5.0, 5.0]);
+        let net = "policy=sgdr\nmax_batches=9";
+        let policy = Policy::Sgdr { minimum: 0.00001, cycle: 9, factor: 2 };
+        assert_eq!(read(&detector(net, "")).unwrap().schedule.policy, policy);
+        assert_eq!(read(&detector("", "random=1.2")).unwrap().augmentation.multi_scale, Some(1.2));
+    }
+
+    #[test]
+    fn losses_of_classifiers() {
+        let layers =
+            layers("[dropout]\nprobability=.5\n[dropout]\n[softmax]\n[cost]\ntype=smooth\nscale=2\n");
+        assert_eq!((layers[0].dropout, layers[1].dropout), (Some(0.5), Some(0.2)));
+        assert_eq!(layers[2].loss, Some(LayerLoss::Softmax));
+        let Some(LayerLoss::Cost(cost)) = &layers[3].loss else { panic!() };
+        assert_eq!((cost.kind, cost.scale), (CostKind::Smooth, 2.0));
+        assert_eq!(self::layers("[softmax]\nnoloss=1\n")[0].loss, None);
+    }
+
+    #[test]
+    fn layers_that_are_not_updated() {
+        let conv = |more: &str| format!("[convolutional]\nfilters=4\nactivation=leaky\n{more}\n");
+        let from = |options: [&str; 3], net: &str| {
+            let text = options.map(conv).concat();
+            layers(&format!("{net}{text}")).into_iter().map(|layer| layer.updates_from).collect::<Vec<_>>()
+        };
+        const NEVER: u64 = u64::MAX;
+        assert_eq!(from(["", "", ""], ""), [1, 1, 1]);
+        assert_eq!(from(["", "stopbackward=1", ""], ""), [NEVER, NEVER, 1]);
+        assert_eq!(from(["", "stopbackward=800", ""], ""), [801, 801, 1]);
+        assert_eq!(from(["", "train_only_bn=1", ""], ""), [NEVER, NEVER, 1]);
+        assert_eq!(from(["dont_update=7", "", "burnin_update=2"], "burn_in=100\n"), [8, 1, 200]);
+        assert_eq!(from(["", "onlyforward=1", ""], ""), [1, NEVER, 1]);
+        let layers = layers(&(conv("learning_rate=.25") + &conv("onlyforward=1")));
+        assert_eq!((layers[0].learning_rate_scale, layers[0].forward_only), (0.25, false));
+        assert!(layers[1].forward_only);
+    }
+
+    #[test]
+    fn mistakes_are_told_with_their_line() {
+        let region = "[net]\nwidth=8\nheight=8\nchannels=9\n\n[region]\nclasses=4\nnum=1\nanchors=1,1\n";
+        for (text, line, what) in [
+            (detector("adversarial=1", ""), 5, "adversarial is not supported"),
+            (detector("track=1", ""), 5, "track is not supported"),
+            (detector("dynamic_minibatch=1", ""), 5, "dynamic_minibatch is not supported"),
+            (detector("time_steps=3", ""), 5, "sequences are not supported"),
+            (detector("batch=6\nsubdivisions=4", ""), 6, "batch=6 cannot be divided by subdivisions=4"),
+            (detector("batch=0", ""), 5, "batch must not be zero"),
+            (detector("policy=cosine", ""), 5, "unknown policy"),
+            (detector("policy=poly", ""), 1, "max_batches= is missing"),
+            (detector("policy=poly\nmax_batches=0", ""), 6, "max_batches must not be zero"),
+            (detector("policy=sgdr", ""), 1, "sgdr_cycle= is missing"),
+            (detector("policy=step\nstep=0", ""), 6, "step must not be zero"),
+            (detector("policy=steps\nsteps=1,2\nscales=.1", ""), 7, "1 scales for 2 steps"),
+            (detector("policy=steps\nsteps=-1\nscales=.1", ""), 6, "a batch number is negative"),
+            (detector("momentum=1.5", ""), 5, "momentum is out of range"),
+            (detector("learning_rate=-1", ""), 5, "learning_rate is out of range"),
+            (detector("learning_rate=fast", ""), 5, "learning_rate is not a number"),
+            (detector("", "map=tree.map"), 15, "map is not supported"),
+            (detector("", "iou_loss=eiou"), 15, "unknown iou_loss"),
+            (detector("", "counters_per_class=1,2"), 15, "2 counters for 3 classes"),
+            (format!("{region}classfix=1\n"), 10, "classfix is not supported"),
+            ("[net]\ninputs=8\n[cost]\ntype=wgan\n".to_owned(), 4, "unknown cost"),
+            ("[net]\ninputs=8\n[dropout]\ndropblock=1\n".to_owned(), 4, "dropblock is not supported"),
+        ] {
+            let error = refused(&text);
+            assert_eq!((error.what(), error.at_line()), (what, Some(line)), "{text}");
+        }
+        // 0 turns off what is not supported.
+        assert!(read(&detector("adversarial=0\ntrack=0\ntime_steps=1", "")).is_ok());
+    }
 }

@@ -180,12 +180,31 @@ fn first_passes_of_darknet() {
     let mut compared = 0;
     for folder in cases.map(|case| case.unwrap().path()).filter(|case| case.is_dir()) {
         let case = Case::load(&folder);
-        for index in 0..case.network.graph.nodes.len() {
-            if let Some(layer) = case.layer(index) {
-                compare(&case, index, &layer);
-                compared += 1;
-            }
+        let losses = (0..case.training.layers.len()).filter(|&i| case.training.layers[i].loss.is_some());
+        for index in losses {
+            let layer = case.layer(index).expect("output, delta and cost of every loss layer");
+            compare(&case, index, &layer);
+            compared += 1;
         }
     }
     assert!(compared >= 22, "{compared} loss layers");
+}
+
+#[test]
+fn every_model_can_be_trained() {
+    let Some(data) = data_dir() else { return };
+    let mut heads = 0;
+    for model in std::fs::read_dir(data.join("models")).unwrap().map(|model| model.unwrap().path()) {
+        let files = std::fs::read_dir(&model).unwrap().map(|file| file.unwrap().path());
+        for path in files.filter(|path| path.extension().is_some_and(|extension| extension == "cfg")) {
+            let network = darknet::load(&path, None).unwrap();
+            let training = darknet::training(&network.cfg, &network.graph).unwrap();
+            for (index, node) in network.graph.nodes.iter().enumerate() {
+                let loss = of_layer(&node.op, &training.layers[index], network.graph.input_shape(index));
+                assert_eq!(loss.is_some(), node.op.is_head(), "{path:?}, layer {index}");
+                heads += usize::from(loss.is_some());
+            }
+        }
+    }
+    assert!(heads >= 10, "{heads} heads");
 }
