@@ -17,8 +17,8 @@ const BATCHES: RangeInclusive<usize> = 0..=1_000_000_000;
 const COUNT: RangeInclusive<usize> = 0..=65_536;
 /// Range of a fraction.
 pub(super) const FRACTION: RangeInclusive<f32> = 0.0..=1.0;
-/// Range of what only must not be negative.
-pub(super) const POSITIVE: RangeInclusive<f32> = 0.0..=f32::MAX;
+/// Range of numbers that only must not be negative.
+pub(super) const NOT_NEGATIVE: RangeInclusive<f32> = 0.0..=f32::MAX;
 
 /// Options of `[net]` that would train another network than we do.
 const REFUSED: &[&str] = &[
@@ -66,7 +66,7 @@ pub fn training(cfg: &Cfg, graph: &Graph) -> Result<Training> {
         batch,
         subdivisions,
         optimizer: optimizer(&net)?,
-        decay: within(&net, "decay", 0.0001, POSITIVE)?,
+        decay: within(&net, "decay", 0.0001, NOT_NEGATIVE)?,
         schedule: schedule(&net)?,
         augmentation: augmentation(&net, graph)?,
         ema_alpha: within(&net, "ema_alpha", 0.0, FRACTION)?,
@@ -79,7 +79,7 @@ fn refuse(options: &Options, keys: &[&str]) -> Result<()> {
     options.refuse(keys).map_err(|error| error.help(help))
 }
 
-/// A number within `range`.
+/// Reads a number within `range`.
 pub(super) fn within(options: &Options, key: &str, default: f32, range: RangeInclusive<f32>) -> Result<f32> {
     let value = options.float(key, default)?;
     if range.contains(&value) {
@@ -91,12 +91,12 @@ pub(super) fn within(options: &Options, key: &str, default: f32, range: RangeInc
     }))
 }
 
-/// A count of batches or a batch number, from `least`.
-fn batches(options: &Options, key: &str, default: u64, least: usize) -> Result<u64> {
-    if !options.has(key) && default >= least as u64 {
+/// Reads a count of batches, or a batch number, of at least `min`.
+fn batches(options: &Options, key: &str, default: u64, min: usize) -> Result<u64> {
+    if !options.has(key) && default >= min as u64 {
         return Ok(default);
     }
-    Ok(options.required(key, "", least..=*BATCHES.end())? as u64)
+    Ok(options.required(key, "", min..=*BATCHES.end())? as u64)
 }
 
 fn optimizer(net: &Options) -> Result<Optimizer> {
@@ -106,7 +106,7 @@ fn optimizer(net: &Options) -> Result<Optimizer> {
     Ok(Optimizer::Adam {
         beta1: within(net, "B1", 0.9, FRACTION)?,
         beta2: within(net, "B2", 0.999, FRACTION)?,
-        epsilon: within(net, "eps", 0.000_001, POSITIVE)?,
+        epsilon: within(net, "eps", 0.000_001, NOT_NEGATIVE)?,
     })
 }
 
@@ -123,7 +123,7 @@ fn schedule(net: &Options) -> Result<Schedule> {
         }
         "sigmoid" => Policy::Sigmoid { gamma: net.float("gamma", 1.0)?, step: batches(net, "step", 1, 0)? },
         "sgdr" => Policy::Sgdr {
-            minimum: within(net, "learning_rate_min", 0.00001, POSITIVE)?,
+            minimum: within(net, "learning_rate_min", 0.00001, NOT_NEGATIVE)?,
             cycle: batches(net, "sgdr_cycle", max_batches, 1)?,
             factor: batches(net, "sgdr_mult", 2, 1)?,
         },
@@ -136,7 +136,7 @@ fn schedule(net: &Options) -> Result<Schedule> {
         }
     };
     Ok(Schedule {
-        learning_rate: within(net, "learning_rate", 0.001, POSITIVE)?,
+        learning_rate: within(net, "learning_rate", 0.001, NOT_NEGATIVE)?,
         burn_in: batches(net, "burn_in", 0, 0)?,
         power: net.float("power", 4.0)?,
         policy,
@@ -144,7 +144,7 @@ fn schedule(net: &Options) -> Result<Schedule> {
     })
 }
 
-/// Pairs of batch number and scale; scales that have no batch number are ignored.
+/// Reads pairs of batch number and scale; scales without a batch number are ignored.
 fn steps(net: &Options) -> Result<Vec<(u64, f32)>> {
     let steps = net.ints("steps")?.ok_or_else(|| net.missing("steps", ""))?;
     let scales = net.floats("scales")?.ok_or_else(|| net.missing("scales", ""))?;
@@ -175,17 +175,17 @@ fn augmentation(net: &Options, graph: &Graph) -> Result<Augmentation> {
     let head =
         last.map(|layer| Options { cfg: net.cfg, section: &net.cfg.layers()[layer], layer: Some(layer) });
     let of_head = |key: &str, default: f32, otherwise: f32| match &head {
-        Some(head) => within(head, key, default, POSITIVE),
+        Some(head) => within(head, key, default, NOT_NEGATIVE),
         None => Ok(otherwise),
     };
     let random = of_head("random", 0.0, 0.0)?;
     Ok(Augmentation {
-        angle: within(net, "angle", 0.0, POSITIVE)?,
-        aspect: within(net, "aspect", 1.0, POSITIVE)?,
+        angle: within(net, "angle", 0.0, NOT_NEGATIVE)?,
+        aspect: within(net, "aspect", 1.0, NOT_NEGATIVE)?,
         crop: [net.size("min_crop", side, COUNT)?, net.size("max_crop", 2 * side, 0..=2 * COUNT.end())?],
-        saturation: within(net, "saturation", 1.0, POSITIVE)?,
-        exposure: within(net, "exposure", 1.0, POSITIVE)?,
-        hue: within(net, "hue", 0.0, POSITIVE)?,
+        saturation: within(net, "saturation", 1.0, NOT_NEGATIVE)?,
+        exposure: within(net, "exposure", 1.0, NOT_NEGATIVE)?,
+        hue: within(net, "hue", 0.0, NOT_NEGATIVE)?,
         flip: net.int("flip")?.is_none_or(|flip| flip != 0),
         blur: net.size("blur", 0, COUNT)?,
         gaussian_noise: net.size("gaussian_noise", 0, COUNT)?,
@@ -211,7 +211,7 @@ fn layers(cfg: &Cfg, graph: &Graph) -> Result<Vec<LayerTraining>> {
         let from = |key: &str| Ok(options.int(key)?.map_or(0, |value| value.max(0) as u64));
         let forward_only = options.flag("onlyforward")?;
         layers.push(LayerTraining {
-            learning_rate_scale: within(&options, "learning_rate", 1.0, POSITIVE)?,
+            learning_rate_scale: within(&options, "learning_rate", 1.0, NOT_NEGATIVE)?,
             updates_from: match forward_only {
                 true => u64::MAX,
                 false => {
@@ -248,7 +248,7 @@ mod tests {
     use super::*;
     use crate::darknet::build_graph;
 
-    /// A detector: `net` and `yolo` hold more options of their sections.
+    /// Writes a detector's cfg: `net` and `yolo` hold more options of their sections.
     fn detector(net: &str, yolo: &str) -> String {
         format!(
             "[net]\nwidth=32\nheight=32\nchannels=3\n{net}\n[convolutional]\nfilters=16\nsize=1\nstride=1\n\
@@ -379,6 +379,7 @@ mod tests {
             (detector("", "iou_loss=eiou"), 15, "unknown iou_loss"),
             (detector("", "counters_per_class=1,2"), 15, "2 counters for 3 classes"),
             (format!("{region}classfix=1\n"), 10, "classfix is not supported"),
+            (format!("{region}focal_loss=1\n"), 10, "focal_loss needs probabilities of classes"),
             ("[net]\ninputs=8\n[cost]\ntype=wgan\n".to_owned(), 4, "unknown cost"),
             ("[net]\ninputs=8\n[dropout]\ndropblock=1\n".to_owned(), 4, "dropblock is not supported"),
         ] {

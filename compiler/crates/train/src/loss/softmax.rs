@@ -15,7 +15,7 @@ impl SoftmaxLayer {
         Self { layer, input }
     }
 
-    /// Writes the probabilities of one image in place of its values.
+    /// Replaces the values of one image by their probabilities.
     fn activate(&self, x: &mut [f32]) {
         let Some(axis) = self.layer.axis else {
             let n = x.len() / self.layer.groups;
@@ -38,12 +38,16 @@ impl SoftmaxLayer {
 impl Loss for SoftmaxLayer {
     /// The delta is that of a temperature of 1, as Darknet's. The cost of a target between 0 and 1 is not weighted by
     /// it, either.
-    fn forward(&self, x: &[f32], pass: &Pass<'_>, output: &mut [f32], delta: &mut [f32]) -> Cost {
+    fn forward(&self, x: &[f32], pass: &Pass<'_>, output: Option<&mut [f32]>, delta: &mut [f32]) -> Cost {
         let targets = pass.truths.targets(x.len());
-        output.copy_from_slice(x);
-        output.chunks_exact_mut(self.input.len()).for_each(|image| self.activate(image));
+        delta.copy_from_slice(x);
+        delta.chunks_exact_mut(self.input.len()).for_each(|image| self.activate(image));
+        if let Some(output) = output {
+            output.copy_from_slice(delta);
+        }
         let mut total = 0.0;
-        for ((delta, &p), &target) in delta.iter_mut().zip(output.iter()).zip(targets) {
+        for (delta, &target) in delta.iter_mut().zip(targets) {
+            let p = *delta;
             *delta = target - p;
             if target != 0.0 {
                 // Of a probability that is too small for f32 the cost stays finite.
@@ -62,11 +66,11 @@ mod tests {
     fn forward(layer: &SoftmaxLayer, x: &[f32], targets: &[f32]) -> (Cost, Vec<f32>, Vec<f32>) {
         let pass = Pass { input: layer.input, truths: Truths::Targets(targets), seen: 0 };
         let (mut output, mut delta) = (vec![0.0; x.len()], vec![0.0; x.len()]);
-        let cost = layer.forward(x, &pass, &mut output, &mut delta);
+        let cost = layer.forward(x, &pass, Some(&mut output), &mut delta);
         (cost, output, delta)
     }
 
-    /// Cross-entropy weighted by the targets, over groups of `n`.
+    /// Returns the cross-entropy weighted by the targets, over groups of `n`.
     fn cross_entropy(x: &[f64], targets: &[f32], n: usize) -> f64 {
         let groups = x.chunks(n).zip(targets.chunks(n));
         let of_group = |(x, targets): (&[f64], &[f32])| {

@@ -12,7 +12,7 @@ use super::iou::{gradient, overlap};
 use super::math::{focal, logistic, printed_squares};
 use super::{Cost, Loss, Pass};
 
-/// A box with a class that is less probable is not taken for the object that it covers.
+/// A box whose classes are all less probable counts as a negative example, whatever it overlaps.
 const SURE: f32 = 0.25;
 
 pub(super) struct YoloLayer {
@@ -39,24 +39,26 @@ impl YoloLayer {
         Self { head, loss, entries }
     }
 
-    /// Writes the head's output for one image.
-    fn activate(&self, x: &[f32], output: &mut [f32]) {
-        output.copy_from_slice(x);
-        let shift = -0.5 * (self.head.scale_x_y - 1.0);
-        for (i, values) in output.chunks_exact_mut(self.entries.plane()).enumerate() {
+    /// Returns the head's output for a value of its input.
+    fn activate(&self, entry: usize, x: f32) -> f32 {
+        let y = if self.head.new_coords || matches!(entry, 2 | 3) { x } else { logistic(x) };
+        match entry {
+            0 | 1 => y * self.head.scale_x_y - 0.5 * (self.head.scale_x_y - 1.0),
+            _ => y,
+        }
+    }
+
+    fn write_output(&self, x: &[f32], output: &mut [f32]) {
+        let plane = self.entries.plane();
+        for (i, (x, output)) in x.chunks_exact(plane).zip(output.chunks_exact_mut(plane)).enumerate() {
             let entry = i % (CLASS + self.head.classes);
-            if !self.head.new_coords && !matches!(entry, 2 | 3) {
-                values.iter_mut().for_each(|value| *value = logistic(*value));
-            }
-            if entry < 2 {
-                values.iter_mut().for_each(|value| *value = *value * self.head.scale_x_y + shift);
-            }
+            x.iter().zip(output).for_each(|(x, output)| *output = self.activate(entry, *x));
         }
     }
 }
 
 impl YoloLayer {
-    /// The cost with a loss of overlaps: their mean distance to 1 (of IoU where Darknet has no own figure), and the
+    /// Returns the cost with a loss of overlaps: the mean of 1 − overlap (IoU where Darknet has no own figure), and the
     /// squares of all other deltas.
     fn overlap_cost(&self, kind: Overlap, matches: &[Matches], squares: [f64; 3], delta: &[f32]) -> Cost {
         let count: usize = matches.iter().map(|matches| matches.count).sum();
@@ -65,32 +67,33 @@ impl YoloLayer {
         let (boxes, factor) =
             (f64::from(self.loss.iou_normalizer) * mean, f64::from(self.loss.obj_normalizer));
         let begin = OBJECTNESS * self.entries.plane();
-        let others = delta.chunks_exact(self.entries.anchor()).flat_map(|anchor| &anchor[begin..]);
+        let others = delta.chunks_exact(self.entries.anchor()).map(|anchor| &anchor[begin..]);
         let [_, objectness, classes] = squares;
         cost(boxes + factor * printed_squares(others), [boxes, factor * objectness, factor * classes])
     }
 }
 
 impl Loss for YoloLayer {
-    fn forward(&self, x: &[f32], pass: &Pass<'_>, output: &mut [f32], delta: &mut [f32]) -> Cost {
+    fn forward(&self, x: &[f32], pass: &Pass<'_>, output: Option<&mut [f32]>, delta: &mut [f32]) -> Cost {
         let image = self.entries.image();
         let truths = pass.truths.boxes();
-        assert_eq!([x.len(), output.len(), delta.len()], [truths.len() * image; 3], "values of all images");
-        let images: Vec<_> = (output.par_chunks_exact_mut(image), delta.par_chunks_exact_mut(image))
-            .into_par_iter()
+        assert_eq!([x.len(), delta.len()], [truths.len() * image; 2], "values of all images");
+        if let Some(output) = output {
+            self.write_output(x, output);
+        }
+        let (matches, squares): (Vec<Matches>, Vec<[f64; 3]>) = delta
+            .par_chunks_exact_mut(image)
             .zip((x.par_chunks_exact(image), truths))
-            .map(|((output, delta), (x, truths))| {
-                self.activate(x, output);
+            .map(|(delta, (x, truths))| {
                 delta.fill(0.0);
-                let mut image = Image { layer: self, input: pass.input, output, delta };
+                let mut image = Image { layer: self, input: pass.input, x, delta };
                 let matches = image.compare(&truths[..truths.len().min(self.loss.max_boxes)]);
                 (matches, self.entries.squares(image.delta))
             })
-            .collect();
-        let (matches, squares): (Vec<Matches>, Vec<[f64; 3]>) = images.into_iter().unzip();
+            .unzip();
         let parts = [0, 1, 2].map(|part| squares.iter().map(|squares| squares[part]).sum());
         let cost = match self.loss.overlap {
-            None => cost(printed_squares(&*delta), parts),
+            None => cost(printed_squares([&*delta]), parts),
             Some(kind) => self.overlap_cost(kind, &matches, parts, delta),
         };
         if self.loss.delta_normalizer != 1.0 {
@@ -104,7 +107,7 @@ impl Loss for YoloLayer {
 struct Image<'a> {
     layer: &'a YoloLayer,
     input: Shape,
-    output: &'a [f32],
+    x: &'a [f32],
     delta: &'a mut [f32],
 }
 
@@ -123,12 +126,13 @@ impl Image<'_> {
         matches
     }
 
-    /// The objectness of a box that may be no object, and all of one that covers a truth by more than `truth_thresh`.
+    /// Fills the objectness' delta of a box as if it were no object, and all deltas of one that overlaps a truth by more
+    /// than `truth_thresh`.
     fn compare_box(&mut self, cell: Cell, truths: &[Truth]) {
         let loss = &self.layer.loss;
         let (best, best_iou) = best_truth(|| self.predicted(cell), truths);
         let object = self.layer.entries.at(cell, OBJECTNESS);
-        let objectness = self.output[object];
+        let objectness = self.value(cell, OBJECTNESS);
         self.delta[object] = loss.obj_normalizer * (0.0 - objectness);
         if best_iou > loss.ignore_thresh && self.is_sure(cell) {
             self.delta[object] = match loss.objectness_smooth {
@@ -142,19 +146,18 @@ impl Image<'_> {
         self.class_delta(cell, truth.class);
         if loss.objectness_smooth {
             let class = self.layer.entries.at(cell, CLASS + truth.class);
-            self.delta[class] = self.weight(truth.class) * (target - self.output[class]);
+            self.delta[class] = self.weight(truth.class) * (target - self.value(cell, CLASS + truth.class));
         }
         self.box_delta(cell, self.layer.head.mask[cell.anchor], truth);
     }
 
-    /// Whether any class of a box is probable.
+    /// Returns whether any class of a box is probable.
     fn is_sure(&self, cell: Cell) -> bool {
-        let entries = self.layer.entries;
-        (0..entries.classes).any(|class| self.output[entries.at(cell, CLASS + class)] > SURE)
+        (0..self.layer.head.classes).any(|class| self.value(cell, CLASS + class) > SURE)
     }
 
-    /// The boxes that are responsible for a truth: of the anchor whose shape is likest, and of those of this head that
-    /// overlap it by more than `iou_thresh`.
+    /// Fills the deltas of the boxes that are responsible for a truth: of the anchor whose shape overlaps it the best, and
+    /// of those that overlap it by more than `iou_thresh`.
     fn compare_truth(&mut self, truth: &Truth, matches: &mut Matches) {
         let (head, loss) = (&self.layer.head, &self.layer.loss);
         let shapes = head.anchors.iter().map(|(w, h)| (w / self.input.w as f32, h / self.input.h as f32));
@@ -167,13 +170,13 @@ impl Image<'_> {
         });
         let responsible: Vec<usize> = std::iter::once(best).chain(alike.map(|(index, _)| index)).collect();
         for index in responsible {
-            let Some(place) = head.mask.iter().position(|&masked| masked == index) else { continue };
-            let cell = self.layer.entries.cell(place, truth.bbox.x, truth.bbox.y);
+            let Some(anchor) = head.mask.iter().position(|&masked| masked == index) else { continue };
+            let cell = self.layer.entries.cell(anchor, truth.bbox.x, truth.bbox.y);
             self.compare_match(cell, index, truth, matches);
         }
     }
 
-    /// A box that is responsible for a truth.
+    /// Fills the deltas of a box that is responsible for a truth.
     fn compare_match(&mut self, cell: Cell, anchor: usize, truth: &Truth, matches: &mut Matches) {
         let loss = &self.layer.loss;
         let pred = self.predicted(cell);
@@ -183,12 +186,13 @@ impl Image<'_> {
         self.box_delta(cell, anchor, truth);
         let object = self.layer.entries.at(cell, OBJECTNESS);
         if !loss.objectness_smooth || self.delta[object] == 0.0 {
-            self.delta[object] = self.weight(truth.class) * loss.obj_normalizer * (1.0 - self.output[object]);
+            let missing = 1.0 - self.value(cell, OBJECTNESS);
+            self.delta[object] = self.weight(truth.class) * loss.obj_normalizer * missing;
         }
         self.class_delta(cell, truth.class);
     }
 
-    /// Adds what moves a box towards a truth.
+    /// Adds the deltas that move a box towards a truth.
     fn box_delta(&mut self, cell: Cell, anchor: usize, truth: &Truth) {
         let (layer, loss) = (self.layer, &self.layer.loss);
         let normalizer = loss.iou_normalizer * self.weight(truth.class);
@@ -205,7 +209,8 @@ impl Image<'_> {
         }
     }
 
-    /// Differences between the entries that would give the truth and those that are. Small boxes count up to twice.
+    /// Returns the differences between the entries that would give the truth and those that are. Small boxes count up to
+    /// twice.
     fn squared_error(&self, cell: Cell, anchor: usize, truth: &BBox) -> [f32; 4] {
         let entries = self.layer.entries;
         let (w, h) = self.layer.head.anchors[anchor];
@@ -221,7 +226,7 @@ impl Image<'_> {
         [0, 1, 2, 3].map(|entry| scale * (targets[entry] - now[entry]))
     }
 
-    /// Gradient of the overlap with a truth by the head's output.
+    /// Returns the gradient of the overlap with a truth by the head's output.
     fn overlap_gradient(&self, kind: Overlap, cell: Cell, truth: &BBox) -> [f32; 4] {
         let mut pred = self.predicted(cell);
         // Without an area there is no gradient.
@@ -235,12 +240,17 @@ impl Image<'_> {
         [dx, dy, (f64::from(dw) * w) as f32, (f64::from(dh) * h) as f32]
     }
 
-    /// The output's x, y, w, h of a box.
-    fn boxes(&self, cell: Cell) -> [f32; 4] {
-        [0, 1, 2, 3].map(|entry| self.output[self.layer.entries.at(cell, entry)])
+    /// Returns a value of the head's output. Most are never needed.
+    fn value(&self, cell: Cell, entry: usize) -> f32 {
+        self.layer.activate(entry, self.x[self.layer.entries.at(cell, entry)])
     }
 
-    /// The box that the output describes.
+    /// Returns the output's x, y, w, h of a box.
+    fn boxes(&self, cell: Cell) -> [f32; 4] {
+        [0, 1, 2, 3].map(|entry| self.value(cell, entry))
+    }
+
+    /// Returns the box that the output describes.
     fn predicted(&self, cell: Cell) -> BBox {
         let (head, entries) = (&self.layer.head, self.layer.entries);
         let (w, h) = head.anchors[head.mask[cell.anchor]];
@@ -257,20 +267,20 @@ impl Image<'_> {
         }
     }
 
-    /// Sets what moves the classes of a box towards one; where the box has this class already, the others stay.
+    /// Sets the deltas that move the classes of a box towards one; where the box has this class already, the others stay.
     fn class_delta(&mut self, cell: Cell, class: usize) {
         let (entries, loss) = (self.layer.entries, &self.layer.loss);
         let at = |class: usize| entries.at(cell, CLASS + class);
         let smooth = |target: f32| target * (1.0 - loss.label_smooth_eps) + 0.5 * loss.label_smooth_eps;
         let weight = self.weight(class);
         if self.delta[at(class)] != 0.0 {
-            self.delta[at(class)] = (smooth(1.0) - self.output[at(class)]) * weight;
+            self.delta[at(class)] = (smooth(1.0) - self.value(cell, CLASS + class)) * weight;
             return;
         }
-        let focus = loss.focal.then(|| focal(self.output[at(class)]));
+        let focus = loss.focal.then(|| focal(self.value(cell, CLASS + class)));
         for other in 0..entries.classes {
             let target = if other == class { 1.0 } else { 0.0 };
-            let now = self.output[at(other)];
+            let now = self.value(cell, CLASS + other);
             self.delta[at(other)] = match focus {
                 Some(factor) => (target - now) * factor,
                 None => smooth(target) - now,
@@ -285,10 +295,11 @@ impl Image<'_> {
         self.layer.loss.class_weights.get(class).copied().unwrap_or(1.0)
     }
 
-    /// Divides what several truths have added to a box by the number of its classes.
+    /// Divides the sum of what several truths have added to a box by the number of its classes.
     fn average(&mut self, cell: Cell) {
         let entries = self.layer.entries;
-        if self.delta[entries.at(cell, OBJECTNESS)] == 0.0 {
+        let moved = (0..OBJECTNESS).any(|entry| self.delta[entries.at(cell, entry)] != 0.0);
+        if !moved || self.delta[entries.at(cell, OBJECTNESS)] == 0.0 {
             return;
         }
         let of_class = |class: &usize| self.delta[entries.at(cell, CLASS + class)] > 0.0;
@@ -310,7 +321,7 @@ mod tests {
 
     const INPUT: Shape = Shape::new(3, 64, 64);
 
-    /// Two anchors, three classes, 2 × 2 cells.
+    /// Builds a head of two anchors, three classes, 2 × 2 cells.
     fn layer(change: impl FnOnce(&mut YoloLoss)) -> YoloLayer {
         let head = Yolo {
             classes: 3,
@@ -350,7 +361,7 @@ mod tests {
     fn forward(layer: &YoloLayer, x: &[f32], truths: &[Vec<Truth>]) -> (Cost, Vec<f32>) {
         let (mut output, mut delta) = (vec![9.0; x.len()], vec![9.0; x.len()]);
         let pass = Pass { input: INPUT, truths: Truths::Boxes(truths), seen: 0 };
-        let cost = layer.forward(x, &pass, &mut output, &mut delta);
+        let cost = layer.forward(x, &pass, Some(&mut output), &mut delta);
         (cost, delta)
     }
 
@@ -404,10 +415,10 @@ mod tests {
 
     #[test]
     fn truths_of_one_box_are_averaged_with_iou_thresh_alone() {
-        let (x, place) = (values(1), [truth(0, 0.3, 0.3), truth(1, 0.3, 0.3)]);
-        let (_, sum) = forward(&layer(|_| ()), &x, &[place.to_vec()]);
+        let (x, truths) = (values(1), [truth(0, 0.3, 0.3), truth(1, 0.3, 0.3)]);
+        let (_, sum) = forward(&layer(|_| ()), &x, &[truths.to_vec()]);
         // 0.99: the other anchor is not alike.
-        let (_, mean) = forward(&layer(|loss| loss.iou_thresh = 0.99), &x, &[place.to_vec()]);
+        let (_, mean) = forward(&layer(|loss| loss.iou_thresh = 0.99), &x, &[truths.to_vec()]);
         for entry in 0..4 {
             assert!(sum[entry * 4] != 0.0);
             assert_eq!(mean[entry * 4], sum[entry * 4] / 2.0);
