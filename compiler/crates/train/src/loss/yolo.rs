@@ -50,10 +50,11 @@ impl YoloLayer {
 
     fn write_output(&self, x: &[f32], output: &mut [f32]) {
         let plane = self.entries.plane();
-        for (i, (x, output)) in x.chunks_exact(plane).zip(output.chunks_exact_mut(plane)).enumerate() {
+        let planes = x.par_chunks_exact(plane).zip(output.par_chunks_exact_mut(plane));
+        planes.enumerate().for_each(|(i, (x, output))| {
             let entry = i % (CLASS + self.head.classes);
             x.iter().zip(output).for_each(|(x, output)| *output = self.activate(entry, *x));
-        }
+        });
     }
 }
 
