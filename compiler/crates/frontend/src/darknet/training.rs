@@ -242,6 +242,7 @@ fn layers(cfg: &Cfg, graph: &Graph) -> Result<Vec<LayerTraining>> {
 mod tests {
     use std::path::Path;
 
+    use proptest::prelude::*;
     use secateur_base::Error;
     use secateur_ir::training::{CostKind, LayerLoss, Overlap};
 
@@ -389,4 +390,58 @@ mod tests {
         // 0 turns off what is not supported.
         assert!(read(&detector("adversarial=0\ntrack=0\ntime_steps=1", "")).is_ok());
     }
+
+    proptest! {
+        #[test]
+        fn any_values_are_read_or_refused(
+            net in proptest::collection::vec((0..NET_KEYS.len(), "[-.,0-9a-z]{0,6}"), 0..6),
+            yolo in proptest::collection::vec((0..YOLO_KEYS.len(), "[-.,0-9a-z]{0,6}"), 0..6),
+        ) {
+            let lines = |keys: &[&str], entries: &[(usize, String)]| -> String {
+                entries.iter().map(|(key, value)| format!("{}={value}\n", keys[*key])).collect()
+            };
+            match read(&detector(&lines(NET_KEYS, &net), &lines(YOLO_KEYS, &yolo))) {
+                Ok(training) => prop_assert!(training.pass() > 0 && training.layers.len() == 2),
+                Err(error) => prop_assert!(error.at_line().is_some(), "{error:?}"),
+            }
+        }
+    }
+
+    const NET_KEYS: &[&str] = &[
+        "B1",
+        "adam",
+        "adversarial",
+        "angle",
+        "batch",
+        "blur",
+        "burn_in",
+        "decay",
+        "gamma",
+        "learning_rate",
+        "max_batches",
+        "max_crop",
+        "momentum",
+        "mosaic",
+        "policy",
+        "power",
+        "scales",
+        "sgdr_cycle",
+        "step",
+        "steps",
+        "subdivisions",
+    ];
+    const YOLO_KEYS: &[&str] = &[
+        "burnin_update",
+        "counters_per_class",
+        "dont_update",
+        "iou_loss",
+        "iou_normalizer",
+        "jitter",
+        "learning_rate",
+        "map",
+        "max",
+        "max_delta",
+        "random",
+        "stopbackward",
+    ];
 }

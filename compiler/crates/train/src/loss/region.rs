@@ -182,3 +182,49 @@ impl Image<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::loss::Truths;
+
+    /// Returns the deltas of two images of one cell and one anchor, after `seen` images.
+    fn forward(seen: u64, truths: &[Vec<Truth>; 2]) -> Vec<f32> {
+        let head =
+            Region { classes: 2, coords: 4, anchors: vec![(0.5, 0.5)], softmax: true, background: false };
+        let loss = RegionLoss {
+            thresh: 0.6,
+            coord_scale: 1.0,
+            object_scale: 5.0,
+            noobject_scale: 1.0,
+            class_scale: 1.0,
+            bias_match: true,
+            rescore: false,
+            focal: false,
+            max_boxes: 1,
+        };
+        let shape = Shape::new(7, 1, 1);
+        let mut delta = vec![9.0; 14];
+        let pass = Pass { input: Shape::new(3, 32, 32), truths: Truths::Boxes(truths), seen };
+        RegionLayer::new(head, loss, shape).forward(&[1.0; 14], &pass, None, &mut delta);
+        delta
+    }
+
+    #[test]
+    fn burn_in_counts_the_images_of_the_pass() {
+        let none = [vec![], vec![]];
+        assert!(forward(12_797, &none)[..4].iter().all(|&delta| delta != 0.0));
+        assert!(forward(12_798, &none)[..4].iter().all(|&delta| delta == 0.0));
+    }
+
+    #[test]
+    fn truths_that_are_not_seen() {
+        let truth = |class| Truth { class, bbox: BBox { x: 1.0, y: 1.0, w: 0.5, h: 0.5 } };
+        let none = forward(20_000, &[vec![], vec![]]);
+        assert_eq!(forward(20_000, &[vec![truth(2)], vec![]]), none);
+        let first = forward(20_000, &[vec![truth(0)], vec![]]);
+        assert_eq!(forward(20_000, &[vec![truth(0), truth(1)], vec![]]), first);
+        assert_ne!(first[..7], none[..7]);
+        assert_eq!(first[7..], none[7..]);
+    }
+}
