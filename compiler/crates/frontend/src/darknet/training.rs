@@ -153,11 +153,8 @@ fn steps(net: &Options) -> Result<Vec<(u64, f32)>> {
             .error_at("scales", format!("{} scales for {} steps", scales.len(), steps.len()))
             .allowed("a scale for every step"));
     }
-    let pair = |(&step, &scale): (&i64, &f32)| match u64::try_from(step) {
-        Ok(step) => Ok((step, scale)),
-        Err(_) => Err(net.error_at("steps", "a batch number is negative").allowed("0 or more")),
-    };
-    steps.iter().zip(&scales).map(pair).collect()
+    // YOLOv2's files begin with step -1, which is reached from the first batch on.
+    Ok(steps.into_iter().map(|step| step.max(0) as u64).zip(scales).collect())
 }
 
 fn augmentation(net: &Options, graph: &Graph) -> Result<Augmentation> {
@@ -320,6 +317,9 @@ mod tests {
         assert_eq!((loss.overlap, loss.max_delta, loss.max_boxes), (Some(Overlap::Ciou), Some(5.0), 50));
         // 100 / 10 is above max_delta.
         assert_eq!(loss.class_weights, [1.0, 5.0, 5.0]);
+        let net = "policy=steps\nsteps=-1,100\nscales=.1,10";
+        let policy = Policy::Steps(vec![(0, 0.1), (100, 10.0)]);
+        assert_eq!(read(&detector(net, "")).unwrap().schedule.policy, policy);
         let net = "policy=sgdr\nmax_batches=9";
         let policy = Policy::Sgdr { minimum: 0.00001, cycle: 9, factor: 2 };
         assert_eq!(read(&detector(net, "")).unwrap().schedule.policy, policy);
@@ -372,7 +372,6 @@ mod tests {
             (detector("policy=sgdr", ""), 1, "sgdr_cycle= is missing"),
             (detector("policy=step\nstep=0", ""), 6, "step must not be zero"),
             (detector("policy=steps\nsteps=1,2\nscales=.1", ""), 7, "1 scales for 2 steps"),
-            (detector("policy=steps\nsteps=-1\nscales=.1", ""), 6, "a batch number is negative"),
             (detector("momentum=1.5", ""), 5, "momentum is out of range"),
             (detector("learning_rate=-1", ""), 5, "learning_rate is out of range"),
             (detector("learning_rate=fast", ""), 5, "learning_rate is not a number"),
