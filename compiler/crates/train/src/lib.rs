@@ -2,6 +2,7 @@
 
 pub mod anchors;
 pub mod augment;
+pub mod log;
 pub mod loss;
 mod random;
 pub mod samples;

@@ -84,7 +84,7 @@ fn widen(margins: &mut [i32; 4], image: [i32; 2], input: Shape) {
     }
 }
 
-/// Shifts the window so that its edges at the mosaic's centre are the image's edges: most of the image is then shown.
+/// Shifts the window so that its edges away from the mosaic's centre are the image's edges.
 ///
 /// Corners are numbered top left, top right, bottom left, bottom right.
 fn push_into_corner(margins: &mut [i32; 4], corner: usize, flip: bool) {
@@ -163,7 +163,7 @@ fn blend(row: &mut [f32], weight: f32, [above, below]: [&[u8]; 2]) {
     }
 }
 
-/// The two samples of the image between which an output pixel lies, and the weight of the second.
+/// The two samples of the image between which an output pixel is located, and the weight of the second.
 #[derive(Debug, Clone, Copy)]
 struct Tap {
     low: usize,

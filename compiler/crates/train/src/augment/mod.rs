@@ -215,6 +215,7 @@ impl Augmentation {
         let full = Patch::full(input);
         match mix {
             Mix::Mosaic => self.mosaic(sources, rng, input, out),
+            // Cutmix is a mixture of classifiers: a detector's labels would outlive their covered objects.
             Mix::Single | Mix::CutMix => {
                 let view = self.draw_view(&sources[0], None, rng, input);
                 out.copy_from_slice(&view.render(full));

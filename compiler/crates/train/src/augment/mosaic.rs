@@ -9,10 +9,10 @@ use super::boxes::{clip, is_visible};
 use super::crop::Window;
 use super::{Augmentation, Patch, Source, draw_between};
 
-/// The point at which the four images meet keeps this fraction of a side away from the edges.
+/// The point where the four images join is at least this fraction of a side away from the edges.
 const MARGIN: f32 = 0.2;
 
-/// Draws the point at which the four images meet, in pixels of the input, x before y.
+/// Draws the point where the four images join, in pixels of the input, x before y.
 pub(super) fn draw_centre(rng: &mut ChaCha8Rng, input: Shape) -> [usize; 2] {
     [input.w, input.h].map(|side| {
         let side = side as f32;

@@ -46,7 +46,7 @@ impl Labels {
         if labels.iter().all(Vec::is_empty) && errors.is_empty() {
             errors.push(no_labels(images));
         } else {
-            findings.warn("images have no label file and count as without objects", &missing);
+            findings.warn("images without a label file, taken as without objects", &missing);
             findings.warn_of_unseen(&seen, names);
         }
         findings.errors.extend(errors);
@@ -54,7 +54,7 @@ impl Labels {
     }
 
     /// The targets of a classifier's images, after Darknet: 1 for each class whose name occurs in the image's path, 0
-    /// for the others; with `smoothing` (key `label_smooth_eps`) 1 − `smoothing`, and `smoothing` shared by the others.
+    /// for the others; with `smoothing` (key `label_smooth_eps`) 1 − `smoothing`, and `smoothing` divided among the others.
     pub fn of_paths(images: &[PathBuf], names: &[String], smoothing: f32, findings: &mut Findings) -> Self {
         let others = if names.len() > 1 { smoothing / (names.len() - 1) as f32 } else { 0.0 };
         let mut seen = vec![false; names.len()];
@@ -76,7 +76,7 @@ impl Labels {
             seen.iter_mut().zip(&named).for_each(|(seen, named)| *seen |= named);
             targets.push(named.iter().map(|&named| if named { 1.0 - smoothing } else { others }).collect());
         }
-        findings.warn("images have several class names in their path and count for each", &ambiguous);
+        findings.warn("images with several class names in their path, taken as of each class", &ambiguous);
         findings.warn_of_unseen(&seen, names);
         Self::Targets(targets)
     }
@@ -134,14 +134,14 @@ impl Findings {
         if !names.is_empty() {
             let more = if names.len() > SHOWN_NAMES { ", …" } else { "" };
             let first = names[..names.len().min(SHOWN_NAMES)].join(", ");
-            self.warnings.push(format!("{} {what}: {first}{more}", names.len()));
+            self.warnings.push(format!("{what}: {} ({first}{more})", names.len()));
         }
     }
 
     fn warn_of_unseen(&mut self, seen: &[bool], names: &[String]) {
         let unseen: Vec<String> =
             (0..seen.len()).filter(|&class| !seen[class]).map(|class| class_name(names, class)).collect();
-        self.warn("classes are in no label and cannot be learnt", &unseen);
+        self.warn("classes in no label, which cannot be learnt", &unseen);
     }
 }
 

@@ -188,8 +188,8 @@ impl Samples {
 impl Options {
     /// Width and height of an image that is large enough for every crop: see [`Cache`].
     fn needed_size(&self) -> [usize; 2] {
-        let largest = self.sizes.largest();
+        let input = self.sizes.max_input();
         let crop = self.augmentation.max_crop.unwrap_or(0);
-        [(2 * largest.w).max(crop), (2 * largest.h).max(crop)]
+        [(2 * input.w).max(crop), (2 * input.h).max(crop)]
     }
 }

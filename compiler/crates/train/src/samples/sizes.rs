@@ -33,13 +33,13 @@ impl Sizes {
 
     /// The input of batch `number` (from 0), a function of it and the seed alone.
     ///
-    /// As in Darknet, both sides share one random factor and have one step of `resize_step` more than they would round
+    /// As in Darknet, both sides have the same random factor and one step of `resize_step` more than they would round
     /// to; the first period and the last batches have the largest size.
     pub fn at(&self, number: u64, seed: u64) -> Shape {
         let period = number / PERIOD;
         let Some(limit) = self.limit() else { return self.input };
         if period == 0 || period * PERIOD + LAST_BATCHES > self.max_batches {
-            return self.largest();
+            return self.max_input();
         }
         let factor = draw_factor(&mut stream(seed, Stream::Size, period, 0), limit);
         let drawn = self.scaled(factor);
@@ -49,7 +49,7 @@ impl Sizes {
     }
 
     /// The largest input that [`Sizes::at`] returns.
-    pub fn largest(&self) -> Shape {
+    pub fn max_input(&self) -> Shape {
         self.limit().map_or(self.input, |limit| self.scaled(limit.max(1.0 / limit)))
     }
 
@@ -78,9 +78,9 @@ mod tests {
         let input = Shape::new(3, 320, 416);
         let sizes = Sizes { input, random: 1.0, resize_step: 32, max_batches: 5000 };
         // 1.4 · 416 / 32 + 1 = 19.2, 1.4 · 320 / 32 + 1 = 15.
-        assert_eq!(sizes.largest(), Shape::new(3, 480, 608));
-        assert_eq!(sizes.at(0, 1), sizes.largest());
-        assert_eq!(sizes.at(4910, 1), sizes.largest());
+        assert_eq!(sizes.max_input(), Shape::new(3, 480, 608));
+        assert_eq!(sizes.at(0, 1), sizes.max_input());
+        assert_eq!(sizes.at(4910, 1), sizes.max_input());
         let drawn: Vec<Shape> = (1..490).map(|period| sizes.at(period * 10, 7)).collect();
         assert!(drawn.iter().all(|size| size.w % 32 == 0 && size.h % 32 == 0));
         // 1 / 1.4 of the sides and one step: 9.3 + 1 and 7.1 + 1 steps.
@@ -99,6 +99,6 @@ mod tests {
     fn without_random_the_size_stays() {
         let sizes = Sizes::fixed(Shape::new(1, 20, 30));
         assert!((0..100).all(|batch| sizes.at(batch, 3) == sizes.input));
-        assert_eq!(sizes.largest(), sizes.input);
+        assert_eq!(sizes.max_input(), sizes.input);
     }
 }
