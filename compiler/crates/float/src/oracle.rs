@@ -28,3 +28,17 @@ pub fn run(graph: &Graph, weights: &Weights, input: &[f32]) -> Vec<Vec<f32>> {
     }
     outputs
 }
+
+/// For a node that only moves pixels, the place in its first input, `[c][h][w]`, that each output comes from.
+///
+/// `None` if the input has more numbers than `f32` counts exactly.
+pub fn pixel_sources(graph: &Graph, node: usize) -> Option<Vec<u32>> {
+    let (input, output) = (graph.input_shape(node).len(), graph.nodes[node].shape.len());
+    if input > 1 << f32::MANTISSA_DIGITS {
+        return None;
+    }
+    let places: Vec<f32> = (0..input).map(|place| place as f32).collect();
+    let mut sources = vec![0.0; output];
+    ops::apply(graph, node, &secateur_ir::LayerWeights::default(), &[&places], &mut sources);
+    Some(sources.into_iter().map(|place| place as u32).collect())
+}

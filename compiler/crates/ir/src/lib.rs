@@ -10,6 +10,7 @@ mod select;
 mod shape;
 mod stat;
 mod text;
+pub mod training;
 mod verify;
 
 pub use groups::is_dense;

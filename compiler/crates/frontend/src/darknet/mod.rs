@@ -11,12 +11,15 @@ mod build;
 mod cfg;
 mod export;
 mod heads;
+mod losses;
 mod options;
+mod training;
 mod weights;
 
 pub use build::build_graph;
 pub use cfg::{Cfg, Entry, Section};
 pub use export::{apply, write_network};
+pub use training::training;
 pub use weights::{WeightsHeader, file_size, read_weights, write_weights};
 
 /// A network on disk: the lossless cfg, its meaning and, if given, its numbers.

@@ -2,7 +2,9 @@
 
 use rand_chacha::ChaCha8Rng;
 
-use super::{Augmentation, draw_factor, draw_uniform};
+use secateur_ir::training::Augmentation;
+
+use super::{draw_factor, draw_uniform};
 
 /// A change of colours, in hue, saturation and value (the greatest of the three channels).
 #[derive(Debug, Clone, Copy, PartialEq)]

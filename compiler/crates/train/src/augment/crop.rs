@@ -4,9 +4,10 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use secateur_ir::Shape;
+use secateur_ir::training::Augmentation;
 
 use super::colour::Distortion;
-use super::{Augmentation, Patch, Pixels, coin};
+use super::{Patch, Pixels, coin};
 
 /// The window of an image that fills the network's input, in the image's pixels. It may reach beyond the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

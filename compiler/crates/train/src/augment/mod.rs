@@ -1,9 +1,10 @@
 //! Darknet's augmentations: random crops, colours, flips and mixtures of training images, with labels that follow.
 //!
 //! Behaviour after AlexeyAB's data.c and image.c. Detectors follow the path without OpenCV (a crop beyond the image
-//! repeats its edge); mosaic and blur, which Darknet has with OpenCV only, follow the path with it. What is random has
+//! repeats its edge); mosaic, blur and noise, which Darknet
+//! has with OpenCV only, follow the path with it. What is random has
 //! Darknet's distributions, not its sequence: all numbers come from the caller's generator, so that an example depends
-//! on that generator's seed alone. A mixture is drawn for each image, where Darknet draws it for each of its loading
+//! on that generator's seed alone. A mixture is drawn for each example, where Darknet draws it for each of its loading
 //! threads.
 
 mod blur;
@@ -11,6 +12,7 @@ mod boxes;
 mod colour;
 mod crop;
 mod mosaic;
+mod noise;
 mod rotate;
 #[cfg(test)]
 mod tests;
@@ -21,6 +23,7 @@ use rand_chacha::ChaCha8Rng;
 use secateur_base::{Error, Result};
 use secateur_data::{Image, Truth};
 use secateur_ir::Shape;
+use secateur_ir::training::{Augmentation, Mix};
 
 use colour::Distortion;
 use crop::Window;
@@ -46,9 +49,9 @@ pub struct Source<'a, L: ?Sized> {
     pub labels: &'a L,
 }
 
-/// How images are mixed into one example.
+/// How the images of one example are mixed: what was drawn of the cfg's [`Mix`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mix {
+pub enum Mixture {
     /// One image.
     Single,
     /// The mean of two images.
@@ -59,7 +62,7 @@ pub enum Mix {
     Mosaic,
 }
 
-impl Mix {
+impl Mixture {
     /// Number of images that the mixture takes.
     pub fn images(self) -> usize {
         match self {
@@ -77,123 +80,85 @@ pub enum Task {
     Classification,
 }
 
-/// Kinds and strengths of augmentation, named as the keys of the cfg: `jitter`, `resize` and `max` of the last head,
-/// the others of `[net]`.
+/// Makes examples for a network out of decoded images and their labels.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Augmentation {
-    /// Half of the images are mirrored left to right.
-    pub flip: bool,
-    /// Each edge of a detector's crop moves by up to this fraction of the image, in or out.
-    pub jitter: f32,
-    /// The crop also shrinks or grows by up to this factor; below 1 it only grows.
-    pub resize: f32,
-    /// Hue turns by up to this fraction of the circle, either way.
-    pub hue: f32,
-    /// Saturation is multiplied or divided by up to this factor; 0 counts as 1.
-    pub saturation: f32,
-    /// Brightness, likewise.
-    pub exposure: f32,
-    /// Keeps the proportions of a detector's images.
-    pub letter_box: bool,
-    pub mosaic: bool,
-    /// Cuts labels at the edges of their image's part of a mosaic, else at the edges of the whole.
-    pub mosaic_bound: bool,
-    pub mixup: bool,
-    /// Of classifiers only; with `mosaic` the two alternate at random.
-    pub cutmix: bool,
-    /// 0: none. Detectors: a third of the images is blurred around the objects, another third throughout with a kernel
-    /// of this width (1: around the objects too). Classifiers: a quarter of them, with this width (1: 15).
-    pub blur: usize,
-    /// A classifier's images turn by up to so many degrees, either way.
-    pub angle: f32,
-    /// A classifier's images are stretched by up to this factor; 0 counts as 1.
-    pub aspect: f32,
-    /// Pixels to which the shorter side of a classifier's image is scaled at least; the network's width by default.
-    pub min_crop: Option<usize>,
-    /// The same, at most; twice the network's width by default.
-    pub max_crop: Option<usize>,
-    /// Greatest number of boxes in an image; others are left out at random.
-    pub max: usize,
+pub struct Augmenter {
+    keys: Augmentation,
+    task: Task,
+    /// Greatest number of boxes in an example; others are left out at random.
+    max_boxes: usize,
 }
 
-impl Default for Augmentation {
-    /// Darknet's values for keys that a cfg does not give.
-    fn default() -> Self {
-        Self {
-            flip: true,
-            jitter: 0.2,
-            resize: 1.0,
-            hue: 0.0,
-            saturation: 1.0,
-            exposure: 1.0,
-            letter_box: false,
-            mosaic: false,
-            mosaic_bound: false,
-            mixup: false,
-            cutmix: false,
-            blur: 0,
-            angle: 0.0,
-            aspect: 1.0,
-            min_crop: None,
-            max_crop: None,
-            max: 200,
-        }
+/// Changes nothing: a detector's images are stretched to `input`, of a classifier's the middle is cut out.
+pub fn no_augmentation(input: Shape) -> Augmentation {
+    Augmentation {
+        angle: 0.0,
+        aspect: 1.0,
+        crop: [input.w; 2],
+        saturation: 1.0,
+        exposure: 1.0,
+        hue: 0.0,
+        flip: false,
+        blur: 0,
+        gaussian_noise: 0,
+        mix: Mix::None,
+        mosaic_bound: false,
+        letter_box: false,
+        jitter: 0.0,
+        resize: 1.0,
+        multi_scale: None,
+        resize_step: 32,
+        label_smooth_eps: 0.0,
     }
 }
 
-impl Augmentation {
-    /// Changes nothing: a detector's images are stretched to `input`, of a classifier's the middle is cut out.
-    pub fn none(input: Shape) -> Self {
-        let middle = Some(input.w);
-        Self { flip: false, jitter: 0.0, min_crop: middle, max_crop: middle, ..Self::default() }
-    }
-
-    /// Refuses values that Darknet refuses or that have no meaning.
+impl Augmenter {
+    /// Takes what a cfg says, and the greatest number of boxes that its heads take of an image (key `max`).
     ///
     /// # Errors
-    /// Names the first such key, what it holds and what it may hold.
-    pub fn check(&self, task: Task) -> Result<()> {
+    /// Names the first key that has no meaning here or that Darknet refuses, what it holds and what it may hold.
+    pub fn new(keys: Augmentation, task: Task, max_boxes: usize) -> Result<Self> {
         let refuse = |key: &str, found: f32, allowed: &str| {
             Err(Error::new(format!("{key} is out of range")).found(format!("{key}={found}")).allowed(allowed))
         };
-        if !(0.0..1.0).contains(&self.jitter) {
-            return refuse("jitter", self.jitter, "0 to below 1");
+        if !(0.0..1.0).contains(&keys.jitter) {
+            return refuse("jitter", keys.jitter, "0 to below 1");
         }
-        if !(self.resize > 0.0 && self.resize.is_finite()) {
-            return refuse("resize", self.resize, "above 0");
+        if !(keys.resize > 0.0 && keys.resize.is_finite()) {
+            return refuse("resize", keys.resize, "above 0");
         }
-        if !(-1.0..=1.0).contains(&self.hue) {
-            return refuse("hue", self.hue, "-1 to 1");
+        if !(0.0..=1.0).contains(&keys.hue) {
+            return refuse("hue", keys.hue, "0 to 1");
         }
-        for (key, value) in
-            [("saturation", self.saturation), ("exposure", self.exposure), ("aspect", self.aspect)]
-        {
+        let factors = [("saturation", keys.saturation), ("exposure", keys.exposure), ("aspect", keys.aspect)];
+        for (key, value) in factors {
             if !(value >= 0.0 && value.is_finite()) {
                 return refuse(key, value, "above 0");
             }
         }
-        if !self.angle.is_finite() {
-            return refuse("angle", self.angle, "degrees");
+        if !keys.angle.is_finite() {
+            return refuse("angle", keys.angle, "degrees");
         }
-        if task == Task::Detection && self.letter_box && self.mosaic {
+        if task == Task::Detection && keys.letter_box && matches!(keys.mix, Mix::Mosaic | Mix::CutmixOrMosaic)
+        {
             return Err(Error::new("letter_box=1 and mosaic=1 exclude each other")
                 .help("Darknet does not train so either: set one of them to 0"));
         }
-        Ok(())
+        Ok(Self { keys, task, max_boxes })
     }
 
     /// Draws the mixture of an example: none in half of the cases, else the one that the keys ask for.
-    pub fn draw_mix(&self, task: Task, rng: &mut ChaCha8Rng) -> Mix {
+    ///
+    /// Cutmix is of classifiers alone. A detector's `cutmix=1` has no effect, and `mosaic=1` beside it always one.
+    pub fn draw_mixture(&self, rng: &mut ChaCha8Rng) -> Mixture {
         let mixed = coin(rng);
-        let cutmix = self.cutmix && task == Task::Classification;
-        match (self.mosaic, cutmix, self.mixup) {
-            _ if !mixed => Mix::Single,
-            (true, true, _) if coin(rng) => Mix::CutMix,
-            (true, _, _) => Mix::Mosaic,
-            (false, true, _) => Mix::CutMix,
-            // As in Darknet a detector's cutmix=1 takes the place of mixup=1 and then has no effect.
-            (false, false, true) if !self.cutmix => Mix::MixUp,
-            (false, false, _) => Mix::Single,
+        match (self.keys.mix, self.task) {
+            _ if !mixed => Mixture::Single,
+            (Mix::None, _) | (Mix::Cutmix, Task::Detection) => Mixture::Single,
+            (Mix::Mixup, _) => Mixture::MixUp,
+            (Mix::Cutmix, Task::Classification) => Mixture::CutMix,
+            (Mix::CutmixOrMosaic, Task::Classification) if coin(rng) => Mixture::CutMix,
+            (Mix::Mosaic | Mix::CutmixOrMosaic, _) => Mixture::Mosaic,
         }
     }
 
@@ -202,31 +167,31 @@ impl Augmentation {
     /// Labels are relative to the input, clipped to it, at least a pixel wide and high, in random order.
     ///
     /// # Panics
-    /// If `sources` are not as many as `mix` takes, have other channels than `input`, or `out` has another length.
+    /// If `sources` are not as many as `mixture` takes, have other channels than `input`, or `out` has another length.
     pub fn detection(
         &self,
-        mix: Mix,
+        mixture: Mixture,
         sources: &[Source<'_, [Truth]>],
         rng: &mut ChaCha8Rng,
         input: Shape,
         out: &mut [f32],
     ) -> Vec<Truth> {
-        assert_eq!((sources.len(), out.len()), (mix.images(), input.len()));
+        assert_eq!((sources.len(), out.len()), (mixture.images(), input.len()));
         let full = Patch::full(input);
-        match mix {
-            Mix::Mosaic => self.mosaic(sources, rng, input, out),
+        match mixture {
+            Mixture::Mosaic => self.mosaic(sources, rng, input, out),
             // Cutmix is a mixture of classifiers: a detector's labels would outlive their covered objects.
-            Mix::Single | Mix::CutMix => {
+            Mixture::Single | Mixture::CutMix => {
                 let view = self.draw_view(&sources[0], None, rng, input);
                 out.copy_from_slice(&view.render(full));
                 view.truths
             }
-            Mix::MixUp => {
+            Mixture::MixUp => {
                 let [first, second] = [0, 1].map(|index| self.draw_view(&sources[index], None, rng, input));
                 mean(&first.render(full), &second.render(full), out);
                 let mut truths = first.truths;
                 truths.extend(second.truths);
-                truths.truncate(self.max);
+                truths.truncate(self.max_boxes);
                 truths
             }
         }
@@ -236,16 +201,16 @@ impl Augmentation {
     /// of the sources' targets weighted by their visible areas.
     ///
     /// # Panics
-    /// As [`Augmentation::detection`].
+    /// As [`Augmenter::detection`].
     pub fn classification(
         &self,
-        mix: Mix,
+        mixture: Mixture,
         sources: &[Source<'_, [f32]>],
         rng: &mut ChaCha8Rng,
         input: Shape,
         out: &mut [f32],
     ) -> Vec<f32> {
-        assert_eq!((sources.len(), out.len()), (mix.images(), input.len()));
+        assert_eq!((sources.len(), out.len()), (mixture.images(), input.len()));
         let views: Vec<(RotatedCrop, Distortion)> =
             sources.iter().map(|source| self.draw_rotated(source.pixels.shape, rng, input)).collect();
         let render = |index: usize, patch: Patch| {
@@ -253,22 +218,22 @@ impl Augmentation {
             view.render(sources[index].pixels, distortion, input, patch)
         };
         let full = Patch::full(input);
-        let weights: Vec<f32> = match mix {
-            Mix::Single => {
+        let weights: Vec<f32> = match mixture {
+            Mixture::Single => {
                 out.copy_from_slice(&render(0, full));
                 vec![1.0]
             }
-            Mix::MixUp => {
+            Mixture::MixUp => {
                 mean(&render(0, full), &render(1, full), out);
                 vec![0.5; 2]
             }
-            Mix::CutMix => {
+            Mixture::CutMix => {
                 out.copy_from_slice(&render(0, full));
                 let patch = draw_cut(rng, input);
                 patch.paste(&render(1, patch), out, input);
                 vec![1.0 - patch.fraction(input), patch.fraction(input)]
             }
-            Mix::Mosaic => {
+            Mixture::Mosaic => {
                 let patches = mosaic::quarters(mosaic::draw_centre(rng, input), input);
                 for (index, patch) in patches.iter().enumerate() {
                     patch.paste(&render(index, *patch), out, input);
@@ -276,8 +241,8 @@ impl Augmentation {
                 patches.iter().map(|patch| patch.fraction(input)).collect()
             }
         };
-        if self.blur > 0 && rng.random_range(0..4) == 0 {
-            let width = if self.blur == 1 { blur::CLASSIFIER_WIDTH } else { self.blur };
+        if self.keys.blur > 0 && rng.random_range(0..4) == 0 {
+            let width = if self.keys.blur == 1 { blur::CLASSIFIER_WIDTH } else { self.keys.blur };
             blur::blur(out, input, width);
         }
         let target = |class| weights.iter().zip(sources).map(|(weight, s)| weight * s.labels[class]).sum();
@@ -285,8 +250,8 @@ impl Augmentation {
     }
 
     fn draw_rotated(&self, image: Shape, rng: &mut ChaCha8Rng, input: Shape) -> (RotatedCrop, Distortion) {
-        let crop = RotatedCrop::draw(self, image, rng, input);
-        (crop, Distortion::draw(self, rng))
+        let crop = RotatedCrop::draw(&self.keys, image, rng, input);
+        (crop, Distortion::draw(&self.keys, rng))
     }
 
     /// Draws how a detector sees one image, as a part of a mosaic if `corner` (0 to 3) is given.
@@ -297,12 +262,13 @@ impl Augmentation {
         rng: &mut ChaCha8Rng,
         input: Shape,
     ) -> View<'a> {
-        let flip = self.flip && coin(rng);
-        let window = Window::draw(self, source.pixels.shape, input, flip, corner, rng);
-        let distortion = Distortion::draw(self, rng);
-        let truths = boxes::place(source.labels, &window, input, self.max, rng);
-        let blur = blur::Blur::draw(self.blur, &truths, input, rng);
-        View { pixels: source.pixels, window, distortion, blur, truths, input }
+        let flip = self.keys.flip && coin(rng);
+        let window = Window::draw(&self.keys, source.pixels.shape, input, flip, corner, rng);
+        let distortion = Distortion::draw(&self.keys, rng);
+        let truths = boxes::place(source.labels, &window, input, self.max_boxes, rng);
+        let blur = blur::Blur::draw(self.keys.blur, &truths, input, rng);
+        let noise = noise::Noise::draw(self.keys.gaussian_noise, rng);
+        View { pixels: source.pixels, window, distortion, blur, noise, truths, input }
     }
 }
 
@@ -312,6 +278,7 @@ struct View<'a> {
     window: Window,
     distortion: Distortion,
     blur: blur::Blur,
+    noise: Option<noise::Noise>,
     /// Labels, relative to the input.
     truths: Vec<Truth>,
     input: Shape,
@@ -322,6 +289,9 @@ impl View<'_> {
     fn render(&self, patch: Patch) -> Vec<f32> {
         let mut part = crop::render(self.pixels, &self.window, &self.distortion, self.input, patch);
         self.blur.apply(&mut part, &self.truths, self.input, patch);
+        if let Some(noise) = &self.noise {
+            noise.add(&mut part);
+        }
         part
     }
 }

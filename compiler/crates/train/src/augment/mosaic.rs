@@ -7,7 +7,7 @@ use secateur_ir::Shape;
 
 use super::boxes::{clip, is_visible};
 use super::crop::Window;
-use super::{Augmentation, Patch, Source, draw_between};
+use super::{Augmenter, Patch, Source, draw_between};
 
 /// The point where the four images join is at least this fraction of a side away from the edges.
 const MARGIN: f32 = 0.2;
@@ -27,8 +27,8 @@ pub(super) fn quarters([x, y]: [usize; 2], input: Shape) -> [Patch; 4] {
     [part([0, 0], [x, y]), part([x, 0], [right, y]), part([0, y], [x, bottom]), part([x, y], [right, bottom])]
 }
 
-impl Augmentation {
-    /// A detector's mosaic; see [`Augmentation::detection`].
+impl Augmenter {
+    /// A detector's mosaic; see [`Augmenter::detection`].
     pub(super) fn mosaic(
         &self,
         sources: &[Source<'_, [Truth]>],
@@ -44,7 +44,7 @@ impl Augmentation {
             patch.paste(&view.render(patch), out, input);
             truths.extend(view.truths.iter().filter_map(|truth| self.move_truth(truth, patch, input)));
         }
-        truths.truncate(self.max);
+        truths.truncate(self.max_boxes);
         truths
     }
 
@@ -53,7 +53,7 @@ impl Augmentation {
         let [left, top, right, bottom] = truth.bbox.edges();
         let relative = |x: usize, axis: usize| x as f32 / [input.w, input.h][axis] as f32;
         let [dx, dy] = [0, 1].map(|axis| relative(patch.to[axis], axis) - relative(patch.from[axis], axis));
-        let bounds = if self.mosaic_bound {
+        let bounds = if self.keys.mosaic_bound {
             let [[left, right], [top, bottom]] = [0, 1].map(|axis| {
                 [patch.to[axis], patch.to[axis] + patch.size[axis]].map(|edge| relative(edge, axis))
             });

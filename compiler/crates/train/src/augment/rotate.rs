@@ -3,9 +3,10 @@
 use rand_chacha::ChaCha8Rng;
 
 use secateur_ir::Shape;
+use secateur_ir::training::Augmentation;
 
 use super::colour::Distortion;
-use super::{Augmentation, Patch, Pixels, coin, draw_between, draw_factor, draw_uniform};
+use super::{Patch, Pixels, coin, draw_between, draw_factor, draw_uniform};
 
 /// A linear map from pixels of the network's input to pixels of the image.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -20,11 +21,11 @@ pub(super) struct RotatedCrop {
 
 impl RotatedCrop {
     /// Draws a crop as Darknet's `random_augment_image`: the image is scaled until its shorter side has between
-    /// `min_crop` and `max_crop` pixels, stretched by `aspect`, turned by `angle`, and a square of the input's longer
+    /// the two sizes of `crop`, stretched by `aspect`, turned by `angle`, and a square of the input's longer
     /// side is cut out somewhere; that square is then brought to the input's size.
     pub(super) fn draw(keys: &Augmentation, image: Shape, rng: &mut ChaCha8Rng, input: Shape) -> Self {
         let aspect = draw_factor(rng, keys.aspect);
-        let [low, high] = [keys.min_crop.unwrap_or(input.w), keys.max_crop.unwrap_or(2 * input.w)];
+        let [low, high] = keys.crop;
         let target = draw_between(rng, low.min(high), low.max(high)).max(1) as f32;
         let [image_w, image_h] = [image.w as f32, image.h as f32];
         let shorter = image_h.min((image_w * aspect).floor()).max(1.0);
@@ -122,6 +123,7 @@ fn interpolate<const C: usize>(pixels: &Pixels, [x, y]: [f32; 2]) -> [f32; C] {
 
 #[cfg(test)]
 mod tests {
+    use super::super::no_augmentation;
     use super::*;
     use rand::SeedableRng;
 
@@ -140,7 +142,7 @@ mod tests {
     #[test]
     fn a_crop_of_the_images_own_size_is_its_middle() {
         let input = Shape::new(1, 32, 32);
-        let keys = Augmentation::none(input);
+        let keys = no_augmentation(input);
         // 96 × 32: any 32 columns may be shown.
         let pixels = ramp(96, 32);
         for seed in 0..20 {
@@ -158,7 +160,7 @@ mod tests {
     fn a_quarter_turn_makes_columns_of_rows() {
         let input = Shape::new(1, 32, 32);
         // `angle` is drawn between its negative and itself: some draws come close to the end.
-        let keys = Augmentation { angle: 180.0, ..Augmentation::none(input) };
+        let keys = Augmentation { angle: 180.0, ..no_augmentation(input) };
         let slopes: Vec<[f32; 2]> = (0..200)
             .map(|seed| {
                 let out = rendered(&keys, &ramp(64, 64), input, seed);
@@ -176,7 +178,7 @@ mod tests {
     #[test]
     fn a_mirrored_crop_is_the_crop_mirrored() {
         let input = Shape::new(1, 24, 32);
-        let keys = Augmentation { angle: 20.0, aspect: 1.3, ..Augmentation::none(input) };
+        let keys = Augmentation { angle: 20.0, aspect: 1.3, ..no_augmentation(input) };
         let flipped = Augmentation { flip: true, ..keys.clone() };
         let mut mirrored = 0;
         for seed in 0..20 {

@@ -1,17 +1,62 @@
 //! Losses of a network's last layers, as Darknet computes them.
+//!
+//! A layer hands back a `delta`, which is what its input is to be moved by: minus the gradient of a loss, or what
+//! Darknet puts in its place. The cost that is printed is another figure where Darknet's is.
 
 use secateur_data::Truth;
-use secateur_ir::Shape;
+use secateur_ir::training::{LayerLoss, LayerTraining};
+use secateur_ir::{Op, Shape};
 
-/// What a loss is told of the images of one pass.
+mod cost;
+mod detection;
+mod entries;
+mod iou;
+mod math;
+mod region;
+mod softmax;
+#[cfg(test)]
+mod tests;
+mod yolo;
+
+/// What is known of the images of one pass.
 #[derive(Debug, Clone, Copy)]
 pub struct Pass<'a> {
     /// The network's input.
     pub input: Shape,
-    /// Labels of each image of the pass, in Darknet's order.
-    pub truths: &'a [Vec<Truth>],
-    /// Images seen in training before this pass (Darknet's `seen`).
+    pub truths: Truths<'a>,
+    /// Images seen in training before this pass (Darknet's `seen` counts those of the pass, too).
     pub seen: u64,
+}
+
+/// What the network should say of the images of one pass.
+#[derive(Debug, Clone, Copy)]
+pub enum Truths<'a> {
+    /// Labelled boxes of each image, in Darknet's order.
+    Boxes(&'a [Vec<Truth>]),
+    /// Targets of the last layer's values, `[image][value]`: of a classifier 1 for the image's class and 0 for all
+    /// others, or between them where images or labels are mixed.
+    Targets(&'a [f32]),
+}
+
+impl<'a> Truths<'a> {
+    /// The boxes of each image.
+    fn boxes(self) -> &'a [Vec<Truth>] {
+        match self {
+            Truths::Boxes(boxes) => boxes,
+            Truths::Targets(_) => panic!("a detector's loss needs boxes"),
+        }
+    }
+
+    /// The targets of `values` values.
+    fn targets(self, values: usize) -> &'a [f32] {
+        match self {
+            Truths::Targets(targets) => {
+                assert_eq!(targets.len(), values, "one target for every value of the layer");
+                targets
+            }
+            Truths::Boxes(_) => panic!("a classifier's loss needs targets"),
+        }
+    }
 }
 
 /// The cost of one loss layer in one pass.
@@ -19,13 +64,45 @@ pub struct Pass<'a> {
 pub struct Cost {
     /// The figure that Darknet prints, summed over the images of the pass.
     pub total: f64,
-    /// Its parts by name (box, objectness, class), for the log.
+    /// What it is the sum of, by name (box, objectness, class), for the log; empty if it is of one piece.
     pub parts: Vec<(&'static str, f64)>,
 }
 
-/// A loss layer. It keeps what Darknet keeps between passes, such as counts of classes.
-pub trait Loss: Send {
-    /// Computes, from the layer's input `x` (`[image][c][h][w]`), its `output` of the same length and `delta`, minus the
-    /// gradient of the loss by `x`. Earlier content of both is overwritten.
-    fn forward(&mut self, x: &[f32], pass: &Pass<'_>, output: &mut [f32], delta: &mut [f32]) -> Cost;
+impl Cost {
+    fn of_parts(parts: Vec<(&'static str, f64)>) -> Self {
+        Self { total: parts.iter().map(|(_, cost)| cost).sum(), parts }
+    }
+}
+
+/// A loss layer.
+pub trait Loss: Send + Sync {
+    /// Computes, from the layer's input `x` (`[image][c][h][w]`), its `output` of the same length and `delta`, what `x`
+    /// is to be moved by. Earlier content of both is overwritten.
+    ///
+    /// The output has the order of the network's at inference; of a [`Op::Cost`] it is the cost of every value.
+    ///
+    /// # Panics
+    /// If `pass` has truths of the other kind, or of another number of images or values.
+    fn forward(&self, x: &[f32], pass: &Pass<'_>, output: &mut [f32], delta: &mut [f32]) -> Cost;
+}
+
+/// Returns the loss of a layer with `input`, if it has one.
+///
+/// # Panics
+/// If `training` describes the loss of another operator.
+pub fn of_layer(op: &Op, training: &LayerTraining, input: Shape) -> Option<Box<dyn Loss>> {
+    Some(match (op, training.loss.clone()?) {
+        (Op::Yolo(head), LayerLoss::Yolo(loss)) => Box::new(yolo::YoloLayer::new(head.clone(), loss, input)),
+        (Op::Region(head), LayerLoss::Region(loss)) => {
+            Box::new(region::RegionLayer::new(head.clone(), loss, input))
+        }
+        (Op::Detection(head), LayerLoss::Detection(loss)) => {
+            Box::new(detection::DetectionLayer::new(head.clone(), loss))
+        }
+        (Op::Softmax(softmax), LayerLoss::Softmax) => {
+            Box::new(softmax::SoftmaxLayer::new(softmax.clone(), input))
+        }
+        (Op::Cost, LayerLoss::Cost(loss)) => Box::new(cost::CostLayer::new(loss)),
+        (op, loss) => panic!("{} has no {loss:?}", op.name()),
+    })
 }

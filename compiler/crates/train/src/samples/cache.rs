@@ -17,7 +17,7 @@ use crate::augment::Pixels;
 ///
 /// An image that is larger than needed on both sides is scaled down until one side is no larger: a photo of 12
 /// megapixels would take 36 MB, fill the memory and be read line by line for a crop of 320 × 320. Needed is twice the
-/// largest input (or a classifier's `max_crop`), so that a crop of half of the image still has a pixel for a pixel. The
+/// largest input (or a classifier's greatest crop), so that a crop of half of the image still has a pixel for a pixel. The
 /// scaling is the bilinear one of evaluation, without a low-pass filter, so that training sees the grain that
 /// evaluation sees. It does not depend on whether the image fits into the cache, and nor does any example.
 ///

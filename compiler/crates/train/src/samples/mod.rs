@@ -16,9 +16,12 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use secateur_base::Result;
+use secateur_data::Truth;
 use secateur_ir::Shape;
+use secateur_ir::training::Augmentation;
 
-use crate::augment::{Augmentation, Mix, Source};
+use crate::augment::{Augmenter, Mixture, Source};
+use crate::loss::Truths;
 use crate::random::{Stream, stream};
 use cache::Cache;
 
@@ -30,6 +33,8 @@ pub use sizes::Sizes;
 pub struct Options {
     pub augmentation: Augmentation,
     pub sizes: Sizes,
+    /// Greatest number of boxes that a head takes of an image.
+    pub max_boxes: usize,
     /// Images in a batch.
     pub batch: usize,
     pub seed: u64,
@@ -45,6 +50,7 @@ pub struct Options {
 pub struct Samples {
     images: Vec<PathBuf>,
     labels: Labels,
+    augmenter: Augmenter,
     options: Options,
     cache: Cache,
     /// The epoch that was asked for last, and its order.
@@ -58,9 +64,28 @@ pub struct Batch {
     pub input: Shape,
     /// `[image][c][h][w]`, 0..1.
     pub values: Vec<f32>,
-    pub labels: Labels,
+    pub labels: BatchLabels,
     /// The image of the list that each example shows; of mixtures, the first.
     pub images: Vec<usize>,
+}
+
+/// What the network should say of the examples of a batch.
+#[derive(Debug, Clone, PartialEq)]
+pub enum BatchLabels {
+    /// Boxes of each example.
+    Boxes(Vec<Vec<Truth>>),
+    /// Targets, `[example][class]`.
+    Targets(Vec<f32>),
+}
+
+impl Batch {
+    /// The labels as a loss takes them.
+    pub fn truths(&self) -> Truths<'_> {
+        match &self.labels {
+            BatchLabels::Boxes(boxes) => Truths::Boxes(boxes),
+            BatchLabels::Targets(targets) => Truths::Targets(targets),
+        }
+    }
 }
 
 impl Samples {
@@ -80,12 +105,12 @@ impl Samples {
     ) -> Result<(Self, Vec<String>)> {
         assert_eq!(images.len(), labels.len(), "every image has labels");
         assert!(options.batch > 0, "a batch has images");
-        options.augmentation.check(labels.task())?;
+        let augmenter = Augmenter::new(options.augmentation.clone(), labels.task(), options.max_boxes)?;
         let cache = Cache::new(images.len(), options.cache_bytes, options.needed_size());
         let channels = options.sizes.input.c;
         cache.fill(&images, channels, &mut findings);
         let warnings = findings.into_warnings()?;
-        Ok((Self { images, labels, options, cache, order: Mutex::new(None) }, warnings))
+        Ok((Self { images, labels, augmenter, options, cache, order: Mutex::new(None) }, warnings))
     }
 
     /// Number of images of the list, which is the number of examples in an epoch.
@@ -112,30 +137,30 @@ impl Samples {
         let first = number * self.options.batch as u64 + range.start as u64;
         let places: Vec<(u64, u64, usize)> =
             (first..first + range.len() as u64).map(|example| self.place(example)).collect();
-        let labels: Result<Labels> = match &self.labels {
-            Labels::Boxes(all) => values
-                .par_chunks_exact_mut(input.len())
-                .zip(&places)
-                .map(|(out, place)| {
-                    self.example(*place, all, |mix, sources, rng| {
-                        self.options.augmentation.detection(mix, sources, rng, input, out)
+        let outputs = values.par_chunks_exact_mut(input.len()).zip(&places);
+        let labels = match &self.labels {
+            Labels::Boxes(all) => BatchLabels::Boxes(
+                outputs
+                    .map(|(out, place)| {
+                        self.example(*place, all, |mixture, sources, rng| {
+                            self.augmenter.detection(mixture, sources, rng, input, out)
+                        })
                     })
-                })
-                .collect::<Result<_>>()
-                .map(Labels::Boxes),
-            Labels::Targets(all) => values
-                .par_chunks_exact_mut(input.len())
-                .zip(&places)
-                .map(|(out, place)| {
-                    self.example(*place, all, |mix, sources, rng| {
-                        self.options.augmentation.classification(mix, sources, rng, input, out)
+                    .collect::<Result<_>>()?,
+            ),
+            Labels::Targets(all) => BatchLabels::Targets(
+                outputs
+                    .map(|(out, place)| {
+                        self.example(*place, all, |mixture, sources, rng| {
+                            self.augmenter.classification(mixture, sources, rng, input, out)
+                        })
                     })
-                })
-                .collect::<Result<_>>()
-                .map(Labels::Targets),
+                    .collect::<Result<Vec<_>>>()?
+                    .concat(),
+            ),
         };
         let images = places.iter().map(|(_, _, image)| *image).collect();
-        Ok(Batch { input, values, labels: labels?, images })
+        Ok(Batch { input, values, labels, images })
     }
 
     /// Epoch, position in it and image of an example, by its number in the training.
@@ -164,13 +189,13 @@ impl Samples {
         &self,
         (epoch, position, image): (u64, u64, usize),
         labels: &[Vec<L>],
-        augment: impl FnOnce(Mix, &[Source<'_, [L]>], &mut ChaCha8Rng) -> Vec<L>,
+        augment: impl FnOnce(Mixture, &[Source<'_, [L]>], &mut ChaCha8Rng) -> Vec<L>,
     ) -> Result<Vec<L>> {
         let mut rng = stream(self.options.seed, Stream::Example, epoch, position);
-        let mix = self.options.augmentation.draw_mix(self.labels.task(), &mut rng);
+        let mixture = self.augmenter.draw_mixture(&mut rng);
         let mut images = vec![image];
         // As in Darknet, the other images of a mixture are any of the list.
-        images.extend((1..mix.images()).map(|_| rng.random_range(0..self.len() as u32) as usize));
+        images.extend((1..mixture.images()).map(|_| rng.random_range(0..self.len() as u32) as usize));
         let channels = self.options.sizes.input.c;
         let pixels: Vec<_> = images
             .iter()
@@ -181,7 +206,7 @@ impl Samples {
             .zip(&images)
             .map(|(pixels, &image)| Source { pixels, labels: &labels[image][..] })
             .collect();
-        Ok(augment(mix, &sources, &mut rng))
+        Ok(augment(mixture, &sources, &mut rng))
     }
 }
 
@@ -189,7 +214,7 @@ impl Options {
     /// Width and height of an image that is large enough for every crop: see [`Cache`].
     fn needed_size(&self) -> [usize; 2] {
         let input = self.sizes.max_input();
-        let crop = self.augmentation.max_crop.unwrap_or(0);
+        let crop = self.augmentation.crop[1];
         [(2 * input.w).max(crop), (2 * input.h).max(crop)]
     }
 }

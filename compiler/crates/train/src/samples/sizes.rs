@@ -9,18 +9,14 @@ use crate::random::{Stream, stream};
 const PERIOD: u64 = 10;
 /// The last so many batches have the largest size, so that statistics of batch norm settle on one.
 const LAST_BATCHES: u64 = 100;
-/// The greatest factor for `random=1`.
-const DEFAULT_FACTOR: f32 = 1.4;
-
-/// Sizes of the input: that of the cfg, or with `random` a new one every ten batches.
+/// Sizes of the input: that of the cfg, or with `multi_scale` a new one every ten batches.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sizes {
     /// The input of the cfg.
     pub input: Shape,
-    /// Key `random` of the last head: 0 keeps the size, 1 multiplies or divides it by up to 1.4, others by up to
-    /// `random` itself.
-    pub random: f32,
-    /// Sides are multiples of this (key `resize_step`, 32).
+    /// The greatest factor, and its inverse the smallest, of the sides (key `random` of the last head).
+    pub multi_scale: Option<f32>,
+    /// Sides are multiples of this.
     pub resize_step: usize,
     pub max_batches: u64,
 }
@@ -28,7 +24,7 @@ pub struct Sizes {
 impl Sizes {
     /// The cfg's own size throughout.
     pub fn fixed(input: Shape) -> Self {
-        Self { input, random: 0.0, resize_step: 32, max_batches: 0 }
+        Self { input, multi_scale: None, resize_step: 32, max_batches: 0 }
     }
 
     /// The input of batch `number` (from 0), a function of it and the seed alone.
@@ -37,7 +33,7 @@ impl Sizes {
     /// to; the first period and the last batches have the largest size.
     pub fn at(&self, number: u64, seed: u64) -> Shape {
         let period = number / PERIOD;
-        let Some(limit) = self.limit() else { return self.input };
+        let Some(limit) = self.multi_scale else { return self.input };
         if period == 0 || period * PERIOD + LAST_BATCHES > self.max_batches {
             return self.max_input();
         }
@@ -50,16 +46,7 @@ impl Sizes {
 
     /// The largest input that [`Sizes::at`] returns.
     pub fn max_input(&self) -> Shape {
-        self.limit().map_or(self.input, |limit| self.scaled(limit.max(1.0 / limit)))
-    }
-
-    /// The greatest factor; none where the size is fixed.
-    fn limit(&self) -> Option<f32> {
-        match self.random {
-            0.0 => None,
-            1.0 => Some(DEFAULT_FACTOR),
-            other => Some(other),
-        }
+        self.multi_scale.map_or(self.input, |limit| self.scaled(limit.max(1.0 / limit)))
     }
 
     fn scaled(&self, factor: f32) -> Shape {
@@ -76,7 +63,7 @@ mod tests {
     #[test]
     fn sizes_are_darknets() {
         let input = Shape::new(3, 320, 416);
-        let sizes = Sizes { input, random: 1.0, resize_step: 32, max_batches: 5000 };
+        let sizes = Sizes { input, multi_scale: Some(1.4), resize_step: 32, max_batches: 5000 };
         // 1.4 · 416 / 32 + 1 = 19.2, 1.4 · 320 / 32 + 1 = 15.
         assert_eq!(sizes.max_input(), Shape::new(3, 480, 608));
         assert_eq!(sizes.at(0, 1), sizes.max_input());
@@ -96,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn without_random_the_size_stays() {
+    fn without_a_scale_the_size_stays() {
         let sizes = Sizes::fixed(Shape::new(1, 20, 30));
         assert!((0..100).all(|batch| sizes.at(batch, 3) == sizes.input));
         assert_eq!(sizes.max_input(), sizes.input);

@@ -4,6 +4,9 @@ use std::path::Path;
 
 use super::*;
 use secateur_base::BBox;
+use secateur_ir::training::Mix;
+
+use crate::augment::no_augmentation;
 
 /// Writes an image whose pixels are `colour(x, y)`.
 pub(super) fn write_png(path: &Path, w: u32, h: u32, colour: impl Fn(u32, u32) -> [u8; 3]) {
@@ -28,14 +31,19 @@ fn options() -> Options {
     let input = Shape::new(3, 32, 64);
     Options {
         augmentation: Augmentation {
-            mosaic: true,
+            mix: Mix::Mosaic,
+            flip: true,
+            jitter: 0.2,
+            crop: [64, 128],
             hue: 0.1,
             saturation: 1.5,
             exposure: 1.5,
             blur: 3,
-            ..Augmentation::default()
+            gaussian_noise: 5,
+            ..no_augmentation(input)
         },
-        sizes: Sizes { input, random: 1.0, resize_step: 32, max_batches: 500 },
+        sizes: Sizes { input, multi_scale: Some(1.4), resize_step: 32, max_batches: 500 },
+        max_boxes: 200,
         batch: 6,
         seed: 11,
         cache_bytes: 1 << 20,
@@ -57,7 +65,7 @@ fn batches_depend_on_nothing_but_seed_and_number() {
     let batches: Vec<Batch> = (0..30).map(|number| reference.batch(number, 0..6).unwrap()).collect();
     assert!(batches.iter().any(|batch| batch.input != batches[0].input), "sizes are mixed");
     let mosaics =
-        |batch: &Batch| matches!(&batch.labels, Labels::Boxes(all) if all.iter().any(|b| b.len() > 1));
+        |batch: &Batch| matches!(&batch.labels, BatchLabels::Boxes(all) if all.iter().any(|b| b.len() > 1));
     assert!(batches.iter().any(mosaics), "some examples are mosaics");
     for (threads, cache_bytes) in [(1, 0), (2, 1 << 20), (3, 20_000)] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
@@ -103,7 +111,7 @@ fn each_epoch_is_a_permutation() {
 fn without_augmentation_examples_are_the_images() {
     let (_folder, images) = folder(4);
     let sizes = Sizes::fixed(Shape::new(3, 60, 40));
-    let plain = Options { augmentation: Augmentation::none(sizes.input), sizes, ..options() };
+    let plain = Options { augmentation: no_augmentation(sizes.input), sizes, ..options() };
     let batch = samples(&images, plain).batch(0, 0..4).unwrap();
     let at = batch.images.iter().position(|&image| image == 0).expect("the first epoch shows every image");
     let values = &batch.values[at * 7200..][..7200];
@@ -111,7 +119,7 @@ fn without_augmentation_examples_are_the_images() {
         let found = [0, 1, 2].map(|channel| (values[channel * 2400 + y * 40 + x] * 255.0).round());
         assert_eq!(found, [x as f32 * 5.0, y as f32 * 4.0, 0.0]);
     }
-    let Labels::Boxes(boxes) = &batch.labels else { panic!("a detector's labels") };
+    let BatchLabels::Boxes(boxes) = &batch.labels else { panic!("a detector's labels") };
     let BBox { x, y, w, h } = boxes[at][0].bbox;
     let errors = [x - 0.5, y - 0.5, w - 0.4, h - 0.2];
     assert!(errors.iter().all(|error| error.abs() < 1e-6), "{:?}", boxes[at]);
@@ -187,7 +195,8 @@ fn batches_of_classifiers_hold_targets() {
     let labels = Labels::of_paths(&images, &names, 0.0, &mut findings);
     let (samples, _) = Samples::new(images, labels, findings, options()).unwrap();
     let batch = samples.batch(1, 0..6).unwrap();
-    let Labels::Targets(targets) = &batch.labels else { panic!("a classifier's labels") };
+    let Truths::Targets(targets) = batch.truths() else { panic!("a classifier's labels") };
+    let targets: Vec<&[f32]> = targets.chunks_exact(3).collect();
     let single = targets.iter().zip(&batch.images).filter(|(target, image)| target[**image] == 1.0).count();
     assert!(single < 6 && single > 0, "some of six are mosaics, not {}", 6 - single);
     assert!(targets.iter().all(|target| (target.iter().sum::<f32>() - 1.0).abs() < 1e-6));

@@ -1,0 +1,194 @@
+//! A network in training: forward and backward over all images of a pass.
+//!
+//! There is no tape: the operators stand in the graph's order, and backward is that order reversed. Maps keep what
+//! forward computed until backward has used it; buffers of gradients are free again once their operator has run.
+
+mod build;
+mod convolution;
+mod depthwise;
+mod elementwise;
+mod epilogue;
+mod moves;
+mod operator;
+mod parameter;
+mod pool;
+mod sum;
+#[cfg(test)]
+mod tests;
+mod value;
+mod window;
+
+pub use build::EngineOptions;
+pub use epilogue::BatchVariance;
+pub use parameter::{Kind, Parameter};
+
+use secateur_ir::{BatchNorm, Graph, LayerWeights, Source, Weights};
+
+use crate::scalar::Scalar;
+use epilogue::Epilogue;
+use operator::{Backward, Forward, Maps, Operator};
+use value::{Gradients, Value, View};
+
+/// A layer that computes something.
+struct Layer<T> {
+    operator: Box<dyn Operator<T>>,
+    epilogue: Epilogue<T>,
+    inputs: Vec<View>,
+    /// Some parameter lies here or before.
+    trains: bool,
+    /// What follows is computed by a loss.
+    is_loss: bool,
+}
+
+/// A network with the memory of one pass of `images` images.
+pub struct Engine<T> {
+    graph: Graph,
+    images: usize,
+    variance: BatchVariance,
+    /// By node; `None` where the output is only a view.
+    layers: Vec<Option<Layer<T>>>,
+    /// The images first, then by node.
+    values: Vec<Value<T>>,
+    /// Outputs, by node.
+    views: Vec<View>,
+    gradients: Gradients<T>,
+}
+
+/// Computes a loss layer's output: its node, its input `[image][c][h][w]`, its output of the same shape.
+pub type LossForward<'a> = &'a mut dyn FnMut(usize, &[f32], &mut [f32]);
+
+impl<T: Scalar> Engine<T> {
+    /// The network's structure.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// Images of a pass.
+    pub fn images(&self) -> usize {
+        self.images
+    }
+
+    /// Runs all layers on `input`, `[image][c][h][w]`; `pass` counts passes, for random masks.
+    pub fn forward(&mut self, input: &[f32], pass: u64, loss: LossForward<'_>) {
+        assert_eq!(input.len(), self.graph.input.len() * self.images, "the pass has {} images", self.images);
+        store(&mut self.values[0], input);
+        self.gradients.clear();
+        for i in 0..self.layers.len() {
+            let Some(mut layer) = self.layers[i].take() else { continue };
+            let mut out = std::mem::take(&mut self.values[i + 1]);
+            if layer.is_loss {
+                let x = self.load(&layer.inputs[0]);
+                let mut y = vec![0.0; x.len()];
+                loss(i, &x, &mut y);
+                store(&mut out, &y);
+            } else {
+                let maps = Maps(&self.values);
+                layer.operator.forward(Forward { inputs: &layer.inputs, maps, out: &mut out, pass });
+                layer.epilogue.forward(&mut out, self.variance);
+            }
+            self.values[i + 1] = out;
+            self.layers[i] = Some(layer);
+        }
+    }
+
+    /// Adds a gradient of the loss by the input of `node`, `[image][c][h][w]`. Before [`Engine::backward`].
+    pub fn seed(&mut self, node: usize, gradient: &[f32]) {
+        let view = self.view(self.graph.nodes[node].inputs[0]).clone();
+        let plane = view.shape.plane();
+        for (c, sink) in self.gradients.sinks(&view).into_iter().enumerate() {
+            let Some(mut sink) = sink else { continue };
+            for image in 0..self.images {
+                let values = &gradient[(image * view.shape.c + c) * plane..][..plane];
+                values.iter().enumerate().for_each(|(i, &g)| sink.put_one(image * plane + i, T::from_f32(g)));
+            }
+        }
+    }
+
+    /// Runs all layers backwards from the seeded gradients; adds to the gradients of all parameters.
+    pub fn backward(&mut self) {
+        for i in (0..self.layers.len()).rev() {
+            let Some(mut layer) = self.layers[i].take() else { continue };
+            if layer.trains
+                && let Some(mut gradient) = self.gradients.take(i + 1)
+            {
+                let out = &self.values[i + 1];
+                gradient.truncate(out.row_len() * out.shape.c);
+                layer.epilogue.backward(out, &mut gradient);
+                layer.operator.backward(Backward {
+                    inputs: &layer.inputs,
+                    maps: Maps(&self.values),
+                    out,
+                    gradient: &gradient,
+                    gradients: &mut self.gradients,
+                });
+                self.gradients.give_back(gradient);
+            }
+            self.layers[i] = Some(layer);
+        }
+    }
+
+    /// Every parameter with its node, in the graph's order: bias, batch norm's scale, weights.
+    pub fn parameters(&mut self) -> Vec<(usize, &mut Parameter<T>)> {
+        let layers = self.layers.iter_mut().enumerate().filter_map(|(i, layer)| Some((i, layer.as_mut()?)));
+        layers
+            .flat_map(|(i, layer)| {
+                layer.epilogue.parameters().chain(layer.operator.parameters()).map(move |p| (i, p))
+            })
+            .collect()
+    }
+
+    /// Output of a node, `[image][c][h][w]`.
+    pub fn output(&self, node: usize) -> Vec<f32> {
+        self.load(&self.views[node])
+    }
+
+    /// The numbers as they stand, for inference.
+    pub fn weights(&mut self) -> Weights {
+        let numbers = |values: &[T]| values.iter().map(|value| value.to_f32()).collect::<Vec<f32>>();
+        let layers = self.layers.iter_mut().map(|layer| {
+            let Some(layer) = layer else { return LayerWeights::default() };
+            let batch_norm = layer.epilogue.norm.as_ref().map(|norm| BatchNorm {
+                scale: numbers(&norm.scale.value),
+                mean: numbers(&norm.running_mean),
+                variance: numbers(&norm.running_variance),
+            });
+            let bias = layer.epilogue.bias.as_ref().map_or_else(Vec::new, |bias| numbers(&bias.value));
+            let weights = layer.operator.parameters().first().map_or_else(Vec::new, |p| numbers(&p.value));
+            LayerWeights { bias, batch_norm, weights }
+        });
+        Weights { layers: layers.collect() }
+    }
+
+    fn view(&self, source: Source) -> &View {
+        match source {
+            Source::Image => unreachable!("a loss follows a layer"),
+            Source::Layer(node) => &self.views[node],
+        }
+    }
+
+    /// A view's numbers as `[image][c][h][w]`.
+    fn load(&self, view: &View) -> Vec<f32> {
+        let plane = view.shape.plane();
+        let mut out = vec![0.0; view.shape.len() * self.images];
+        let mut buffer = vec![T::ZERO; plane];
+        for (c, row) in Maps(&self.values).rows(view).into_iter().enumerate() {
+            for image in 0..self.images {
+                row.read(image * plane, &mut buffer);
+                let target = &mut out[(image * view.shape.c + c) * plane..][..plane];
+                target.iter_mut().zip(&buffer).for_each(|(y, x)| *y = x.to_f32());
+            }
+        }
+        out
+    }
+}
+
+/// Sets a map from `[image][c][h][w]`.
+fn store<T: Scalar>(value: &mut Value<T>, numbers: &[f32]) {
+    let (channels, plane) = (value.shape.c, value.shape.plane());
+    for (c, row) in value.rows_mut().into_iter().enumerate() {
+        for (image, target) in row.chunks_exact_mut(plane).enumerate() {
+            let source = &numbers[(image * channels + c) * plane..][..plane];
+            target.iter_mut().zip(source).for_each(|(y, &x)| *y = T::from_f32(x));
+        }
+    }
+}
