@@ -5,12 +5,14 @@ use std::io::Cursor;
 use std::path::Path;
 
 use image::{ImageFormat, Rgb, RgbImage};
-use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster};
+use noto_sans_mono_bitmap::{FontWeight, RasterHeight};
 
 use secateur_base::{Error, Result, files};
 use secateur_data::{Image, class_name};
 use secateur_eval::Detection;
 use secateur_ir::Shape;
+
+use crate::glyphs::{blend, raster};
 
 /// Quality of written JPEG files: no visible loss.
 const JPEG_QUALITY: u8 = 92;
@@ -199,8 +201,7 @@ impl Canvas {
 
     /// Blends one character in and returns its width.
     fn glyph(&mut self, character: char, left: i32, top: i32, ink: Rgb<u8>) -> i32 {
-        let fallback = || get_raster('?', FontWeight::Bold, self.font).expect("the font has ASCII");
-        let raster = get_raster(character, FontWeight::Bold, self.font).unwrap_or_else(fallback);
+        let raster = raster(character, FontWeight::Bold, self.font);
         let zoom = self.zoom;
         let width = raster.width() as i32 * zoom;
         let (w, h) = (self.image.width() as i32, self.image.height() as i32);
@@ -212,10 +213,7 @@ impl Canvas {
                 }
                 let cover =
                     f32::from(raster.pixel((x / zoom) as usize, (y / zoom) as usize).unwrap_or(0)) / 255.0;
-                let pixel = self.image.get_pixel_mut(at_x as u32, at_y as u32);
-                for (value, ink) in pixel.0.iter_mut().zip(ink.0) {
-                    *value = (f32::from(*value) * (1.0 - cover) + f32::from(ink) * cover).round() as u8;
-                }
+                blend(self.image.get_pixel_mut(at_x as u32, at_y as u32), ink, cover);
             }
         }
         width

@@ -1,13 +1,17 @@
 //! Reports: one model that is written and read as JSON, and its forms as text, charts and drawings.
 
 mod build;
+mod canvas;
 mod chart;
+mod curves;
 mod draw;
+mod glyphs;
 mod layers;
 pub mod model;
 mod text;
 
 pub use build::{BuildReport, Stage};
+pub use curves::Curves;
 pub use draw::{draw_detections, save_image};
 pub use layers::{LayerCodes, LayerFolder};
 pub use model::{AccuracyReport, ClassifierReport, DetectorReport, read_json, to_json};

@@ -1,10 +1,15 @@
 //! Training: a reverse-mode engine over the operators of the IR, Darknet's losses, schedules and optimisers.
 
 mod activation;
+pub mod anchors;
+pub mod augment;
 pub mod engine;
+pub mod log;
 pub mod loss;
 mod matrix;
 mod optimizer;
+mod random;
+pub mod samples;
 mod scalar;
 pub mod schedule;
 mod trainer;
