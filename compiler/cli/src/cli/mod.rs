@@ -25,6 +25,7 @@ mod run;
 mod sim;
 mod stat;
 mod subject;
+mod train;
 mod transform;
 
 const EXAMPLES: &str = "\
@@ -86,6 +87,10 @@ enum Command {
     Permute(permute::Args),
     /// Choose the channels to remove, within an accuracy budget.
     Prune(prune::Args),
+    /// Train a network from scratch, from weights, or from a body with a new head, as its cfg says.
+    Train(train::Args),
+    /// Train a trained or pruned network further, in few epochs.
+    Finetune(train::Args),
     /// Remove the chosen channels from cfg and weights.
     Transform(transform::Args),
     /// Turn a float network into an int8 one.
@@ -164,6 +169,8 @@ impl Command {
             Command::Ana(args) => ana::run(args, global),
             Command::Permute(args) => permute::run(args, global),
             Command::Prune(args) => prune::run(args, global),
+            Command::Train(args) => train::run(args, train::Manner::Darknet, global),
+            Command::Finetune(args) => train::run(args, train::Manner::Finetune, global),
             Command::Transform(args) => transform::run(args, global),
             Command::Quantize(args) => quantize::run(args, global),
             Command::Compile(args) => compile::run(args, global),
