@@ -28,10 +28,10 @@ impl Training {
     }
 }
 
-/// What turns gradients into new weights.
+/// Rule that turns gradients into new weights.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Optimizer {
-    /// Stochastic gradient descent; the share `momentum` of the last step is added to each.
+    /// Stochastic gradient descent; the fraction `momentum` of the last step is added to each.
     Sgd { momentum: f32 },
     /// Kingma and Ba 2014.
     Adam { beta1: f32, beta2: f32, epsilon: f32 },
@@ -91,7 +91,7 @@ pub struct Augmentation {
     pub angle: f32,
     /// Of classifiers: height by width is changed by up to this factor.
     pub aspect: f32,
-    /// Of classifiers: shorter side in pixels that an image is resized to before it is cropped, smallest and largest.
+    /// Of classifiers: range of the shorter side, in pixels, to which an image is resized before it is cropped.
     pub crop: [usize; 2],
     /// Factor of the saturation, from its reciprocal to it.
     pub saturation: f32,
@@ -107,11 +107,11 @@ pub struct Augmentation {
     /// Standard deviation of the noise that half of the images get, in grey levels; 0: none.
     pub gaussian_noise: usize,
     pub mix: Mix,
-    /// A mosaic's boxes are kept within its pictures.
+    /// A mosaic's boxes are kept within the image that they come from.
     pub mosaic_bound: bool,
     /// Images keep their aspect and get grey borders.
     pub letter_box: bool,
-    /// Of detectors: share of the image's sides by which each edge of the cut-out moves.
+    /// Of detectors: fraction of the image's sides by which each edge of the cut-out moves at most.
     pub jitter: f32,
     /// Of detectors: factor of the cut-out's size, from its reciprocal to it; 1: none.
     pub resize: f32,
@@ -119,7 +119,7 @@ pub struct Augmentation {
     pub multi_scale: Option<f32>,
     /// The network's input has a multiple of this many pixels a side, where `multi_scale` changes it.
     pub resize_step: usize,
-    /// Of classifiers: share of the target that goes from the image's class to all others.
+    /// Of classifiers: fraction of the target that moves from the image's class to all others.
     pub label_smooth_eps: f32,
 }
 
@@ -145,7 +145,7 @@ pub struct LayerTraining {
     /// Batch number from which on the layer's numbers are updated; 1: from the first, [`u64::MAX`]: never. Statistics
     /// of its batch norm move from the first.
     pub updates_from: u64,
-    /// No gradient goes back through this layer; those before it may have one by other ways.
+    /// No gradient passes back through this layer; layers before it may get one by other ways.
     pub forward_only: bool,
     /// Probability that a value is set to 0; only of dropout layers.
     pub dropout: Option<f32>,
@@ -193,7 +193,7 @@ pub struct YoloLoss {
     /// An anchor whose shape overlaps a truth's by more is responsible for it beside the best one; 1: the best alone.
     pub iou_thresh: f32,
     pub iou_thresh_kind: Overlap,
-    /// What the box entries maximise; `None`: they minimise the squared error.
+    /// The overlap that the box entries maximise; `None`: they minimise the squared error.
     pub overlap: Option<Overlap>,
     /// Factors of the box's, the objectness' and (where classes have weights) the class' part.
     pub iou_normalizer: f32,
@@ -207,7 +207,7 @@ pub struct YoloLoss {
     pub max_boxes: usize,
     /// Factor of every class' positive examples; empty: none.
     pub class_weights: Vec<f32>,
-    /// Share of the target that goes from certainty to ½.
+    /// Fraction of the target that moves from certainty to ½.
     pub label_smooth_eps: f32,
     /// Examples that are classified well weigh less (Lin et al. 2017, γ = 2).
     pub focal: bool,

@@ -4,6 +4,8 @@
 //! convolution reads shifted planes (as the float evaluator's dense kernel does). In `f32` both loops keep 24 vectors of
 //! sums in registers; `plain` is the same in two or three lines, for `f64`.
 
+#![allow(clippy::needless_range_loop, reason = "tiles of registers are indexed in step with each other")]
+
 use pulp::{Simd, WithSimd};
 
 use crate::scalar::Scalar;
@@ -213,10 +215,7 @@ impl Correlation<'_, f32> {
         left.iter_mut().for_each(|row| *row = &row[..vectors]);
         right.iter_mut().for_each(|row| *row = &row[..vectors]);
         for v in 0..vectors {
-            let mut a = [simd.splat_f32s(0.0); M];
-            for r in 0..M {
-                a[r] = left[r][v];
-            }
+            let a: [S::f32s; M] = std::array::from_fn(|r| left[r][v]);
             for i in 0..N {
                 let b = right[i][v];
                 for r in 0..M {

@@ -45,7 +45,7 @@ pub fn rate(schedule: &Schedule, number: u64, seed: u64) -> f32 {
     }
 }
 
-/// How far batch `number` is into its cycle, and that cycle's length. The batch that ends a cycle belongs to it.
+/// Returns how far batch `number` is into its cycle, and that cycle's length. The batch that ends a cycle belongs to it.
 fn in_cycle(number: u64, first: u64, factor: u64) -> (u64, u64) {
     let (mut begin, mut length) = (0_u64, first);
     while begin.saturating_add(length) < number {
@@ -103,7 +103,7 @@ mod tests {
         close(Policy::Sigmoid { gamma: 1.0, step: 5 }, 6, 0.1 / (1.0 + std::f32::consts::E));
         close(Policy::Poly, 50, 0.025);
         close(Policy::Poly, 101, 0.0);
-        // A step that is not reached hides those behind it.
+        // A step that is not reached hides those after it.
         close(Policy::Steps(vec![(5, 0.1), (50, 0.1), (7, 0.1)]), 10, 0.01);
         // Cycles of 4, 8, 16 batches end at 4, 12, 28.
         let sgdr = || Policy::Sgdr { minimum: 0.0, cycle: 4, factor: 2 };

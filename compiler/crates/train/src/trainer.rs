@@ -82,7 +82,7 @@ impl<T: Scalar> Trainer<T> {
                 return;
             };
             let mut delta = vec![0.0; x.len()];
-            let cost = loss.forward(x, &pass, output, &mut delta);
+            let cost = loss.forward(x, &pass, Some(&mut *output), &mut delta);
             observe(layer, output, &delta);
             delta.iter_mut().for_each(|value| *value = -*value);
             costs.push(LayerCost { layer, cost });

@@ -1,12 +1,12 @@
 //! Losses of the sections that compare their input with the truth.
 
 use super::options::Options;
-use super::training::{POSITIVE, SHARE, within};
+use super::training::{FRACTION, NOT_NEGATIVE, within};
 use secateur_base::Result;
 use secateur_ir::training::{CostKind, CostLoss, DetectionLoss, LayerLoss, Overlap, RegionLoss, YoloLoss};
 use secateur_ir::{MAX_SIDE, Op};
 
-/// The loss of a section whose operator is `op`, if it has one.
+/// Reads the loss of a section whose operator is `op`, if it has one.
 pub(super) fn loss(options: &Options, op: &Op) -> Result<Option<LayerLoss>> {
     Ok(Some(match op {
         Op::Yolo(yolo) => LayerLoss::Yolo(self::yolo(options, yolo.classes)?),
@@ -22,27 +22,27 @@ fn yolo(options: &Options, classes: usize) -> Result<YoloLoss> {
     options.refuse_any("map")?;
     options.refuse_any("embedding_layer")?;
     let max_delta =
-        options.has("max_delta").then(|| within(options, "max_delta", f32::MAX, POSITIVE)).transpose()?;
+        options.has("max_delta").then(|| within(options, "max_delta", f32::MAX, NOT_NEGATIVE)).transpose()?;
     Ok(YoloLoss {
         ignore_thresh: options.float("ignore_thresh", 0.5)?,
         truth_thresh: options.float("truth_thresh", 1.0)?,
         iou_thresh: options.float("iou_thresh", 1.0)?,
         iou_thresh_kind: overlap(options, "iou_thresh_kind", "iou")?.unwrap_or(Overlap::Iou),
         overlap: overlap(options, "iou_loss", "mse")?,
-        iou_normalizer: within(options, "iou_normalizer", 0.75, POSITIVE)?,
-        obj_normalizer: within(options, "obj_normalizer", 1.0, POSITIVE)?,
-        cls_normalizer: within(options, "cls_normalizer", 1.0, POSITIVE)?,
-        delta_normalizer: within(options, "delta_normalizer", 1.0, POSITIVE)?,
+        iou_normalizer: within(options, "iou_normalizer", 0.75, NOT_NEGATIVE)?,
+        obj_normalizer: within(options, "obj_normalizer", 1.0, NOT_NEGATIVE)?,
+        cls_normalizer: within(options, "cls_normalizer", 1.0, NOT_NEGATIVE)?,
+        delta_normalizer: within(options, "delta_normalizer", 1.0, NOT_NEGATIVE)?,
         max_delta,
         max_boxes: max_boxes(options)?,
         class_weights: class_weights(options, classes, max_delta)?,
-        label_smooth_eps: within(options, "label_smooth_eps", 0.0, SHARE)?,
+        label_smooth_eps: within(options, "label_smooth_eps", 0.0, FRACTION)?,
         focal: options.flag("focal_loss")?,
         objectness_smooth: options.flag("objectness_smooth")?,
     })
 }
 
-/// A kind of overlap; `None` for `mse`.
+/// Reads a kind of overlap; `None` for `mse`.
 fn overlap(options: &Options, key: &str, default: &str) -> Result<Option<Overlap>> {
     Ok(match options.word(key)?.unwrap_or(default) {
         "mse" => None,
@@ -63,7 +63,7 @@ fn max_boxes(options: &Options) -> Result<usize> {
     options.size("max", 200, 1..=MAX_SIDE)
 }
 
-/// A class weighs as many times more as the commonest class has more objects, up to `max_delta`.
+/// Weights every class by how many times more objects the commonest class has, up to `max_delta`.
 fn class_weights(options: &Options, classes: usize, max_delta: Option<f32>) -> Result<Vec<f32>> {
     let Some(counts) = options.ints("counters_per_class")? else { return Ok(Vec::new()) };
     if counts.len() != classes {
@@ -76,13 +76,13 @@ fn class_weights(options: &Options, classes: usize, max_delta: Option<f32>) -> R
     Ok(counts.into_iter().map(|count| (largest / count).min(max_delta.unwrap_or(f32::MAX))).collect())
 }
 
-/// Scales of the box's, the objectness' (with and without an object) and the class' part.
+/// Reads the scales of the box's, the objectness' (with and without an object) and the class' part.
 fn scales(options: &Options) -> Result<[f32; 4]> {
-    let scale = |key| within(options, key, 1.0, POSITIVE);
+    let scale = |key| within(options, key, 1.0, NOT_NEGATIVE);
     Ok([scale("coord_scale")?, scale("object_scale")?, scale("noobject_scale")?, scale("class_scale")?])
 }
 
-/// Boxes are trained by four coordinates, whatever number there are.
+/// Refuses a head whose boxes have other than the four coordinates that are trained.
 fn four_coordinates(options: &Options, coords: usize) -> Result<()> {
     if coords == 4 {
         return Ok(());
@@ -94,6 +94,11 @@ fn region(options: &Options, coords: usize) -> Result<RegionLoss> {
     four_coordinates(options, coords)?;
     options.refuse_any("map")?;
     options.refuse(&["background", "classfix"])?;
+    if options.flag("focal_loss")? && !options.flag("softmax")? {
+        return Err(options
+            .error_at("focal_loss", "focal_loss needs probabilities of classes")
+            .allowed("focal_loss=1 with softmax=1"));
+    }
     let [coord_scale, object_scale, noobject_scale, class_scale] = scales(options)?;
     Ok(RegionLoss {
         thresh: options.float("thresh", 0.5)?,

@@ -204,11 +204,6 @@ impl<T: Scalar> Gradients<T> {
         }
     }
 
-    /// Returns whether anybody needs the gradient of a map.
-    pub(super) fn needed(&self, value: usize) -> bool {
-        self.row_len[value].is_some()
-    }
-
     /// Takes the gradient of a map: zero where no reader left one. `None` where no reader left any.
     pub(super) fn take(&mut self, value: usize) -> Option<Vec<T>> {
         let mut map = self.maps[value].take()?;

@@ -1,4 +1,4 @@
-//! Where the entries of a box lie in a head's tensor, and the sums over the deltas that its cost is made of.
+//! Where the entries of a box lie in a head's tensor, the sums over them, and which box a truth is for.
 
 use secateur_base::BBox;
 use secateur_data::Truth;
@@ -29,34 +29,34 @@ pub(super) struct Cell {
 }
 
 impl Entries {
-    /// Elements of one entry.
+    /// Returns the number of elements of one entry.
     pub(super) fn plane(self) -> usize {
         self.h * self.w
     }
 
-    /// Elements of one anchor.
+    /// Returns the number of elements of one anchor.
     pub(super) fn anchor(self) -> usize {
         self.plane() * (CLASS + self.classes)
     }
 
-    /// Elements of one image.
+    /// Returns the number of elements of one image.
     pub(super) fn image(self) -> usize {
         self.anchor() * self.anchors
     }
 
-    /// Index of an entry of a box.
+    /// Returns the index of an entry of a box.
     pub(super) fn at(self, cell: Cell, entry: usize) -> usize {
         cell.anchor * self.anchor() + entry * self.plane() + cell.row * self.w + cell.column
     }
 
-    /// The box of `anchor` in whose cell a relative place lies. Darknet takes a centre on the image's far edge for one
-    /// in the next row; here it lies in the last cell.
+    /// Returns the box of `anchor` in whose cell the point (`x`, `y`), in fractions of the image, is. Darknet takes a
+    /// point on the image's far edge for one in the next row; here it is in the last cell.
     pub(super) fn cell(self, anchor: usize, x: f32, y: f32) -> Cell {
-        let index = |place: f32, cells: usize| ((place * cells as f32) as usize).min(cells - 1);
+        let index = |at: f32, cells: usize| ((at * cells as f32) as usize).min(cells - 1);
         Cell { anchor, row: index(y, self.h), column: index(x, self.w) }
     }
 
-    /// Every box.
+    /// Returns every box.
     pub(super) fn cells(self) -> impl Iterator<Item = Cell> {
         let rows = move |anchor| {
             let columns = move |row| (0..self.w).map(move |column| Cell { anchor, row, column });
@@ -65,7 +65,7 @@ impl Entries {
         (0..self.anchors).flat_map(rows)
     }
 
-    /// Sums of squares of the deltas of boxes, objectness and classes.
+    /// Returns the sums of squares of the deltas of boxes, objectness and classes.
     pub(super) fn squares(self, delta: &[f32]) -> [f64; 3] {
         let plane = self.plane();
         let mut sums = [0.0; 3];
@@ -80,12 +80,12 @@ impl Entries {
     }
 }
 
-/// A cost of the parts of boxes, objectness and classes.
-pub(super) fn cost([boxes, objectness, classes]: [f64; 3]) -> Cost {
-    Cost::of_parts(vec![("box", boxes), ("objectness", objectness), ("class", classes)])
+/// Builds a cost with its parts of boxes, objectness and classes.
+pub(super) fn cost(total: f64, [boxes, objectness, classes]: [f64; 3]) -> Cost {
+    Cost { total, parts: vec![("box", boxes), ("objectness", objectness), ("class", classes)] }
 }
 
-/// The truth that a box overlaps the most, and its IoU; the box is computed only if there are truths.
+/// Returns the truth that a box overlaps with the highest IoU, and that; the box is computed only if there are truths.
 pub(super) fn best_truth(pred: impl FnOnce() -> BBox, truths: &[Truth]) -> (Option<&Truth>, f32) {
     if truths.is_empty() {
         return (None, 0.0);
@@ -101,7 +101,7 @@ pub(super) fn best_truth(pred: impl FnOnce() -> BBox, truths: &[Truth]) -> (Opti
     best
 }
 
-/// The first of the shapes (width and height) that is likest to a truth's, both at one place.
+/// Returns the first of the shapes (width and height) that has the highest IoU with the truth's.
 pub(super) fn best_shape(shapes: impl Iterator<Item = (f32, f32)>, truth: &BBox) -> usize {
     let mut best = (0, 0.0);
     for (index, (w, h)) in shapes.enumerate() {
@@ -113,7 +113,7 @@ pub(super) fn best_shape(shapes: impl Iterator<Item = (f32, f32)>, truth: &BBox)
     best.0
 }
 
-/// A box around the origin.
+/// Returns a box around the origin.
 pub(super) fn shape(w: f32, h: f32) -> BBox {
     BBox { x: 0.0, y: 0.0, w, h }
 }

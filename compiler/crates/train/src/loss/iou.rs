@@ -29,12 +29,12 @@ pub(super) fn overlap(kind: Overlap, a: &BBox, b: &BBox) -> f32 {
     }
 }
 
-/// Returns what Darknet takes for the gradient of the overlap by `pred`'s x, y, w and h, where both boxes have an area.
+/// Returns Darknet's gradient of the overlap by `pred`'s x, y, w and h; both boxes must have an area.
 ///
 /// Where the boxes overlap it is the gradient of IoU and GIoU, doubled by w and h; where they are apart their
-/// intersection counts as the product of negative lengths. To it comes what pulls the centres together, of which the
-/// enclosing box' share counts the wrong way by x and y, and for CIoU what makes the shapes alike, without a division
-/// by w² + h². Networks were tuned with these, so they are kept.
+/// intersection counts as the product of negative lengths. DIoU and CIoU add a term that pulls the centres together,
+/// in which the enclosing box' derivatives by x and y have the wrong sign, and CIoU one that makes the shapes alike,
+/// which lacks a division by w² + h². Networks were tuned with these, so they are kept.
 pub(super) fn gradient(kind: Overlap, pred: &BBox, truth: &BBox) -> [f32; 4] {
     let edges = Edges::new(pred, truth);
     match kind {
@@ -61,7 +61,7 @@ pub(super) fn gradient(kind: Overlap, pred: &BBox, truth: &BBox) -> [f32; 4] {
     }
 }
 
-/// Width and height of the smallest box that holds both.
+/// Returns width and height of the smallest box that holds both.
 fn enclosing(a: &BBox, b: &BBox) -> [f32; 2] {
     let ([l1, t1, r1, b1], [l2, t2, r2, b2]) = (a.edges(), b.edges());
     [r1.max(r2) - l1.min(l2), b1.max(b2) - t1.min(t2)]
@@ -73,17 +73,17 @@ fn intersection(a: &BBox, b: &BBox) -> f32 {
     if w < 0.0 || h < 0.0 { 0.0 } else { w * h }
 }
 
-/// Squared distance of the centres.
+/// Returns the squared distance of the centres.
 fn distance(a: &BBox, b: &BBox) -> f32 {
     (a.x - b.x) * (a.x - b.x) + (a.y - b.y) * (a.y - b.y)
 }
 
-/// Difference of the angles of the diagonals.
+/// Returns the difference of the diagonals' angles.
 fn slope_difference(pred: &BBox, truth: &BBox) -> f64 {
     libm::atan(f64::from(truth.w / truth.h)) - libm::atan(f64::from(pred.w / pred.h))
 }
 
-/// CIoU's difference of shapes and its weight.
+/// Returns CIoU's difference of shapes and its weight.
 fn shape_term(pred: &BBox, truth: &BBox, iou: f32) -> (f32, f32) {
     let slopes = slope_difference(pred, truth);
     let shape = (4.0 / (PI * PI) * slopes * slopes) as f32;
@@ -96,7 +96,7 @@ struct Edges {
     truth: [f32; 4],
 }
 
-/// Which way each edge grows the box.
+/// Direction in which each edge moves when the box grows.
 const OUTWARD: [f32; 4] = [-1.0, -1.0, 1.0, 1.0];
 
 impl Edges {
@@ -104,7 +104,7 @@ impl Edges {
         Self { pred: pred.edges(), truth: truth.edges() }
     }
 
-    /// Width and height of the intersection; negative where the boxes are apart.
+    /// Returns width and height of the intersection; negative where the boxes are apart.
     fn common(&self) -> [f32; 2] {
         [0, 1]
             .map(|axis| self.pred[axis + 2].min(self.truth[axis + 2]) - self.pred[axis].max(self.truth[axis]))
@@ -120,7 +120,7 @@ impl Edges {
         w <= 0.0 || h <= 0.0
     }
 
-    /// Product of the sides, which is positive where the boxes are apart on both axes, too.
+    /// Returns the product of the intersection's sides, which is positive where the boxes are apart on both axes, too.
     fn intersection(&self) -> f32 {
         let [w, h] = self.common();
         w * h
@@ -131,17 +131,17 @@ impl Edges {
         area(self.pred) + area(self.truth) - self.intersection()
     }
 
-    /// Whether the predicted box is the inner one at an edge.
+    /// Returns whether the predicted box is the inner one at an edge.
     fn inside(&self, edge: usize) -> bool {
         OUTWARD[edge] * self.pred[edge] < OUTWARD[edge] * self.truth[edge]
     }
 
-    /// Whether the predicted box is the outer one at an edge.
+    /// Returns whether the predicted box is the outer one at an edge.
     fn outside(&self, edge: usize) -> bool {
         OUTWARD[edge] * self.pred[edge] > OUTWARD[edge] * self.truth[edge]
     }
 
-    /// Derivatives of the union by the edges, and those of the intersection.
+    /// Returns the derivatives of the union by the edges, and those of the intersection.
     fn of_areas(&self) -> ([f32; 4], [f32; 4]) {
         let [l, t, r, b] = self.pred;
         let (sides, common) = ([r - l, b - t], self.common());
@@ -161,7 +161,7 @@ impl Edges {
             .map(|edge| (union * by_intersection[edge] - intersection * by_union[edge]) / (union * union))
     }
 
-    /// Derivatives of union ÷ enclosing area, GIoU's second term.
+    /// Returns the derivatives of union ÷ enclosing area, GIoU's second term.
     fn of_enclosing_area(&self) -> [f32; 4] {
         let enclosing = self.enclosing();
         let area = enclosing[0] * enclosing[1];
@@ -172,7 +172,7 @@ impl Edges {
         })
     }
 
-    /// Derivatives of −distance² ÷ diagonal² by x, y, w, h, with the wrong sign that [`gradient`] speaks of.
+    /// Returns the derivatives of −distance² ÷ diagonal² by x, y, w, h, with the wrong sign that [`gradient`] describes.
     fn of_distance(&self, pred: &BBox, truth: &BBox) -> [f32; 4] {
         let sides = self.enclosing();
         let diagonal = sides[0] * sides[0] + sides[1] * sides[1];
@@ -182,7 +182,7 @@ impl Edges {
         let apart = [truth.x - pred.x, truth.y - pred.y];
         let squared = distance(pred, truth);
         let grows = |edge: usize| f32::from(u8::from(self.outside(edge)));
-        let place = |axis: usize| {
+        let centre = |axis: usize| {
             let diagonal_by = 2.0 * sides[axis] * (grows(axis + 2) - grows(axis));
             (2.0 * apart[axis] * diagonal - diagonal_by * squared) / (diagonal * diagonal)
         };
@@ -190,10 +190,10 @@ impl Edges {
             let diagonal_by = 2.0 * sides[axis] * (0.5 * grows(axis + 2) + 0.5 * grows(axis));
             diagonal_by * squared / (diagonal * diagonal)
         };
-        [place(0), place(1), size(0), size(1)]
+        [centre(0), centre(1), size(0), size(1)]
     }
 
-    /// Derivatives by left, top, right, bottom as those by x, y and twice those by w, h.
+    /// Turns derivatives by left, top, right and bottom into those by x and y and twice those by w and h.
     fn by_box(&self, [l, t, r, b]: [f32; 4]) -> [f32; 4] {
         [l + r, t + b, r - l, b - t]
     }
@@ -211,7 +211,7 @@ mod tests {
         BBox { x: side(0.3, 0.7), y: side(0.3, 0.7), w: side(0.2, 0.6), h: side(0.2, 0.6) }
     }
 
-    /// Sides and places in f64, so that differences of small steps are exact enough.
+    /// Returns the edges in f64, in which differences of small steps are exact enough.
     fn edges([x, y, w, h]: [f64; 4]) -> [f64; 4] {
         [x - w / 2.0, y - h / 2.0, x + w / 2.0, y + h / 2.0]
     }
@@ -227,7 +227,7 @@ mod tests {
         [intersection / union, intersection / union - (area - union) / area]
     }
 
-    /// −S/C, the distance's part of DIoU with exponent 1.
+    /// Returns the distance's term of DIoU, with an exponent of 1.
     fn closeness(a: [f64; 4], b: [f64; 4]) -> f64 {
         let (p, t) = (edges(a), edges(b));
         let around = [p[2].max(t[2]) - p[0].min(t[0]), p[3].max(t[3]) - p[1].min(t[1])];
@@ -239,7 +239,7 @@ mod tests {
         [b.x, b.y, b.w, b.h].map(f64::from)
     }
 
-    /// Central differences by x, y, w, h.
+    /// Returns central differences by x, y, w, h.
     fn differences(a: [f64; 4], f: impl Fn([f64; 4]) -> f64) -> [f64; 4] {
         [0, 1, 2, 3].map(|i| {
             let at = |step: f64| {
@@ -309,14 +309,14 @@ mod tests {
             let expected = differences(wide(&pred), |a| closeness(a, wide(&truth)));
             let edges = Edges::new(&pred, &truth);
             for i in 0..4 {
-                // By x and y the enclosing box' share has the wrong sign: comparable where it does not move.
+                // By x and y the enclosing box' derivative has the wrong sign: comparable where it is 0.
                 let moves = i < 2 && edges.outside(i) != edges.outside(i + 2);
                 if !moves {
                     close(diou[i] - iou[i], expected[i], &format!("case {case}, distance by {i}"));
                     compared += 1;
                 }
             }
-            // The shape's share is the gradient of −weight · shape with a fixed weight, times w² + h².
+            // The shape's term is the gradient of −weight · shape with a fixed weight, times w² + h².
             let (_, weight) = shape_term(&pred, &truth, pred.iou(&truth));
             let target = f64::from(truth.w / truth.h).atan();
             let shape = differences(wide(&pred), |a| {

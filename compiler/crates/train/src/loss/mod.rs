@@ -1,7 +1,7 @@
 //! Losses of a network's last layers, as Darknet computes them.
 //!
-//! A layer hands back a `delta`, which is what its input is to be moved by: minus the gradient of a loss, or what
-//! Darknet puts in its place. The cost that is printed is another figure where Darknet's is.
+//! A layer hands back a `delta`, by which its input is to be moved: minus the gradient of a loss, or what Darknet
+//! computes instead. The cost that is printed is another figure where Darknet's is.
 
 use secateur_data::Truth;
 use secateur_ir::training::{LayerLoss, LayerTraining};
@@ -18,7 +18,7 @@ mod softmax;
 mod tests;
 mod yolo;
 
-/// What is known of the images of one pass.
+/// One pass: the images that go through the network at once, and what is known of them.
 #[derive(Debug, Clone, Copy)]
 pub struct Pass<'a> {
     /// The network's input.
@@ -28,7 +28,7 @@ pub struct Pass<'a> {
     pub seen: u64,
 }
 
-/// What the network should say of the images of one pass.
+/// Labels of the images of one pass.
 #[derive(Debug, Clone, Copy)]
 pub enum Truths<'a> {
     /// Labelled boxes of each image, in Darknet's order.
@@ -39,7 +39,7 @@ pub enum Truths<'a> {
 }
 
 impl<'a> Truths<'a> {
-    /// The boxes of each image.
+    /// Returns the boxes of each image.
     fn boxes(self) -> &'a [Vec<Truth>] {
         match self {
             Truths::Boxes(boxes) => boxes,
@@ -47,7 +47,7 @@ impl<'a> Truths<'a> {
         }
     }
 
-    /// The targets of `values` values.
+    /// Returns the targets of `values` values.
     fn targets(self, values: usize) -> &'a [f32] {
         match self {
             Truths::Targets(targets) => {
@@ -64,26 +64,21 @@ impl<'a> Truths<'a> {
 pub struct Cost {
     /// The figure that Darknet prints, summed over the images of the pass.
     pub total: f64,
-    /// What it is the sum of, by name (box, objectness, class), for the log; empty if it is of one piece.
+    /// Its terms by name (box, objectness, class), for the log; empty if it has none. Their sum differs from it by
+    /// Darknet's rounding.
     pub parts: Vec<(&'static str, f64)>,
-}
-
-impl Cost {
-    fn of_parts(parts: Vec<(&'static str, f64)>) -> Self {
-        Self { total: parts.iter().map(|(_, cost)| cost).sum(), parts }
-    }
 }
 
 /// A loss layer.
 pub trait Loss: Send + Sync {
-    /// Computes, from the layer's input `x` (`[image][c][h][w]`), its `output` of the same length and `delta`, what `x`
-    /// is to be moved by. Earlier content of both is overwritten.
+    /// Computes, from the layer's input `x` (`[image][c][h][w]`), `delta`, by which `x` is to be moved, and, if asked
+    /// for, the layer's `output`; both have the length of `x`, and earlier content is overwritten.
     ///
     /// The output has the order of the network's at inference; of a [`Op::Cost`] it is the cost of every value.
     ///
     /// # Panics
-    /// If `pass` has truths of the other kind, or of another number of images or values.
-    fn forward(&self, x: &[f32], pass: &Pass<'_>, output: &mut [f32], delta: &mut [f32]) -> Cost;
+    /// If `pass` has truths of the other kind, or lengths do not fit.
+    fn forward(&self, x: &[f32], pass: &Pass<'_>, output: Option<&mut [f32]>, delta: &mut [f32]) -> Cost;
 }
 
 /// Returns the loss of a layer with `input`, if it has one.

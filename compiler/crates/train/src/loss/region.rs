@@ -8,11 +8,12 @@ use secateur_ir::training::RegionLoss;
 use secateur_ir::{Region, Shape};
 
 use super::entries::{CLASS, Cell, Entries, OBJECTNESS, best_shape, best_truth, cost};
-use super::math::{focal, logistic, logistic_gradient, softmax};
+use super::math::{focal, logistic, logistic_gradient, printed_squares, softmax};
 use super::{Cost, Loss, Pass};
 
-/// Images in which every box is also pulled to its anchor's place and shape, and how strongly.
+/// Number of images in which every box is also pulled to its default box.
 const BURN_IN: u64 = 12_800;
+/// Factor of that pull.
 const BURN_IN_SCALE: f32 = 0.01;
 
 pub(super) struct RegionLayer {
@@ -32,7 +33,7 @@ impl RegionLayer {
     }
 
     /// Writes the head's output for one image: `[row][column][anchor][entry]`.
-    fn activate(&self, x: &[f32], output: &mut [f32]) {
+    fn write_output(&self, x: &[f32], output: &mut [f32]) {
         let (plane, channels) = (self.entries.plane(), self.entries.image() / self.entries.plane());
         for (i, value) in output.iter_mut().enumerate() {
             *value = x[i % channels * plane + i / channels];
@@ -47,30 +48,34 @@ impl RegionLayer {
 }
 
 impl Loss for RegionLayer {
-    fn forward(&self, x: &[f32], pass: &Pass<'_>, output: &mut [f32], delta: &mut [f32]) -> Cost {
+    fn forward(&self, x: &[f32], pass: &Pass<'_>, output: Option<&mut [f32]>, delta: &mut [f32]) -> Cost {
         let image = self.entries.image();
         let truths = pass.truths.boxes();
-        assert_eq!(x.len(), truths.len() * image, "values of all images");
+        assert_eq!([x.len(), delta.len()], [truths.len() * image; 2], "values of all images");
+        if let Some(output) = output {
+            let images = x.chunks_exact(image).zip(output.chunks_exact_mut(image));
+            images.for_each(|(x, output)| self.write_output(x, output));
+        }
         let burn_in = pass.seen + (truths.len() as u64) < BURN_IN;
-        let squares: Vec<[f64; 3]> = (output.par_chunks_exact_mut(image), delta.par_chunks_exact_mut(image))
-            .into_par_iter()
+        let squares: Vec<[f64; 3]> = delta
+            .par_chunks_exact_mut(image)
             .zip((x.par_chunks_exact(image), truths))
-            .map(|((output, delta), (x, truths))| {
-                self.activate(x, output);
+            .map(|(delta, (x, truths))| {
                 delta.fill(0.0);
-                let mut image = Image { layer: self, output, delta };
+                let mut image = Image { layer: self, x, delta };
                 image.compare(&truths[..truths.len().min(self.loss.max_boxes)], burn_in);
                 self.entries.squares(image.delta)
             })
             .collect();
-        cost([0, 1, 2].map(|part| squares.iter().map(|squares| squares[part]).sum()))
+        let parts = [0, 1, 2].map(|part| squares.iter().map(|squares| squares[part]).sum());
+        cost(printed_squares([&*delta]), parts)
     }
 }
 
 /// One image of a pass.
 struct Image<'a> {
     layer: &'a RegionLayer,
-    output: &'a [f32],
+    x: &'a [f32],
     delta: &'a mut [f32],
 }
 
@@ -92,7 +97,8 @@ impl Image<'_> {
         truths.iter().for_each(|truth| self.compare_truth(truth));
     }
 
-    /// The box that is responsible for a truth: of the anchor whose shape, or whose box' shape, is likest.
+    /// Fills the deltas of the box that is responsible for a truth: of the anchor whose default or predicted shape has
+    /// the highest IoU with it.
     fn compare_truth(&mut self, truth: &Truth) {
         let (entries, loss) = (self.layer.entries, &self.layer.loss);
         let at = |anchor: usize| entries.cell(anchor, truth.bbox.x, truth.bbox.y);
@@ -107,7 +113,7 @@ impl Image<'_> {
         self.class_delta(cell, truth.class);
     }
 
-    /// The four entries that would give `truth` against those that are.
+    /// Sets the deltas that move a box to `truth`.
     fn box_delta(&mut self, cell: Cell, truth: &BBox, scale: f32) {
         let entries = self.layer.entries;
         let (anchor_w, anchor_h) = self.layer.head.anchors[cell.anchor];
@@ -124,34 +130,31 @@ impl Image<'_> {
     }
 
     fn objectness_delta(&mut self, cell: Cell, target: f32, scale: f32) {
-        let now = self.values(cell)[OBJECTNESS];
-        self.delta[self.layer.entries.at(cell, OBJECTNESS)] =
-            scale * ((target - now) * logistic_gradient(now));
+        let at = self.layer.entries.at(cell, OBJECTNESS);
+        let now = logistic(self.x[at]);
+        self.delta[at] = scale * ((target - now) * logistic_gradient(now));
     }
 
     fn class_delta(&mut self, cell: Cell, class: usize) {
-        let loss = &self.layer.loss;
-        let focus = if loss.focal { focal(self.values(cell)[CLASS + class]) } else { 1.0 };
-        for other in 0..self.layer.head.classes {
+        let (head, loss, entries) = (&self.layer.head, &self.layer.loss, self.layer.entries);
+        let of_class = |class: usize| self.x[entries.at(cell, CLASS + class)];
+        let mut classes: Vec<f32> = (0..head.classes).map(of_class).collect();
+        if head.softmax {
+            softmax(&mut classes, 0, 1, head.classes, 1.0);
+        }
+        let focus = if loss.focal { focal(classes[class]) } else { 1.0 };
+        for (other, now) in classes.into_iter().enumerate() {
             let target = if other == class { 1.0 } else { 0.0 };
-            let delta = loss.class_scale * (target - self.values(cell)[CLASS + other]) * focus;
-            self.delta[self.layer.entries.at(cell, CLASS + other)] = delta;
+            self.delta[entries.at(cell, CLASS + other)] = loss.class_scale * (target - now) * focus;
         }
     }
 
-    /// The output's values of a box.
-    fn values(&self, cell: Cell) -> &[f32] {
-        let entries = self.layer.entries;
-        let size = CLASS + entries.classes;
-        &self.output[((cell.row * entries.w + cell.column) * entries.anchors + cell.anchor) * size..][..size]
-    }
-
-    /// The x, y, w, h of a box, before any function.
+    /// Returns the x, y, w, h of a box, before any function.
     fn boxes(&self, cell: Cell) -> [f32; 4] {
-        [0, 1, 2, 3].map(|entry| self.values(cell)[entry])
+        [0, 1, 2, 3].map(|entry| self.x[self.layer.entries.at(cell, entry)])
     }
 
-    /// The box that the output describes.
+    /// Returns the box that the output describes.
     fn predicted(&self, cell: Cell) -> BBox {
         let entries = self.layer.entries;
         let (anchor_w, anchor_h) = self.layer.head.anchors[cell.anchor];
@@ -167,7 +170,7 @@ impl Image<'_> {
         }
     }
 
-    /// The anchor in the middle of its cell.
+    /// Returns the default box: the anchor in the middle of its cell.
     fn default_box(&self, cell: Cell) -> BBox {
         let Entries { w, h, .. } = self.layer.entries;
         let (anchor_w, anchor_h) = self.layer.head.anchors[cell.anchor];
@@ -177,5 +180,51 @@ impl Image<'_> {
             w: anchor_w / w as f32,
             h: anchor_h / h as f32,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::loss::Truths;
+
+    /// Returns the deltas of two images of one cell and one anchor, after `seen` images.
+    fn forward(seen: u64, truths: &[Vec<Truth>; 2]) -> Vec<f32> {
+        let head =
+            Region { classes: 2, coords: 4, anchors: vec![(0.5, 0.5)], softmax: true, background: false };
+        let loss = RegionLoss {
+            thresh: 0.6,
+            coord_scale: 1.0,
+            object_scale: 5.0,
+            noobject_scale: 1.0,
+            class_scale: 1.0,
+            bias_match: true,
+            rescore: false,
+            focal: false,
+            max_boxes: 1,
+        };
+        let shape = Shape::new(7, 1, 1);
+        let mut delta = vec![9.0; 14];
+        let pass = Pass { input: Shape::new(3, 32, 32), truths: Truths::Boxes(truths), seen };
+        RegionLayer::new(head, loss, shape).forward(&[1.0; 14], &pass, None, &mut delta);
+        delta
+    }
+
+    #[test]
+    fn burn_in_counts_the_images_of_the_pass() {
+        let none = [vec![], vec![]];
+        assert!(forward(12_797, &none)[..4].iter().all(|&delta| delta != 0.0));
+        assert!(forward(12_798, &none)[..4].iter().all(|&delta| delta == 0.0));
+    }
+
+    #[test]
+    fn truths_that_are_not_seen() {
+        let truth = |class| Truth { class, bbox: BBox { x: 1.0, y: 1.0, w: 0.5, h: 0.5 } };
+        let none = forward(20_000, &[vec![], vec![]]);
+        assert_eq!(forward(20_000, &[vec![truth(2)], vec![]]), none);
+        let first = forward(20_000, &[vec![truth(0)], vec![]]);
+        assert_eq!(forward(20_000, &[vec![truth(0), truth(1)], vec![]]), first);
+        assert_ne!(first[..7], none[..7]);
+        assert_eq!(first[7..], none[7..]);
     }
 }

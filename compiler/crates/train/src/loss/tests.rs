@@ -55,7 +55,7 @@ impl Case {
         }
     }
 
-    /// Labels of the first pass.
+    /// Returns the labels of the first pass.
     fn boxes(&self) -> Vec<Vec<Truth>> {
         let mut images = vec![Vec::new(); self.training.pass()];
         for fields in self.truth_lines() {
@@ -68,7 +68,7 @@ impl Case {
         images
     }
 
-    /// One target for each of `values` values of each image.
+    /// Returns one target for each of `values` values of each image.
     fn targets(&self, values: usize) -> Vec<f32> {
         let mut targets = vec![0.0; self.training.pass() * values];
         for fields in self.truth_lines() {
@@ -92,8 +92,8 @@ fn logit(p: f32) -> f32 {
     (p / (1.0 - p)).ln() as f32
 }
 
-/// The input that gives a head's stored output: the input itself is not stored. Rounded once more, it gives the output
-/// to a few units in the last place, far within the data's tolerance.
+/// Returns the input that gives a head's stored output: the input itself is not stored. Rounded once more, it gives the
+/// output to a few units in the last place, far within the data's tolerance.
 fn input_of_head(op: &Op, shape: Shape, output: &[f32]) -> Vec<f32> {
     let plane = shape.plane();
     let values = output.iter().enumerate();
@@ -123,7 +123,7 @@ fn input_of_head(op: &Op, shape: Shape, output: &[f32]) -> Vec<f32> {
     }
 }
 
-/// The input of a cost layer: the stored costs tell how far off a value is, the stored deltas to which side.
+/// Returns the input of a cost layer: the stored costs tell how far off a value is, the stored deltas to which side.
 fn input_of_cost(kind: CostKind, layer: &Layer, targets: &[f32]) -> Vec<f32> {
     let values = layer.output.iter().zip(&layer.delta).zip(targets);
     values
@@ -135,13 +135,13 @@ fn input_of_cost(kind: CostKind, layer: &Layer, targets: &[f32]) -> Vec<f32> {
         .collect()
 }
 
-fn assert_close(found: &[f32], expected: &[f32], share: f32, what: &str) {
+fn assert_close(found: &[f32], expected: &[f32], tolerance: f32, what: &str) {
     assert_eq!(found.len(), expected.len(), "{what}");
     let largest = expected.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
     let differences = found.iter().zip(expected).map(|(a, b)| (a - b).abs());
     let (at, worst) = differences.enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
     let (now, then) = (found[at], expected[at]);
-    assert!(worst <= share * largest, "{what}: {now} instead of {then} at {at}, largest {largest}");
+    assert!(worst <= tolerance * largest, "{what}: {now} instead of {then} at {at}, largest {largest}");
 }
 
 fn compare(case: &Case, index: usize, expected: &Layer) {
@@ -163,7 +163,7 @@ fn compare(case: &Case, index: usize, expected: &Layer) {
     let pass = Pass { input: case.network.graph.input, truths, seen: case.network.header.seen };
     // Old content must not shine through.
     let (mut output, mut delta) = (vec![9.0; x.len()], vec![9.0; x.len()]);
-    let cost = loss.forward(&x, &pass, &mut output, &mut delta);
+    let cost = loss.forward(&x, &pass, Some(&mut output), &mut delta);
     let what = format!("{:?}, layer {index}", case.folder.file_name().unwrap());
     assert_close(&output, &expected.output, 1e-6, &format!("output of {what}"));
     assert_close(&delta, &expected.delta, 1e-5, &format!("delta of {what}"));
@@ -180,12 +180,31 @@ fn first_passes_of_darknet() {
     let mut compared = 0;
     for folder in cases.map(|case| case.unwrap().path()).filter(|case| case.is_dir()) {
         let case = Case::load(&folder);
-        for index in 0..case.network.graph.nodes.len() {
-            if let Some(layer) = case.layer(index) {
-                compare(&case, index, &layer);
-                compared += 1;
-            }
+        let losses = (0..case.training.layers.len()).filter(|&i| case.training.layers[i].loss.is_some());
+        for index in losses {
+            let layer = case.layer(index).expect("output, delta and cost of every loss layer");
+            compare(&case, index, &layer);
+            compared += 1;
         }
     }
     assert!(compared >= 22, "{compared} loss layers");
+}
+
+#[test]
+fn every_model_can_be_trained() {
+    let Some(data) = data_dir() else { return };
+    let mut heads = 0;
+    for model in std::fs::read_dir(data.join("models")).unwrap().map(|model| model.unwrap().path()) {
+        let files = std::fs::read_dir(&model).unwrap().map(|file| file.unwrap().path());
+        for path in files.filter(|path| path.extension().is_some_and(|extension| extension == "cfg")) {
+            let network = darknet::load(&path, None).unwrap();
+            let training = darknet::training(&network.cfg, &network.graph).unwrap();
+            for (index, node) in network.graph.nodes.iter().enumerate() {
+                let loss = of_layer(&node.op, &training.layers[index], network.graph.input_shape(index));
+                assert_eq!(loss.is_some(), node.op.is_head(), "{path:?}, layer {index}");
+                heads += usize::from(loss.is_some());
+            }
+        }
+    }
+    assert!(heads >= 10, "{heads} heads");
 }
