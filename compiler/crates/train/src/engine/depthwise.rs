@@ -41,8 +41,9 @@ impl<T: Scalar> Depthwise<T> {
     fn resize(&self, scratch: &mut Scratch<T>) {
         let rows = self.window.rows.output;
         let planes = self.window.planes_len(rows) + self.window.tail();
-        scratch.planes.clear();
         scratch.planes.resize(planes, T::ZERO);
+        // Read with the last row: what an earlier layer left there need not be finite.
+        scratch.planes[planes - self.window.tail()..].fill(T::ZERO);
         scratch.grid.resize(self.window.grid_len(rows), T::ZERO);
     }
 
@@ -77,8 +78,10 @@ impl<T: Scalar> Depthwise<T> {
         let margin = margin.next_multiple_of(LANES);
         let grid = scratch.grid.len();
         let plane = len / self.window.phase_count();
-        scratch.grid.clear();
+        let end = margin + grid;
         scratch.grid.resize(margin + grid.max(plane) + LANES, T::ZERO);
+        scratch.grid[..margin].fill(T::ZERO);
+        scratch.grid[end..].fill(T::ZERO);
         for image in 0..self.images {
             let strip = self.strip(image);
             self.window.load(row, &strip, &mut scratch.planes[..len], &mut scratch.line);

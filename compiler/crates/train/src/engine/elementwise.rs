@@ -5,7 +5,7 @@ use secateur_ir::Shape;
 
 use super::operator::{Backward, Forward, Operator};
 use super::parameter::{Kind, Parameter};
-use crate::matrix::{BLOCK, Correlation, Packed, Product};
+use crate::matrix::{BLOCK, Correlation, Packed, Product, written};
 use crate::scalar::Scalar;
 
 /// The map of the second input times the first input: an equal map, one number a channel, or one a pixel.
@@ -50,7 +50,7 @@ impl<T: Scalar> Operator<T> for Multiply {
     }
 
     fn backward(&mut self, backward: Backward<'_, T>) {
-        let Backward { inputs, maps, out, gradient, gradients } = backward;
+        let Backward { inputs, maps, out, gradient, gradients, .. } = backward;
         let (factors, rows) = (maps.rows(&inputs[0]), maps.rows(&inputs[1]));
         let (len, plane) = (out.row_len(), out.shape.plane());
         let mut sinks = gradients.sinks(&inputs[0]);
@@ -207,7 +207,14 @@ impl<T: Scalar> Operator<T> for Connected<T> {
         out.rows_mut().par_chunks_mut(8).enumerate().for_each(|(band, out)| {
             let weights = &self.weights.value[band * 8 * inputs..];
             let left = Packed::new(out.len(), inputs, |r, j| weights[r * inputs + j]);
-            T::product(Product { left: &left, right: &columns, offsets: &offsets, out });
+            let mut out = written(out.iter_mut().map(|row| &mut **row));
+            T::product(Product {
+                left: &left,
+                right: &columns,
+                offsets: &offsets,
+                columns: self.images,
+                out: &mut out,
+            });
         });
     }
 
@@ -234,8 +241,14 @@ impl<T: Scalar> Operator<T> for Connected<T> {
             let Some(mut sink) = sink else { return };
             let left = Packed::new(plane, outputs, |i, o| weights[o * len + c * plane + i]);
             let mut sums = vec![T::ZERO; plane * self.images];
-            let mut out: Vec<&mut [T]> = sums.chunks_exact_mut(self.images).collect();
-            T::product(Product { left: &left, right: &gradient, offsets: &offsets, out: &mut out });
+            let mut out = written(sums.chunks_exact_mut(self.images));
+            T::product(Product {
+                left: &left,
+                right: &gradient,
+                offsets: &offsets,
+                columns: self.images,
+                out: &mut out,
+            });
             for image in 0..self.images {
                 for pixel in 0..plane {
                     sink.put_one(image * plane + pixel, sums[pixel * self.images + image]);

@@ -11,6 +11,7 @@ mod epilogue;
 mod moves;
 mod operator;
 mod parameter;
+mod pointwise;
 mod pool;
 mod sum;
 #[cfg(test)]
@@ -112,13 +113,14 @@ impl<T: Scalar> Engine<T> {
                 && let Some(mut gradient) = self.gradients.take(i + 1)
             {
                 let out = &self.values[i + 1];
-                gradient.truncate(out.row_len() * out.shape.c);
-                layer.epilogue.backward(out, &mut gradient);
+                let len = out.row_len() * out.shape.c;
+                layer.epilogue.backward(out, &mut gradient[..len]);
                 layer.operator.backward(Backward {
                     inputs: &layer.inputs,
                     maps: Maps(&self.values),
                     out,
-                    gradient: &gradient,
+                    gradient: &gradient[..len],
+                    padded: &gradient,
                     gradients: &mut self.gradients,
                 });
                 self.gradients.give_back(gradient);

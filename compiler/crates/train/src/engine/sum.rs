@@ -170,8 +170,12 @@ impl<T: Scalar> Operator<T> for Sum<T> {
             T::vectorise(
                 #[inline(always)]
                 || {
-                    out.fill(T::ZERO);
-                    for (n, rows) in rows.iter().enumerate() {
+                    // The first input has the sum's shape and every channel of it.
+                    rows[0][c].read(0, out);
+                    if let Some(factor) = self.place(0, c).map(|place| factors[place]) {
+                        out.iter_mut().for_each(|y| *y = factor * *y);
+                    }
+                    for (n, rows) in rows.iter().enumerate().skip(1) {
                         if let Some(&row) = rows.get(c) {
                             let factor = self.place(n, c).map(|place| factors[place]);
                             self.add(row, inputs[n].shape, factor, out, buffer);
@@ -183,7 +187,7 @@ impl<T: Scalar> Operator<T> for Sum<T> {
     }
 
     fn backward(&mut self, backward: Backward<'_, T>) {
-        let Backward { inputs, maps, out, gradient, gradients } = backward;
+        let Backward { inputs, maps, out, gradient, gradients, .. } = backward;
         let len = out.row_len();
         let factors = self.factors();
         let mut by_factor = vec![0.0; factors.len()];

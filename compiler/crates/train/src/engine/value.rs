@@ -10,6 +10,8 @@ use secateur_ir::{Activation, Shape};
 
 use crate::activation;
 use crate::matrix::BLOCK;
+/// The gradient of one channel, to be written, or added to those that earlier readers have left.
+pub(super) use crate::matrix::Target as Sink;
 use crate::scalar::Scalar;
 
 /// One operator's output for all images.
@@ -152,45 +154,6 @@ pub(super) struct Gradients<T> {
     row_len: Vec<Option<usize>>,
     /// Buffers that are free.
     pool: Vec<Vec<T>>,
-}
-
-/// The gradient of one channel, to be written or added to.
-#[derive(Debug)]
-pub(super) struct Sink<'a, T> {
-    pub row: &'a mut [T],
-    /// Earlier readers have left theirs: add.
-    pub add: bool,
-}
-
-impl<T: Scalar> Sink<'_, T> {
-    /// Hands back the gradients of the numbers `at..at + values.len()`.
-    #[inline(always)]
-    pub(super) fn put(&mut self, at: usize, values: &[T]) {
-        let row = &mut self.row[at..][..values.len()];
-        if self.add {
-            row.iter_mut().zip(values).for_each(|(sum, &value)| *sum += value);
-        } else {
-            row.copy_from_slice(values);
-        }
-    }
-
-    /// Hands back one number's.
-    #[inline(always)]
-    pub(super) fn put_one(&mut self, at: usize, value: T) {
-        if self.add {
-            self.row[at] += value;
-        } else {
-            self.row[at] = value;
-        }
-    }
-
-    /// Makes the row zero if it is empty yet, so that parts of it can be added to.
-    pub(super) fn zero(&mut self) {
-        if !self.add {
-            self.row.fill(T::ZERO);
-            self.add = true;
-        }
-    }
 }
 
 impl<T: Scalar> Gradients<T> {
