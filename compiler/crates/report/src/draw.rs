@@ -1,19 +1,13 @@
 //! Detections drawn on a image: boxes in the class's colour, names on plates that keep clear of
 //! one another.
 
-use std::io::Cursor;
-use std::path::Path;
-
-use image::{ImageFormat, Rgb, RgbImage};
+use image::{Rgb, RgbImage};
 use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster};
 
-use secateur_base::{Error, Result, files};
 use secateur_data::{Image, class_name};
 use secateur_eval::Detection;
 use secateur_ir::Shape;
 
-/// Quality of written JPEG files: no visible loss.
-const JPEG_QUALITY: u8 = 92;
 /// Images with a shorter side are enlarged to twice this, if their longer side allows.
 const SMALL_SIDE: usize = 120;
 /// Longest side after enlarging.
@@ -48,31 +42,6 @@ pub fn draw_detections(image: &Image, detections: &[Detection], names: &[String]
         canvas.plate(place, &text, colour(detection.class));
     }
     Image::from_bytes(Shape::new(3, h, w), canvas.image.as_raw())
-}
-
-/// Writes a image as JPEG or PNG, by the path's extension.
-pub fn save_image(path: &Path, image: &Image) -> Result<()> {
-    let Shape { c, h, w } = image.shape;
-    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
-    let (bytes, colours) =
-        (image.to_bytes(), if c == 1 { image::ColorType::L8 } else { image::ColorType::Rgb8 });
-    let mut file = Cursor::new(Vec::new());
-    let encoded = match extension.as_str() {
-        "jpg" | "jpeg" => image::codecs::jpeg::JpegEncoder::new_with_quality(&mut file, JPEG_QUALITY).encode(
-            &bytes,
-            w as u32,
-            h as u32,
-            colours.into(),
-        ),
-        "png" => {
-            image::write_buffer_with_format(&mut file, &bytes, w as u32, h as u32, colours, ImageFormat::Png)
-        }
-        _ => {
-            return Err(Error::new("unknown image format").file(path).found(extension).allowed("jpg or png"));
-        }
-    };
-    encoded.map_err(|e| Error::new(format!("cannot encode the image: {e}")).file(path))?;
-    files::write_bytes(path, file.get_ref())
 }
 
 /// Left, top, right, bottom in pixels; the last ones are outside.
@@ -226,7 +195,6 @@ impl Canvas {
 mod tests {
     use super::*;
     use secateur_base::BBox;
-    use secateur_data::load_image;
     use secateur_eval::Place;
 
     fn grey(w: usize, h: usize) -> Image {
@@ -277,18 +245,5 @@ mod tests {
             }
             plates.push(place);
         }
-    }
-
-    #[test]
-    fn saved_images_can_be_read() {
-        let folder = tempfile::tempdir().unwrap();
-        let drawn = draw_detections(&grey(64, 48), &[detection(0, 0.5, 0.5, 0.5, 0.5)], &[]);
-        let png = folder.path().join("a.png");
-        save_image(&png, &drawn).unwrap();
-        assert_eq!(load_image(&png).unwrap(), drawn);
-        let jpeg = folder.path().join("a.JPG");
-        save_image(&jpeg, &drawn).unwrap();
-        assert_eq!(load_image(&jpeg).unwrap().shape, drawn.shape);
-        assert!(save_image(&folder.path().join("a.gif"), &drawn).unwrap_err().what().contains("format"));
     }
 }

@@ -8,6 +8,6 @@ pub mod model;
 mod text;
 
 pub use build::{BuildReport, Stage};
-pub use draw::{draw_detections, save_image};
+pub use draw::draw_detections;
 pub use layers::{LayerCodes, LayerFolder};
 pub use model::{AccuracyReport, ClassifierReport, DetectorReport, read_json, to_json};
