@@ -5,9 +5,11 @@ mod chart;
 mod draw;
 mod layers;
 pub mod model;
+mod sheet;
 mod text;
 
 pub use build::{BuildReport, Stage};
-pub use draw::draw_detections;
+pub use draw::{draw_detections, draw_truths};
 pub use layers::{LayerCodes, LayerFolder};
 pub use model::{AccuracyReport, ClassifierReport, DetectorReport, read_json, to_json};
+pub use sheet::contact_sheet;

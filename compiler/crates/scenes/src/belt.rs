@@ -118,10 +118,10 @@ impl Belt {
     fn stain(&mut self, dice: &mut Dice) {
         let centre = self.anywhere(dice);
         let radius = self.side as f32 * dice.by_ratio(0.03, 0.22);
-        let (strength, soft, seed) = (dice.between(0.15, 0.6), dice.between(0.08, 0.5), dice.bits());
+        let (strength, soft, seed) = (dice.between(0.1, 0.5), dice.between(0.25, 0.9), dice.bits());
         let tint = [1.0, 0.97, 0.88];
         self.around(centre, 1.6 * radius, |[x, y], colour| {
-            let bend = 0.45 * octaves(1.6 * x / radius, 1.6 * y / radius, seed, 3);
+            let bend = 0.4 * octaves(1.3 * x / radius, 1.3 * y / radius, seed, 4);
             let inside = ((1.0 - length([x, y]) / radius + bend) / soft).clamp(0.0, 1.0);
             let keep = 1.0 - strength * inside * inside * (3.0 - 2.0 * inside);
             for (value, tint) in colour.iter_mut().zip(tint) {

@@ -106,7 +106,7 @@ fn tone(value: f32) -> u8 {
         let count = (TONE_STEPS * TONE_END) as usize;
         let byte = |i: usize| {
             let x = (i as f32 + 0.5) / TONE_STEPS;
-            let x = (1.12 * x * (1.0 + x / 5.0) / (1.0 + 0.5 * x)).min(1.0);
+            let x = (1.25 * x * (1.0 + x / 6.25) / (1.0 + x)).min(1.0);
             let encoded = if x <= 0.003_130_8 { 12.92 * x } else { 1.055 * libm::powf(x, 1.0 / 2.4) - 0.055 };
             (255.0 * encoded + 0.5) as u8
         };
@@ -118,7 +118,7 @@ fn tone(value: f32) -> u8 {
 
 /// A Gaussian's weights from its middle outwards; all of them, mirrored, sum to 1.
 fn gaussian(sigma: f32) -> Vec<f32> {
-    let reach = libm::ceilf(2.5 * sigma).max(1.0) as usize;
+    let reach = (2.5 * sigma).ceil().max(1.0) as usize;
     let weights: Vec<f32> =
         (0..=reach).map(|i| libm::expf(-0.5 * (i * i) as f32 / (sigma * sigma))).collect();
     let sum = 2.0 * weights.iter().sum::<f32>() - weights[0];
@@ -151,7 +151,7 @@ fn blurred(light: &[Colour], side: usize, kernel: &[f32]) -> Vec<Colour> {
 
 /// The mean of the image over a straight motion of `offset` pixels.
 fn moved(light: &[Colour], side: usize, offset: Point) -> Vec<Colour> {
-    let taps = 2 * libm::ceilf(offset[0].abs().max(offset[1].abs())) as usize + 1;
+    let taps = 2 * offset[0].abs().max(offset[1].abs()).ceil() as usize + 1;
     let last = (side - 1) as f32;
     let mut result = vec![[0.0; 3]; light.len()];
     for tap in 0..taps {

@@ -14,7 +14,9 @@ use crate::{CLASSES, Options, Scene};
 /// Changes whenever a scene's bytes do: folders of another generation are not mixed with this one.
 const GENERATION: u32 = 1;
 /// The file that says what a folder holds.
-const RECORD: &str = "scenes.json";
+pub(crate) const RECORD: &str = "scenes.json";
+const NAMES: &str = "scenes.names";
+const DATA: &str = "scenes.data";
 /// Largest record that is read.
 const MAX_RECORD_BYTES: u64 = 1 << 16;
 
@@ -27,7 +29,11 @@ pub enum Format {
 }
 
 impl Format {
-    const fn extension(self) -> &'static str {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Png, Self::Jpg];
+
+    /// The extension of its files, by which it is also called.
+    pub const fn extension(self) -> &'static str {
         match self {
             Self::Png => "png",
             Self::Jpg => "jpg",
@@ -64,7 +70,6 @@ impl Split {
 
 /// What a folder of scenes holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Splits {
     pub seed: u64,
     #[serde(flatten)]
@@ -83,6 +88,9 @@ struct Record {
 }
 
 impl Splits {
+    /// Most images of a split.
+    pub const MOST: u32 = 99_999;
+
     /// Number of images of a split.
     pub const fn count(&self, split: Split) -> u32 {
         match split {
@@ -97,9 +105,18 @@ impl Splits {
         Split::ALL.into_iter().flat_map(|split| (0..self.count(split)).map(move |index| (split, index)))
     }
 
-    /// An image's path below the folder.
-    pub fn image_path(&self, split: Split, index: u32) -> PathBuf {
-        Path::new("images").join(format!("{}-{index:05}.{}", split.name(), self.format.extension()))
+    /// An image's path below the folder, as the lists name it.
+    fn image_path(&self, split: Split, index: u32) -> String {
+        format!("images/{}-{index:05}.{}", split.name(), self.format.extension())
+    }
+
+    /// All files that [`Splits::write`] writes.
+    pub fn files(&self, folder: &Path) -> Vec<PathBuf> {
+        let lists = Split::ALL.map(|split| list_name(split));
+        let single =
+            lists.iter().map(String::as_str).chain([RECORD, NAMES, DATA]).map(|name| folder.join(name));
+        let images = self.images().map(|(split, index)| folder.join(self.image_path(split, index)));
+        single.chain(images.flat_map(|image| [label_path(&image), image])).collect()
     }
 
     /// Draws the scene of an image.
@@ -123,21 +140,17 @@ impl Splits {
         })?;
         let mut data = format!("classes = {}\n", CLASSES.len());
         for (split, key) in Split::ALL.into_iter().zip(["train", "valid", "test"]) {
-            if self.count(split) == 0 {
-                continue;
+            if self.count(split) > 0 {
+                let list: String =
+                    (0..self.count(split)).map(|index| self.image_path(split, index) + "\n").collect();
+                files::write_bytes(&folder.join(list_name(split)), list.as_bytes())?;
+                data += &format!("{key} = {}\n", list_name(split));
             }
-            let mut list = String::new();
-            for index in 0..self.count(split) {
-                // Writing to a string cannot fail.
-                let _ = writeln!(list, "images/{}-{index:05}.{}", split.name(), self.format.extension());
-            }
-            let file = format!("{}.txt", split.name());
-            files::write_bytes(&folder.join(&file), list.as_bytes())?;
-            let _ = writeln!(data, "{key} = {file}");
         }
-        files::write_bytes(&folder.join("scenes.names"), (CLASSES.join("\n") + "\n").as_bytes())?;
-        data += "names = scenes.names\nbackup = backup\n";
-        let path = folder.join("scenes.data");
+        data += &format!("names = {NAMES}\nbackup = backup\n");
+        files::write_bytes(&folder.join(NAMES), (CLASSES.join("\n") + "\n").as_bytes())?;
+        // It comes last: where it is, the folder is whole.
+        let path = folder.join(DATA);
         files::write_bytes(&path, data.as_bytes())?;
         Ok(path)
     }
@@ -145,8 +158,7 @@ impl Splits {
     /// Writes one image, and then its labels: where those are, the image is whole.
     fn write_image(&self, folder: &Path, split: Split, index: u32) -> Result<()> {
         let image = folder.join(self.image_path(split, index));
-        let labels = folder.join("labels").join(format!("{}-{index:05}.txt", split.name()));
-        debug_assert_eq!(label_path(&image), labels);
+        let labels = label_path(&image);
         if labels.is_file() && image.is_file() {
             return Ok(());
         }
@@ -196,6 +208,10 @@ impl Record {
         let text = serde_json::to_string_pretty(self).expect("the record has string keys");
         text + "\n"
     }
+}
+
+fn list_name(split: Split) -> String {
+    format!("{}.txt", split.name())
 }
 
 /// Labels in Darknet's form.

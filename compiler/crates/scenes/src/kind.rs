@@ -147,7 +147,7 @@ fn gear(dice: &mut Dice, texel: f32) -> Vec<Solid> {
     let top = dice.between(0.12, 0.24);
     let edge = dice.between(0.012, 0.03).max(texel);
     let bore = Outline::Disc(dice.between(0.07, 0.14).max(3.0 * texel));
-    let outline = Outline::Gear(Gear::new(teeth, root, 0.5, dice.between(0.5, 0.62)));
+    let outline = Outline::Gear(Gear::new(teeth, root, 0.5, dice.between(0.6, 0.74)));
     let body = |top| Plate::new(outline.clone(), top, edge).hole([0.0, 0.0], bore.clone());
     if dice.chance(0.4) || root < 0.33 {
         let mut plain = body(top);
@@ -177,7 +177,7 @@ fn spring(dice: &mut Dice, texel: f32) -> Vec<Solid> {
     const STEPS: u32 = 16;
     let diameter = dice.between(0.24, 0.44).max(12.0 * texel);
     let radius = (diameter * dice.between(0.055, 0.095)).max(1.3 * texel);
-    let pitch = (radius * dice.between(3.2, 5.5)).max(6.5 * texel);
+    let pitch = (radius * dice.between(3.6, 6.0)).max(6.5 * texel);
     let closed = 2.1 * radius;
     let coils = (((1.0 - 2.0 * closed - 2.0 * radius) / pitch) as u32).max(2);
     let helix = 0.5 * diameter - radius;

@@ -49,13 +49,13 @@ impl Part {
         (0..count).map(move |i| (self.to_plane([first + step * i as f32, 0.0]), self.size * self.half_width))
     }
 
-    /// How deep this part and another one overlap, as a fraction of the smaller one's width.
+    /// How deep this part and another one overlap, as a fraction of the smaller one's width; negative where apart.
     fn overlap(&self, other: &Self) -> f32 {
         let width = 2.0 * (self.size * self.half_width).min(other.size * other.half_width);
         let depths = self
             .circles()
             .flat_map(|(p, r)| other.circles().map(move |(q, s)| r + s - length([p[0] - q[0], p[1] - q[1]])));
-        depths.fold(0.0, f32::max) / width
+        depths.fold(f32::MIN, f32::max) / width
     }
 }
 

@@ -5,7 +5,7 @@ use crate::dice::Dice;
 use crate::field::{BELT, Field};
 use crate::layout::Part;
 use crate::metal::Metal;
-use crate::noise::{octaves, value};
+use crate::noise::{octaves, value, wave};
 use crate::solid::length;
 
 /// Samples along each side of a pixel.
@@ -25,6 +25,8 @@ pub(crate) struct Lighting {
     softness: f32,
     /// A second bright patch that mirrors show: its direction.
     window: [f32; 3],
+    /// Where the ceiling's bright and dark panels are, as phases.
+    panels: [f32; 2],
     /// How fast the lamp's light fades over the image, and from where.
     fade: f32,
     bright_at: [f32; 2],
@@ -55,6 +57,7 @@ impl Lighting {
             sky_colour: tinted(dice, dice_sky(lamp)),
             softness: dice.by_ratio(0.06, 0.6),
             window: towards(dice, 0.5, 2.0),
+            panels: [dice.unit(), dice.unit()],
             fade: dice.between(0.0, 0.9),
             bright_at: [dice.between(-0.7, 0.7), dice.between(-0.7, 0.7)],
             foot: [dice.between(-0.35, 0.35), dice.between(-0.35, 0.35)],
@@ -113,42 +116,52 @@ impl<'a> View<'a> {
     pub(crate) fn render(&self) -> (Vec<Colour>, Vec<u8>) {
         let side = self.field.side;
         let pixels = side / SAMPLES;
-        let near = self.near_parts();
+        // A view ray runs sideways by at most this a sample of height; a lamp ray begins where one ends.
+        let view = 1.0 / self.lighting.distance;
+        let lamp = length(self.ray) / (1.0 - 0.5 * self.lighting.softness);
+        let (in_view, in_reach) = (self.tops(view, 0), self.tops(view + lamp, self.sky_reach));
         let mut shown = vec![BELT; side * side];
         let colours = (0..pixels * pixels).map(|i| {
             let (x, y) = (SAMPLES * (i % pixels), SAMPLES * (i / pixels));
-            if near[y / BLOCK * side.div_ceil(BLOCK) + x / BLOCK] {
-                self.pixel(x, y, &mut shown)
+            let block = y / BLOCK * side.div_ceil(BLOCK) + x / BLOCK;
+            if in_view[block] > 0.0 {
+                self.pixel(x, y, [in_view[block], in_reach[block]], &mut shown)
             } else {
-                self.belt_colour(x, y, self.lamp_at(self.place(x, y)))
+                let seen = self.lamp_seen(x, y, 0.0, in_reach[block]);
+                self.belt_colour(x, y, seen * self.lamp_at(self.place(x, y)))
             }
         });
         (colours.collect(), shown)
     }
 
-    /// The blocks of samples in which a part can be seen or shades anything.
-    fn near_parts(&self) -> Vec<bool> {
+    /// For each block of samples the highest point of all parts that a ray from it can meet, 0 if there is none. The ray
+    /// runs sideways by at most `slope` a sample of height, and by `margin` samples more.
+    fn tops(&self, slope: f32, margin: usize) -> Vec<f32> {
         let side = self.field.side;
         let blocks = side.div_ceil(BLOCK);
-        let mut covered = vec![false; blocks * blocks];
-        for (i, _) in self.field.parts.iter().enumerate().filter(|(_, part)| **part != BELT) {
-            covered[i / side / BLOCK * blocks + i % side / BLOCK] = true;
+        let mut own = vec![0.0_f32; blocks * blocks];
+        for (y, row) in self.field.heights.chunks_exact(side).enumerate() {
+            for (x, &height) in row.iter().enumerate() {
+                let top = &mut own[y / BLOCK * blocks + x / BLOCK];
+                *top = top.max(height);
+            }
         }
-        // Rays of light and of view run sideways by at most this; the penumbra and the sky's shade reach farther.
-        let slope = length(self.ray).max(1.0 / self.lighting.distance);
-        let reach = 1 + ((1.3 * slope * self.field.top + self.sky_reach as f32) / BLOCK as f32) as usize;
+        let reach = 1 + ((slope * self.field.top + margin as f32) / BLOCK as f32) as usize;
         let around = |at: usize| at.saturating_sub(reach)..=(at + reach).min(blocks - 1);
-        let is_near =
-            |i: usize| around(i / blocks).any(|y| around(i % blocks).any(|x| covered[y * blocks + x]));
-        (0..blocks * blocks).map(is_near).collect()
+        let highest = |i: usize| {
+            let near = around(i / blocks).flat_map(|y| around(i % blocks).map(move |x| y * blocks + x));
+            near.map(|at| own[at]).fold(0.0, f32::max)
+        };
+        (0..blocks * blocks).map(highest).collect()
     }
 
-    /// A pixel whose first sample is `(x, y)`: the mean of its samples.
-    fn pixel(&self, x: usize, y: usize, shown: &mut [u8]) -> Colour {
+    /// A pixel whose first sample is `(x, y)`: the mean of its samples. View and lamp rays meet parts as high as `tops`.
+    fn pixel(&self, x: usize, y: usize, [in_view, top]: [f32; 2], shown: &mut [u8]) -> Colour {
         const COUNT: usize = SAMPLES * SAMPLES;
         let side = self.field.side;
         let eye = self.eye(x, y);
-        let hits: [Hit; COUNT] = std::array::from_fn(|i| self.trace(x + i % SAMPLES, y + i / SAMPLES, eye));
+        let hits: [Hit; COUNT] =
+            std::array::from_fn(|i| self.trace(x + i % SAMPLES, y + i / SAMPLES, eye, in_view));
         for (i, hit) in hits.iter().enumerate() {
             shown[(y + i / SAMPLES) * side + x + i % SAMPLES] = hit.part;
         }
@@ -156,7 +169,7 @@ impl<'a> View<'a> {
         let on_belt = hits.iter().filter(|hit| hit.part == BELT).count();
         let mut sum = [0.0; 3];
         if let Some(hit) = hits.iter().find(|hit| hit.part == BELT) {
-            let lamp = self.lamp_seen(hit.x, hit.y, 0.0) * self.lamp_at(self.place(x, y));
+            let lamp = self.lamp_seen(hit.x, hit.y, 0.0, top) * self.lamp_at(self.place(x, y));
             sum = self.belt_colour(hit.x, hit.y, lamp).map(|value| value * on_belt as f32);
         }
         let mut surface = (BELT, [0.0; 3]);
@@ -165,7 +178,7 @@ impl<'a> View<'a> {
             if surface.0 != hit.part {
                 surface = (hit.part, self.surface(part, self.place(hit.x, hit.y)));
             }
-            let colour = self.part_colour(hit, &part.metal, surface.1, eye);
+            let colour = self.part_colour(hit, &part.metal, surface.1, eye, top);
             sum.iter_mut().zip(colour).for_each(|(sum, value)| *sum += value);
         }
         sum.map(|value| value * (1.0 / COUNT as f32))
@@ -193,11 +206,11 @@ impl<'a> View<'a> {
         })
     }
 
-    /// Follows the view ray of a sample down from the highest point.
-    fn trace(&self, x: usize, y: usize, [u, v]: [f32; 2]) -> Hit {
+    /// Follows the view ray of a sample down from `top`.
+    fn trace(&self, x: usize, y: usize, [u, v]: [f32; 2], top: f32) -> Hit {
         let side = self.field.side;
         let drift = u.abs().max(v.abs());
-        let steps = (drift * self.field.top).ceil();
+        let steps = (drift * top).ceil();
         let mut above = f32::MAX;
         let mut height = steps / drift;
         for _ in 0..steps as usize {
@@ -205,8 +218,10 @@ impl<'a> View<'a> {
             if let Some((index, there)) = self.height_at(px, py)
                 && there >= height
             {
+                let is_wall = there > above;
+                let height = if is_wall { height } else { there };
                 let part = self.field.parts[index];
-                return Hit { x: index % side, y: index / side, height, part, is_wall: there > above };
+                return Hit { x: index % side, y: index / side, height, part, is_wall };
             }
             above = height;
             height -= 1.0 / drift;
@@ -216,15 +231,16 @@ impl<'a> View<'a> {
         Hit { x, y, height: self.field.heights[index], part: self.field.parts[index], is_wall: false }
     }
 
-    /// How much of the lamp a point sees, 0..1.
-    fn lamp_seen(&self, x: usize, y: usize, height: f32) -> f32 {
+    /// How much of the lamp a point sees past parts as high as `top`, 0..1.
+    fn lamp_seen(&self, x: usize, y: usize, height: f32, top: f32) -> f32 {
         let reach = self.ray[0].abs().max(self.ray[1].abs());
         let softness = self.lighting.softness;
         let mut seen = 1.0_f32;
         // A step moves two samples sideways.
         let step = 2.0 / reach;
         let mut rise = step;
-        while height + rise < self.field.top + softness * rise {
+        // Higher up nothing reaches into the penumbra.
+        while height + (1.0 - 0.5 * softness) * rise < top + 0.4 {
             let (px, py) = (x as f32 + 0.5 + self.ray[0] * rise, y as f32 + 0.5 + self.ray[1] * rise);
             let Some((_, there)) = self.height_at(px, py) else { break };
             let over = there - height - rise;
@@ -265,10 +281,10 @@ impl<'a> View<'a> {
     }
 
     /// What a sample of a part whose surface has the colour `tint` sends to the camera.
-    fn part_colour(&self, hit: &Hit, metal: &Metal, tint: Colour, eye: [f32; 2]) -> Colour {
+    fn part_colour(&self, hit: &Hit, metal: &Metal, tint: Colour, eye: [f32; 2], top: f32) -> Colour {
         let index = hit.y * self.field.side + hit.x;
         let normal = if hit.is_wall { wall_normal(eye) } else { self.normal(hit, metal) };
-        let lamp = self.lamp_seen(hit.x, hit.y, hit.height) * self.lamp_at(self.place(hit.x, hit.y));
+        let lamp = self.lamp_seen(hit.x, hit.y, hit.height, top) * self.lamp_at(self.place(hit.x, hit.y));
         let sky = self.sky_seen(index, hit.height);
         let mirrored = self.mirrored(normal, eye, metal.gloss, lamp, sky);
         let cosine = dot(normal, self.lighting.lamp).max(0.0);
@@ -311,7 +327,9 @@ impl<'a> View<'a> {
             * (0.5 * lobe(self.lighting.lamp, 0.35 * gloss) + 2.2 * lobe(self.lighting.lamp, 4.0 * gloss));
         let window = 0.9 * lobe(self.lighting.window, 0.6 * gloss);
         let up = (ray[2] * 0.6 + 0.5).clamp(0.0, 1.0);
-        let ceiling = 0.18 + 0.95 * up * up * (3.0 - 2.0 * up);
+        let panels =
+            wave(1.1 * ray[0] + self.lighting.panels[0]) * wave(0.8 * ray[1] + self.lighting.panels[1]);
+        let ceiling = (0.18 + 0.95 * up * up * (3.0 - 2.0 * up)) * (1.0 + 0.45 * panels);
         std::array::from_fn(|c| {
             self.lighting.lamp_colour[c] * lamp + self.lighting.sky_colour[c] * sky * (ceiling + window)
         })

@@ -44,7 +44,6 @@ impl Outline {
         match self {
             Self::Disc(radius) => *radius,
             Self::Box(half) => length(*half),
-            // Half a side of a triangle, the widest case, is √3 apothems; the corner is then at 2.
             Self::Polygon(sides, apothem) => apothem / libm::cosf(std::f32::consts::PI / sides.len() as f32),
             Self::Slot(half, radius) => half + radius,
             Self::Gear(gear) => gear.tip,
