@@ -14,7 +14,7 @@ use super::Global;
 const SHEET_COLUMNS: usize = 4;
 const SHEET_IMAGES: usize = 12;
 /// Images of a sheet are enlarged to at least this side, so that names leave room for what they name.
-const SHEET_SIDE: usize = 288;
+const SHEET_SIDE: usize = 240;
 
 /// Draw labelled images of parts on a conveyor belt, to train and measure detectors on.
 #[derive(Debug, clap::Args)]
@@ -24,9 +24,9 @@ const SHEET_SIDE: usize = 288;
   secateur scenes out/large --train 100 --size 416 --format jpg --sheet sheet.jpg
   secateur map model.cfg model.weights --data out/scenes/scenes.data
 
-Five classes: bolts, nuts, washers, gears and springs, among look-alikes that have no label. The same
---seed draws the same images on every machine. Kill it at any time: the same command resumes and ends
-with the same bytes. docs/scenes.md describes the files.")]
+Five classes: bolts, nuts, washers, gears and springs, among look-alikes that have no label.
+The same --seed draws the same images on every machine. Kill it at any time: the same command
+resumes and ends with the same bytes. docs/scenes.md describes the files.")]
 pub(crate) struct Args {
     /// Folder of the images, labels and lists: new, empty, or begun by the same command.
     out_dir: PathBuf,

@@ -14,6 +14,14 @@ const JPEG_QUALITY: u8 = 92;
 
 /// Writes an image as JPEG or PNG, by the path's extension.
 pub fn save_image(path: &Path, image: &Image) -> Result<()> {
+    files::write_bytes(path, &encode_image(path, image)?)
+}
+
+/// The file of an image as JPEG or PNG, by the extension of the path that it is meant for.
+///
+/// # Errors
+/// The extension is another one, or the image cannot be encoded.
+pub fn encode_image(path: &Path, image: &Image) -> Result<Vec<u8>> {
     let Shape { c, h, w } = image.shape;
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
     let (bytes, colours) =
@@ -34,7 +42,7 @@ pub fn save_image(path: &Path, image: &Image) -> Result<()> {
         }
     };
     encoded.map_err(|e| Error::new(format!("cannot encode the image: {e}")).file(path))?;
-    files::write_bytes(path, file.get_ref())
+    Ok(file.into_inner())
 }
 
 #[cfg(test)]

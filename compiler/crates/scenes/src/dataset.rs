@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
+use secateur_base::limits::MAX_LABEL_BYTES;
 use secateur_base::progress::Progress;
 use secateur_base::{Error, Result, files};
-use secateur_data::{Truth, label_path, save_image};
+use secateur_data::{Truth, encode_image, label_path, load_image};
 use serde::{Deserialize, Serialize};
 
 use crate::{CLASSES, Options, Scene};
@@ -155,16 +156,16 @@ impl Splits {
         Ok(path)
     }
 
-    /// Writes one image, and then its labels: where those are, the image is whole.
+    /// Writes one image, and then its labels.
     fn write_image(&self, folder: &Path, split: Split, index: u32) -> Result<()> {
         let image = folder.join(self.image_path(split, index));
         let labels = label_path(&image);
-        if labels.is_file() && image.is_file() {
+        if is_whole(&image, &labels) {
             return Ok(());
         }
         let scene = self.scene(split, index);
-        save_image(&image, &scene.image)?;
-        files::write_bytes(&labels, label_text(&scene.truths).as_bytes())
+        files::write_unsynced(&image, &encode_image(&image, &scene.image)?)?;
+        files::write_unsynced(&labels, label_text(&scene.truths).as_bytes())
     }
 
     /// Takes a folder that is new, empty or of the same scenes.
@@ -173,13 +174,15 @@ impl Splits {
         let path = folder.join(RECORD);
         if path.is_file() {
             let bytes = files::read_limited(&path, MAX_RECORD_BYTES)?;
-            if serde_json::from_slice::<Record>(&bytes).is_ok_and(|found| found == record) {
-                return Ok(());
-            }
+            let found = match serde_json::from_slice::<Record>(&bytes) {
+                Ok(found) if found == record => return Ok(()),
+                Ok(found) => found.line(),
+                Err(error) => error.to_string(),
+            };
             return Err(Error::new("the folder holds other scenes")
                 .file(path)
-                .found(String::from_utf8_lossy(&bytes).trim().to_owned())
-                .allowed(record.text())
+                .found(found)
+                .allowed(record.line())
                 .help("give another folder, or the same seed, size, format and numbers of images"));
         }
         let entries = match std::fs::read_dir(folder) {
@@ -208,10 +211,22 @@ impl Record {
         let text = serde_json::to_string_pretty(self).expect("the record has string keys");
         text + "\n"
     }
+
+    /// The record in a line, for messages.
+    fn line(&self) -> String {
+        serde_json::to_string(self).expect("the record has string keys")
+    }
 }
 
 fn list_name(split: Split) -> String {
     format!("{}.txt", split.name())
+}
+
+/// Tells whether an earlier run has written an image and its labels. After a power failure files may be cut or empty,
+/// and what may be so is drawn again.
+fn is_whole(image: &Path, labels: &Path) -> bool {
+    let has_end = |labels: Vec<u8>| labels.ends_with(b"\n");
+    files::read_limited(labels, MAX_LABEL_BYTES).is_ok_and(has_end) && load_image(image).is_ok()
 }
 
 /// Labels in Darknet's form.
