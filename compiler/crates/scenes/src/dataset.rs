@@ -113,7 +113,7 @@ impl Splits {
 
     /// All files that [`Splits::write`] writes.
     pub fn files(&self, folder: &Path) -> Vec<PathBuf> {
-        let lists = Split::ALL.map(|split| list_name(split));
+        let lists = Split::ALL.map(list_name);
         let single =
             lists.iter().map(String::as_str).chain([RECORD, NAMES, DATA]).map(|name| folder.join(name));
         let images = self.images().map(|(split, index)| folder.join(self.image_path(split, index)));

@@ -43,7 +43,7 @@ impl Dice {
 
     /// Draws a whole number of `low..=high`.
     pub(crate) fn whole(&mut self, low: u32, high: u32) -> u32 {
-        low + (u64::from(self.bits()) * u64::from(high - low + 1) >> 32) as u32
+        low + ((u64::from(self.bits()) * u64::from(high - low + 1)) >> 32) as u32
     }
 
     /// True with probability `p`.
