@@ -1,8 +1,8 @@
 //! Seeded images of parts on a conveyor belt, with labels: data that the project makes itself.
 //!
-//! A scene depends on its seed and number alone. Parts are heights over the belt's plane ([`solid`], [`kind`]), laid
-//! down one after the other ([`layout`], [`field`]); a lamp with an extent and a sky light them, mirrored and scattered
-//! ([`light`], [`metal`], [`belt`]); a camera with blur, vignette and noise takes the image ([`camera`]).
+//! A scene depends on its seed and number alone. Parts are heights over the belt's plane (`solid`, `kind`), laid
+//! down one after the other (`layout`, `field`); a lamp with an extent and a sky light them, mirrored and scattered
+//! (`light`, `metal`, `belt`); a camera with blur, vignette and noise takes the image (`camera`).
 
 mod belt;
 mod camera;
