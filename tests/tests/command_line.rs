@@ -6,7 +6,7 @@ use predicates::prelude::*;
 use predicates::str::contains;
 use secateur_tests::secateur;
 
-const VERBS: [&str; 15] = [
+const VERBS: [&str; 16] = [
     "info",
     "stat",
     "map",
@@ -20,6 +20,7 @@ const VERBS: [&str; 15] = [
     "compile",
     "run",
     "build",
+    "scenes",
     "models",
     "completions",
 ];

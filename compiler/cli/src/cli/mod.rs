@@ -22,6 +22,7 @@ mod prune;
 mod pruning;
 mod quantize;
 mod run;
+mod scenes;
 mod sim;
 mod stat;
 mod subject;
@@ -107,6 +108,8 @@ enum Command {
     Emit(emit::Args),
     /// Build an artefact as a recipe describes it, reusing finished steps.
     Build(build::Args),
+    /// Draw labelled images of parts on a conveyor belt, to train and measure detectors on.
+    Scenes(scenes::Args),
     /// List known models, or get one with its checksums verified.
     Models(models::Args),
     /// Print a shell completion script.
@@ -179,6 +182,7 @@ impl Command {
             Command::Sim(args) => sim::run(args, global),
             Command::Emit(args) => emit::run(args, global),
             Command::Build(args) => build::run(args, global),
+            Command::Scenes(args) => scenes::run(args, global),
             Command::Models(args) => models::run(args, global),
             Command::Completions(args) => completions::run(args, global),
         }

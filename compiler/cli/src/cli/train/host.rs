@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use secateur_base::{Error, Result, errln, files, outln};
+use secateur_data::save_image;
 use secateur_eval::{Evaluator, Metric};
 use secateur_float::Plan;
 use secateur_frontend::darknet::{WeightsHeader, write_weights};
 use secateur_ir::{Graph, Weights};
-use secateur_report::{Curves, save_image};
+use secateur_report::Curves;
 use secateur_train::log::Log;
 use secateur_train::session::{Event, Host};
 
