@@ -30,7 +30,6 @@ const CACHE_BYTES: usize = 1 << 30;
 
 /// Everything that a training needs.
 pub(super) struct Job {
-    pub(super) cfg: Cfg,
     pub(super) graph: Graph,
     pub(super) header: WeightsHeader,
     pub(super) weights: Weights,
@@ -127,7 +126,7 @@ impl Job {
             let path = options.folder.join(format!("{}.cfg", options.name));
             files::write_bytes(&path, &cfg.to_bytes())?;
         }
-        Ok(Self { header: original.header, cfg, graph, weights, training, samples, valid, options, warnings })
+        Ok(Self { header: original.header, graph, weights, training, samples, valid, options, warnings })
     }
 
     /// Names of the loss's parts.
