@@ -112,6 +112,7 @@ impl Dropout {
 
     /// The factor of number `index` of the whole map: a hash of seed, pass and index decides, so that it does not depend
     /// on threads.
+    #[inline(always)]
     fn factor<T: Scalar>(&self, index: usize) -> T {
         let mut x =
             self.seed ^ self.pass.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (index as u64).rotate_left(32);
@@ -130,8 +131,13 @@ impl<T: Scalar> Operator<T> for Dropout {
         self.pass = pass;
         let (rows, len) = (maps.rows(&inputs[0]), out.row_len());
         for (c, (out, row)) in out.rows_mut().into_iter().zip(rows).enumerate() {
-            row.read(0, out);
-            out.iter_mut().enumerate().for_each(|(i, y)| *y = *y * self.factor(c * len + i));
+            T::vectorise(
+                #[inline(always)]
+                || {
+                    row.read(0, out);
+                    out.iter_mut().enumerate().for_each(|(i, y)| *y = *y * self.factor(c * len + i));
+                },
+            );
         }
     }
 
@@ -140,9 +146,14 @@ impl<T: Scalar> Operator<T> for Dropout {
         let len = out.row_len();
         for (c, sink) in gradients.sinks(&inputs[0]).into_iter().enumerate() {
             let Some(mut sink) = sink else { continue };
-            for (i, &g) in gradient[c * len..][..len].iter().enumerate() {
-                sink.put_one(i, g * self.factor(c * len + i));
-            }
+            T::vectorise(
+                #[inline(always)]
+                || {
+                    for (i, &g) in gradient[c * len..][..len].iter().enumerate() {
+                        sink.put_one(i, g * self.factor(c * len + i));
+                    }
+                },
+            );
         }
     }
 }

@@ -104,7 +104,8 @@ impl<T: Scalar> Sum<T> {
         Some(pairs.map(|(y, x)| (y * stride * from.w + x * stride, y * sample * to.w + x * sample)).collect())
     }
 
-    /// Adds channel `c` of one input.
+    /// Adds one channel of one input.
+    #[inline(always)]
     fn add(&self, row: Row<'_, T>, from: Shape, factor: Option<T>, out: &mut [T], buffer: &mut Vec<T>) {
         buffer.resize(row.raw.len(), T::ZERO);
         row.read(0, buffer);
@@ -121,6 +122,7 @@ impl<T: Scalar> Sum<T> {
     }
 
     /// Hands the gradient of one input's channel back; returns that of its factor.
+    #[inline(always)]
     fn hand_back(
         &self,
         row: Row<'_, T>,

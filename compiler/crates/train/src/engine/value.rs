@@ -220,13 +220,16 @@ impl<T: Scalar> Gradients<T> {
     }
 }
 
-/// The smallest free buffer that is large enough, or a new one, of exactly `len` numbers of unspecified content.
+/// The smallest free buffer that is large enough, or a new one, of at least `len` numbers of unspecified content.
 fn take_buffer<T: Scalar>(pool: &mut Vec<Vec<T>>, len: usize) -> Vec<T> {
     let best = (0..pool.len()).filter(|&i| pool[i].capacity() >= len).min_by_key(|&i| pool[i].capacity());
     // None is large enough: the largest grows, so that there are never more than are in use at once.
     let best = best.or_else(|| (0..pool.len()).max_by_key(|&i| pool[i].capacity()));
     let mut buffer = best.map_or_else(Vec::new, |i| pool.swap_remove(i));
-    buffer.resize(len, T::ZERO);
+    // It never becomes shorter: to grow again it would be filled with zeros.
+    if buffer.len() < len {
+        buffer.resize(len, T::ZERO);
+    }
     buffer
 }
 
