@@ -207,7 +207,7 @@ fn check(graph: &Graph, i: usize) -> Result<()> {
         {
             refuse(
                 &format!("int8 averages have windows of at most {MAX_AVERAGE_SIDE} × {MAX_AVERAGE_SIDE}"),
-                "use [avgpool] for the whole map",
+                "use [avgpool] for the whole feature map",
             )
         }
         Op::Softmax(softmax) if !matches!(softmax.axis, None | Some(Axis::Channels)) => {
@@ -220,7 +220,7 @@ fn check(graph: &Graph, i: usize) -> Result<()> {
             refuse("maxpool over channels has no int8 form", "remove maxpool_depth")
         }
         Op::Softmax(softmax) if softmax.axis.is_none() && graph.input_shape(i).plane() > 1 => refuse(
-            "softmax over a whole map has no int8 form",
+            "softmax over a whole feature map has no int8 form",
             "put an [avgpool] before it, or set spatial=1",
         ),
         Op::Softmax(softmax) if !(softmax.temperature.is_finite() && softmax.temperature > 0.0) => {

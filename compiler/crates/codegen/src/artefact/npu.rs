@@ -1,6 +1,6 @@
 //! The accelerator's program as the artefact's sections `Program` and `Trace`.
 //!
-//! Region 0: header, maps, constants, command stream.
+//! Region 0: header, feature maps, constants, command stream.
 
 use secateur_runtime::artefact::format::NONE;
 use secateur_runtime::npu::program::{CommandRecord, MAGIC, MapRecord, ProgramHeader, map_role};
