@@ -239,7 +239,7 @@ fn reorg_mode(reorg: &Reorg) -> Result<ReorgMode> {
         (false, false) => Ok(ReorgMode::SpaceToDepth),
         (false, true) => Ok(ReorgMode::DepthToSpace),
         (true, false) => Ok(ReorgMode::Flat),
-        (true, true) => Err(Error::new("reorg_old with reverse=1 has no integer kernel")),
+        (true, true) => Err(Error::new("[reorg] with reverse=1 has no integer kernel")),
     }
 }
 
