@@ -2,9 +2,9 @@
 
 use core::cell::Cell;
 
-/// A view of an `[h, w, c]` i8 map: element `(y, x, ch)` at `(y · w + x) · pitch + ch`.
+/// A view of an `[h, w, c]` i8 feature map: element `(y, x, ch)` at `(y · w + x) · pitch + ch`.
 ///
-/// Cells, because a map may be a channel slice of a wider one: an input and an output then
+/// Cells, because a feature map may be a channel slice of a wider one: an input and an output then
 /// interleave in memory, which two ordinary slices cannot express. `pitch` ≥ `c`.
 #[derive(Debug, Clone, Copy)]
 pub struct Tensor<'a> {
@@ -17,7 +17,7 @@ pub struct Tensor<'a> {
 }
 
 impl<'a> Tensor<'a> {
-    /// Bytes that a map of this shape spans, or `None` where that is not a number.
+    /// Bytes that a feature map of this shape spans, or `None` where that is not a number.
     pub const fn span(h: usize, w: usize, c: usize, pitch: usize) -> Option<usize> {
         if h == 0 || w == 0 || c == 0 || pitch < c {
             return None;
@@ -65,7 +65,7 @@ impl<'a> Tensor<'a> {
         self.pitch == self.c
     }
 
-    /// The same bytes as one pixel of many channels, where the map is dense.
+    /// The same bytes as one pixel of many channels, where the feature map is dense.
     #[inline(always)]
     pub const fn flat(self) -> Self {
         let c = self.data.len();
@@ -89,38 +89,38 @@ impl<'a> Tensor<'a> {
         self.data
     }
 
-    /// The `c` values of pixel `index` = `y · w + x`; empty outside the map.
+    /// The `c` values of pixel `index` = `y · w + x`; empty outside the feature map.
     #[inline(always)]
     pub fn pixel(&self, index: usize) -> &'a [Cell<i8>] {
         self.channels(index, 0, self.c)
     }
 
-    /// Channels `first .. first + count` of a pixel; empty outside the map.
+    /// Channels `first .. first + count` of a pixel; empty outside the feature map.
     #[inline(always)]
     pub fn channels(&self, index: usize, first: usize, count: usize) -> &'a [Cell<i8>] {
         let start = index.wrapping_mul(self.pitch).wrapping_add(first);
         self.data.get(start..start.wrapping_add(count)).unwrap_or(&[])
     }
 
-    /// Value at row `y`, column `x`, channel `c`; 0 outside the map.
+    /// Value at row `y`, column `x`, channel `c`; 0 outside the feature map.
     pub fn get(&self, y: usize, x: usize, c: usize) -> i8 {
         self.pixel(y.wrapping_mul(self.w).wrapping_add(x)).get(c).map_or(0, Cell::get)
     }
 
-    /// Value at row `y`, column `x`, channel `c`; the zero point outside the map.
+    /// Value at row `y`, column `x`, channel `c`; the zero point outside the feature map.
     pub fn padded(&self, y: usize, x: usize, c: usize) -> i32 {
         let inside = y < self.h && x < self.w && c < self.c;
         i32::from(if inside { self.get(y, x, c) } else { self.zero_point })
     }
 
-    /// `q − Z` of channel `c` of pixel `index` = `y · w + x`; 0 outside the map.
+    /// `q − Z` of channel `c` of pixel `index` = `y · w + x`; 0 outside the feature map.
     #[inline(always)]
     pub fn deviation(&self, index: usize, c: usize) -> i32 {
         let q = self.pixel(index).get(c).map_or(self.zero_point, Cell::get);
         i32::from(q) - i32::from(self.zero_point)
     }
 
-    /// The map's values without gaps, `[h, w, c]`, as far as `out` reaches.
+    /// The feature map's values without gaps, `[h, w, c]`, as far as `out` reaches.
     pub fn copy_to(&self, out: &mut [i8]) {
         for (index, row) in out.chunks_mut(self.c.max(1)).enumerate().take(self.pixels()) {
             for (to, from) in row.iter_mut().zip(self.pixel(index)) {
@@ -129,7 +129,7 @@ impl<'a> Tensor<'a> {
         }
     }
 
-    /// Fills the map from gapless `[h, w, c]` values, as far as `values` reaches.
+    /// Fills the feature map from gapless `[h, w, c]` values, as far as `values` reaches.
     pub fn copy_from(&self, values: &[i8]) {
         for (index, row) in values.chunks(self.c.max(1)).enumerate().take(self.pixels()) {
             for (to, &from) in self.pixel(index).iter().zip(row) {

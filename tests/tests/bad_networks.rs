@@ -196,7 +196,7 @@ fn garbage_is_refused_quickly_and_in_little_memory() {
     let good = folder.path().join("good.cfg");
     std::fs::write(&good, format!("{NET}{CONV}")).expect("cfg");
     let error = secateur().arg("info").arg(&good).arg(&path).assert().code(1);
-    error.stderr(contains("goes on after the last layer").and(contains("209715200 bytes")));
+    error.stderr(contains("continues after the last layer").and(contains("209715200 bytes")));
     // As large as is read, in the shapes that cost most.
     for unit in ["\n", "a=\n", "a=1\n", "[x]\n", "[dropout]\n", "[", "a", "=", "#", "a=#,"] {
         for head in ["", NET] {

@@ -63,7 +63,7 @@ fn run(bytes: &[u8]) -> Outcome {
     assert!(arena == frame(&model, Tiled), "the tiled kernels differ");
     assert!(arena == frame(&model, HostKernels), "the host's kernels differ");
     let kinds: Vec<u16> = model.steps().map(|step| step.record().kind.get()).collect();
-    Outcome::of(&(kinds, model.head_count(), model.program().is_some()))
+    Outcome::of(&(kinds, model.heads().count(), model.program().is_some()))
 }
 
 /// A frame, with everything that reads its outputs; the arena afterwards.

@@ -1,4 +1,4 @@
-//! The tuned kernels: convolutions on layers of yolo-fastest-1.1 at 320 × 320, every other operator on a map
+//! The tuned kernels: convolutions on layers of yolo-fastest-1.1 at 320 × 320, every other operator on a feature map
 //! of its size.
 
 #[path = "../../tests/common/mod.rs"]
@@ -60,7 +60,7 @@ fn layers<K: Kernels>(c: &mut Criterion, name: &str, kernels: K) {
     }
 }
 
-/// The kernels beside convolution, on a map of 20 × 20 × 96.
+/// The kernels beside convolution, on a feature map of 20 × 20 × 96.
 fn operators<K: Kernels>(c: &mut Criterion, name: &str, kernels: K) {
     let rng = &mut common::rng(3);
     let mut codes = || -> Vec<i8> { (0..20 * 20 * 96).map(|_| rng.random()).collect() };

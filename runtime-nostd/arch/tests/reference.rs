@@ -39,7 +39,8 @@ fn code(rng: &mut ChaCha8Rng) -> i8 {
     if rng.random() { [-128, -127, 0, 127][rng.random_range(0..4)] } else { rng.random() }
 }
 
-/// Bytes with room for maps of these shapes, each a slice of a wider map at any offset, and where they lie.
+/// Bytes with room for feature maps of these shapes, each a slice of a wider one at any offset, and their
+/// locations.
 struct Maps {
     bytes: Vec<i8>,
     /// Offset, shape, pitch, zero point.
@@ -59,7 +60,7 @@ impl Maps {
         maps
     }
 
-    /// All bytes after `run` on the inputs and the output, which is the last map.
+    /// All bytes after `run` on the inputs and the output, which is the last feature map.
     fn after(&self, run: impl Fn(&[Tensor<'_>], Tensor<'_>)) -> Vec<i8> {
         let mut bytes = self.bytes.clone();
         let cells = Cell::from_mut(&mut bytes[..]).as_slice_of_cells();

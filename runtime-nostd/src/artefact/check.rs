@@ -97,7 +97,7 @@ fn trace(model: &Model<'_>, program: &Program<'_>) -> Result<(), Error> {
     stray.map_or(Ok(()), |command| Err(Error::Program { command }))
 }
 
-/// A map of the accelerator has the shape of the tensor that it stands for.
+/// Checks that a [`MapRecord`] has the shape of the tensor that it stands for.
 fn program_map(model: &Model<'_>, map: &MapRecord) -> Option<()> {
     let [h, w, c] = model.tensor(to_usize(map.tensor))?.shape();
     let same = [h, w, c] == [map.h, map.w, map.channels].map(to_usize);
@@ -277,7 +277,7 @@ fn same_view(a: &TensorRecord, b: &TensorRecord) -> bool {
     a.offset == b.offset && a.pitch == b.pitch && a.h == b.h && a.w == b.w
 }
 
-/// Whether two maps share a byte. Slices of one wider map (equal pitch) may interleave.
+/// Whether two feature maps share a byte. Slices of one wider feature map (equal pitch) may interleave.
 fn overlaps(a: &TensorRecord, b: &TensorRecord) -> bool {
     let extent = |t: &TensorRecord| {
         let [h, w, c] = t.shape();

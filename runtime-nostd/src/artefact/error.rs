@@ -34,7 +34,7 @@ pub enum Error {
     Suppression,
     /// A command of the accelerator's program is unknown, leaves its memories, or waits for a later one.
     Program { command: usize },
-    /// A map of the accelerator's program does not have its tensor's shape.
+    /// A [`MapRecord`](crate::npu::program::MapRecord) of the accelerator's program does not have its tensor's shape.
     ProgramMap { index: usize },
     /// A name or another text leaves its section or is not UTF-8, or the texts so far are longer than it.
     Text { index: usize },
@@ -104,7 +104,7 @@ impl fmt::Display for Error {
                 write!(f, "command {command} of the accelerator's program is unsound")
             }
             Error::ProgramMap { index } => {
-                write!(f, "map {index} of the accelerator's program has another shape")
+                write!(f, "MapRecord {index} of the accelerator's program has another shape than its tensor")
             }
             Error::Text { index } => {
                 write!(f, "text {index} leaves its section, overlaps others or is not UTF-8")

@@ -265,7 +265,7 @@ pub struct TensorRecord {
     pub h: U32,
     pub w: U32,
     pub c: U32,
-    /// Bytes from one pixel to the next, at most [`EXTENT_LIMIT`]; above `c` for a slice of a wider map.
+    /// Bytes from one pixel to the next, at most [`EXTENT_LIMIT`]; above `c` for a slice of a wider tensor.
     pub pitch: U32,
     /// [`DType`].
     pub dtype: U16,

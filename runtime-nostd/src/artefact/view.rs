@@ -137,10 +137,6 @@ impl<'a> Model<'a> {
         (0..model.steps.len()).filter_map(move |index| model.step(index))
     }
 
-    pub fn head_count(&self) -> usize {
-        self.heads.len()
-    }
-
     /// Outputs of the network, in the order of the cfg.
     pub fn heads(&self) -> impl Iterator<Item = Head<'a>> + Clone + use<'a> {
         let model = *self;

@@ -51,21 +51,9 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     let started = Instant::now();
     let subject = Subject::open(&args.common)?;
-    let config = subject.config.clone().unwrap_or_default();
-    let output = args.output.clone().or(config.sensitivities.clone()).unwrap_or_else(|| {
-        match subject.config.is_some() {
-            true => config.workspace.join("ana.out"),
-            false => PathBuf::from("ana.json"),
-        }
-    });
+    let output = args.output(&subject);
     files::refuse_overwrite(&args.common.inputs(&subject.config, &args.source)?, &[&output])?;
-    let origin = Origin {
-        data: args.source.data.or(config.data.filter(|_| args.source.list.is_none())),
-        list: args.source.list,
-        names: args.source.names,
-        images: args.images.map(|n| n as usize),
-        ignored: subject.ignored.clone(),
-    };
+    let origin = args.origin(&subject);
     let metric = args.metric.unwrap_or(subject.usual_metric());
     let threshold = subject.common_threshold(&args.common).unwrap_or(DEFAULT_THRESHOLD);
 
@@ -91,8 +79,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
         ignored: &subject.ignored,
         work: Work::default(),
     };
-    let setting = subject.setting(&evaluator, global.seed);
-    let mut store = Store::resume(setting.clone(), origin.clone(), &output)?;
+    let mut store = Store::resume(subject.setting(&evaluator, global.seed), origin, &output)?;
     if args.curves {
         analysis.curves(&mut store, None, Some(&output))?;
     }
@@ -100,60 +87,91 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     store.save(&output)?;
     let elapsed = started.elapsed();
 
-    let groups = analysis.prunable();
-    for &group in &groups {
-        let details = &units.groups()[group];
+    print_groups(&analysis, &store, &keep, &thresholds);
+    let images = evaluator.len() as u64;
+    let moments = statistics.as_ref().map_or(0, |s| plan.macs() * images + s.macs());
+    report(&analysis, plan.macs(), plan.macs() * images + moments)?;
+    outln!(
+        "{} groups in {:.1} s, sensitivities in {}",
+        analysis.prunable().len(),
+        elapsed.as_secs_f64(),
+        output.display()
+    );
+    if args.naive {
+        compare_naively(analysis, Store::new(store.setting, store.origin), &keep, &thresholds)?;
+    }
+    Ok(())
+}
+
+impl Args {
+    /// The file of the sensitivities: as asked for, or as the config file has it.
+    fn output(&self, subject: &Subject) -> PathBuf {
+        let config = subject.config.as_ref();
+        let usual = || match config {
+            Some(config) => config.workspace.join("ana.out"),
+            None => PathBuf::from("ana.json"),
+        };
+        self.output.clone().or(config.and_then(|c| c.sensitivities.clone())).unwrap_or_else(usual)
+    }
+
+    fn origin(&self, subject: &Subject) -> Origin {
+        let data = subject.config.as_ref().and_then(|config| config.data.clone());
+        Origin {
+            data: self.source.data.clone().or(data.filter(|_| self.source.list.is_none())),
+            list: self.source.list.clone(),
+            names: self.source.names.clone(),
+            images: self.images.map(|n| n as usize),
+            ignored: subject.ignored.clone(),
+        }
+    }
+}
+
+/// Prints each prunable group with the ratio that was chosen for it, and that ratio's loss.
+fn print_groups(analysis: &Analysis, store: &Store, keep: &[usize], thresholds: &[f64]) {
+    for group in analysis.prunable() {
+        let details = &analysis.units.groups()[group];
         let layers: Vec<String> = std::iter::once(details.primary)
             .chain(details.dependents.iter().copied())
             .map(|layer| layer.to_string())
             .collect();
         outln!("pruning slot: {},", layers.join(","));
-        pruning::print_group(details, keep[group], subject.kernel_batch);
+        pruning::print_group(details, keep[group], analysis.kernel_batch);
         let loss = store.get(group, keep[group]).map_or(0.0, |point| point.loss);
         outln!("units:{}, loss:{loss:.6}, threshold:{}", details.units, thresholds[group]);
     }
-    let preparation = {
-        let images = evaluator.len() as u64;
-        let moments = statistics.as_ref().map_or(0, |s| plan.macs() * images + s.macs());
-        plan.macs() * images + moments
-    };
-    report(&analysis, plan.macs(), preparation, &groups)?;
-    outln!(
-        "{} groups in {:.1} s, sensitivities in {}",
-        groups.len(),
-        elapsed.as_secs_f64(),
-        output.display()
-    );
+}
 
-    if args.naive {
-        let started = Instant::now();
-        let naive = Analysis { work: Work::default(), ..analysis };
-        let chosen = naive.choose_naively(&mut Store::new(setting, origin), &thresholds)?;
-        let same = groups.iter().filter(|&&group| chosen[group] == keep[group]).count();
-        outln!(
-            "naive: {:.1} s, the same ratio in {same} of {} groups",
-            started.elapsed().as_secs_f64(),
-            groups.len()
-        );
-        for &group in groups.iter().filter(|&&group| chosen[group] != keep[group]) {
-            outln!(
-                "  layer {}: {} units kept, naive {}",
-                units.groups()[group].primary,
-                keep[group],
-                chosen[group]
-            );
-        }
+/// Chooses again as the closed pruner does, into the empty `store`, and prints where that differs from `keep`.
+fn compare_naively(analysis: Analysis, mut store: Store, keep: &[usize], thresholds: &[f64]) -> Result<()> {
+    let started = Instant::now();
+    let naive = Analysis { work: Work::default(), ..analysis };
+    let chosen = naive.choose_naively(&mut store, thresholds)?;
+    let groups = naive.prunable();
+    let differing: Vec<usize> =
+        groups.iter().copied().filter(|&group| chosen[group] != keep[group]).collect();
+    outln!(
+        "naive: {:.1} s, the same ratio in {} of {} groups",
+        started.elapsed().as_secs_f64(),
+        groups.len() - differing.len(),
+        groups.len()
+    );
+    for group in differing {
+        let primary = naive.units.groups()[group].primary;
+        outln!("  layer {primary}: {} units kept, naive {}", keep[group], chosen[group]);
     }
     Ok(())
 }
 
 /// Prints the saving of each method, in full evaluations of all images.
-fn report(analysis: &Analysis, full: u64, preparation: u64, groups: &[usize]) -> Result<()> {
+///
+/// `full` are the MACs of one run of the network, `preparation` those of the original's runs and statistics.
+fn report(analysis: &Analysis, full: u64, preparation: u64) -> Result<()> {
+    let groups = analysis.prunable();
     let images = analysis.evaluator.len() as u64;
     let evaluation = (full * images).max(1) as f64;
     let naive = (groups.len() * RATES.len() + 1) as u64 * full * images;
     let mut suffix = preparation + full * images;
-    for &group in groups {
+    for &group in &groups {
         suffix += analysis.suffix_macs(group)? * RATES.len() as u64 * images;
     }
     let bisection = preparation + analysis.work.without_rejection.load(Ordering::Relaxed);

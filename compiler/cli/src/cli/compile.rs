@@ -35,7 +35,7 @@ pub(crate) struct Args {
     /// The artefact to write [default: the network's name with .sct].
     #[arg(short, long, value_name = "NET.sct")]
     output: Option<PathBuf>,
-    /// Accelerator: run each layer on its own, every map through memory; for finding faults.
+    /// Accelerator: run each layer on its own, every feature map through memory; for finding faults.
     #[arg(long)]
     layer_by_layer: bool,
     /// Accelerator: let the processor run the layers that the accelerator cannot run, and all before or after

@@ -192,19 +192,13 @@ impl Job {
         outln!("{}: {baseline}", self.held_out.metric);
 
         let all = units.macs(&analysis.whole());
-        let threshold = subject.common_threshold(&self.args.common);
-        let thresholds =
-            threshold.map(|common| subject.thresholds(&self.args.common, units.groups(), common));
-        let goal = Goal {
-            thresholds: thresholds.transpose()?,
-            rate: self.args.rate,
-            budget: self.args.budget.map(|loss| Budget { loss, by_bound: self.args.by_bound }),
-        };
+        let goal = self.args.goal(subject, &units)?;
         let by_default: &dyn Search = match (&goal.thresholds, goal.rate) {
             (Some(_), None) => &search::Threshold,
             _ => &search::Greedy,
         };
         let budget = goal.budget;
+        let unbounded = budget.is_none() && goal.rate.is_none() && goal.thresholds.is_none();
         let on_trial = |trial: &Trial| {
             let verdict = if trial.holds { "holds" } else { "too much" };
             outln!("MACs -{:.1}%: {}: {verdict}", saved(units.macs(trial.keep), all), trial.accuracy);
@@ -213,29 +207,11 @@ impl Job {
         let mut records =
             Records { store: &mut self.store, store_path: &self.store_path, trials: &mut self.trials };
         let best = self.args.allocation.unwrap_or(by_default).run(&problem, &mut records)?;
-        if budget.is_none() && self.args.rate.is_none() && threshold.is_none() {
+        if unbounded {
             outln!("no --threshold, --rate or --budget: nothing to hold");
         }
 
-        for group in analysis.prunable() {
-            if best.keep[group] < units.groups()[group].units {
-                pruning::print_group(&units.groups()[group], best.keep[group], subject.kernel_batch);
-            }
-        }
-        MaskFile::new(units.masks(&best.keep), graph, &best.weights).save(&self.masks)?;
-        files::write_bytes(
-            &self.output,
-            &darknet::write_weights(graph, subject.network.header, &best.weights),
-        )?;
-        let figures = |figures: Figures, accuracy| Figures { accuracy: Some(accuracy), ..figures };
-        let summary = Summary {
-            baseline: figures(Figures::of_graph(graph), baseline.value),
-            compressed: figures(units.figures(&best.keep), best.accuracy.value),
-        };
-        outln!("{summary}");
-        outln!("{}: {}", self.held_out.metric, best.accuracy);
-        outln!("{}\n{}", self.output.display(), self.masks.display());
-
+        self.write(&analysis, &best, baseline.value)?;
         if let (true, Some(budget)) = (self.args.compare, budget) {
             outln!("at a joint loss of {}:", budget.loss);
             print_control("this pruning", &best, all);
@@ -246,6 +222,42 @@ impl Job {
             }
         }
         Ok(())
+    }
+
+    /// Writes masks and masked weights, and prints what they save and cost beside the `original` accuracy.
+    fn write(&self, analysis: &Analysis, best: &Candidate, original: f64) -> Result<()> {
+        let (graph, units) = (self.subject.graph(), analysis.units);
+        for group in analysis.prunable() {
+            if best.keep[group] < units.groups()[group].units {
+                pruning::print_group(&units.groups()[group], best.keep[group], self.subject.kernel_batch);
+            }
+        }
+        MaskFile::new(units.masks(&best.keep), graph, &best.weights).save(&self.masks)?;
+        files::write_bytes(
+            &self.output,
+            &darknet::write_weights(graph, self.subject.network.header, &best.weights),
+        )?;
+        let figures = |figures: Figures, accuracy| Figures { accuracy: Some(accuracy), ..figures };
+        let summary = Summary {
+            baseline: figures(Figures::of_graph(graph), original),
+            compressed: figures(units.figures(&best.keep), best.accuracy.value),
+        };
+        outln!("{summary}");
+        outln!("{}: {}", self.held_out.metric, best.accuracy);
+        outln!("{}\n{}", self.output.display(), self.masks.display());
+        Ok(())
+    }
+}
+
+impl Args {
+    fn goal(&self, subject: &Subject, units: &RankedUnits) -> Result<Goal> {
+        let common = subject.common_threshold(&self.common);
+        let thresholds = common.map(|common| subject.thresholds(&self.common, units.groups(), common));
+        Ok(Goal {
+            thresholds: thresholds.transpose()?,
+            rate: self.rate,
+            budget: self.budget.map(|loss| Budget { loss, by_bound: self.by_bound }),
+        })
     }
 }
 

@@ -80,7 +80,7 @@ fn cut(network: &Network, masks: &Masks, out_cfg: &Path, out_weights: &Path) -> 
     for &(group, position) in &cut.restored {
         errln!(
             "kept dead channel {position} of layer {}: a padded convolution reads its constant",
-            groups.groups[group].main()
+            groups.groups[group].primary()
         );
     }
     darknet::write_network(&network.cfg, &cut.graph, network.header, &cut.weights, out_cfg, out_weights)?;

@@ -175,7 +175,7 @@ impl NetworkBuilder {
                     epilogue: self.epilogue(zero_point),
                 };
                 self.push(QOp::Connected(full), vec![from], Shape::new(out, 1, 1), zero_point);
-                // Go on from a map, not from the vector.
+                // Go on from a feature map, not from the vector.
                 self.push(
                     QOp::Route(QRoute { groups: 1, group_id: 0, rescale: vec![None] }),
                     vec![from],
@@ -196,8 +196,11 @@ impl NetworkBuilder {
             per_channel,
             multipliers: (0..count).map(|_| self.random.random_range(-(1 << 16)..1 << 16)).collect(),
             requant: {
-                let m_neg = [1, 0][self.below(2)];
-                QRequant { m_pos: 1, m_neg, shift: self.random.random_range(14..18) }
+                // Linear, or ReLU as quantisation writes it: both slopes with 15 bits more.
+                let (slope_bits, relu) = [(0, false), (0, true), (15, true)][self.below(3)];
+                let m_pos = 1 << slope_bits;
+                let m_neg = if relu { 0 } else { m_pos };
+                QRequant { m_pos, m_neg, shift: self.random.random_range(14..18) + slope_bits }
             },
             epilogue: self.epilogue(zero_point),
         };

@@ -5,11 +5,13 @@ use std::cell::Cell;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use secateur_codegen::{NpuOptions, random};
+use secateur_frontend::darknet::{self, Cfg};
 use secateur_ir::Source;
 use secateur_quant::net::{DType, Provenance, QNode, QOp, QPool, QRoute, QTensor};
-use secateur_quant::{QNet, exec};
+use secateur_quant::{QNet, QuantiseOptions, exec, quantise};
 use secateur_runtime::artefact::Model;
 use secateur_runtime::npu::stream::Commands;
+use secateur_testing::random_weights;
 
 use super::Deployed;
 use super::npu_tests::{assert_exact, heads, packed, random_image};
@@ -116,6 +118,42 @@ fn mutated_int8_files_never_crash_the_accelerator_stages() {
         }
     }
     assert!(refused > 0 && compiled > 0, "{refused} refused, {compiled} compiled");
+}
+
+/// Sums as quantisation writes them, on their own and after a convolution: linear, and with the ReLU's two slopes.
+#[test]
+fn sums_with_relu_run_on_the_accelerator() {
+    for activation in ["linear", "relu", "relu6"] {
+        let cfg = format!(
+            "[net]\nwidth=12\nheight=8\nchannels=3\n\
+             [convolutional]\nfilters=10\nactivation=leaky\n\
+             [convolutional]\nfilters=10\nactivation=linear\n\
+             [shortcut]\nfrom=-2\nactivation={activation}\n\
+             [maxpool]\nsize=2\nstride=1\n\
+             [shortcut]\nfrom=-2\nactivation={activation}\n"
+        );
+        let path = std::path::Path::new("net.cfg");
+        let graph = darknet::build_graph(&Cfg::parse(path, cfg.as_bytes()).unwrap()).unwrap();
+        for seed in 0..4 {
+            let weights = random_weights(seed, &graph);
+            let mut random = ChaCha8Rng::seed_from_u64(seed);
+            let images = [(0..graph.input.len()).map(|_| random.random()).collect()];
+            let options = QuantiseOptions::default();
+            let net = quantise(&graph, &weights, &images, &options, Vec::new(), Provenance::default());
+            let net = net.unwrap().net;
+            let negative = net.nodes.iter().filter_map(|node| match &node.op {
+                QOp::Shortcut(sum) => Some(sum.requant.m_neg),
+                _ => None,
+            });
+            assert!(
+                negative.eq([i32::from(activation == "linear"); 2]),
+                "two shortcuts, linear or with a slope of 0"
+            );
+            let compiled = packed(&net, "npu-8x16", NpuOptions::default())
+                .unwrap_or_else(|e| panic!("{activation}: {e:?}"));
+            assert_exact(activation, &net, &compiled.artefact, &images[0], seed);
+        }
+    }
 }
 
 /// Darknet's `[reorg]` is refused by that name, not by the one that the accelerator has.

@@ -83,7 +83,7 @@ pub fn activate(activation: Activation, x: f32) -> f32 {
     }
 }
 
-/// Applies `activation` in place to a map `[channels][pixels]`.
+/// Applies `activation` in place to a feature map `[channels][pixels]`.
 pub fn activate_map(activation: Activation, map: &mut [f32], channels: usize) {
     match activation {
         Activation::Linear => {}

@@ -80,7 +80,7 @@ pub(crate) fn transpose(transpose: &Transpose, x: &[f32], input: Shape, output: 
     }
 }
 
-/// Channel, row and column of the element `i` of a map.
+/// Channel, row and column of the element `i` of a feature map.
 fn position(shape: Shape, i: usize) -> [usize; 3] {
     [i / shape.plane(), i % shape.plane() / shape.w, i % shape.w]
 }

@@ -1,4 +1,4 @@
-//! One plain function per operator, on maps `[c][h][w]`; the names are Darknet's.
+//! One plain function per operator, on feature maps `[c][h][w]`; the names are Darknet's.
 
 use super::activation::{activate_map, logistic};
 use super::{fold, moves};
@@ -8,7 +8,7 @@ use secateur_ir::{
     Yolo, shortcut_steps,
 };
 
-/// Computes layer `index` of `graph` from its inputs' maps.
+/// Computes layer `index` of `graph` from its inputs' feature maps.
 ///
 /// A region's output is in Darknet's CPU order: `[h][w][anchor][coords + 1 + classes]`.
 pub(crate) fn apply(
@@ -185,13 +185,13 @@ fn channels(x: &[f32], output: &mut [f32], shape: Shape, value: impl Fn(usize, f
 
 /// A pooling window's extent along one axis.
 struct Extent {
-    /// Input positions on the map.
+    /// Input positions on the feature map.
     inside: std::ops::Range<usize>,
-    /// Positions on the map and its padding.
+    /// Positions on the feature map and its padding.
     padded: usize,
 }
 
-/// The window at position `out` along `axis` of a map with `limit` positions there.
+/// The window at position `out` along `axis` of a feature map with `limit` positions there.
 fn extent(pool: &Pool, axis: usize, out: usize, limit: usize) -> Extent {
     let before = [pool.padding.top, pool.padding.left][axis];
     let (start, end) = (out * pool.stride[axis], out * pool.stride[axis] + pool.kernel[axis]);
@@ -210,7 +210,7 @@ fn maxpool(pool: &Pool, x: &[f32], input: Shape, output: &mut [f32], shape: Shap
     for_windows(pool, x, input, output, shape, |values, _| values.fold(f32::MIN, f32::max));
 }
 
-/// Mean over the window; one wholly outside the map gives NaN, as in Darknet.
+/// Mean over the window; one wholly outside the feature map gives NaN, as in Darknet.
 fn local_avgpool(pool: &Pool, x: &[f32], input: Shape, output: &mut [f32], shape: Shape) {
     for_windows(pool, x, input, output, shape, |values, padded| {
         let (sum, inside) =
@@ -224,7 +224,7 @@ fn local_avgpool(pool: &Pool, x: &[f32], input: Shape, output: &mut [f32], shape
 }
 
 /// Sets every output to `reduce` of the values in its window, rows first, and of the number of the
-/// window's elements on the map and its padding.
+/// window's elements on the feature map and its padding.
 fn for_windows(
     pool: &Pool,
     x: &[f32],
@@ -252,7 +252,7 @@ fn avgpool(x: &[f32], input: Shape, output: &mut [f32]) {
 
 fn upsample(up: &Upsample, x: &[f32], input: Shape, output: &mut [f32], shape: Shape) {
     let s = up.stride;
-    // The smaller map's element that belongs to position `(c, y, x)` of the larger one.
+    // The smaller feature map's element that belongs to position `(c, y, x)` of the larger one.
     let small = |large: Shape, small: Shape, i: usize| {
         let (c, rest) = (i / large.plane(), i % large.plane());
         c * small.plane() + rest / large.w / s * small.w + rest % large.w / s
@@ -282,7 +282,7 @@ fn route(route: &Route, inputs: &[&[f32]], output: &mut [f32]) {
     }
 }
 
-/// Adds the common leading channels of all inputs, and of maps of other sizes every so many pixels.
+/// Adds the common leading channels of all inputs, and of feature maps of other sizes every so many pixels.
 fn shortcut(
     shortcut: &Shortcut,
     weights: &LayerWeights,
@@ -309,7 +309,7 @@ fn shortcut(
     activate_map(shortcut.activation, output, shape.c);
 }
 
-/// Adds every so many pixels of a map of another size (pjreddie's `shortcut_cpu`).
+/// Adds every so many pixels of a feature map of another size (pjreddie's `shortcut_cpu`).
 fn add_pixels(x: &[f32], from: Shape, output: &mut [f32], to: Shape) {
     let (stride, sample) = shortcut_steps(from, to).expect("a verified graph's sum");
     let (h, w) = (from.h.min(to.h), from.w.min(to.w));

@@ -41,20 +41,20 @@ pub struct Unit {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
     /// Convolutions and connected layers that make these channels, ascending: the first is the
-    /// *main layer*, the others are its *slaves* (tied by a shortcut, sam or scale_channels).
+    /// *primary layer*, the others are *dependent layers* (tied by a shortcut, sam or scale_channels).
     pub producers: Vec<usize>,
     /// Layers with weights of their own between producers and consumers: depthwise and grouped
     /// convolutions, batchnorm, scale, prelu.
     pub related: Vec<usize>,
     /// Dense convolutions and connected layers that read these channels, ascending.
     pub consumers: Vec<usize>,
-    /// Indices into [`ChannelGroups::units`], in the order of the main layer's channels.
+    /// Indices into [`ChannelGroups::units`], in the order of the primary layer's channels.
     pub units: Vec<usize>,
 }
 
 impl Group {
     /// The layer that gives the group its name.
-    pub fn main(&self) -> usize {
+    pub fn primary(&self) -> usize {
         self.producers[0]
     }
 
@@ -67,7 +67,7 @@ impl Group {
 /// All units and groups of a graph.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChannelGroups {
-    /// Groups in the order of their main layers.
+    /// Groups in the order of their primary layers.
     pub groups: Vec<Group>,
     pub units: Vec<Unit>,
     /// `unit_of[layer][channel]`: index into [`ChannelGroups::units`].
@@ -345,7 +345,7 @@ impl Ties {
             group.units.push(index);
         }
         let mut groups: Vec<Group> = by_signature.into_values().collect();
-        groups.sort_by_key(|group| (group.main(), group.units[0]));
+        groups.sort_by_key(|group| (group.primary(), group.units[0]));
 
         for (number, group) in groups.iter_mut().enumerate() {
             group.related.sort_unstable();

@@ -1,6 +1,6 @@
 //! Operators and their parameters: Darknet's, and those that other formats bring.
 //!
-//! Pairs of sizes are `[rows, columns]`. Maps are `[c][h][w]`.
+//! Pairs of sizes are `[rows, columns]`. Feature maps are `[c][h][w]`.
 
 use serde::{Deserialize, Serialize};
 
@@ -24,9 +24,9 @@ pub enum Op {
     Dropout,
     Reorg(Reorg),
     Softmax(Softmax),
-    /// First input: one value per channel (or per pixel); second input: the map that it scales.
+    /// First input: one value per channel (or per pixel); second input: the feature map that it scales.
     ScaleChannels(ScaleChannels),
-    /// Element-wise product of two maps of equal shape.
+    /// Element-wise product of two feature maps of equal shape.
     Sam(Activation),
     Yolo(Yolo),
     Region(Region),
@@ -92,7 +92,7 @@ impl Op {
     }
 }
 
-/// Zeros around a map; a maximum or an average leaves them out.
+/// Zeros around a feature map; a maximum or an average leaves them out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Padding {
     pub top: usize,
@@ -109,7 +109,7 @@ impl Padding {
         Self { top: pad, left: pad, bottom: pad, right: pad }
     }
 
-    /// `total` rows and `total` columns, the odd ones after the map, as Darknet's pooling has them.
+    /// `total` rows and `total` columns, the odd ones after the feature map, as Darknet's pooling has them.
     pub const fn centred(total: usize) -> Self {
         let (before, after) = (total / 2, total - total / 2);
         Self { top: before, left: before, bottom: after, right: after }
@@ -210,14 +210,14 @@ impl Pool {
 /// Divisor of an average over a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Divisor {
-    /// The window's elements on the map (Darknet, TensorFlow).
+    /// The window's elements on the feature map (Darknet, TensorFlow).
     #[default]
     Inside,
-    /// The window's elements on the map and its padding (Caffe).
+    /// The window's elements on the feature map and its padding (Caffe).
     Padded,
 }
 
-/// A side of a map.
+/// A side of a feature map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Axis {
     Channels,
@@ -225,7 +225,7 @@ pub enum Axis {
     Columns,
 }
 
-/// A map of another height and width.
+/// A feature map of another height and width.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Resize {
     pub height: usize,
@@ -234,7 +234,7 @@ pub struct Resize {
     pub coordinates: Coordinates,
 }
 
-/// Interpolation of a resized map.
+/// Interpolation of a resized feature map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResizeKind {
     /// The input pixel at the rounded-down coordinate (with [`Coordinates::AlignCorners`]: rounded).
@@ -284,8 +284,8 @@ pub struct Route {
     pub group_id: usize,
 }
 
-/// Sum of maps. The output has the first input's shape; of inputs with other channel counts the common leading
-/// channels are added, of inputs of other sizes the pixels that [`shortcut_steps`](super::shortcut_steps) says.
+/// Sum of feature maps. The output has the first input's shape; of inputs with other channel counts the common
+/// leading channels are added, of inputs of other sizes the pixels that [`shortcut_steps`](super::shortcut_steps) says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Shortcut {
     pub activation: Activation,

@@ -8,7 +8,7 @@ use super::{Graph, LayerWeights, Op, ShortcutWeights, is_dense};
 pub struct Columns {
     inputs: usize,
     outputs: usize,
-    /// Weights per pair: the window of a convolution, or one input map's pixels.
+    /// Weights per pair: the window of a convolution, or one input feature map's pixels.
     pub window: usize,
     input_major: bool,
 }

@@ -61,7 +61,7 @@ pub fn infer(op: &Op, inputs: &[Shape]) -> Result<Shape> {
         }
         Op::Shortcut(shortcut) => {
             for &shape in &inputs[1..] {
-                // pjreddie's sum of maps of two sizes knows no weights.
+                // pjreddie's sum of feature maps of two sizes knows no weights.
                 if shortcut.weights != ShortcutWeights::None {
                     same_plane(shape, first)?;
                 }
@@ -275,7 +275,7 @@ fn pooling(pool: &Pool, input: Shape) -> Result<Shape> {
         let padded = length + padding.total()[axis];
         let whole = windows(what, padded, kernel, stride)?;
         let hangs_over = pool.ceil && !(padded - kernel).is_multiple_of(stride);
-        // Such a window counts where it begins on the map or before it.
+        // Such a window counts where it begins on the feature map or before it.
         Ok(whole + usize::from(hangs_over && whole * stride < length + before))
     };
     let h = count("rows", input.h, 0, padding.top)?;
@@ -356,10 +356,10 @@ fn reorganised(reorg: &Reorg, input: Shape) -> Result<Shape> {
     Ok(Shape::new(input.c.saturating_mul(block), input.h / stride, input.w / stride))
 }
 
-/// Steps in pixels, at least 1, in which a shortcut adds a map of shape `from` to one of shape `to`: (of the
-/// added map, of the sum).
+/// Steps in pixels, at least 1, in which a shortcut adds a feature map of shape `from` to one of shape `to`: (of
+/// the added one, of the sum).
 ///
-/// Of a map twice as large every second pixel is added; a map half as large is added to every second pixel.
+/// Of a feature map twice as large every second pixel is added; one half as large is added to every second pixel.
 /// Source: pjreddie's `shortcut_cpu`, whose quotients round down.
 ///
 /// # Errors
@@ -370,7 +370,7 @@ pub fn shortcut_steps(from: Shape, to: Shape) -> Result<(usize, usize)> {
     if stride.0 != stride.1 || sample.0 != sample.1 {
         return Err(Error::new("inputs of a sum differ in height and width, and not by one factor")
             .found(format!("{from} beside {to}"))
-            .allowed("maps of one size, or one a whole number of times as large as the other")
+            .allowed("feature maps of one size, or one a whole number of times as large as the other")
             .help("check the strides and the layer numbers"));
     }
     Ok((stride.0.max(1), sample.0.max(1)))
@@ -390,7 +390,7 @@ fn same_plane(shape: Shape, first: Shape) -> Result<()> {
         return Err(Error::new("inputs differ in height or width")
             .found(format!("{shape} beside {first}"))
             .allowed(format!("{} rows and {} columns", first.h, first.w))
-            .help("this layer joins maps of one size: check the strides and the layer numbers"));
+            .help("this layer joins feature maps of one size: check the strides and the layer numbers"));
     }
     Ok(())
 }
@@ -454,7 +454,7 @@ mod tests {
         assert_eq!(steps(8, 8, 8, 8), Some((1, 1)));
         assert_eq!(steps(16, 12, 8, 6), Some((2, 1)));
         assert_eq!(steps(4, 2, 12, 6), Some((1, 3)));
-        // Quotients round down, as Darknet's do: the corner of the larger map.
+        // Quotients round down, as Darknet's do: the corner of the larger feature map.
         assert_eq!(steps(13, 13, 7, 7), Some((1, 1)));
         assert_eq!(steps(16, 8, 8, 8), None);
         assert_eq!(steps(8, 8, 16, 8), None);

@@ -53,7 +53,7 @@ fn constant(
             for number in 0..node.inputs.len() {
                 let value = input(number, channel);
                 let from = graph.shape_of(node.inputs[number]);
-                // A smaller map is added to some of the pixels only.
+                // A smaller feature map is added to some of the pixels only.
                 let everywhere = from.h >= node.shape.h && from.w >= node.shape.w;
                 sum += match weights.weights.is_empty() && everywhere {
                     true => value,

@@ -22,7 +22,7 @@ fn chain(input: Shape, ops: Vec<Op>) -> Graph {
     graph
 }
 
-/// A residual network whose sums join maps of two sizes, as pjreddie's resnets have them.
+/// A residual network whose sums join feature maps of two sizes, as pjreddie's resnets have them.
 #[test]
 fn sums_of_two_sizes_are_cut() {
     let sum = Op::Shortcut(Shortcut {

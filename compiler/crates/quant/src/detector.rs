@@ -66,7 +66,7 @@ impl Detector for QDetector<'_> {
     }
 }
 
-/// The real values of a map, `[c][h][w]`.
+/// The real values of a feature map, `[c][h][w]`.
 pub(crate) fn real_values(tensor: &QTensor, map: &Int8Map) -> Vec<f32> {
     dequantise(tensor.shape, tensor.scale, tensor.zero_point.into(), |i| map[i].get())
 }

@@ -136,10 +136,10 @@ impl<'a> LayerKernel<'a> {
         self.net.tensor(self.net.nodes[self.index].inputs[n])
     }
 
-    /// Runs the layer on the maps of its inputs.
+    /// Runs the layer on the feature maps of its inputs.
     ///
     /// # Panics
-    /// If the maps do not have the inputs' shapes.
+    /// If the feature maps do not have the inputs' shapes.
     pub fn run(&self, inputs: &[&Int8Map]) -> Int8Map {
         let node = &self.net.nodes[self.index];
         let shape = node.output.shape;
@@ -268,7 +268,7 @@ fn view<'m>(map: &'m Int8Map, tensor: &QTensor) -> Tensor<'m> {
     slice(map, tensor, 0, tensor.shape.c)
 }
 
-/// Channels `first .. first + count` of a map.
+/// Channels `first .. first + count` of a feature map.
 fn slice<'m>(map: &'m Int8Map, tensor: &QTensor, first: usize, count: usize) -> Tensor<'m> {
     let shape = tensor.shape;
     Tensor::new(&map[first..], [shape.h, shape.w, count], shape.c, tensor.zero_point)

@@ -7,8 +7,8 @@ use super::numeric::TwoSlope;
 use secateur_base::{Error, Result};
 use secateur_float as float;
 use secateur_ir::{
-    Activation, Axis, Conv, Divisor, Graph, LayerWeights, Node, Op, Padding, Pool, ScaleChannels, Shortcut,
-    Source, Upsample, Weights,
+    Activation, Axis, Conv, Divisor, Graph, LayerWeights, Node, Op, Padding, Pool, Reorg, ScaleChannels,
+    Shortcut, Source, Upsample, Weights,
 };
 
 /// A network of simple nodes that computes the same as a Darknet network.
@@ -207,7 +207,7 @@ fn check(graph: &Graph, i: usize) -> Result<()> {
         {
             refuse(
                 &format!("int8 averages have windows of at most {MAX_AVERAGE_SIDE} × {MAX_AVERAGE_SIDE}"),
-                "use [avgpool] for the whole map",
+                "use [avgpool] for the whole feature map",
             )
         }
         Op::Softmax(softmax) if !matches!(softmax.axis, None | Some(Axis::Channels)) => {
@@ -220,7 +220,7 @@ fn check(graph: &Graph, i: usize) -> Result<()> {
             refuse("maxpool over channels has no int8 form", "remove maxpool_depth")
         }
         Op::Softmax(softmax) if softmax.axis.is_none() && graph.input_shape(i).plane() > 1 => refuse(
-            "softmax over a whole map has no int8 form",
+            "softmax over a whole feature map has no int8 form",
             "put an [avgpool] before it, or set spatial=1",
         ),
         Op::Softmax(softmax) if !(softmax.temperature.is_finite() && softmax.temperature > 0.0) => {
@@ -229,19 +229,21 @@ fn check(graph: &Graph, i: usize) -> Result<()> {
         Op::Crop(crop) if !crop.noadjust && node.inputs[0] != Source::Image => {
             refuse("int8 crop with adjustment reads the image only", "set noadjust=1")
         }
-        Op::Shortcut(_) => {
-            let plane = |s: &Source| (graph.shape_of(*s).h, graph.shape_of(*s).w);
-            if node.inputs.iter().all(|s| plane(s) == plane(&node.inputs[0])) {
-                Ok(())
-            } else {
-                refuse(
-                    "int8 shortcut needs inputs of equal height and width",
-                    "put a [maxpool] of size=1 and the stride before it: it takes the same pixels",
-                )
-            }
+        Op::Reorg(Reorg { reverse: true, old: true, .. }) => {
+            refuse("[reorg] with reverse=1 has no int8 form", "use [upsample] and a [convolutional] layer")
         }
+        Op::Shortcut(_) if !has_one_plane(graph, node) => refuse(
+            "int8 shortcut needs inputs of equal height and width",
+            "put a [maxpool] of size=1 and the stride before it: it takes the same pixels",
+        ),
         _ => Ok(()),
     }
+}
+
+/// Returns whether all inputs have the same height and width.
+fn has_one_plane(graph: &Graph, node: &Node) -> bool {
+    let plane = |s: &Source| (graph.shape_of(*s).h, graph.shape_of(*s).w);
+    node.inputs.iter().all(|s| plane(s) == plane(&node.inputs[0]))
 }
 
 #[cfg(test)]
@@ -267,6 +269,11 @@ mod tests {
                 "no int8 form",
             ),
             (Op::Reshape(Shape::new(12, 4, 1)), "[reshape]", "no int8 form"),
+            (
+                Op::Reorg(Reorg { stride: 1, reverse: true, old: true }),
+                "[reorg] with reverse=1",
+                "no int8 form",
+            ),
             (Op::Softmax(soft), "[softmax]", "over channels"),
             (Op::Conv(Conv { kernel: [3, 1], ..Conv::square(3, 1) }), "[convolutional]", "square kernels"),
             (Op::Conv(Conv { dilation: [2, 1], ..Conv::square(3, 2) }), "[convolutional]", "one dilation"),

@@ -117,7 +117,7 @@ fn trials(quantised: &Quantised, plan: &Plan, outputs: &[Vec<Vec<f32>>]) -> Resu
     let mut trials = Vec::new();
     for (layer, node) in net.nodes.iter().enumerate() {
         if node.op.rounds() {
-            let cut = plan.behind(prepared.output_of(layer));
+            let cut = plan.downstream_of(prepared.output_of(layer));
             trials.push(SensitivityTrial { layer, plan: plan.clone(), cut, weights: false });
         }
         let first = prepared.nodes_of[layer].start;

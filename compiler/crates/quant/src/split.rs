@@ -62,7 +62,7 @@ fn noise(quantised: &Quantised, images: &[Vec<f32>]) -> Result<Vec<Vec<f64>>> {
     let layers: Vec<usize> = (0..net.nodes.len()).collect();
     let cuts: Vec<Option<Cut>> = layers
         .iter()
-        .map(|&layer| net.nodes[layer].op.rounds().then(|| plan.behind(prepared.output_of(layer))))
+        .map(|&layer| net.nodes[layer].op.rounds().then(|| plan.downstream_of(prepared.output_of(layer))))
         .collect();
     let trials: Vec<(usize, usize)> = layers
         .iter()

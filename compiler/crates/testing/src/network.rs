@@ -177,7 +177,7 @@ impl Draw<'_> {
         self.layer(shape, "convolutional", &options);
     }
 
-    /// A convolution that keeps the map's size; activation and batch norm are drawn.
+    /// A convolution that keeps the feature map's size; activation and batch norm are drawn.
     fn plain(&mut self, filters: usize, size: usize, groups: usize) -> Conv {
         Conv {
             groups,
@@ -215,7 +215,7 @@ impl Draw<'_> {
         self.layer(shape, "route", &format!("layers={}{slice}", numbers.join(",")));
     }
 
-    /// An earlier layer whose map has the last one's height and width; the last itself is not among them.
+    /// An earlier layer of the last one's height and width; the last itself is not among them.
     fn same_plane(&mut self) -> Option<usize> {
         let last = self.last();
         let fits = |layer: &usize| (self.shapes[layer + 1].h, self.shapes[layer + 1].w) == (last.h, last.w);
@@ -287,7 +287,7 @@ impl Draw<'_> {
                 }
             }
             11 => {
-                // Spatial attention: a map of factors for the layer before it.
+                // Spatial attention: a feature map of factors for the layer before it.
                 let map = self.layers() - 1;
                 let conv = Conv { activation: Activation::Logistic, ..self.plain(c, 1, 1) };
                 self.conv(conv);

@@ -34,7 +34,7 @@ fn blocks<const L: usize>(input: Tensor<'_>, output: Tensor<'_>, parameters: &De
     }
 }
 
-/// Channels `first .. first + L` of the whole map.
+/// Channels `first .. first + L` of the whole feature map.
 #[inline(always)]
 fn block<const L: usize>(input: Tensor<'_>, output: Tensor<'_>, parameters: &Depthwise<'_>, first: usize) {
     let block = Block::<L> {

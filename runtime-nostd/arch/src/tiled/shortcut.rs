@@ -1,4 +1,4 @@
-//! Sum of maps: channels run side by side.
+//! Sum of feature maps: channels run side by side.
 
 use core::cell::Cell;
 
@@ -10,7 +10,7 @@ const CHUNK: usize = 64;
 
 /// See [`Shortcut`]. `inputs` is called again for every few channels.
 ///
-/// A sum of dense maps of one shape is taken over the whole map as if it were one pixel.
+/// A sum of dense feature maps of one shape is taken over the whole feature map as if it were one pixel.
 #[inline(always)]
 pub fn shortcut<'t, I>(inputs: I, output: Tensor<'_>, shortcut: &Shortcut<'_>)
 where

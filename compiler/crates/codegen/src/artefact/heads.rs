@@ -31,7 +31,7 @@ pub(super) fn write(writer: &mut RecordWriter<'_>) -> Result<(Vec<HeadRecord>, S
     Ok((heads, suppression(writer, last)?))
 }
 
-/// The record of a head; none where the last layer is a map, which the caller reads as it is.
+/// The record of a head; none where the last layer is a feature map, which the caller reads as it is.
 fn head(writer: &mut RecordWriter<'_>, layer: usize) -> Result<Option<HeadRecord>> {
     let net = writer.program.net;
     let (input, grid) = (net.input.shape, net.nodes[layer].output.shape);

@@ -1,6 +1,6 @@
 //! The accelerator's program as the artefact's sections `Program` and `Trace`.
 //!
-//! Region 0: header, maps, constants, command stream.
+//! Region 0: header, feature maps, constants, command stream.
 
 use secateur_runtime::artefact::format::NONE;
 use secateur_runtime::npu::program::{CommandRecord, MAGIC, MapRecord, ProgramHeader, map_role};
@@ -13,8 +13,8 @@ use crate::cpu::program::ValueId;
 use crate::npu::{CommandBody, NpuPlan, Partition};
 use secateur_base::{Error, Result};
 
-/// Least watchdog: far above any wait for a memory that works.
-const WATCHDOG: u64 = 1 << 20;
+/// Smallest watchdog: far above any wait for a memory that works.
+const MIN_WATCHDOG: u64 = 1 << 20;
 
 /// The sections' contents.
 #[derive(Debug, Clone)]
@@ -68,7 +68,7 @@ impl Sections {
             stream_bytes: number("stream", stream.len())?,
             map_offset: number("maps", size_of::<ProgramHeader>())?,
             map_count: number("maps", maps.len())?,
-            watchdog: number("watchdog", (8 * longest).max(WATCHDOG) as usize)?,
+            watchdog: number("watchdog", (8 * longest).max(MIN_WATCHDOG) as usize)?,
             cycles: number("cycles", plan.cycles as usize)?,
             drain_rows: U32::new(p.drain_rows),
         };
@@ -98,7 +98,7 @@ impl Sections {
 
 /// Returns the location of a value in region 1 before or after a frame.
 fn map(plan: &NpuPlan, value: ValueId, role: u32) -> Result<MapRecord> {
-    let missing = || Error::internal("input and outputs lie in memory");
+    let missing = || Error::internal("input and outputs are in memory");
     let view = plan.graph.views[value].ok_or_else(missing)?;
     let planes = plan.schedule.memory[view.map].ok_or_else(missing)?;
     let map = plan.graph.maps[view.map];

@@ -130,7 +130,7 @@ fn operator(writer: &mut RecordWriter<'_>, layer: usize, step: &mut StepRecord) 
         }
         QOp::Softmax(softmax) => {
             if !softmax.spatial && input.plane() != 1 {
-                return Err(Error::new("softmax over a whole map has no integer kernel")
+                return Err(Error::new("softmax over a whole feature map has no integer kernel")
                     .line(node.line)
                     .found(format!("{}x{} pixels", input.w, input.h))
                     .allowed("one pixel, or spatial=1"));
@@ -239,7 +239,7 @@ fn reorg_mode(reorg: &Reorg) -> Result<ReorgMode> {
         (false, false) => Ok(ReorgMode::SpaceToDepth),
         (false, true) => Ok(ReorgMode::DepthToSpace),
         (true, false) => Ok(ReorgMode::Flat),
-        (true, true) => Err(Error::new("reorg_old with reverse=1 has no integer kernel")),
+        (true, true) => Err(Error::new("[reorg] with reverse=1 has no integer kernel")),
     }
 }
 

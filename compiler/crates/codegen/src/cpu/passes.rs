@@ -28,7 +28,7 @@ pub(super) fn in_place(program: &mut CpuProgram<'_>) {
         let node = &program.net.nodes[layer];
         let candidates = match node.op {
             QOp::Shortcut(_) | QOp::Sam(_) => 0..node.inputs.len(),
-            // The first input is the factor, the second the map.
+            // The first input is the factor, the second the feature map.
             QOp::ScaleChannels { .. } => 1..2,
             _ => continue,
         };

@@ -222,7 +222,7 @@ impl<'a> CpuProgram<'a> {
         for (value, allocation) in self.allocations.iter().enumerate() {
             let (own, all) = (self.shape(value), self.storages[allocation.storage].shape);
             if (own.h, own.w) != (all.h, all.w) || allocation.channel + own.c > all.c {
-                return Err(Error::internal(format!("value {value} lies outside its storage")));
+                return Err(Error::internal(format!("value {value} is outside its storage")));
             }
         }
         let last = self.last_reads();
@@ -244,7 +244,7 @@ impl<'a> CpuProgram<'a> {
             for (i, (a, span)) in live.iter().enumerate() {
                 let from = arena.offsets[i];
                 if from % self.align != 0 || from + span.bytes > arena.bytes {
-                    return Err(Error::internal(format!("storage {a} lies outside the arena")));
+                    return Err(Error::internal(format!("storage {a} is outside the arena")));
                 }
                 for (j, (b, other)) in live.iter().enumerate().skip(i + 1) {
                     let apart =

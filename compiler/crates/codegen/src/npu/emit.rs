@@ -147,12 +147,12 @@ impl Piece {
     }
 }
 
-/// A map in a buffer as a command sees it.
+/// A feature map in a buffer as a command sees it.
 struct BankLocation<'a> {
     buffer: &'a BankBuffer,
     /// Bank-channel of the view's first channel.
     origin: usize,
-    /// First map word that is touched.
+    /// First bank word that is touched.
     first: usize,
 }
 
@@ -161,7 +161,7 @@ impl BankLocation<'_> {
         self.first % self.buffer.plane
     }
 
-    /// Bank addresses of map words up to `end`, of `channels` channels from the origin on.
+    /// Addresses of bank words up to `end`, of `channels` channels from the origin on.
     fn addresses(&self, channels: usize, end: usize, rows: usize) -> impl Iterator<Item = usize> {
         let BankBuffer { base, plane, .. } = *self.buffer;
         let groups = self.origin / rows..(self.origin + channels).div_ceil(rows);
@@ -222,7 +222,7 @@ impl Emitter<'_> {
         BankLocation { buffer, origin: view.channel - buffer.channel, first }
     }
 
-    /// A map between banks and memory.
+    /// A feature map between banks and memory.
     fn map(
         &mut self,
         event: usize,
@@ -233,8 +233,8 @@ impl Emitter<'_> {
     ) -> Result<()> {
         let queue = if opcode == Opcode::StoreMap { Queue::Store } else { Queue::Load };
         let number = self.number(queue);
-        let planes =
-            self.schedule.memory[view.map].ok_or_else(|| Error::internal("a map without memory is moved"))?;
+        let planes = self.schedule.memory[view.map]
+            .ok_or_else(|| Error::internal("a feature map without memory is moved"))?;
         let lanes = self.lanes();
         let place = self.place(event, view, words.start);
         let start = planes.address + view.channel * planes.pitch + words.start * lanes;
@@ -245,9 +245,9 @@ impl Emitter<'_> {
             pitch: address(planes.pitch)?,
             base: field("bank address", place.buffer.base)?,
             plane: field("plane", place.buffer.plane)?,
-            w_first: word("map word", words.start)?,
+            w_first: word("bank word", words.start)?,
             pos_first: field("ring position", place.position())?,
-            word: word("map word", words.start)?,
+            word: word("bank word", words.start)?,
             words: field("words", words.len())?,
             origin: field("channel", place.origin)?,
             count: field("channels", view.channels)?,
@@ -340,7 +340,7 @@ impl Emitter<'_> {
         Ok(())
     }
 
-    /// Brings the first constants of a group before its maps, so that they come while the group
+    /// Brings the first constants of a group before its feature maps, so that they come while the group
     /// before still works: as many as find room beside those of the command before.
     fn load_group(&mut self, ops: Range<usize>) -> Result<()> {
         let before = ops.start.checked_sub(1).and_then(|op| self.packed.chunks[op].last());

@@ -25,7 +25,7 @@ pub(crate) fn fusions(net: &QNet, layers: &Range<usize>) -> Vec<Option<usize>> {
         let node = &net.nodes[layer];
         let QOp::Shortcut(shortcut) = &node.op else { continue };
         let same_shape = node.inputs.iter().all(|&input| net.tensor(input).shape == node.output.shape);
-        if node.inputs.len() != 2 || !same_shape || sum_clamp(shortcut).is_err() {
+        if node.inputs.len() != 2 || !same_shape || sum_epilogue(shortcut).is_err() {
             continue;
         }
         // Follows what passes bytes on unchanged, as long as nobody else reads them.
@@ -49,7 +49,7 @@ pub(crate) fn fusions(net: &QNet, layers: &Range<usize>) -> Vec<Option<usize>> {
         if let (Source::Layer(conv), true) = operands[latest]
             && let QOp::Conv(fused_conv) = &net.nodes[conv].op
             && layers.contains(&conv)
-            // The second map is read along the flat string of pixels.
+            // The element-wise operand is read along the flat string of pixels.
             && fused_conv.stride_x == 1
             && net.tensor(net.nodes[conv].inputs[0]).shape.w == node.output.shape.w
             && operands[0].0 != operands[1].0
@@ -60,20 +60,32 @@ pub(crate) fn fusions(net: &QNet, layers: &Range<usize>) -> Vec<Option<usize>> {
     fused
 }
 
-/// Checks that the requantiser can add as this shortcut does; returns the clamp.
-pub(crate) fn sum_clamp(shortcut: &QShortcut) -> Result<(i8, i8)> {
-    let QRequant { m_pos, m_neg, .. } = shortcut.requant;
+/// The end of a sum as the accelerator computes it: round, shift, add the zero point, clamp.
+pub(crate) struct SumEpilogue {
+    pub(crate) shift: u8,
+    pub(crate) lo: i8,
+    pub(crate) hi: i8,
+}
+
+/// Checks that the requantiser can add as this shortcut does; returns how.
+///
+/// The accelerator has no slopes after a sum. Those of a ReLU are a power of two and 0: the shift takes the first,
+/// since `(acc · 2^k + 2^(s − 1)) >> s` is `(acc + 2^(s − k − 1)) >> (s − k)`, and the clamp the second.
+pub(crate) fn sum_epilogue(shortcut: &QShortcut) -> Result<SumEpilogue> {
+    let QRequant { m_pos, m_neg, shift } = shortcut.requant;
     let epilogue = &shortcut.epilogue;
     if shortcut.per_channel {
-        return Err(Error::new("the accelerator adds with one multiplier a map")
+        return Err(Error::new("the accelerator adds with one multiplier for each input")
             .found("weights_type=per_channel")
             .allowed("no weights_type, or per_feature"));
     }
-    if epilogue.table.is_some() || m_pos != 1 || !(m_neg == 1 || m_neg == 0) {
+    let slope_bits = m_pos.trailing_zeros();
+    let is_power = m_pos > 0 && m_pos == 1 << slope_bits && slope_bits < u32::from(shift);
+    if epilogue.table.is_some() || !is_power || !(m_neg == m_pos || m_neg == 0) {
         return Err(Error::new("the accelerator has no such activation after a sum")
             .allowed("activation=linear or relu"));
     }
     // ReLU keeps negative sums at the zero point; rounded, none of them exceeds it.
     let lo = if m_neg == 0 { epilogue.lo.max(epilogue.zero_point.min(epilogue.hi)) } else { epilogue.lo };
-    Ok((lo, epilogue.hi))
+    Ok(SumEpilogue { shift: shift - slope_bits as u8, lo, hi: epilogue.hi })
 }

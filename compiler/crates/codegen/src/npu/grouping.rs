@@ -65,10 +65,10 @@ pub(crate) fn plan(
     while end > 0 {
         let Some(Some((_, Some(group)))) = best.get(end).cloned() else {
             let stuck = best.iter().rposition(Option::is_some).unwrap_or(0).min(count - 1);
-            return Err(Error::new("the maps do not fit the accelerator's banks")
+            return Err(Error::new("the feature maps do not fit the accelerator's banks")
                 .layer(graph.ops[stuck].layer)
                 .allowed(format!("{} words of a bank", limits.bank_words))
-                .help("use a target with more map memory, or a smaller image"));
+                .help("use a target with more bank memory, or a smaller image"));
         };
         end = group.ops.start;
         groups.push(group);

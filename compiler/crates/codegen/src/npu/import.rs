@@ -19,7 +19,7 @@ use secateur_base::{Error, Result};
 use secateur_ir::{Shape, Source};
 use secateur_quant::net::{QConnected, QConv, QEpilogue, QNet, QOp, QRoute};
 
-/// Sides and channels of a map have 11 bits, kernel and dilation 4.
+/// Sides and channels of a feature map have 11 bits, kernel and dilation 4.
 const MAX_SIDE: usize = 2047;
 const MAX_KERNEL: usize = 15;
 
@@ -35,14 +35,14 @@ pub(crate) struct NpuGraph {
     pub inputs: Vec<ValueId>,
 }
 
-/// An operation whose maps are not final yet.
+/// An operation whose feature maps are not final yet.
 struct Draft {
     op: NpuOp,
     raw: Raw,
 }
 
 impl NpuGraph {
-    /// Channels of a map that operations touch; empty where they do not.
+    /// Channels of a feature map that operations touch; empty where they do not.
     pub(crate) fn channels(&self, map: usize, ops: &Range<usize>) -> Range<usize> {
         let views = self.ops[ops.clone()].iter().flat_map(NpuOp::views).filter(|view| view.map == map);
         let join = |a: Range<usize>, b: Range<usize>| a.start.min(b.start)..a.end.max(b.end);
@@ -66,7 +66,7 @@ struct Import<'a> {
     parameters: &'a Parameters,
     partition: &'a Partition,
     maps: Vec<FeatureMap>,
-    /// Feature map that a map has become part of, and the channel at which it begins there.
+    /// The feature map that each one has become part of, and the channel at which it begins there.
     inside: Vec<Option<(usize, usize)>>,
     views: Vec<Option<MapSlice>>,
     drafts: Vec<Draft>,
@@ -188,11 +188,11 @@ impl Import<'_> {
                     op.window.size, op.window.dilation, op.window.stride
                 ))
                 .allowed(format!(
-                    "size at most {MAX_KERNEL}, taps and lanes of a row within four map words"
+                    "size at most {MAX_KERNEL}, taps and lanes of a row within four bank words"
                 )));
         }
         if [from.w, from.h, to.w, to.h, op.input.channels, op.output.channels].iter().any(|&n| n > MAX_SIDE) {
-            return Err(Error::new("the map is too large for the accelerator")
+            return Err(Error::new("the feature map is too large for the accelerator")
                 .found(format!("{}x{}x{} to {}x{}x{}", from.w, from.h, from.c, to.w, to.h, to.c))
                 .allowed(format!("sides and channels of at most {MAX_SIDE}")));
         }
@@ -273,7 +273,7 @@ impl Import<'_> {
                 .allowed("at most 127"));
         }
         let input = self.view(node.inputs[0])?;
-        // The sum's map takes the place of the convolution's own.
+        // The sum's feature map takes the place of the convolution's own.
         let written = self.fused[layer].unwrap_or(layer);
         let output = self.output(written);
         let mut op = self.pass(layer, input, output);
@@ -323,11 +323,11 @@ impl Import<'_> {
         let mut first = 0;
         for (position, slice) in slices.into_iter().enumerate() {
             let part = output.slice(first, slice.channels);
-            // An earlier input of this route may have moved its map.
+            // An earlier input of this route may have moved its feature map.
             let (map, begin) = self.resolve(slice.map, slice.channel);
             let slice = MapSlice { map, channel: begin, ..slice };
             let alone = begin == 0 && slice.channels == self.maps[map].c;
-            // The first maps are the processor's.
+            // The first feature maps are the processor's.
             let input = map < self.partition.inputs.len();
             if route.rescale[position].is_none() && alone && map != output.map && !input {
                 self.inside[map] = Some((output.map, part.channel));

@@ -2,7 +2,7 @@
 //!
 //! [`offload`] chooses the layers that the accelerator runs, [`import`] turns them into operations,
 //! [`grouping`] forms groups of operations, [`strips`] cuts groups into strips, [`schedule`] places feature
-//! maps on the chip and in memory, [`emit`] writes commands with their waits, [`stream`] orders them,
+//! feature maps on the chip and in memory, [`emit`] writes commands with their waits, [`stream`] orders them,
 //! [`cycles`] predicts when each runs. [`lower`](lower::lower) drives them.
 
 mod cycles;

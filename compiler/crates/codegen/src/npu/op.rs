@@ -8,7 +8,7 @@ use zerocopy::little_endian::I32;
 use crate::cpu::program::ValueId;
 use secateur_quant::net::QRequant;
 
-/// Channel planes of `h · w` pixels; what concatenations join is one map.
+/// Channel planes of `h · w` pixels; what concatenations join is one feature map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FeatureMap {
     pub h: usize,
@@ -27,7 +27,7 @@ impl FeatureMap {
     }
 }
 
-/// Channels `channel .. channel + channels` of a map.
+/// Channels `channel .. channel + channels` of a feature map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct MapSlice {
     pub map: usize,
@@ -108,7 +108,7 @@ pub(crate) struct WeightGroup {
     pub control: Vec<u8>,
 }
 
-/// One operation of the array over whole maps.
+/// One operation of the array over whole feature maps.
 #[derive(Debug, Clone)]
 pub(crate) struct NpuOp {
     /// Darknet's number of the layer that it is charged to.
@@ -122,7 +122,7 @@ pub(crate) struct NpuOp {
     pub residual: Option<Residual>,
     pub window: NpuWindow,
     pub row_mode: bool,
-    /// ValueId outside the map.
+    /// ValueId outside the feature map.
     pub z_in: i8,
     pub z_out: i8,
     pub lo: i8,

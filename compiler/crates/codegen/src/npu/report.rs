@@ -19,7 +19,7 @@ pub struct Cycles {
     pub total: u64,
     /// Multiply-accumulates over multipliers.
     pub ideal: u64,
-    /// Rows, lanes and feed cycles without work: edges of maps and of channel groups, pooling, copies.
+    /// Rows, lanes and feed cycles without work: edges of feature maps and of channel groups, pooling, copies.
     pub edges: u64,
     /// The array waits for the requantiser.
     pub drain: u64,
@@ -39,7 +39,7 @@ pub struct LayerCycles {
     pub cycles: Cycles,
     /// EXEC commands.
     pub commands: usize,
-    /// Bytes that its maps, weights and parameters move over the bus.
+    /// Bytes that its feature maps, weights and parameters move over the bus.
     pub bytes: usize,
 }
 
@@ -56,7 +56,7 @@ pub struct CycleReport {
     /// Groups of operations that run strip by strip.
     pub groups: usize,
     pub commands: usize,
-    /// Map words of each bank in use at the fullest moment.
+    /// Words of each bank in use at the fullest moment.
     pub bank_words: usize,
     pub work_bytes: usize,
     /// Bytes over the bus, without commands.
@@ -74,7 +74,7 @@ pub struct PartitionReport {
     /// Multiply-accumulates on the accelerator and in all.
     pub macs: u64,
     pub total_macs: u64,
-    /// Bytes of the maps that the processor writes before the accelerator runs, and reads thereafter.
+    /// Bytes of the feature maps that the processor writes before the accelerator runs, and reads thereafter.
     pub bytes_in: usize,
     pub bytes_out: usize,
     /// Layers that it does not run, the first of each run of such layers: number and reason.

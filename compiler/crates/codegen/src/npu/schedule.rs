@@ -1,8 +1,8 @@
 //! Allocates feature maps on the chip and in memory for a sequence of groups.
 //!
-//! A map's accesses, in order, fall into *stays*: accesses of one group, and of successive groups
-//! between which the map remains on the chip. Within a stay a map has one buffer in the banks: a ring
-//! where the stay is one group, the whole map otherwise. From stay to stay it goes through memory.
+//! A feature map's accesses, in order, fall into *stays*: accesses of one group, and of successive groups
+//! between which the feature map remains on the chip. Within a stay it has one buffer in the banks: a ring
+//! where the stay is one group, else the whole feature map. From stay to stay it is moved through memory.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -32,7 +32,7 @@ pub(crate) struct OpGroup {
     pub cut: StripCut,
 }
 
-/// A map's place in the banks during a stay.
+/// A feature map's place in the banks during a stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BankBuffer {
     pub map: usize,
@@ -55,7 +55,7 @@ impl BankBuffer {
     }
 }
 
-/// A map's place in memory.
+/// A feature map's place in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Planes {
     /// Address in region 1 of channel 0.
@@ -70,13 +70,13 @@ pub(crate) struct Schedule {
     pub groups: Vec<OpGroup>,
     /// Events of all groups in order.
     pub events: Vec<StripEvent>,
-    /// By event: for every map that it touches, its buffer.
+    /// By event: for every feature map that it touches, its buffer.
     pub buffers: Vec<BankBuffer>,
-    /// By group and map: index in `buffers`.
+    /// By group and feature map: index in `buffers`.
     pub placed: Vec<BTreeMap<usize, usize>>,
     /// By event: its group.
     pub group_of: Vec<usize>,
-    /// By map: its place in memory, where it has one.
+    /// By feature map: its place in memory, where it has one.
     pub memory: Vec<Option<Planes>>,
     /// Bytes of region 1.
     pub work_bytes: usize,
@@ -84,7 +84,7 @@ pub(crate) struct Schedule {
     pub bank_words: usize,
 }
 
-/// One access of a map.
+/// One access of a feature map.
 #[derive(Debug, Clone, Copy)]
 struct MapAccess {
     /// Operation, `None` for the processor that reads the network's outputs in the end.
@@ -96,9 +96,9 @@ struct MapAccess {
 /// The feature maps' accesses and the links that join them to stays.
 #[derive(Debug, Clone)]
 pub(crate) struct Stays {
-    /// By map, in order.
+    /// By feature map, in order.
     accesses: Vec<Vec<MapAccess>>,
-    /// By map and access: the map remains on the chip until the next access, whatever the groups.
+    /// By feature map and access: it remains on the chip until the next access, whatever the groups.
     linked: Vec<Vec<bool>>,
 }
 
@@ -206,8 +206,8 @@ impl Stays {
         Some(Role::Whole(words_of(graph, parameters, map, &channels)))
     }
 
-    /// Returns the loads and stores of a group of the operations `ops`, whatever the other groups are; maps
-    /// that come or go over a link are there.
+    /// Returns the loads and stores of a group of the operations `ops`, whatever the other groups are;
+    /// feature maps that come or go over a link are there.
     pub(crate) fn surroundings(&self, graph: &NpuGraph, ops: &Range<usize>) -> Surroundings {
         let mut around = Surroundings::default();
         for (map, accesses) in self.accesses.iter().enumerate() {
@@ -326,7 +326,7 @@ pub(crate) fn lay_out(
         .collect();
     let placement = arena::plan(&spans, 1, 1);
     if placement.bytes > parameters.bank_words as usize {
-        return Err(Error::new("the maps do not fit the accelerator's banks")
+        return Err(Error::new("the feature maps do not fit the accelerator's banks")
             .found(format!("{} words", placement.bytes))
             .allowed(format!("{} words", parameters.bank_words)));
     }
@@ -359,7 +359,7 @@ impl Stays {
     }
 }
 
-/// Maps that the operations of a group touch, in ascending order.
+/// Feature maps that the operations of a group touch, in ascending order.
 fn touched(graph: &NpuGraph, ops: &Range<usize>) -> Vec<usize> {
     let mut maps: Vec<usize> =
         graph.ops[ops.clone()].iter().flat_map(NpuOp::views).map(|view| view.map).collect();
@@ -368,7 +368,7 @@ fn touched(graph: &NpuGraph, ops: &Range<usize>) -> Vec<usize> {
     maps
 }
 
-/// Places the maps that go through memory, input and outputs in region 1.
+/// Places the feature maps that go through memory, input and outputs in region 1.
 fn memory(
     graph: &NpuGraph,
     outputs: &[ValueId],

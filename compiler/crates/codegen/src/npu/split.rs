@@ -1,6 +1,6 @@
 //! Operations whose weights would come several times are cut by output channels.
 //!
-//! A map that is too large for the banks goes in strips, and every strip needs all weights. Where the
+//! A feature map that is too large for the banks goes in strips, and every strip needs all weights. Where the
 //! weights are large and the input fits, it is better to keep the input and to make the output some
 //! channels at a time: the weights then come once.
 

@@ -1,4 +1,4 @@
-//! A group of operations run strip by strip: which pixels of which map when, and how long the rings
+//! A group of operations run strip by strip: which pixels of which feature map when, and how long the rings
 //! between them have to be.
 //!
 //! All strips of a group go through its operations in order. With two stages the second half of the
@@ -16,11 +16,11 @@ use super::op::{MapSlice, NpuOp};
 /// A step of a group, in order of execution.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum StripEvent {
-    /// Output pixels of an operation: whole map words, or whole rows in row mode.
+    /// Output pixels of an operation: whole bank words, or whole rows in row mode.
     Run { op: usize, pixels: Range<usize> },
-    /// Map words from memory.
+    /// Bank words from memory.
     Load { view: MapSlice, words: Range<usize> },
-    /// Map words to memory, written by operation `op`.
+    /// Bank words to memory, written by operation `op`.
     Store { op: usize, view: MapSlice, words: Range<usize> },
 }
 
@@ -35,11 +35,11 @@ pub(crate) struct Surroundings {
     pub whole: Vec<usize>,
 }
 
-/// A group's events and the length of its maps on the chip.
+/// A group's events and the length of its feature maps on the chip.
 #[derive(Debug, Clone)]
 pub(crate) struct Strips {
     pub events: Vec<StripEvent>,
-    /// By map: words of a channel that are alive at once.
+    /// By feature map: words of a channel that are alive at once.
     pub planes: BTreeMap<usize, usize>,
 }
 
@@ -112,7 +112,7 @@ pub(crate) fn overlap(a: MapSlice, b: MapSlice) -> bool {
     a.map == b.map && a.channel < b.channel + b.channels && b.channel < a.channel + a.channels
 }
 
-/// Input and second map of an operation with the pixels, exclusive, that `end` output pixels need.
+/// Input and element-wise operand of an operation with the pixels, exclusive, that `end` output pixels need.
 fn inputs(graph: &NpuGraph, op: &NpuOp, end: usize) -> impl Iterator<Item = (MapSlice, usize)> {
     let second = op.residual.map(|residual| {
         let pixels = match residual.spread {
@@ -173,14 +173,14 @@ pub(crate) fn plan(
                     *done = end;
                 }
             }
-            // The next slot's maps come while this one runs.
+            // The next slot's feature maps come while this one runs.
             if let (0, Some(next)) = (n, slots.get(index + 1)) {
                 loads_of(next, &mut loaded, &mut events);
             }
         }
         slot_ends.push(events.len());
     }
-    // Later groups find the whole map.
+    // Later groups find the whole feature map.
     for (load, done) in around.loads.iter().zip(loaded) {
         let end = graph.maps[load.map].words(lanes);
         if around.whole.contains(&load.map) && done < end {
@@ -257,7 +257,7 @@ fn slots(ops: Range<usize>, steps: &[Vec<usize>], cut: StripCut) -> Vec<Vec<(usi
         .collect()
 }
 
-/// Words of each map that are alive at once.
+/// Words of each feature map that are alive at once.
 fn planes(
     graph: &NpuGraph,
     events: &[StripEvent],
@@ -265,7 +265,7 @@ fn planes(
     around: &Surroundings,
     lanes: usize,
 ) -> BTreeMap<usize, usize> {
-    // By map: (event, first word that is read), and (event, words that are written).
+    // By feature map: (event, first word that is read), and (event, words that are written).
     let mut reads: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();
     let mut writes: BTreeMap<usize, Vec<(usize, Range<usize>)>> = BTreeMap::new();
     for (at, event) in events.iter().enumerate() {

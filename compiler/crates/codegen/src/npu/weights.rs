@@ -8,7 +8,7 @@
 use super::op::{WeightGroup, WeightWord};
 
 /// Largest distance of a control byte.
-const LARGEST_SKIP: usize = 127;
+const MAX_SKIP: usize = 127;
 const LAST: u8 = 0x80;
 
 /// Weights of a convolution before they are packed.
@@ -73,8 +73,8 @@ fn skip_zeros(channels: &[Vec<WeightWord>], taps: usize) -> WeightGroup {
     let has_weights = |words: &[WeightWord]| words.iter().any(|word| word.iter().any(|&w| w != 0));
     for (input, _) in channels.iter().enumerate().filter(|(_, words)| has_weights(words)) {
         // A distance that is too large is bridged by channels of zeros.
-        while input - at > LARGEST_SKIP {
-            push(at + LARGEST_SKIP, &mut at);
+        while input - at > MAX_SKIP {
+            push(at + MAX_SKIP, &mut at);
         }
         push(input, &mut at);
     }

@@ -9,11 +9,11 @@ use secateur_base::{Error, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Accelerator {
-    /// Output channels in parallel, and map banks: 4, 8 or 16.
+    /// Output channels in parallel, and banks: 4, 8 or 16.
     pub rows: u32,
     /// Pixels in parallel: 8 or 16.
     pub lanes: u32,
-    /// Map words of each bank.
+    /// Words of each bank.
     pub bank_words: u32,
     /// Weight words of `rows` weights.
     pub weight_words: u32,

@@ -215,7 +215,7 @@ impl BankLayout {
         }
     }
 
-    /// Bank and address of a map word; `None` outside the ring.
+    /// Bank and address of a bank word; `None` outside the ring.
     fn locate(&self, channel: usize, word: usize) -> Option<(usize, usize)> {
         let ring = usize::try_from(self.first + word as isize).ok()?;
         let ring = if ring >= self.plane { ring - self.plane } else { ring };
@@ -225,7 +225,7 @@ impl BankLayout {
     }
 }
 
-/// Pixels that a command writes, of a map of `plane` pixels.
+/// Pixels that a command writes, of a feature map of `plane` pixels.
 fn pixels(exec: &Exec, lanes: usize, plane: usize) -> Range<usize> {
     if exec.flags & exec_flags::ROW_MODE != 0 {
         let first = number(exec.y_first) * number(exec.out_w);

@@ -23,7 +23,7 @@ pub struct LayerTiming {
     pub measured: u64,
     /// Multiply-accumulates that sparsity skipped.
     pub skipped: u64,
-    /// Cycles in which the array waited for: a load, a store, the requantiser, the second map, a
+    /// Cycles in which the array waited for: a load, a store, the requantiser, the element-wise operand, a
     /// command.
     pub stalls: [u64; 5],
     pub bytes_read: u64,
@@ -104,7 +104,7 @@ pub fn print(frame: &SimulatedFrame, layers: &[LayerTiming], multipliers: u64) -
         "load",
         "store",
         "requant.",
-        "2nd map",
+        "operand",
         "command",
         "read",
         "written"
@@ -141,7 +141,7 @@ pub fn print(frame: &SimulatedFrame, layers: &[LayerTiming], multipliers: u64) -
     );
     let _ = writeln!(
         text,
-        "array busy {}; waits for load {}, store {}, requantiser {}, second map {}, command {}",
+        "array busy {}; waits for load {}, store {}, requantiser {}, element-wise operand {}, command {}",
         counters.macs,
         counters.stall_load,
         counters.stall_store,

@@ -17,7 +17,7 @@ const VECTORS: usize = 3;
 /// Most floats that one vector can hold.
 const MAX_LANES: usize = 16;
 
-/// A convolution with folded batch norm, bias, activation and, for 1×1, an added map.
+/// A convolution with folded batch norm, bias, activation and, for 1×1, an added feature map.
 ///
 /// An output pixel of a k×k convolution reads its inputs at fixed offsets in the phase planes, so
 /// that no im2col is needed: row `j` of the right-hand matrix is `x[offsets[j]..]`.
@@ -55,8 +55,8 @@ impl Dense {
         Phases::new(Self::window(conv), input, output, 0.0)
     }
 
-    /// Returns whether the memory of [`Dense::phases`] is in proportion to the maps; a depthwise kernel makes the
-    /// planes of one channel at a time.
+    /// Returns whether the memory of [`Dense::phases`] is in proportion to the feature maps; a depthwise
+    /// kernel makes the planes of one channel at a time.
     pub(crate) fn affordable(conv: &Conv, input: Shape, output: Shape) -> bool {
         let channels = if conv.depth_multiplier(input.c).is_some() { 1 } else { input.c };
         Phases::affordable(Self::window(conv), input, output, channels)
@@ -138,7 +138,7 @@ impl Dense {
         }
     }
 
-    /// `inputs[0]`: the input map or its phase planes; `inputs[1]`, if there: a map to add.
+    /// `inputs[0]`: the input feature map or its phase planes; `inputs[1]`, if there: a feature map to add.
     #[inline(always)]
     pub(crate) fn run<S: Simd>(&self, simd: S, job: &mut Job<'_>) {
         let (x, added) = (job.inputs[0], job.inputs.get(1).copied());

@@ -213,7 +213,7 @@ fn starts<S: Simd>(w: usize) -> impl Iterator<Item = usize> {
 }
 
 /// Stores a vector of which `valid` lanes belong to the row. Rows are stored in ascending order,
-/// so that what spills over is overwritten; at the map's end it is cut off.
+/// so that what spills over is overwritten; at the feature map's end it is cut off.
 #[inline(always)]
 fn put<S: Simd>(simd: S, out: &mut [f32], at: usize, valid: usize, value: S::f32s) {
     if at + S::F32_LANES <= out.len() {

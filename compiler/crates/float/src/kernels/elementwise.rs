@@ -69,7 +69,7 @@ pub(crate) fn average(job: &mut Job<'_>, plane: usize) {
     }
 }
 
-/// Scales the map `inputs[1]` by `inputs[0]`: one factor per channel, per pixel or per element.
+/// Scales the feature map `inputs[1]` by `inputs[0]`: one factor per channel, per pixel or per element.
 /// Units: channels.
 #[inline(always)]
 pub(crate) fn scale(job: &mut Job<'_>, by: Factors, plane: usize, activation: Activation) {

@@ -17,7 +17,7 @@ const SLACK: usize = 64;
 #[derive(Debug, Clone)]
 pub(crate) struct Phases {
     input: Shape,
-    /// Rows and columns before the map.
+    /// Rows and columns before the feature map.
     before: [usize; 2],
     stride_x: usize,
     stride_y: usize,
@@ -34,14 +34,14 @@ pub(crate) struct Window {
     pub(crate) kernel: [usize; 2],
     pub(crate) dilation: [usize; 2],
     pub(crate) stride: [usize; 2],
-    /// Padding before the map; the padding after it follows from the output.
+    /// Padding before the feature map; the padding after it follows from the output.
     pub(crate) before: [usize; 2],
 }
 
-/// Phase planes of a layer may have this many floats, whatever its maps are.
+/// Phase planes of a layer may have this many floats, whatever its feature maps are.
 const ALWAYS_AFFORDABLE: usize = 1 << 22;
 /// Beyond that they may be this many times as large as the layer's input and output together: a stride or a
-/// dilation far larger than the map makes planes that hold next to nothing of it.
+/// dilation far larger than the feature map makes planes that hold next to nothing of it.
 const AFFORDABLE_RATIO: usize = 4;
 
 impl Phases {
@@ -84,7 +84,7 @@ impl Phases {
         self.channel() * channels + SLACK
     }
 
-    /// Writes the phase planes of the channels `job.units` of the whole input map.
+    /// Writes the phase planes of the channels `job.units` of the whole input feature map.
     #[inline(always)]
     pub(crate) fn run<S: Simd>(&self, simd: S, job: &mut Job<'_>) {
         let plane = self.input.plane();
@@ -140,7 +140,7 @@ impl Phases {
     }
 }
 
-/// Positions of a phase that are on the map: `0 <= i·stride + phase − pad < limit`.
+/// Positions of a phase that are on the feature map: `0 <= i·stride + phase − pad < limit`.
 fn inside(phase: usize, stride: usize, pad: usize, limit: usize, len: usize) -> Range<usize> {
     let start = pad.saturating_sub(phase).div_ceil(stride).min(len);
     let end = (limit + pad).saturating_sub(phase).div_ceil(stride).clamp(start, len);

@@ -25,7 +25,7 @@ pub(crate) struct MaxPool {
 }
 
 impl MaxPool {
-    /// Returns whether the kernel's memory is in proportion to the maps.
+    /// Returns whether the kernel's memory is in proportion to the feature maps.
     pub(crate) fn affordable(pool: &Pool, input: Shape, output: Shape) -> bool {
         Phases::affordable(Self::window(pool), input, output, 1)
     }

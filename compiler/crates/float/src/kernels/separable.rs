@@ -15,7 +15,7 @@ const HIDDEN_BYTES: usize = 1 << 18;
 pub(crate) struct Separable {
     pub(crate) dense: Dense,
     pub(crate) depthwise: Depthwise,
-    /// Shape of the map between the two.
+    /// Shape of the feature map between the two.
     hidden: Shape,
     /// Panels of hidden channels in a unit.
     panels: usize,

@@ -226,7 +226,7 @@ impl<'a> Builder<'a> {
         self.built.views[next] = Some(self.step(kernel, (layer, next), vec![input], to.len(), macs));
     }
 
-    /// The shortcut that alone reads `layer`, after the identities before it, and the earlier map
+    /// The shortcut that alone reads `layer`, after the identities before it, and the earlier feature map
     /// that it adds.
     fn fusible_shortcut(&self, layer: usize) -> Option<(Vec<usize>, Source)> {
         let mut chain = Vec::new();

@@ -51,7 +51,7 @@ impl Plan {
     }
 
     /// Everything that reads the output of the kept layer `layer`, and everything downstream of that.
-    pub fn behind(&self, layer: usize) -> Cut {
+    pub fn downstream_of(&self, layer: usize) -> Cut {
         let mut dirty = vec![false; self.buffer_of.len()];
         dirty[self.views[layer].expect("a kept layer has a value").value] = true;
         let mut steps = Vec::new();

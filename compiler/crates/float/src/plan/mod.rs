@@ -111,7 +111,8 @@ impl Plan {
     }
 
     /// Bytes of activations that a [`Scratch`] holds.
-    pub fn scratch_bytes(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn scratch_bytes(&self) -> usize {
         self.buffers.iter().sum::<usize>() * size_of::<f32>()
     }
 

@@ -20,7 +20,7 @@ pub(super) enum Kernel {
         bias: Vec<f32>,
         activation: Activation,
     },
-    /// Pads and splits a map for the [`Kernel::Dense`] after it.
+    /// Pads and splits a feature map for the [`Kernel::Dense`] after it.
     Phases(Phases, usize),
     MaxPool(MaxPool),
     Add(Activation),

@@ -1,4 +1,4 @@
-//! Memory in proportion to the maps, whatever windows a cfg asks for.
+//! Memory in proportion to the feature maps, whatever windows a cfg asks for.
 
 use super::super::{Keep, Plan, oracle};
 use super::random::image;
@@ -11,7 +11,7 @@ fn alone(op: Op, input: Shape) -> Graph {
     Graph { input, nodes: vec![Node::new(op, vec![Source::Image], shape)], letter_box: false }
 }
 
-/// Windows, strides and dilations of up to 65536 on an 8×8 map: tens and hundreds of gigabytes once.
+/// Windows, strides and dilations of up to 65536 on an 8×8 feature map: tens and hundreds of gigabytes once.
 #[test]
 fn windows_far_larger_than_the_map_take_little_memory() {
     let huge = 65536;

@@ -139,7 +139,7 @@ fn region_is_transposed_and_activated() {
     assert!(out.iter().zip(expected).all(|(a, b): (&f32, f32)| (a - b).abs() < 1e-6), "{out:?}");
 }
 
-/// pjreddie's `shortcut_cpu`: of the larger map every second pixel, to the larger map at every second pixel.
+/// pjreddie's `shortcut_cpu`: of a larger input every second pixel, to a larger sum at every second pixel.
 #[test]
 fn sums_of_maps_of_two_sizes() {
     let sum = Op::Shortcut(Shortcut {

@@ -289,7 +289,7 @@ fn padding(options: &Options, size: usize) -> Result<usize> {
     if options.flag("pad")? { Ok(size / 2) } else { options.size("padding", 0, PADDING) }
 }
 
-/// `padding` counts rows and columns of both sides together; the window begins half of it before the map.
+/// `padding` counts rows and columns of both sides together; the window begins half of it outside.
 fn pooling(options: &Options) -> Result<Pool> {
     let stride = strides(options)?;
     let size = options.size("size", options.size("stride", 1, SIDE)?, SIDE)?;

@@ -185,7 +185,7 @@ impl<R: Read> Input<'_, R> {
             (_, Some(_)) => Err(Error::new("file became longer while it was read")
                 .file(self.path)
                 .help("wait until the program that writes the file is done")),
-            (_, None) => Err(Error::new("file goes on after the last layer")
+            (_, None) => Err(Error::new("file continues after the last layer")
                 .file(self.path)
                 .found(format!("more than {} bytes", self.done))
                 .allowed(format!("{} bytes for this cfg", self.done))),
@@ -210,7 +210,7 @@ fn read_header(bytes: &[u8]) -> Option<WeightsHeader> {
 fn wrong_length(graph: &Graph, header: WeightsHeader, path: &Path, length: u64) -> Error {
     let wanted = file_size(graph, header) as u64;
     let error = if length > wanted {
-        Error::new(format!("file goes on after the last layer, by {} bytes", length - wanted))
+        Error::new(format!("file continues after the last layer, by {} bytes", length - wanted))
     } else {
         let mut end = header.size() as u64;
         let layer = (0..graph.nodes.len()).find(|&layer| {
@@ -402,7 +402,7 @@ mod tests {
     fn endless_input_is_refused() {
         let graph = graph();
         let error = read(&graph, Path::new("x"), None, std::io::repeat(0)).unwrap_err().to_string();
-        assert!(error.contains("goes on after the last layer"), "{error}");
+        assert!(error.contains("continues after the last layer"), "{error}");
         let huge = format!("{CFG}\n[convolutional]\nfilters=64\nsize=3\npad=1\n").replace("=64", "=5000");
         let huge = build_graph(&Cfg::parse(Path::new("net.cfg"), huge.as_bytes()).unwrap()).unwrap();
         let error = read(&huge, Path::new("x"), None, std::io::repeat(0)).unwrap_err().to_string();

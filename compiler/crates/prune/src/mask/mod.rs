@@ -34,7 +34,8 @@ impl GroupMask {
 impl Masks {
     /// Keeps all channels.
     pub fn of_channels(channels: &ChannelGroups) -> Self {
-        let groups = channels.groups.iter().map(|group| GroupMask::keep_all(group.main(), group.units.len()));
+        let groups =
+            channels.groups.iter().map(|group| GroupMask::keep_all(group.primary(), group.units.len()));
         Self { granularity: Granularity::Channel, groups: groups.collect() }
     }
 

@@ -8,7 +8,7 @@ use secateur_data::{Image, resize};
 use secateur_ir::Shape;
 
 /// Smallest fraction of an image's sides that a zoomed copy shows.
-const SMALLEST_ZOOM: f32 = 0.5;
+const MIN_ZOOM: f32 = 0.5;
 
 /// `copies` of every input `[c][h][w]`: itself, its mirror image, then seeded crops of half to the
 /// whole of its sides, every other one mirrored, brought to the input's size.
@@ -29,7 +29,7 @@ pub fn augment(inputs: &[&[f32]], shape: Shape, copies: usize, seed: u64) -> Vec
 fn zoom(image: &[f32], shape: Shape, seed: u64, index: usize) -> Vec<f32> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(index as u64);
-    let fraction: f32 = rng.random_range(SMALLEST_ZOOM..1.0);
+    let fraction: f32 = rng.random_range(MIN_ZOOM..1.0);
     let part = |side: usize| ((side as f32 * fraction) as usize).max(1);
     let (w, h) = (part(shape.w), part(shape.h));
     let (left, top) = (rng.random_range(0..=shape.w - w), rng.random_range(0..=shape.h - h));

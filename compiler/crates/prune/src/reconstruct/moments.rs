@@ -73,7 +73,7 @@ impl Moments {
     }
 }
 
-/// An even selection of a map's pixels.
+/// An even selection of a feature map's pixels.
 struct Sample {
     channels: usize,
     /// Floats of a pixel: `channels` and zeros.
@@ -83,7 +83,7 @@ struct Sample {
 }
 
 impl Sample {
-    /// Of a map `[c][plane]`.
+    /// Of a feature map `[c][plane]`.
     fn new(map: &[f32], channels: usize) -> Self {
         let plane = map.len() / channels;
         let stride = channels.next_multiple_of(STRIDE);
@@ -124,10 +124,10 @@ fn greatest_common_divisor(a: usize, b: usize) -> usize {
 /// Rows and vectors of columns of the product that are summed at once.
 const ROWS: usize = 4;
 const VECTORS: usize = 2;
-/// Rows of a sampled map are padded to this many channels: [`VECTORS`] of the widest vectors.
+/// Rows of a sampled feature map are padded to this many channels: [`VECTORS`] of the widest vectors.
 const STRIDE: usize = 32;
 
-/// `aᵀ · b` of two sampled maps. Every element is summed in the order of the pixels, so the result
+/// `aᵀ · b` of two sampled feature maps. Every element is summed in the order of the pixels, so the result
 /// does not depend on the machine's vectors.
 struct Products<'a> {
     a: &'a Sample,

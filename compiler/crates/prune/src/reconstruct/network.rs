@@ -156,7 +156,7 @@ fn advance(
     total
 }
 
-/// Runs a cut from a state and leaves the tensors that are live behind it.
+/// Runs a cut from a state and leaves the tensors that are live after it.
 fn step(plan: &Plan, scratch: &mut Scratch, cut: &Cut, live: &[Source], state: &mut State) {
     let inputs: Vec<&[f32]> = cut.inputs().iter().map(|&source| find(state, source)).collect();
     plan.run_cut(scratch, cut, &inputs);

@@ -22,7 +22,7 @@ impl<'a> ChannelUnits<'a> {
     pub fn new(graph: &'a Graph, weights: &'a Weights) -> Self {
         let channels = ChannelGroups::new(graph);
         let groups = channels.groups.iter().map(|group| PruneGroup {
-            primary: group.main(),
+            primary: group.primary(),
             dependents: group.producers[1..].to_vec(),
             related: group.related.clone(),
             units: group.units.len(),

@@ -68,7 +68,7 @@ fn normalise(factor: f64) -> Result<(i32, u8)> {
         Error::new("scales of input and output are too far apart for a requantisation")
             .found(format!("factor {factor:e}"))
             .allowed("positive, below 65536")
-            .help("a channel with enormous weights stands here: check the weights file")
+            .help("a channel has enormous weights: check the weights file")
     };
     if !(factor.is_finite() && factor > 0.0) {
         return Err(too_large());

@@ -8,7 +8,7 @@ use crate::target::Accelerator;
 /// Cycles from offering a command to its first tap, the window's words apart, and with a skip list.
 const FIRST_TAP: u64 = 3;
 const FIRST_TAP_SPARSE: u64 = 6;
-/// Cycles from offering a command to the last tap of its first tile, where the second map's words are
+/// Cycles from offering a command to the last tap of its first tile, where the element-wise operand's words are
 /// waited for, its rows apart.
 const SECOND_MAP: u64 = 13;
 
@@ -85,7 +85,7 @@ impl Tiles {
                     drain = turns;
                 }
                 _ => {
-                    // Whether a tile's words of the second map are there is known behind its first tap.
+                    // The first tap tells if the tile's words of the element-wise operand are there.
                     let look = u64::from(second.is_some() && k == 1 && m == words.max(1));
                     for line in 0..self.lines {
                         for tile in 0..self.tiles {
@@ -108,7 +108,7 @@ impl Tiles {
     }
 }
 
-/// Map words that the results of tile `tile` of output row `line` touch.
+/// Bank words that the results of tile `tile` of output row `line` touch.
 fn map_words(line: u64, tile: u64, width: u64, lanes: u64) -> u64 {
     let first = line * width + tile * lanes;
     let last = first + lanes.min(width - tile * lanes) - 1;

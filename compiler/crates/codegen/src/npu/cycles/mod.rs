@@ -1,7 +1,7 @@
 //! The cycle model: queues replayed in order, with the times that the RTL takes.
 //!
 //! EXEC follows `docs/accelerator/cycles.md`: the array works on a tile for `m` cycles and hands it to the
-//! requantiser, which takes a cycle a map word that it writes, or two words of neighbouring rows (`d`);
+//! requantiser, which takes a cycle a bank word that it writes, or two words of neighbouring rows (`d`);
 //! a tile waits until the one before it is drained, and until its words of the element-wise operand are there.
 //! The command stream and LOAD share the bus burst by burst, in the order of their requests; STORE writes
 //! in what they leave, and is finished a latency after its last word.

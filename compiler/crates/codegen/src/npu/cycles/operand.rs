@@ -59,7 +59,7 @@ impl OperandPort {
     }
 }
 
-/// The second map of one command.
+/// The element-wise operand of one command.
 #[derive(Debug)]
 pub(super) struct OperandReader<'a> {
     port: &'a mut OperandPort,
@@ -68,7 +68,7 @@ pub(super) struct OperandReader<'a> {
     drain_rows: u32,
     /// First channel of results.
     out_origin: u32,
-    /// First channel of the second map; `None` where it has a single one, in `bank`.
+    /// First channel of the element-wise operand; `None` where it has a single one, in `bank`.
     origin: Option<u32>,
     bank: u32,
     /// Next word to be asked for: output group, tile of the group, word of the tile.
@@ -114,7 +114,7 @@ impl<'a> OperandReader<'a> {
     }
 
     /// The last tap of a tile of `group` that has all else in cycle `tap`; its results fall into `halves`
-    /// map words.
+    /// bank words.
     pub(super) fn tile(&mut self, tap: u64, group: u32, halves: u64) -> u64 {
         let turns = self.turns(group);
         while self.ready < turns {

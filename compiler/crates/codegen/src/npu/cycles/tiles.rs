@@ -21,7 +21,7 @@ pub(in crate::npu) struct Tiles {
     /// Kernel size and words of the window.
     pub window: (u64, u64),
     pub sparse: bool,
-    /// Has a second map.
+    /// Has an element-wise operand.
     pub second: bool,
 }
 

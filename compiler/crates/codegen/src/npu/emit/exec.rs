@@ -60,7 +60,7 @@ impl Emitter<'_> {
             hi: op.hi,
             in_base: field("bank address", input.buffer.base)?,
             in_plane: field("plane", input.buffer.plane)?,
-            in_w_first: word("map word", input.first)?,
+            in_w_first: word("bank word", input.first)?,
             in_pos_first: field("ring position", input.position())?,
             in_origin: field("channel", input.origin)?,
             in_channels: field("channels", input_view.channels)?,
@@ -68,7 +68,7 @@ impl Emitter<'_> {
             in_w: field("width", from.w)?,
             out_base: field("bank address", output.buffer.base)?,
             out_plane: field("plane", output.buffer.plane)?,
-            out_w_first: word("map word", output.first)?,
+            out_w_first: word("bank word", output.first)?,
             out_pos_first: field("ring position", output.position())?,
             out_origin: field("channel", output.origin)?,
             out_channels: field("channels", count)?,
@@ -87,7 +87,7 @@ impl Emitter<'_> {
             exec.rows = U16::new(1);
             exec.y_first = field("row", pixels.start / from.w)?;
             exec.x_first = field("column", pixels.start % from.w)?;
-            exec.word_first = field("map word", pixels.start / lanes)?;
+            exec.word_first = field("bank word", pixels.start / lanes)?;
             exec.lane_step_x = field("lanes", lanes % from.w)?;
             exec.lane_step_y = field("lanes", lanes / from.w)?;
         }
@@ -105,7 +105,7 @@ impl Emitter<'_> {
             exec.residual = residual.mode.code() | residual.spread.code() << 2;
             exec.res_base = field("bank address", second.buffer.base)?;
             exec.res_plane = field("plane", second.buffer.plane)?;
-            exec.res_w_first = word("map word", first)?;
+            exec.res_w_first = word("bank word", first)?;
             exec.res_pos_first = field("ring position", second.position())?;
             exec.res_origin = field("channel", second.origin)?;
             exec.z_res = residual.zero_point;

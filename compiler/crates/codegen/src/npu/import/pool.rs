@@ -67,7 +67,7 @@ impl Import<'_> {
         if !whole || stride_x != stride_y || depth.is_some() {
             return Err(Error::new("the accelerator averages whole windows only")
                 .found(format!("size {size}, padding {pad}"))
-                .help("padding=0 and a size that divides the map"));
+                .help("padding=0 and a size that divides the feature map"));
         }
         let output = self.output(layer);
         let mut op = self.pass(layer, input, output);

@@ -1,9 +1,9 @@
-//! Sums and products of two maps: fused into the convolution before them, or passes of their own.
+//! Sums and products of two feature maps: fused into the convolution before them, or passes of their own.
 
 use secateur_runtime::npu::isa::{ResidualMode, ResidualSpread};
 
 use super::Import;
-use crate::npu::fusion::sum_clamp;
+use crate::npu::fusion::{SumEpilogue, sum_epilogue};
 use crate::npu::op::{MapSlice, NpuOp, Residual, SumConstants, channel};
 use crate::npu::weights::Raw;
 use secateur_base::{Error, Result};
@@ -20,7 +20,7 @@ impl Import<'_> {
         // Which operand is the convolution, seen through what passes bytes on?
         let own = usize::from(self.producer(node.inputs[0]) != Source::Layer(layer));
         let other = self.producer(node.inputs[1 - own]);
-        let (lo, hi) = sum_clamp(constants)?;
+        let SumEpilogue { shift, lo, hi } = sum_epilogue(constants)?;
         Ok(Residual {
             mode: ResidualMode::Add,
             spread: ResidualSpread::Map,
@@ -30,7 +30,7 @@ impl Import<'_> {
                 z_main: self.zero_point(node.inputs[own]),
                 m_main: constants.multipliers[own],
                 m_res: constants.multipliers[1 - own],
-                shift: constants.requant.shift,
+                shift,
                 z_add: constants.epilogue.zero_point,
                 lo,
                 hi,
@@ -43,9 +43,9 @@ impl Import<'_> {
             return Ok(());
         }
         let node = &self.net.nodes[layer];
-        let (lo, hi) = sum_clamp(shortcut)?;
+        let SumEpilogue { shift, lo, hi } = sum_epilogue(shortcut)?;
         if node.inputs.len() > 2 {
-            return Err(Error::new("the accelerator adds two maps at once")
+            return Err(Error::new("the accelerator adds two feature maps at once")
                 .found(format!("{} inputs", node.inputs.len()))
                 .help("write it as several shortcuts"));
         }
@@ -54,11 +54,7 @@ impl Import<'_> {
             node.inputs.iter().map(|&input| self.view(input)).collect::<Result<_>>()?;
         let channels = |n: usize| inputs.get(n).map_or(0, |view| view.channels.min(output.channels));
         let alone = |op: &mut NpuOp, n: usize| {
-            let requant = QRequant {
-                m_pos: shortcut.multipliers[n],
-                m_neg: shortcut.multipliers[n],
-                shift: shortcut.requant.shift,
-            };
+            let requant = QRequant { m_pos: shortcut.multipliers[n], m_neg: shortcut.multipliers[n], shift };
             let bias = -i32::from(self.net.tensor(node.inputs[n]).zero_point);
             op.channels = vec![channel(bias, requant); op.output.channels];
             (op.z_out, op.lo, op.hi) = (shortcut.epilogue.zero_point, lo, hi);
@@ -78,7 +74,7 @@ impl Import<'_> {
                     z_main: self.zero_point(node.inputs[0]),
                     m_main: shortcut.multipliers[0],
                     m_res: shortcut.multipliers[1],
-                    shift: shortcut.requant.shift,
+                    shift,
                     z_add: shortcut.epilogue.zero_point,
                     lo,
                     hi,
