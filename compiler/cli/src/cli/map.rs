@@ -33,7 +33,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     source: ImageSource,
     /// List of the .data file to measure on.
-    #[arg(long, default_value = "valid", value_parser = ["valid", "train"])]
+    #[arg(long, default_value = "valid", value_parser = ["valid", "train", "test"])]
     split: String,
     /// Only the first N images.
     #[arg(long, alias = "pictures", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
