@@ -21,10 +21,13 @@ mod permute;
 mod prune;
 mod pruning;
 mod quantize;
+mod recalibrate;
 mod run;
 mod sim;
 mod stat;
 mod subject;
+#[cfg(test)]
+mod tests;
 mod transform;
 
 const EXAMPLES: &str = "\
@@ -88,6 +91,8 @@ enum Command {
     Prune(prune::Args),
     /// Remove the chosen channels from cfg and weights.
     Transform(transform::Args),
+    /// Recompute the batch-norm statistics of a network whose weights or channels have changed.
+    Recalibrate(recalibrate::Args),
     /// Turn a float network into an int8 one.
     Quantize(quantize::Args),
     /// Pack an int8 network into an artefact for a target.
@@ -165,6 +170,7 @@ impl Command {
             Command::Permute(args) => permute::run(args, global),
             Command::Prune(args) => prune::run(args, global),
             Command::Transform(args) => transform::run(args, global),
+            Command::Recalibrate(args) => recalibrate::run(args, global),
             Command::Quantize(args) => quantize::run(args, global),
             Command::Compile(args) => compile::run(args, global),
             Command::Disasm(args) => disasm::run(args, global),
