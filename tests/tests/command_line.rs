@@ -6,7 +6,7 @@ use predicates::prelude::*;
 use predicates::str::contains;
 use secateur_tests::secateur;
 
-const VERBS: [&str; 15] = [
+const VERBS: [&str; 16] = [
     "info",
     "stat",
     "map",
@@ -16,10 +16,12 @@ const VERBS: [&str; 15] = [
     "permute",
     "prune",
     "transform",
+    "recalibrate",
     "quantize",
     "compile",
     "run",
     "build",
+    "scenes",
     "models",
     "completions",
 ];

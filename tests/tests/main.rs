@@ -16,6 +16,7 @@ mod pipeline;
 mod pruning;
 mod resume;
 mod terminal;
+mod train;
 
 /// A file that is no module would never run.
 #[test]

@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use secateur_base::terminal::print;
 use secateur_base::{Error, Result, files, outln};
-use secateur_data::{Fit, Sample, class_name, load_image};
+use secateur_data::{Fit, Sample, class_name, load_image, save_image};
 use secateur_eval::{Detection, Detector, NMS_THRESH, top_k};
-use secateur_report::{draw_detections, save_image, to_json};
+use secateur_report::{draw_detections, to_json};
 use serde::Serialize;
 
 use super::Global;

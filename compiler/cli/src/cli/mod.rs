@@ -23,11 +23,13 @@ mod pruning;
 mod quantize;
 mod recalibrate;
 mod run;
+mod scenes;
 mod sim;
 mod stat;
 mod subject;
 #[cfg(test)]
 mod tests;
+mod train;
 mod transform;
 
 const EXAMPLES: &str = "\
@@ -89,6 +91,10 @@ enum Command {
     Permute(permute::Args),
     /// Choose the channels to remove, within an accuracy budget.
     Prune(prune::Args),
+    /// Train a network from scratch, from weights, or from a body with a new head, as its cfg says.
+    Train(train::Args),
+    /// Train a trained or pruned network further, in few epochs.
+    Finetune(train::Args),
     /// Remove the chosen channels from cfg and weights.
     Transform(transform::Args),
     /// Recompute the batch-norm statistics of a network whose weights or channels have changed.
@@ -107,6 +113,8 @@ enum Command {
     Emit(emit::Args),
     /// Build an artefact as a recipe describes it, reusing finished steps.
     Build(build::Args),
+    /// Draw labelled images of parts on a conveyor belt, to train and measure detectors on.
+    Scenes(scenes::Args),
     /// List known models, or get one with its checksums verified.
     Models(models::Args),
     /// Print a shell completion script.
@@ -169,6 +177,8 @@ impl Command {
             Command::Ana(args) => ana::run(args, global),
             Command::Permute(args) => permute::run(args, global),
             Command::Prune(args) => prune::run(args, global),
+            Command::Train(args) => train::run(args, train::Manner::Darknet, global),
+            Command::Finetune(args) => train::run(args, train::Manner::Finetune, global),
             Command::Transform(args) => transform::run(args, global),
             Command::Recalibrate(args) => recalibrate::run(args, global),
             Command::Quantize(args) => quantize::run(args, global),
@@ -178,6 +188,7 @@ impl Command {
             Command::Sim(args) => sim::run(args, global),
             Command::Emit(args) => emit::run(args, global),
             Command::Build(args) => build::run(args, global),
+            Command::Scenes(args) => scenes::run(args, global),
             Command::Models(args) => models::run(args, global),
             Command::Completions(args) => completions::run(args, global),
         }

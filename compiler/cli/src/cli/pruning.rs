@@ -266,7 +266,7 @@ impl Subject {
         let labels = self.labels(origin, split, evaluator)?;
         let training = darknet::training(&self.network.cfg, self.graph())?;
         let image = |image: usize| Ok(evaluator.input(image).to_vec());
-        let sums = taylor(self.graph(), self.network.weights()?, &training.layers, image, &labels)?;
+        let sums = taylor(self.graph(), self.network.weights()?, &training.layers, &image, &labels)?;
         let scores = ChannelScores::normalised(sums.total());
         let TaylorSums { halves: [even, odd], images } = sums;
         let [even, odd] = [even, odd].map(ChannelScores::normalised);

@@ -68,7 +68,7 @@ pub(crate) fn run(args: Args, _global: &Global) -> Result<()> {
     let passes = images.len() / size;
     let fit = Fit::of_network(graph.has_heads(), graph.letter_box);
     let image = |index: usize| Ok(Sample::load(&images[index], graph.input, fit)?.input);
-    let recalibrated = recalibrate(graph, weights, image, passes, size).map_err(|error| error.file(&cfg))?;
+    let recalibrated = recalibrate(graph, weights, &image, passes, size).map_err(|error| error.file(&cfg))?;
     files::write_bytes(&args.output, &darknet::write_weights(graph, network.header, &recalibrated))?;
     let layers = weights.layers.iter().filter(|layer| layer.batch_norm.is_some()).count();
     outln!("statistics of {layers} layers from {} images, {passes} passes of {size}", passes * size);

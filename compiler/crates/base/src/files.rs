@@ -125,6 +125,15 @@ fn folder_of(path: &Path) -> &Path {
 ///
 /// A link is followed; a device or a pipe (`/dev/stdout`) is written as it is, never replaced.
 pub fn write_atomic(path: &Path, fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()> {
+    write_renamed(path, true, fill)
+}
+
+/// [`write_atomic`] that waits for the disk only if `synced`.
+fn write_renamed(
+    path: &Path,
+    synced: bool,
+    fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
+) -> Result<()> {
     let resolved = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let path = resolved.as_path();
     if std::fs::metadata(path).is_ok_and(|m| !m.is_file() && !m.is_dir()) {
@@ -150,10 +159,12 @@ pub fn write_atomic(path: &Path, fill: impl FnOnce(&mut dyn Write) -> std::io::R
     let mut writer = BufWriter::new(temporary);
     fill(&mut writer).map_err(fail)?;
     let temporary = writer.into_inner().map_err(|e| fail(e.into_error()))?;
-    temporary.as_file().sync_all().map_err(fail)?;
+    if synced {
+        temporary.as_file().sync_all().map_err(fail)?;
+    }
     let file = temporary.persist(path).map_err(|e| fail(e.error))?;
     let _ = file.unlock();
-    sync_folder(folder).map_err(fail)
+    if synced { sync_folder(folder).map_err(fail) } else { Ok(()) }
 }
 
 /// Makes a rename within `folder` survive a power failure.
@@ -202,6 +213,13 @@ pub fn remove_leftovers(folder: &Path, age: Duration) {
 /// [`write_atomic`] of bytes that are already there.
 pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
     write_atomic(path, |w| w.write_all(bytes))
+}
+
+/// [`write_bytes`] that does not wait for the disk, for many small files that are checked where they are found again.
+///
+/// A killed process leaves the whole file or none; a power failure may leave a cut one.
+pub fn write_unsynced(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_renamed(path, false, |w| w.write_all(bytes))
 }
 
 /// Parses a TOML text that was read from `path`; a mistake is shown at its line.

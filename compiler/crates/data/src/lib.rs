@@ -3,6 +3,7 @@
 mod datafile;
 mod dataset;
 mod decode;
+mod encode;
 mod jpeg;
 mod labels;
 mod list;
@@ -13,6 +14,7 @@ mod resize;
 pub use datafile::DataFile;
 pub use dataset::{Dataset, Sample};
 pub use decode::{Image, decode_image, load_image, load_image_as, quantise_image};
+pub use encode::{encode_image, save_image};
 pub use labels::{Truth, label_path, parse_labels, read_labels};
 pub use list::{find_file, read_list};
 pub use names::{class_name, names_beside, read_names};

@@ -27,7 +27,7 @@ pub use stat::{LayerCost, layer_cost, stat};
 pub use text::{dump, parse};
 pub use verify::{verify, verify_weights};
 
-use secateur_base::Error;
+use secateur_base::{Error, Result};
 
 /// Feature-map shape: channels, rows, columns. Float tensors are `[c][h][w]`, integer ones `[h][w][c]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -114,6 +114,28 @@ pub struct Graph {
 }
 
 impl Graph {
+    /// The same network for images of another height and width.
+    ///
+    /// # Errors
+    /// A layer's shapes do not fit together at this size, or a fully connected layer would get other weights.
+    pub fn resized(&self, height: usize, width: usize) -> Result<Self> {
+        let mut graph = self.clone();
+        graph.input = Shape { h: height, w: width, ..self.input };
+        for i in 0..graph.nodes.len() {
+            let shapes = graph.input_shapes(i);
+            let shape = infer(&graph.nodes[i].op, &shapes).map_err(|error| graph.locate(i, error))?;
+            let counts = |shapes: &[Shape]| parameter_counts(&graph.nodes[i].op, shapes);
+            if counts(&shapes) != counts(&self.input_shapes(i)) {
+                let error = Error::new("the layer's weights fit one size of image only")
+                    .found(format!("images of {width} × {height}"))
+                    .allowed(format!("{} × {}", self.input.w, self.input.h));
+                return Err(graph.locate(i, error));
+            }
+            graph.nodes[i].shape = shape;
+        }
+        Ok(graph)
+    }
+
     /// Shape of what `source` yields.
     pub fn shape_of(&self, source: Source) -> Shape {
         match source {
@@ -169,13 +191,13 @@ impl Graph {
 }
 
 /// Trained numbers of a network, parallel to [`Graph::nodes`].
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Weights {
     pub layers: Vec<LayerWeights>,
 }
 
 /// Numbers of one layer; all empty where the layer has none.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, serde::Serialize, serde::Deserialize)]
 pub struct LayerWeights {
     /// `[out]` biases (batch norm's β where there is batch norm).
     pub bias: Vec<f32>,
@@ -187,7 +209,7 @@ pub struct LayerWeights {
 }
 
 /// Batch-norm statistics, each `[out]`: `y = scale · (x − mean) / sqrt(variance + 1e-5) + bias`.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, serde::Serialize, serde::Deserialize)]
 pub struct BatchNorm {
     pub scale: Vec<f32>,
     pub mean: Vec<f32>,

@@ -1,21 +1,16 @@
-//! Detections drawn on a image: boxes in the class's colour, names on plates that keep clear of
+//! Detections and labels drawn on an image: boxes in the class's colour, names on plates that keep clear of
 //! one another.
 
-use std::io::Cursor;
-use std::path::Path;
-
-use image::{ImageFormat, Rgb, RgbImage};
+use image::{Rgb, RgbImage};
 use noto_sans_mono_bitmap::{FontWeight, RasterHeight};
 
-use secateur_base::{Error, Result, files};
-use secateur_data::{Image, class_name};
+use secateur_base::BBox;
+use secateur_data::{Image, Truth, class_name};
 use secateur_eval::Detection;
 use secateur_ir::Shape;
 
 use crate::glyphs::{blend, raster};
 
-/// Quality of written JPEG files: no visible loss.
-const JPEG_QUALITY: u8 = 92;
 /// Images with a shorter side are enlarged to twice this, if their longer side allows.
 const SMALL_SIDE: usize = 120;
 /// Longest side after enlarging.
@@ -29,60 +24,57 @@ const HUES: usize = 12;
 /// Saturation and value of the shades.
 const SHADES: [(f32, f32); 3] = [(0.85, 0.95), (0.5, 1.0), (0.9, 0.65)];
 
+/// A box with the text on its plate.
+struct Mark {
+    bbox: BBox,
+    class: usize,
+    text: String,
+}
+
 /// Draws `detections`, boxes first and then all names, the most certain on top.
 ///
 /// A grey image becomes a colour one, a tiny one is enlarged so that names can be read. Names
 /// beyond Latin letters show as `?`.
 pub fn draw_detections(image: &Image, detections: &[Detection], names: &[String]) -> Image {
-    let mut canvas = Canvas::new(image);
-    let (w, h) = (canvas.image.width() as usize, canvas.image.height() as usize);
     let mut order: Vec<&Detection> = detections.iter().collect();
     order.sort_by(|a, b| a.prob.total_cmp(&b.prob));
-    for detection in &order {
-        canvas.frame(pixel_edges(detection, w, h), colour(detection.class));
-    }
-    // Certain detections choose the place of their plate first.
-    let mut plates = Vec::new();
-    for detection in order.iter().rev() {
-        let text = format!("{} {:.0}%", class_name(names, detection.class), detection.prob * 100.0);
-        let place = canvas.plate_place(pixel_edges(detection, w, h), &text, &plates);
-        plates.push(place);
-        canvas.plate(place, &text, colour(detection.class));
-    }
-    Image::from_bytes(Shape::new(3, h, w), canvas.image.as_raw())
+    let mark = |detection: &&Detection| Mark {
+        bbox: detection.bbox,
+        class: detection.class,
+        text: format!("{} {:.0}%", class_name(names, detection.class), detection.prob * 100.0),
+    };
+    draw_marks(image, &order.iter().map(mark).collect::<Vec<_>>())
 }
 
-/// Writes a image as JPEG or PNG, by the path's extension.
-pub fn save_image(path: &Path, image: &Image) -> Result<()> {
-    let Shape { c, h, w } = image.shape;
-    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
-    let (bytes, colours) =
-        (image.to_bytes(), if c == 1 { image::ColorType::L8 } else { image::ColorType::Rgb8 });
-    let mut file = Cursor::new(Vec::new());
-    let encoded = match extension.as_str() {
-        "jpg" | "jpeg" => image::codecs::jpeg::JpegEncoder::new_with_quality(&mut file, JPEG_QUALITY).encode(
-            &bytes,
-            w as u32,
-            h as u32,
-            colours.into(),
-        ),
-        "png" => {
-            image::write_buffer_with_format(&mut file, &bytes, w as u32, h as u32, colours, ImageFormat::Png)
-        }
-        _ => {
-            return Err(Error::new("unknown image format").file(path).found(extension).allowed("jpg or png"));
-        }
-    };
-    encoded.map_err(|e| Error::new(format!("cannot encode the image: {e}")).file(path))?;
-    files::write_bytes(path, file.get_ref())
+/// Draws labelled boxes, in the way of [`draw_detections`].
+pub fn draw_truths(image: &Image, truths: &[Truth], names: &[String]) -> Image {
+    let mark = |&Truth { class, bbox }: &Truth| Mark { bbox, class, text: class_name(names, class) };
+    draw_marks(image, &truths.iter().map(mark).collect::<Vec<_>>())
+}
+
+/// Draws `marks`, the last on top.
+fn draw_marks(image: &Image, marks: &[Mark]) -> Image {
+    let mut canvas = Canvas::new(image);
+    let (w, h) = (canvas.image.width() as usize, canvas.image.height() as usize);
+    for mark in marks {
+        canvas.frame(pixel_edges(mark.bbox, w, h), colour(mark.class));
+    }
+    // What is on top chooses the place of its plate first.
+    let mut plates = Vec::new();
+    for mark in marks.iter().rev() {
+        let place = canvas.plate_place(pixel_edges(mark.bbox, w, h), &mark.text, &plates);
+        plates.push(place);
+        canvas.plate(place, &mark.text, colour(mark.class));
+    }
+    Image::from_bytes(Shape::new(3, h, w), canvas.image.as_raw())
 }
 
 /// Left, top, right, bottom in pixels; the last ones are outside.
 type Rect = [i32; 4];
 
 /// A box's edges, clipped to the image.
-fn pixel_edges(detection: &Detection, w: usize, h: usize) -> Rect {
-    let [left, top, right, bottom] = detection.bbox.edges();
+fn pixel_edges(bbox: BBox, w: usize, h: usize) -> Rect {
+    let [left, top, right, bottom] = bbox.edges();
     // A saturating cast: foreign weights can yield infinite boxes.
     let pixel =
         |fraction: f32, extent: usize| ((fraction * extent as f32).round() as i32).clamp(0, extent as i32);
@@ -223,8 +215,6 @@ impl Canvas {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use secateur_base::BBox;
-    use secateur_data::load_image;
     use secateur_eval::Place;
 
     fn grey(w: usize, h: usize) -> Image {
@@ -238,13 +228,20 @@ mod tests {
 
     #[test]
     fn a_box_is_drawn_where_it_is() {
-        let drawn = draw_detections(&grey(200, 150), &[detection(0, 0.5, 0.6, 0.5, 0.4)], &[]);
+        let found = detection(0, 0.5, 0.6, 0.5, 0.4);
+        let drawn = draw_detections(&grey(200, 150), &[found], &[]);
         let at = |x: usize, y: usize| [0, 1, 2].map(|c| drawn.data[c * 30000 + y * 200 + x]);
         let line = Image::from_bytes(Shape::new(3, 1, 1), &colour(0).0);
         assert_eq!(at(50, 100), [line.data[0], line.data[1], line.data[2]], "left side");
         assert_eq!(at(149, 100), at(50, 100), "right side");
         assert_eq!(at(100, 100), [128.0 / 255.0; 3], "the inside stays");
         assert_eq!(at(10, 140), [128.0 / 255.0; 3], "the outside stays");
+        let labelled = draw_truths(&grey(200, 150), &[Truth { class: 0, bbox: found.bbox }], &[]);
+        let below_the_plate = 60 * 200;
+        assert!(
+            labelled.data[below_the_plate..30000] == drawn.data[below_the_plate..30000],
+            "a label's box is the same"
+        );
     }
 
     #[test]
@@ -275,18 +272,5 @@ mod tests {
             }
             plates.push(place);
         }
-    }
-
-    #[test]
-    fn saved_images_can_be_read() {
-        let folder = tempfile::tempdir().unwrap();
-        let drawn = draw_detections(&grey(64, 48), &[detection(0, 0.5, 0.5, 0.5, 0.5)], &[]);
-        let png = folder.path().join("a.png");
-        save_image(&png, &drawn).unwrap();
-        assert_eq!(load_image(&png).unwrap(), drawn);
-        let jpeg = folder.path().join("a.JPG");
-        save_image(&jpeg, &drawn).unwrap();
-        assert_eq!(load_image(&jpeg).unwrap().shape, drawn.shape);
-        assert!(save_image(&folder.path().join("a.gif"), &drawn).unwrap_err().what().contains("format"));
     }
 }

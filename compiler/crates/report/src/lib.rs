@@ -8,10 +8,12 @@ mod draw;
 mod glyphs;
 mod layers;
 pub mod model;
+mod sheet;
 mod text;
 
 pub use build::{BuildReport, Stage};
 pub use curves::Curves;
-pub use draw::{draw_detections, save_image};
+pub use draw::{draw_detections, draw_truths};
 pub use layers::{LayerCodes, LayerFolder};
 pub use model::{AccuracyReport, ClassifierReport, DetectorReport, read_json, to_json};
+pub use sheet::contact_sheet;

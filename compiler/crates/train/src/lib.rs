@@ -4,6 +4,7 @@ mod activation;
 pub mod anchors;
 pub mod augment;
 pub mod engine;
+pub mod initial;
 pub mod log;
 pub mod loss;
 mod matrix;
@@ -13,13 +14,16 @@ mod recalibrate;
 pub mod samples;
 mod scalar;
 pub mod schedule;
+pub mod session;
 mod taylor;
+mod teacher;
 #[cfg(test)]
 mod tests;
 mod trainer;
 
-pub use optimizer::Update;
-pub use recalibrate::recalibrate;
+pub use optimizer::{Memory, Update};
+pub use recalibrate::{LoadImage, recalibrate};
 pub use scalar::Scalar;
 pub use taylor::{TaylorSums, taylor};
-pub use trainer::{LayerCost, Trainer};
+pub use teacher::Teacher;
+pub use trainer::{LayerCost, TEACHER, Trainer};

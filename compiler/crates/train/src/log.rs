@@ -128,6 +128,10 @@ impl Log {
         Ok(())
     }
 
+    pub fn columns(&self) -> &Columns {
+        &self.columns
+    }
+
     pub fn history(&self) -> &History {
         &self.history
     }

@@ -43,38 +43,86 @@ impl<T: Scalar> Packed<T> {
     }
 }
 
+/// A row of results, to be written or added to.
+#[derive(Debug)]
+pub struct Target<'a, T> {
+    pub row: &'a mut [T],
+    pub add: bool,
+}
+
+impl<T: Scalar> Target<'_, T> {
+    /// Writes or adds the numbers at `at`.
+    #[inline(always)]
+    pub fn put(&mut self, at: usize, values: &[T]) {
+        let row = &mut self.row[at..][..values.len()];
+        if self.add {
+            row.iter_mut().zip(values).for_each(|(sum, &value)| *sum += value);
+        } else {
+            row.copy_from_slice(values);
+        }
+    }
+
+    /// Writes or adds one number.
+    #[inline(always)]
+    pub fn put_one(&mut self, at: usize, value: T) {
+        if self.add {
+            self.row[at] += value;
+        } else {
+            self.row[at] = value;
+        }
+    }
+
+    /// Makes the row zero if it is empty yet, so that parts of it can be added to.
+    pub fn zero(&mut self) {
+        if !self.add {
+            self.row.fill(T::ZERO);
+            self.add = true;
+        }
+    }
+}
+
+/// Rows that are written.
+pub(crate) fn written<'a, T>(rows: impl IntoIterator<Item = &'a mut [T]>) -> Vec<Option<Target<'a, T>>> {
+    rows.into_iter().map(|row| Some(Target { row, add: false })).collect()
+}
+
 /// `out[r][c] = Σ_j left[r][j] · right[offsets[j] + c]` for the columns `c` of `out`.
 pub struct Product<'a, 'o, T> {
     pub left: &'a Packed<T>,
     pub right: &'a [T],
     /// As many as the left-hand side is deep.
     pub offsets: &'a [usize],
-    /// As many rows as the left-hand side has, all of one length.
-    pub out: &'a mut [&'o mut [T]],
+    /// Columns of the result.
+    pub columns: usize,
+    /// As many rows as the left-hand side has; `None`: nobody needs this one.
+    pub out: &'a mut [Option<Target<'o, T>>],
 }
 
 impl<T: Scalar> Product<'_, '_, T> {
     pub(crate) fn plain(self) {
-        for (r, row) in self.out.iter_mut().enumerate() {
-            row.fill(T::ZERO);
+        self.check();
+        let mut sums = vec![T::ZERO; self.columns];
+        for (r, target) in self.out.iter_mut().enumerate() {
+            let Some(target) = target else { continue };
+            sums.fill(T::ZERO);
             let panel = &self.left.panels[r / PANEL * self.left.depth * PANEL..];
             for (j, &offset) in self.offsets.iter().enumerate() {
                 let weight = panel[j * PANEL + r % PANEL];
-                for (sum, &value) in row.iter_mut().zip(&self.right[offset..]) {
+                for (sum, &value) in sums.iter_mut().zip(&self.right[offset..]) {
                     *sum += weight * value;
                 }
             }
+            target.put(0, &sums);
         }
     }
 
-    fn check(&self) -> usize {
+    fn check(&self) {
         assert_eq!(
             self.offsets.len(),
             self.left.depth,
             "a row of the right-hand side for each column of the left"
         );
         assert_eq!(self.out.len(), self.left.rows, "a row of the result for each of the left-hand side");
-        self.out.first().map_or(0, |row| row.len())
     }
 }
 
@@ -83,9 +131,9 @@ impl WithSimd for Product<'_, '_, f32> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let columns = self.check();
-        for at in (0..columns).step_by(BLOCK) {
-            let width = BLOCK.min(columns - at);
+        self.check();
+        for at in (0..self.columns).step_by(BLOCK) {
+            let width = BLOCK.min(self.columns - at);
             for panel in 0..self.left.rows.div_ceil(PANEL) {
                 let left = &self.left.panels[panel * self.left.depth * PANEL..][..self.left.depth * PANEL];
                 let mut sums = [0.0; PANEL * BLOCK];
@@ -99,9 +147,17 @@ impl WithSimd for Product<'_, '_, f32> {
                         }
                     }
                 }
-                let rows = &mut self.out[panel * PANEL..];
-                for (row, sums) in rows.iter_mut().zip(sums.chunks_exact(BLOCK)).take(PANEL) {
-                    row[at..at + width].copy_from_slice(&sums[..width]);
+                let targets = &mut self.out[panel * PANEL..];
+                for (target, sums) in targets.iter_mut().zip(sums.as_chunks::<BLOCK>().0).take(PANEL) {
+                    let Some(target) = target else { continue };
+                    // Of a length that the compiler knows, no library function copies it.
+                    match target.row[at..].first_chunk_mut::<BLOCK>() {
+                        Some(row) if width == BLOCK && target.add => {
+                            row.iter_mut().zip(sums).for_each(|(sum, value)| *sum += value);
+                        }
+                        Some(row) if width == BLOCK => *row = *sums,
+                        _ => target.put(at, &sums[..width]),
+                    }
                 }
             }
         }
@@ -252,12 +308,24 @@ mod tests {
 
             let mut out = vec![0.0_f32; rows * columns];
             let left = Packed::new(rows, depth, |r, j| weights[r * depth + j]);
-            let mut slices: Vec<&mut [f32]> = out.chunks_exact_mut(columns).collect();
-            f32::product(Product { left: &left, right: &right, offsets: &offsets, out: &mut slices });
+            let mut slices = written(out.chunks_exact_mut(columns));
+            f32::product(Product {
+                left: &left,
+                right: &right,
+                offsets: &offsets,
+                columns,
+                out: &mut slices,
+            });
             let mut expected = vec![0.0_f64; rows * columns];
             let left = Packed::new(rows, depth, |r, j| f64::from(weights[r * depth + j]));
-            let mut slices: Vec<&mut [f64]> = expected.chunks_exact_mut(columns).collect();
-            f64::product(Product { left: &left, right: &wide(&right), offsets: &offsets, out: &mut slices });
+            let mut slices = written(expected.chunks_exact_mut(columns));
+            f64::product(Product {
+                left: &left,
+                right: &wide(&right),
+                offsets: &offsets,
+                columns,
+                out: &mut slices,
+            });
             close(&out, &expected);
 
             let columns = columns.next_multiple_of(LANES);

@@ -24,7 +24,7 @@ pub struct Update<'a> {
 }
 
 /// What an optimiser remembers of one parameter.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Memory<T> {
     /// Accumulated step of SGD, first moment of Adam.
     pub first: Vec<T>,

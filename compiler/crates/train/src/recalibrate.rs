@@ -8,13 +8,16 @@ use secateur_ir::{Graph, Weights};
 
 use crate::engine::{BatchVariance, Engine, EngineOptions};
 
+/// Returns an image of the network's input by its number, `[c][h][w]` in 0..1. No type parameter, so that the engine is
+/// compiled here and not in whoever calls.
+pub type LoadImage<'a> = &'a (dyn Fn(usize) -> Result<Vec<f32>> + Sync);
+
 /// Replaces the running means and variances of every batch norm by their averages over `passes` passes forward in
 /// training mode, of `size` images each. All other numbers stay; neither labels nor gradients are used.
 ///
 /// Every pass counts alike: the running statistics follow pass k (from 0) by 1 / (k + 1). Variances are those within a
-/// pass, divided by N − 1 as in Darknet. `image` returns an image of the network's input, `[c][h][w]` in 0..1; those
-/// from 0 to below `passes · size` are asked for, pass k of images k, k + `passes`, k + 2 · `passes`, …, so that a list
-/// in order of classes does no harm.
+/// pass, divided by N − 1 as in Darknet. Images from 0 to below `passes · size` are asked for: pass k has images k,
+/// k + `passes`, k + 2 · `passes`, …, so that a list in order of classes does no harm.
 ///
 /// Source: Li et al. 2020 (EagleEye, adaptive batch normalisation), arXiv:2007.02491.
 ///
@@ -27,7 +30,7 @@ use crate::engine::{BatchVariance, Engine, EngineOptions};
 pub fn recalibrate(
     graph: &Graph,
     weights: &Weights,
-    image: impl Fn(usize) -> Result<Vec<f32>> + Sync,
+    image: LoadImage<'_>,
     passes: usize,
     size: usize,
 ) -> Result<Weights> {
@@ -42,7 +45,7 @@ pub fn recalibrate(
     let progress = Progress::new(format!("{passes} passes forward"), passes as u64);
     for pass in 0..passes {
         engine.set_momentum(1.0 / (pass + 1) as f64);
-        let input = load(&image, &of_pass(pass, passes, size))?;
+        let input = load(image, &of_pass(pass, passes, size))?;
         engine.forward(&input, pass as u64, &mut |_, x, y| y.copy_from_slice(x));
         progress.advance(1);
     }
@@ -66,10 +69,7 @@ pub(crate) fn of_pass(pass: usize, passes: usize, size: usize) -> Vec<usize> {
 }
 
 /// Images one after the other, loaded side by side.
-pub(crate) fn load(
-    image: &(impl Fn(usize) -> Result<Vec<f32>> + Sync),
-    numbers: &[usize],
-) -> Result<Vec<f32>> {
+pub(crate) fn load(image: LoadImage<'_>, numbers: &[usize]) -> Result<Vec<f32>> {
     let images: Vec<Vec<f32>> = numbers.par_iter().map(|&number| image(number)).collect::<Result<_>>()?;
     Ok(images.concat())
 }
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn a_network_without_batch_norm_is_an_error() {
         let net = Net::new("[convolutional]\nfilters=6\nsize=3\nactivation=leaky\n[cost]\n", 1);
-        let error = recalibrate(&net.graph, &net.weights, |_| Ok(net.image(0)), 1, 2).unwrap_err();
+        let error = recalibrate(&net.graph, &net.weights, &|_| Ok(net.image(0)), 1, 2).unwrap_err();
         assert!(error.what().contains("no batch norm"), "{error}");
     }
 }

@@ -10,7 +10,7 @@ use secateur_ir::{Graph, Weights};
 
 use crate::engine::{BatchVariance, Engine, EngineOptions};
 use crate::loss::{self, Loss, Pass, Truths};
-use crate::recalibrate::{load, of_pass};
+use crate::recalibrate::{LoadImage, load, of_pass};
 use crate::samples::Labels;
 
 /// Images of a pass at most: batch norm is in training mode, and its statistics are those of so many images.
@@ -40,8 +40,8 @@ impl TaylorSums {
 /// gradient is that of the task's loss by the layer's output after its activation.
 ///
 /// Batch norm is in training mode, which ranks better than with running statistics. Images go through in equal passes
-/// of at most eight, each spread over the list; up to seven at the end are left out. `image` returns an image of the network's input, `[c][h][w]`
-/// in 0..1; boxes of `labels` are relative to that input.
+/// of at most eight, each spread over the list; up to seven at the end are left out. Boxes of `labels` are relative to
+/// the network's input.
 ///
 /// # Errors
 /// Fewer than two images, no label at all, a network without a loss, a layer that cannot be trained through, an image
@@ -50,7 +50,7 @@ pub fn taylor(
     graph: &Graph,
     weights: &Weights,
     layers: &[LayerTraining],
-    image: impl Fn(usize) -> Result<Vec<f32>> + Sync,
+    image: LoadImage<'_>,
     labels: &Labels,
 ) -> Result<TaylorSums> {
     let size = PASS_IMAGES.min(labels.len() / 2);
@@ -80,7 +80,7 @@ pub fn taylor(
     let progress = Progress::new(format!("{passes} passes forward and back"), passes as u64);
     for pass in 0..passes {
         let images = of_pass(pass, passes, size);
-        let input = load(&image, &images)?;
+        let input = load(image, &images)?;
         let sums = &mut halves[pass % 2];
         match labels {
             Labels::Boxes(all) => {
@@ -148,7 +148,8 @@ mod tests {
 
     fn scores(net: &Net, images: usize) -> TaylorSums {
         let labels = Labels::Targets(targets(net, images));
-        taylor(&net.graph, &net.weights, &net.training.layers, |image| Ok(net.image(image)), &labels).unwrap()
+        taylor(&net.graph, &net.weights, &net.training.layers, &|image| Ok(net.image(image)), &labels)
+            .unwrap()
     }
 
     /// The cost of an image where the second layer's weights on a channel are scaled.
@@ -204,7 +205,7 @@ mod tests {
     fn a_ranking_needs_images_labels_and_a_loss() {
         let net = Net::new(NET, 4);
         let ranked = |net: &Net, labels: &Labels| {
-            taylor(&net.graph, &net.weights, &net.training.layers, |image| Ok(net.image(image)), labels)
+            taylor(&net.graph, &net.weights, &net.training.layers, &|image| Ok(net.image(image)), labels)
                 .unwrap_err()
                 .to_string()
         };

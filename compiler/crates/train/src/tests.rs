@@ -42,7 +42,7 @@ impl Net {
         size: usize,
     ) -> Weights {
         let image = |image| Ok(self.image(order(image)));
-        recalibrate(&self.graph, &self.weights, image, passes, size).unwrap()
+        recalibrate(&self.graph, &self.weights, &image, passes, size).unwrap()
     }
 }
 

@@ -2,13 +2,17 @@
 
 use secateur_base::Result;
 use secateur_ir::training::Training;
-use secateur_ir::{Graph, Weights};
+use secateur_ir::{Graph, Shape, Weights};
 
 use crate::engine::{BatchVariance, Engine, EngineOptions};
 use crate::loss::{self, Cost, Loss, Pass, Truths};
 use crate::optimizer::{Memory, Update};
 use crate::scalar::Scalar;
 use crate::schedule;
+use crate::teacher::Teacher;
+
+/// Name of the part of the loss that draws to a teacher.
+pub const TEACHER: &str = "teacher";
 
 /// The cost of one loss layer.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,12 +26,14 @@ pub struct Trainer<T = f32> {
     engine: Engine<T>,
     training: Training,
     losses: Vec<Option<Box<dyn Loss>>>,
+    teacher: Option<Teacher>,
     memories: Vec<Memory<T>>,
     /// Images that went through the network since training began.
     seen: u64,
     /// Of everything random.
     seed: u64,
     clip: Option<f64>,
+    rate_factor: f32,
 }
 
 impl<T: Scalar> Trainer<T> {
@@ -36,15 +42,17 @@ impl<T: Scalar> Trainer<T> {
     /// # Errors
     /// A layer that cannot be trained through.
     pub fn new(graph: &Graph, weights: &Weights, training: &Training, seen: u64, seed: u64) -> Result<Self> {
-        let layers = &training.layers;
-        let dropout = layers.iter().map(|layer| f64::from(layer.dropout.unwrap_or(0.0))).collect();
-        let options =
-            EngineOptions { images: training.pass(), variance: BatchVariance::Darknet, dropout, seed };
-        let losses = (0..graph.nodes.len())
-            .map(|node| loss::of_layer(&graph.nodes[node].op, &layers[node], graph.input_shape(node)))
-            .collect();
-        let engine = Engine::new(graph, weights, &options)?;
-        Ok(Self { engine, training: training.clone(), losses, memories: Vec::new(), seen, seed, clip: None })
+        Ok(Self {
+            engine: engine(graph, weights, training, seed)?,
+            losses: losses(graph, training),
+            training: training.clone(),
+            teacher: None,
+            memories: Vec::new(),
+            seen,
+            seed,
+            clip: None,
+            rate_factor: 1.0,
+        })
     }
 
     /// Clips the norm of the mean gradient of a batch.
@@ -53,14 +61,63 @@ impl<T: Scalar> Trainer<T> {
         Self { clip, ..self }
     }
 
+    /// Draws the heads to those of a teacher.
+    #[must_use]
+    pub fn with_teacher(self, teacher: Option<Teacher>) -> Self {
+        Self { teacher, ..self }
+    }
+
+    /// What the optimiser remembers, by parameter.
+    pub fn memories(&self) -> &[Memory<T>] {
+        &self.memories
+    }
+
+    /// Goes on as if the optimiser remembered this, with a factor to all learning rates.
+    pub fn restore(&mut self, memories: Vec<Memory<T>>, rate_factor: f32) {
+        self.memories = memories;
+        self.rate_factor = rate_factor;
+    }
+
     /// Images seen so far.
     pub fn seen(&self) -> u64 {
         self.seen
     }
 
+    pub fn set_seen(&mut self, seen: u64) {
+        self.seen = seen;
+    }
+
     /// Updates so far, as Darknet counts them.
     pub fn batch_number(&self) -> u64 {
         self.seen / self.training.batch as u64
+    }
+
+    /// Takes images of another size from now on; `graph` is the network at any size.
+    ///
+    /// # Errors
+    /// As [`Graph::resized`].
+    pub fn resize(&mut self, graph: &Graph, input: Shape) -> Result<()> {
+        if self.engine.graph().input == input {
+            return Ok(());
+        }
+        let (graph, weights) = (graph.resized(input.h, input.w)?, self.engine.weights());
+        if let Some(teacher) = &mut self.teacher {
+            teacher.resize(input.h, input.w)?;
+        }
+        self.losses = losses(&graph, &self.training);
+        self.engine = engine(&graph, &weights, &self.training, self.seed)?;
+        Ok(())
+    }
+
+    /// Replaces all numbers.
+    ///
+    /// # Errors
+    /// As [`Trainer::new`].
+    pub fn set_weights(&mut self, graph: &Graph, weights: &Weights) -> Result<()> {
+        let input = self.engine.graph().input;
+        let graph = graph.resized(input.h, input.w)?;
+        self.engine = engine(&graph, weights, &self.training, self.seed)?;
+        Ok(())
     }
 
     /// One pass forward and backward: `input` is `[image][c][h][w]` in 0..1. Returns the cost of every loss layer, and
@@ -72,17 +129,24 @@ impl<T: Scalar> Trainer<T> {
         mut observe: impl FnMut(usize, &[f32], &[f32]),
     ) -> Vec<LayerCost> {
         let pass = Pass { input: self.engine.graph().input, truths, seen: self.seen };
+        let mut targets =
+            self.teacher.as_ref().map_or_else(Vec::new, |teacher| teacher.heads(input)).into_iter();
         let mut costs = Vec::new();
         let mut gradients = Vec::new();
         let number = self.seen / self.engine.images() as u64;
-        let losses = &self.losses;
+        let (losses, teacher) = (&self.losses, &self.teacher);
         self.engine.forward(input, number, &mut |layer, x, output| {
             let Some(loss) = &losses[layer] else {
                 output.copy_from_slice(x);
                 return;
             };
             let mut delta = vec![0.0; x.len()];
-            let cost = loss.forward(x, &pass, Some(&mut *output), &mut delta);
+            let mut cost = loss.forward(x, &pass, Some(&mut *output), &mut delta);
+            if let Some((teacher, target)) = teacher.as_ref().zip(targets.next()) {
+                let pulled = teacher.pull(x, &target, &mut delta);
+                cost.parts.push((TEACHER, pulled));
+                cost.total += pulled;
+            }
             observe(layer, output, &delta);
             delta.iter_mut().for_each(|value| *value = -*value);
             costs.push(LayerCost { layer, cost });
@@ -100,7 +164,7 @@ impl<T: Scalar> Trainer<T> {
     /// nothing changes if that is not finite.
     pub fn update(&mut self) -> (f32, f64) {
         let number = self.batch_number();
-        let rate = schedule::rate(&self.training.schedule, number, self.seed);
+        let rate = self.rate_factor * schedule::rate(&self.training.schedule, number, self.seed);
         let update = Update {
             optimizer: self.training.optimizer,
             decay: self.training.decay,
@@ -114,8 +178,25 @@ impl<T: Scalar> Trainer<T> {
         (rate, norm)
     }
 
+    /// Forgets the gradients since the last update.
+    pub fn drop_gradients(&mut self) {
+        self.engine.parameters().into_iter().for_each(|(_, parameter)| parameter.gradient.fill(T::ZERO));
+    }
+
     /// The numbers as they stand.
     pub fn weights(&mut self) -> Weights {
         self.engine.weights()
     }
+}
+
+fn engine<T: Scalar>(graph: &Graph, weights: &Weights, training: &Training, seed: u64) -> Result<Engine<T>> {
+    let dropout = training.layers.iter().map(|layer| f64::from(layer.dropout.unwrap_or(0.0))).collect();
+    let variance = BatchVariance::Darknet;
+    Engine::new(graph, weights, &EngineOptions { images: training.pass(), variance, dropout, seed })
+}
+
+fn losses(graph: &Graph, training: &Training) -> Vec<Option<Box<dyn Loss>>> {
+    let of_node =
+        |node: usize| loss::of_layer(&graph.nodes[node].op, &training.layers[node], graph.input_shape(node));
+    (0..graph.nodes.len()).map(of_node).collect()
 }

@@ -12,6 +12,7 @@ mod cfg;
 mod export;
 mod heads;
 mod losses;
+mod new_heads;
 mod options;
 mod training;
 mod weights;
@@ -19,6 +20,7 @@ mod weights;
 pub use build::build_graph;
 pub use cfg::{Cfg, Entry, Section};
 pub use export::{apply, write_network};
+pub use new_heads::with_heads;
 pub use training::training;
 pub use weights::{WeightsHeader, file_size, read_weights, write_weights};
 

@@ -102,23 +102,35 @@ impl RotatedCrop {
 fn interpolate<const C: usize>(pixels: &Pixels, [x, y]: [f32; 2]) -> [f32; C] {
     let floor = |value: f32| {
         let truncated = value as i32;
-        truncated - i32::from(truncated as f32 > value)
+        truncated.saturating_sub(i32::from(truncated as f32 > value))
     };
     let [left, top] = [floor(x), floor(y)];
     let [dx, dy] = [x - left as f32, y - top as f32];
     let Shape { h, w, .. } = pixels.shape;
-    let mut sum = [0.0; C];
-    for (row, weight) in [(top, (1.0 - dy) / 255.0), (top.saturating_add(1), dy / 255.0)] {
-        for (column, weight) in [(left, weight * (1.0 - dx)), (left.saturating_add(1), weight * dx)] {
-            if (0..h as i32).contains(&row) && (0..w as i32).contains(&column) {
-                let at = (row as usize * w + column as usize) * C;
-                for (sum, byte) in sum.iter_mut().zip(&pixels.bytes[at..at + C]) {
-                    *sum += weight * f32::from(*byte);
-                }
-            }
-        }
-    }
-    sum
+    let is_inside = left >= 0 && top >= 0 && left < w as i32 - 1 && top < h as i32 - 1;
+    let rows = if is_inside {
+        // Two neighbours in each row: nearly all positions, and much faster than pixel by pixel.
+        let at = (top as usize * w + left as usize) * C;
+        [at, at + w * C].map(|at| {
+            let (left, right) = pixels.bytes[at..at + 2 * C].split_at(C);
+            std::array::from_fn(|c| mix(f32::from(left[c]), f32::from(right[c]), dx))
+        })
+    } else {
+        let value = |row: i32, column: i32, channel: usize| {
+            let is_inside = (0..h as i32).contains(&row) && (0..w as i32).contains(&column);
+            let at = || (row as usize * w + column as usize) * C + channel;
+            if is_inside { f32::from(pixels.bytes[at()]) } else { 0.0 }
+        };
+        [top, top.saturating_add(1)].map(|row| {
+            std::array::from_fn(|c| mix(value(row, left, c), value(row, left.saturating_add(1), c), dx))
+        })
+    };
+    let [above, below]: [[f32; C]; 2] = rows;
+    std::array::from_fn(|c| mix(above[c], below[c], dy) / 255.0)
+}
+
+fn mix(a: f32, b: f32, weight: f32) -> f32 {
+    a + weight * (b - a)
 }
 
 #[cfg(test)]
@@ -154,6 +166,23 @@ mod tests {
         let square = rendered(&keys, &ramp(32, 32), input, 0);
         let expected: Vec<f32> = ramp(32, 32).bytes.iter().map(|&byte| f32::from(byte) / 255.0).collect();
         assert!(square.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-6));
+    }
+
+    #[test]
+    fn beyond_the_image_is_black() {
+        let pixels = Pixels { shape: Shape::new(3, 2, 2), bytes: vec![255; 12] };
+        for (position, expected) in [
+            ([0.0, 0.0], 1.0),
+            ([0.5, 0.5], 1.0),
+            ([1.0, 1.0], 1.0),
+            ([1.25, 0.5], 0.75),
+            ([-0.5, -0.5], 0.25),
+            ([0.5, 1.75], 0.25),
+            ([2.0, 0.0], 0.0),
+            ([-1e30, 1e30], 0.0),
+        ] {
+            assert_eq!(interpolate::<3>(&pixels, position), [expected; 3], "{position:?}");
+        }
     }
 
     #[test]

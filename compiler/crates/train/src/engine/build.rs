@@ -10,6 +10,7 @@ use super::epilogue::{BatchVariance, Epilogue, Norm};
 use super::moves::{Gather, Upsampling};
 use super::operator::Operator;
 use super::parameter::{Kind, Parameter};
+use super::pointwise::Pointwise;
 use super::pool::{AveragePool, DepthPool, MaxPool};
 use super::sum::Sum;
 use super::value::{Gradients, Value, View};
@@ -129,6 +130,9 @@ impl<T: Scalar> Engine<T> {
         Ok(match op {
             Op::Conv(conv) if op.is_depthwise(input.c) => {
                 Box::new(Depthwise::new(conv, numbers(), input, shape, images))
+            }
+            Op::Conv(conv) if conv.is_pointwise() && conv.groups == 1 => {
+                Box::new(Pointwise::new(conv, numbers(), input.c, images * shape.plane()))
             }
             Op::Conv(conv) => Box::new(Convolution::new(conv, numbers(), input, shape, images)),
             Op::Connected(_) => Box::new(Connected::new(numbers(), input, images)),

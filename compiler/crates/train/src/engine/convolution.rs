@@ -12,7 +12,7 @@ use super::operator::{Backward, Forward, Operator};
 use super::parameter::{Kind, Parameter};
 use super::value::{Row, Sink, split, split_sinks};
 use super::window::{Strip, Window};
-use crate::matrix::{BLOCK, Correlation, Packed, Product};
+use crate::matrix::{BLOCK, Correlation, Packed, Product, written};
 use crate::scalar::Scalar;
 
 /// Grid positions of a strip: about as many as fit the second-level cache with all channels.
@@ -44,19 +44,12 @@ struct Scratch<T> {
 impl<T: Scalar> Convolution<T> {
     /// `weights` are `[out][in/groups][kernel rows][kernel columns]`.
     pub(super) fn new(conv: &Conv, weights: Vec<T>, input: Shape, output: Shape, images: usize) -> Self {
-        // Pixels of a 1×1 convolution need no neighbours: all images are one row.
-        let (window, images) = if conv.is_pointwise() {
-            let row = |shape: Shape| Shape { h: images * shape.plane(), w: 1, ..shape };
-            (Window::new(conv, row(input), row(output)), 1)
-        } else {
-            (Window::new(conv, input, output), images)
-        };
         Self {
             weights: Parameter::new(Kind::Weights, weights),
             groups: conv.groups,
             in_group: input.c / conv.groups,
             out_group: conv.filters / conv.groups,
-            window,
+            window: Window::new(conv, input, output),
             images,
         }
     }
@@ -211,9 +204,13 @@ impl<T: Scalar> Convolution<T> {
                                 of_phase.iter().map(move |&(_, offset)| filter * plane + offset)
                             })
                             .collect();
-                        let mut out: Vec<&mut [T]> = scratch.sums.chunks_exact_mut(grid).collect();
-                        let right = &scratch.planes;
-                        T::product(Product { left: &packed[group], right, offsets: &offsets, out: &mut out });
+                        T::product(Product {
+                            left: &packed[group],
+                            right: &scratch.planes,
+                            offsets: &offsets,
+                            columns: grid,
+                            out: &mut written(scratch.sums.chunks_exact_mut(grid)),
+                        });
                         T::vectorise(
                             #[inline(always)]
                             || {
@@ -257,12 +254,14 @@ impl<T: Scalar> Operator<T> for Convolution<T> {
                     );
                     let (left, right) = (&packed[group], &scratch.planes[..]);
                     if self.window.columns.reach() == 0 {
-                        T::product(Product { left, right, offsets: &offsets, out });
+                        let columns = out[0].len();
+                        let mut out = written(out.iter_mut().map(|row| &mut **row));
+                        T::product(Product { left, right, offsets: &offsets, columns, out: &mut out });
                         continue;
                     }
                     scratch.sums.resize(self.out_group * grid, T::ZERO);
-                    let mut sums: Vec<&mut [T]> = scratch.sums.chunks_exact_mut(grid).collect();
-                    T::product(Product { left, right, offsets: &offsets, out: &mut sums });
+                    let mut sums = written(scratch.sums.chunks_exact_mut(grid));
+                    T::product(Product { left, right, offsets: &offsets, columns: grid, out: &mut sums });
                     for (pixels, sums) in out.iter_mut().zip(scratch.sums.chunks_exact(grid)) {
                         self.window.unload_grid(sums, pixels);
                     }

@@ -37,19 +37,21 @@ impl<T: Scalar> Depthwise<T> {
         Strip { image, rows: 0..self.window.rows.output }
     }
 
-    /// Makes room for the planes and the grid of a whole image.
+    /// Makes room for the planes of a whole image.
     fn resize(&self, scratch: &mut Scratch<T>) {
         let rows = self.window.rows.output;
         let planes = self.window.planes_len(rows) + self.window.tail();
-        scratch.planes.clear();
         scratch.planes.resize(planes, T::ZERO);
-        scratch.grid.resize(self.window.grid_len(rows), T::ZERO);
+        // Read with the last row: what an earlier layer left there need not be finite.
+        scratch.planes[planes - self.window.tail()..].fill(T::ZERO);
     }
 
+    #[inline(always)]
     fn forward_channel(&self, weights: &[T], row: Row<'_, T>, out: &mut [T], scratch: &mut Scratch<T>) {
         self.resize(scratch);
         let rows = self.window.rows.output;
         let (offsets, len) = (self.window.offsets(rows), self.window.planes_len(rows));
+        scratch.grid.resize(self.window.grid_len(rows), T::ZERO);
         for image in 0..self.images {
             let strip = self.strip(image);
             self.window.load(row, &strip, &mut scratch.planes[..len], &mut scratch.line);
@@ -59,6 +61,7 @@ impl<T: Scalar> Depthwise<T> {
     }
 
     /// Gradient of the channel's weights; its input's goes to `sink`.
+    #[inline(always)]
     fn backward_channel(
         &self,
         weights: &[T],
@@ -75,10 +78,12 @@ impl<T: Scalar> Depthwise<T> {
         // Before the grid there is room for the furthest tap, behind it for what is read with the last row.
         let margin = offsets.iter().zip(&phases).map(|(offset, phase)| offset - phase).max().unwrap_or(0);
         let margin = margin.next_multiple_of(LANES);
-        let grid = scratch.grid.len();
+        let grid = self.window.grid_len(rows);
         let plane = len / self.window.phase_count();
-        scratch.grid.clear();
+        let end = margin + grid;
         scratch.grid.resize(margin + grid.max(plane) + LANES, T::ZERO);
+        scratch.grid[..margin].fill(T::ZERO);
+        scratch.grid[end..].fill(T::ZERO);
         for image in 0..self.images {
             let strip = self.strip(image);
             self.window.load(row, &strip, &mut scratch.planes[..len], &mut scratch.line);

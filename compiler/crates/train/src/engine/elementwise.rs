@@ -5,7 +5,7 @@ use secateur_ir::Shape;
 
 use super::operator::{Backward, Forward, Operator};
 use super::parameter::{Kind, Parameter};
-use crate::matrix::{BLOCK, Correlation, Packed, Product};
+use crate::matrix::{BLOCK, Correlation, Packed, Product, written};
 use crate::scalar::Scalar;
 
 /// The map of the second input times the first input: an equal map, one number a channel, or one a pixel.
@@ -50,7 +50,7 @@ impl<T: Scalar> Operator<T> for Multiply {
     }
 
     fn backward(&mut self, backward: Backward<'_, T>) {
-        let Backward { inputs, maps, out, gradient, gradients } = backward;
+        let Backward { inputs, maps, out, gradient, gradients, .. } = backward;
         let (factors, rows) = (maps.rows(&inputs[0]), maps.rows(&inputs[1]));
         let (len, plane) = (out.row_len(), out.shape.plane());
         let mut sinks = gradients.sinks(&inputs[0]);
@@ -112,6 +112,7 @@ impl Dropout {
 
     /// The factor of number `index` of the whole map: a hash of seed, pass and index decides, so that it does not depend
     /// on threads.
+    #[inline(always)]
     fn factor<T: Scalar>(&self, index: usize) -> T {
         let mut x =
             self.seed ^ self.pass.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (index as u64).rotate_left(32);
@@ -130,8 +131,13 @@ impl<T: Scalar> Operator<T> for Dropout {
         self.pass = pass;
         let (rows, len) = (maps.rows(&inputs[0]), out.row_len());
         for (c, (out, row)) in out.rows_mut().into_iter().zip(rows).enumerate() {
-            row.read(0, out);
-            out.iter_mut().enumerate().for_each(|(i, y)| *y = *y * self.factor(c * len + i));
+            T::vectorise(
+                #[inline(always)]
+                || {
+                    row.read(0, out);
+                    out.iter_mut().enumerate().for_each(|(i, y)| *y = *y * self.factor(c * len + i));
+                },
+            );
         }
     }
 
@@ -140,9 +146,14 @@ impl<T: Scalar> Operator<T> for Dropout {
         let len = out.row_len();
         for (c, sink) in gradients.sinks(&inputs[0]).into_iter().enumerate() {
             let Some(mut sink) = sink else { continue };
-            for (i, &g) in gradient[c * len..][..len].iter().enumerate() {
-                sink.put_one(i, g * self.factor(c * len + i));
-            }
+            T::vectorise(
+                #[inline(always)]
+                || {
+                    for (i, &g) in gradient[c * len..][..len].iter().enumerate() {
+                        sink.put_one(i, g * self.factor(c * len + i));
+                    }
+                },
+            );
         }
     }
 }
@@ -207,7 +218,14 @@ impl<T: Scalar> Operator<T> for Connected<T> {
         out.rows_mut().par_chunks_mut(8).enumerate().for_each(|(band, out)| {
             let weights = &self.weights.value[band * 8 * inputs..];
             let left = Packed::new(out.len(), inputs, |r, j| weights[r * inputs + j]);
-            T::product(Product { left: &left, right: &columns, offsets: &offsets, out });
+            let mut out = written(out.iter_mut().map(|row| &mut **row));
+            T::product(Product {
+                left: &left,
+                right: &columns,
+                offsets: &offsets,
+                columns: self.images,
+                out: &mut out,
+            });
         });
     }
 
@@ -234,8 +252,14 @@ impl<T: Scalar> Operator<T> for Connected<T> {
             let Some(mut sink) = sink else { return };
             let left = Packed::new(plane, outputs, |i, o| weights[o * len + c * plane + i]);
             let mut sums = vec![T::ZERO; plane * self.images];
-            let mut out: Vec<&mut [T]> = sums.chunks_exact_mut(self.images).collect();
-            T::product(Product { left: &left, right: &gradient, offsets: &offsets, out: &mut out });
+            let mut out = written(sums.chunks_exact_mut(self.images));
+            T::product(Product {
+                left: &left,
+                right: &gradient,
+                offsets: &offsets,
+                columns: self.images,
+                out: &mut out,
+            });
             for image in 0..self.images {
                 for pixel in 0..plane {
                     sink.put_one(image * plane + pixel, sums[pixel * self.images + image]);

@@ -1,5 +1,7 @@
 //! Between an operator's sums and its output: batch norm or bias, then the activation.
 
+#![allow(clippy::needless_range_loop, reason = "sums side by side are indexed in step with each other")]
+
 use rayon::prelude::*;
 use secateur_ir::{Activation, BATCH_NORM_EPSILON};
 
@@ -171,33 +173,39 @@ fn activate_backward<T: Scalar>(row: Row<'_, T>, gradient: &mut [T]) {
 /// Numbers that are summed in the engine's type before the sum is added in `f64`.
 const RUN: usize = 1024;
 /// Partial sums side by side, so that they fill vectors.
-const SIDE: usize = 32;
+const SIDE: usize = 64;
 
-/// Sum over runs of `RUN`, each in [`SIDE`] partial sums of `term(i)`.
+/// Sums of what `term` yields for every number, as many sums as it yields numbers.
 #[inline(always)]
-fn sum_of<T: Scalar>(len: usize, term: impl Fn(usize) -> T) -> f64 {
-    let mut total = 0.0;
-    for start in (0..len).step_by(RUN) {
-        let end = len.min(start + RUN);
-        let mut sums = [T::ZERO; SIDE];
-        let mut at = start;
-        while at + SIDE <= end {
-            for (i, sum) in sums.iter_mut().enumerate() {
-                *sum += term(at + i);
+fn sums<T: Scalar, const N: usize>(x: &[T], term: impl Fn(T) -> [T; N]) -> [f64; N] {
+    let mut totals = [0.0; N];
+    for run in x.chunks(RUN) {
+        let mut sums = [[T::ZERO; SIDE]; N];
+        let (sides, rest) = run.as_chunks::<SIDE>();
+        for side in sides {
+            for i in 0..SIDE {
+                let terms = term(side[i]);
+                for n in 0..N {
+                    sums[n][i] += terms[n];
+                }
             }
-            at += SIDE;
         }
-        for i in at..end {
-            sums[i - at] += term(i);
+        for (i, &value) in rest.iter().enumerate() {
+            let terms = term(value);
+            for n in 0..N {
+                sums[n][i] += terms[n];
+            }
         }
-        total += sums.iter().map(|sum| sum.to_f64()).sum::<f64>();
+        for n in 0..N {
+            totals[n] += sums[n].iter().map(|sum| sum.to_f64()).sum::<f64>();
+        }
     }
-    total
+    totals
 }
 
 #[inline(always)]
 fn total<T: Scalar>(x: &[T]) -> f64 {
-    sum_of(x.len(), |i| x[i])
+    sums(x, |value| [value])[0]
 }
 
 /// Numbers of a channel up to which a mean is summed as Darknet does, one after the other.
@@ -215,14 +223,19 @@ fn moments<T: Scalar>(x: &[T], in_order: bool) -> (f64, f64) {
         total(x) / x.len() as f64
     };
     let centre = T::from_f64(mean);
-    let squares = sum_of(x.len(), |i| (x[i] - centre) * (x[i] - centre));
-    (mean, squares)
+    (mean, sums(x, |value| [(value - centre) * (value - centre)])[0])
 }
 
 /// Sums of the gradient, and of the gradient times the normalised number.
 #[inline(always)]
 fn projections<T: Scalar>(raw: &[T], gradient: &[T], mean: T, inverse: T) -> (f64, f64) {
-    let raw = &raw[..gradient.len()];
-    let along = sum_of(raw.len(), |i| gradient[i] * (raw[i] - mean)) * inverse.to_f64();
-    (total(gradient), along)
+    let (mut sum, mut along) = (0.0, 0.0);
+    for (raw, gradient) in raw.chunks(RUN).zip(gradient.chunks(RUN)) {
+        let mut products = [T::ZERO; RUN];
+        let products = &mut products[..gradient.len()];
+        products.iter_mut().zip(raw).zip(gradient).for_each(|((p, &z), &g)| *p = g * (z - mean));
+        sum += total(gradient);
+        along += total(products);
+    }
+    (sum, along * inverse.to_f64())
 }

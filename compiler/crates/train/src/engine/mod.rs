@@ -12,6 +12,7 @@ mod moves;
 mod observation;
 mod operator;
 mod parameter;
+mod pointwise;
 mod pool;
 mod sum;
 #[cfg(test)]
@@ -126,14 +127,15 @@ impl<T: Scalar> Engine<T> {
                 && let Some(mut gradient) = self.gradients.take(i + 1)
             {
                 let out = &self.values[i + 1];
-                gradient.truncate(out.row_len() * out.shape.c);
-                observe(i, Observation { output: out, gradient: &gradient });
-                layer.epilogue.backward(out, &mut gradient);
+                let len = out.row_len() * out.shape.c;
+                observe(i, Observation { output: out, gradient: &gradient[..len] });
+                layer.epilogue.backward(out, &mut gradient[..len]);
                 layer.operator.backward(Backward {
                     inputs: &layer.inputs,
                     maps: Maps(&self.values),
                     out,
-                    gradient: &gradient,
+                    gradient: &gradient[..len],
+                    padded: &gradient,
                     gradients: &mut self.gradients,
                 });
                 self.gradients.give_back(gradient);

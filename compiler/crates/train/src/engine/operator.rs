@@ -32,6 +32,8 @@ pub(super) struct Backward<'a, T> {
     pub out: &'a Value<T>,
     /// By its raw numbers, laid out as they are.
     pub gradient: &'a [T],
+    /// The same with what a product may read behind the last channel.
+    pub padded: &'a [T],
     pub gradients: &'a mut Gradients<T>,
 }
 

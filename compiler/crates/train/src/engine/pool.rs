@@ -43,6 +43,7 @@ impl MaxPool {
         Self::new(pool, input, output)
     }
 
+    #[inline(always)]
     fn forward_channel<T: Scalar>(&self, row: Row<'_, T>, out: &mut [T], largest: &mut [u32]) {
         let mut image = vec![T::ZERO; self.input.plane()];
         let rows: Vec<Extent> = (0..self.output.h).map(|y| extent(&self.pool, 0, y, self.input.h)).collect();

@@ -104,7 +104,8 @@ impl<T: Scalar> Sum<T> {
         Some(pairs.map(|(y, x)| (y * stride * from.w + x * stride, y * sample * to.w + x * sample)).collect())
     }
 
-    /// Adds channel `c` of one input.
+    /// Adds one channel of one input.
+    #[inline(always)]
     fn add(&self, row: Row<'_, T>, from: Shape, factor: Option<T>, out: &mut [T], buffer: &mut Vec<T>) {
         buffer.resize(row.raw.len(), T::ZERO);
         row.read(0, buffer);
@@ -121,6 +122,7 @@ impl<T: Scalar> Sum<T> {
     }
 
     /// Hands the gradient of one input's channel back; returns that of its factor.
+    #[inline(always)]
     fn hand_back(
         &self,
         row: Row<'_, T>,
@@ -170,8 +172,12 @@ impl<T: Scalar> Operator<T> for Sum<T> {
             T::vectorise(
                 #[inline(always)]
                 || {
-                    out.fill(T::ZERO);
-                    for (n, rows) in rows.iter().enumerate() {
+                    // The first input has the sum's shape and every channel of it.
+                    rows[0][c].read(0, out);
+                    if let Some(factor) = self.place(0, c).map(|place| factors[place]) {
+                        out.iter_mut().for_each(|y| *y = factor * *y);
+                    }
+                    for (n, rows) in rows.iter().enumerate().skip(1) {
                         if let Some(&row) = rows.get(c) {
                             let factor = self.place(n, c).map(|place| factors[place]);
                             self.add(row, inputs[n].shape, factor, out, buffer);
@@ -183,7 +189,7 @@ impl<T: Scalar> Operator<T> for Sum<T> {
     }
 
     fn backward(&mut self, backward: Backward<'_, T>) {
-        let Backward { inputs, maps, out, gradient, gradients } = backward;
+        let Backward { inputs, maps, out, gradient, gradients, .. } = backward;
         let len = out.row_len();
         let factors = self.factors();
         let mut by_factor = vec![0.0; factors.len()];

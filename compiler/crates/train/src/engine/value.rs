@@ -10,6 +10,8 @@ use secateur_ir::{Activation, Shape};
 
 use crate::activation;
 use crate::matrix::BLOCK;
+/// The gradient of one channel, to be written, or added to those that earlier readers have left.
+pub(super) use crate::matrix::Target as Sink;
 use crate::scalar::Scalar;
 
 /// One operator's output for all images.
@@ -154,45 +156,6 @@ pub(super) struct Gradients<T> {
     pool: Vec<Vec<T>>,
 }
 
-/// The gradient of one channel, to be written or added to.
-#[derive(Debug)]
-pub(super) struct Sink<'a, T> {
-    pub row: &'a mut [T],
-    /// Earlier readers have left theirs: add.
-    pub add: bool,
-}
-
-impl<T: Scalar> Sink<'_, T> {
-    /// Hands back the gradients of the numbers `at..at + values.len()`.
-    #[inline(always)]
-    pub(super) fn put(&mut self, at: usize, values: &[T]) {
-        let row = &mut self.row[at..][..values.len()];
-        if self.add {
-            row.iter_mut().zip(values).for_each(|(sum, &value)| *sum += value);
-        } else {
-            row.copy_from_slice(values);
-        }
-    }
-
-    /// Hands back one number's.
-    #[inline(always)]
-    pub(super) fn put_one(&mut self, at: usize, value: T) {
-        if self.add {
-            self.row[at] += value;
-        } else {
-            self.row[at] = value;
-        }
-    }
-
-    /// Makes the row zero if it is empty yet, so that parts of it can be added to.
-    pub(super) fn zero(&mut self) {
-        if !self.add {
-            self.row.fill(T::ZERO);
-            self.add = true;
-        }
-    }
-}
-
 impl<T: Scalar> Gradients<T> {
     /// `rows`: for every map its channels and their numbers, or `None` where no gradient is needed.
     pub(super) fn new(rows: &[Option<(usize, usize)>]) -> Self {
@@ -257,13 +220,16 @@ impl<T: Scalar> Gradients<T> {
     }
 }
 
-/// The smallest free buffer that is large enough, or a new one, of exactly `len` numbers of unspecified content.
+/// The smallest free buffer that is large enough, or a new one, of at least `len` numbers of unspecified content.
 fn take_buffer<T: Scalar>(pool: &mut Vec<Vec<T>>, len: usize) -> Vec<T> {
     let best = (0..pool.len()).filter(|&i| pool[i].capacity() >= len).min_by_key(|&i| pool[i].capacity());
     // None is large enough: the largest grows, so that there are never more than are in use at once.
     let best = best.or_else(|| (0..pool.len()).max_by_key(|&i| pool[i].capacity()));
     let mut buffer = best.map_or_else(Vec::new, |i| pool.swap_remove(i));
-    buffer.resize(len, T::ZERO);
+    // It never becomes shorter: to grow again it would be filled with zeros.
+    if buffer.len() < len {
+        buffer.resize(len, T::ZERO);
+    }
     buffer
 }
 

@@ -78,16 +78,6 @@ impl Window {
         Self { rows, columns, phases }
     }
 
-    /// A window of one tap over rows of one pixel, as a 1×1 convolution has it when all its pixels are one column:
-    /// planes, grids and pixels are then the same run of numbers.
-    fn is_flat(&self) -> bool {
-        Self::flat_axis(self.rows) && Self::flat_axis(self.columns) && self.columns.input == 1
-    }
-
-    fn flat_axis(axis: Axis) -> bool {
-        axis.kernel == 1 && axis.stride == 1 && axis.before == 0
-    }
-
     pub(super) fn taps(&self) -> usize {
         self.rows.kernel * self.columns.kernel
     }
@@ -156,9 +146,6 @@ impl Window {
         planes: &mut [T],
         line: &mut Vec<T>,
     ) {
-        if self.is_flat() {
-            return row.read(strip.rows.start, planes);
-        }
         let (width, height) = (self.grid_width(), self.plane_rows(strip.rows.len()));
         let plane = self.rows.input * self.columns.input;
         line.resize(self.columns.input, T::ZERO);
@@ -270,7 +257,7 @@ impl Window {
 
     /// How the gradient by the input is computed, phase by phase.
     pub(super) fn transposed(&self) -> Transposed {
-        Transposed { rows: self.rows, columns: self.columns, flat: self.is_flat() }
+        Transposed { rows: self.rows, columns: self.columns }
     }
 }
 
@@ -289,7 +276,6 @@ fn strips(images: usize, rows: Range<usize>, height: usize) -> Vec<Strip> {
 pub(super) struct Transposed {
     rows: Axis,
     columns: Axis,
-    flat: bool,
 }
 
 impl Transposed {
@@ -341,9 +327,6 @@ impl Transposed {
     /// Fills one channel's plane with the gradients that a strip needs, zero outside the output.
     #[inline(always)]
     pub(super) fn load<T: Scalar>(&self, gradient: &[T], strip: &Strip, plane: &mut [T]) {
-        if self.flat {
-            return plane.copy_from_slice(&gradient[strip.rows.clone()]);
-        }
         let (h, w, width) = (self.rows.output, self.columns.output, self.grid_width());
         let left = Self::positions(self.columns).start as isize - self.columns.reach() as isize;
         let start = (-left).clamp(0, width as isize) as usize;
@@ -370,9 +353,6 @@ impl Transposed {
         phase: (usize, usize),
         sink: &mut Sink<'_, T>,
     ) {
-        if self.flat {
-            return sink.put(0, &grid[..strip.rows.len()]);
-        }
         let first = self.input_rows(strip).start;
         let columns = Self::positions(self.columns);
         for (q, row) in strip.rows.clone().zip(grid.chunks_exact(self.grid_width())) {

@@ -96,14 +96,14 @@ impl Samples {
     /// augmentation that have no meaning.
     ///
     /// # Panics
-    /// If there are not as many labels as images, or a batch has no images.
+    /// If there are no images or not as many labels, or a batch has no images.
     pub fn new(
         images: Vec<PathBuf>,
         labels: Labels,
         mut findings: Findings,
         options: Options,
     ) -> Result<(Self, Vec<String>)> {
-        assert_eq!(images.len(), labels.len(), "every image has labels");
+        assert!(!images.is_empty() && images.len() == labels.len(), "every image has labels");
         assert!(options.batch > 0, "a batch has images");
         let augmenter = Augmenter::new(options.augmentation.clone(), labels.task(), options.max_boxes)?;
         let cache = Cache::new(images.len(), options.cache_bytes, options.needed_size());

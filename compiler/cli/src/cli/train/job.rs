@@ -1,0 +1,284 @@
+//! A training, checked before it starts.
+
+use std::path::{Path, PathBuf};
+
+use secateur_base::{Error, Result, files};
+use secateur_data::{DataFile, Dataset, read_list, read_names};
+use secateur_frontend::darknet::{self, Cfg, WeightsHeader};
+use secateur_ir::training::{LayerLoss, Mix, Optimizer, Policy, Schedule, Training};
+use secateur_ir::{Graph, Op, Weights};
+use secateur_train::anchors::{anchors, box_sizes};
+use secateur_train::initial::{random_weights, take_over};
+use secateur_train::samples::{Findings, Labels, Options, Samples, Sizes};
+use secateur_train::session::SessionOptions;
+use secateur_train::{TEACHER, initial};
+use sha2::{Digest, Sha256};
+
+use super::super::Global;
+use super::{Args, Manner};
+
+/// Defaults of a short training; starting points with which pruned detectors healed well.
+const FINETUNE_RATE: f32 = 0.005;
+const FINETUNE_AVERAGE: f32 = 0.995;
+const FINETUNE_CLIP: f32 = 50.0;
+const FINETUNE_BATCH: u32 = 8;
+const FINETUNE_EPOCHS: u64 = 10;
+/// Batches between evaluations, at least.
+const MIN_EVALUATION: u64 = 20;
+/// Memory for decoded images.
+const CACHE_BYTES: usize = 1 << 30;
+
+/// Everything that a training needs.
+pub(super) struct Job {
+    pub(super) graph: Graph,
+    pub(super) header: WeightsHeader,
+    pub(super) weights: Weights,
+    pub(super) training: Training,
+    pub(super) samples: Samples,
+    pub(super) valid: Option<Dataset>,
+    pub(super) options: SessionOptions,
+    pub(super) warnings: Vec<String>,
+}
+
+impl Job {
+    pub(super) fn prepare(args: &Args, manner: Manner, global: &Global) -> Result<Self> {
+        let data = DataFile::load(&args.data)?;
+        let list = data.file("train")?;
+        let names = read_names(&data.file("names")?)?;
+        let images = read_list(&list)?;
+        let folder = args.backup.clone().unwrap_or_else(|| {
+            let folder = data.get("backup").map_or_else(|| PathBuf::from("backup"), PathBuf::from);
+            args.data.parent().map_or(folder.clone(), |parent| parent.join(&folder))
+        });
+        let original = darknet::load(&args.cfg, args.weights.as_deref())?;
+        let mut findings = Findings::default();
+
+        // Labels are read before the heads may change: anchors come from them.
+        let classes = args.classes.map_or_else(|| classes_of(&original.graph), |classes| classes as usize);
+        if names.len() != classes {
+            return Err(Error::new("names and network do not belong together")
+                .file(&args.data)
+                .found(format!("{} names, {classes} classes in the network", names.len()))
+                .help("give the names of the network's classes, or --classes"));
+        }
+        let is_detector = original.graph.has_heads();
+        let labels = if is_detector {
+            Labels::read_boxes(&images, classes, &names, &mut findings)
+        } else {
+            let smoothing = darknet::training(&original.cfg, &original.graph)?.augmentation.label_smooth_eps;
+            Labels::of_paths(&images, &names, smoothing, &mut findings)
+        };
+        let (cfg, graph) = new_heads(args, &original, &labels, global.seed)?;
+        let mut training = darknet::training(&cfg, &graph)?;
+        let batches = adapt(&mut training, args, manner, images.len(), is_detector)?;
+        let mut weights = random_weights(&graph, global.seed);
+        let mut warnings = Vec::new();
+        if let Some(given) = &original.weights {
+            let left = take_over(&mut weights, given);
+            if !left.is_empty() {
+                let layers: Vec<String> = left.iter().map(ToString::to_string).collect();
+                warnings.push(format!("layers that begin with random weights: {}", layers.join(", ")));
+            }
+        }
+        let sizes = Sizes {
+            input: graph.input,
+            multi_scale: training.augmentation.multi_scale,
+            resize_step: training.augmentation.resize_step,
+            max_batches: batches,
+        };
+        let samples_options = Options {
+            augmentation: training.augmentation.clone(),
+            sizes,
+            max_boxes: max_boxes(&training),
+            batch: training.batch,
+            seed: global.seed,
+            cache_bytes: CACHE_BYTES,
+        };
+        let valid = match data.get("valid") {
+            Some(_) if args.evaluate_every != Some(0) => Some(Dataset::from_data_file(&args.data, "valid")?),
+            _ => None,
+        };
+        let name =
+            args.cfg.file_stem().map_or_else(|| "network".into(), |stem| stem.to_string_lossy().into_owned());
+        let epoch = (images.len() as u64).div_ceil(training.batch as u64);
+        let evaluate_every = match (&valid, args.evaluate_every) {
+            (None, _) => 0,
+            (_, Some(every)) => u64::from(every),
+            _ => epoch.max(MIN_EVALUATION),
+        };
+        let is_short = is_short(args, manner);
+        let options = SessionOptions {
+            identity: identity(&cfg, &weights, &images, &labels, &training, args, global.seed),
+            folder,
+            name,
+            batches,
+            evaluate_every,
+            patience: args.patience,
+            average: args.average.unwrap_or(if is_short { FINETUNE_AVERAGE } else { training.ema_alpha }),
+            clip: args.clip.or(is_short.then_some(FINETUNE_CLIP)).map(f64::from),
+            seed: global.seed,
+        };
+        refuse_overwrite(args, &data, &options, &images)?;
+        let (samples, found) = Samples::new(images, labels, findings, samples_options)?;
+        warnings.extend(found);
+        std::fs::create_dir_all(&options.folder).map_err(|e| Error::io("create", &options.folder, &e))?;
+        if args.classes.is_some() || args.anchors.is_some() {
+            let path = options.folder.join(format!("{}.cfg", options.name));
+            files::write_bytes(&path, &cfg.to_bytes())?;
+        }
+        Ok(Self { header: original.header, graph, weights, training, samples, valid, options, warnings })
+    }
+
+    /// Names of the loss's parts.
+    pub(super) fn parts(&self, teacher: bool) -> Vec<String> {
+        let boxes: &[&str] = if self.graph.has_heads() { &["box", "objectness", "class"] } else { &[] };
+        boxes.iter().copied().chain(teacher.then_some(TEACHER)).map(str::to_owned).collect()
+    }
+}
+
+fn is_short(args: &Args, manner: Manner) -> bool {
+    manner == Manner::Finetune || args.epochs.is_some() || args.batches.is_some()
+}
+
+/// Classes of a network's heads, or outputs of a classifier.
+fn classes_of(graph: &Graph) -> usize {
+    let of_head = |op: &Op| match op {
+        Op::Yolo(head) => Some(head.classes),
+        Op::Region(head) => Some(head.classes),
+        Op::Detection(head) => Some(head.classes),
+        _ => None,
+    };
+    let heads = graph.nodes.iter().find_map(|node| of_head(&node.op));
+    heads.unwrap_or_else(|| graph.nodes.last().map_or(0, |node| node.shape.len()))
+}
+
+/// The cfg and graph with the heads that the options ask for.
+fn new_heads(args: &Args, original: &darknet::Network, labels: &Labels, seed: u64) -> Result<(Cfg, Graph)> {
+    if args.classes.is_none() && args.anchors.is_none() {
+        return Ok((original.cfg.clone(), original.graph.clone()));
+    }
+    let graph = &original.graph;
+    let chosen = match (&args.anchors, labels) {
+        (Some(_), Labels::Boxes(boxes)) => {
+            let count = graph.nodes.iter().find_map(|node| match &node.op {
+                Op::Yolo(head) => Some(head.anchors.len()),
+                Op::Region(head) => Some(head.anchors.len()),
+                _ => None,
+            });
+            Some(anchors(&box_sizes(boxes, graph.input), count.unwrap_or(0), seed)?.sizes)
+        }
+        _ => None,
+    };
+    let classes = args.classes.map_or_else(|| classes_of(graph), |classes| classes as usize);
+    let cfg = darknet::with_heads(&original.cfg, graph, classes, chosen.as_deref())?;
+    let graph = darknet::build_graph(&cfg)?;
+    Ok((cfg, graph))
+}
+
+/// Changes what the options and the manner ask for; returns the number of batches.
+fn adapt(
+    training: &mut Training,
+    args: &Args,
+    manner: Manner,
+    images: usize,
+    is_detector: bool,
+) -> Result<u64> {
+    if let Some(batch) = args.batch.or((manner == Manner::Finetune).then_some(FINETUNE_BATCH)) {
+        training.batch = batch as usize;
+        training.subdivisions = 1;
+    }
+    let epoch = (images as u64).div_ceil(training.batch as u64);
+    let is_short = is_short(args, manner);
+    let batches = match (args.epochs, args.batches) {
+        (Some(epochs), _) => u64::from(epochs) * epoch,
+        (None, Some(batches)) => u64::from(batches),
+        (None, None) if manner == Manner::Finetune => FINETUNE_EPOCHS * epoch,
+        (None, None) => training.schedule.max_batches,
+    };
+    if batches == 0 {
+        return Err(Error::new("the length of the training is not known")
+            .file(&args.cfg)
+            .help("set max_batches in [net], or give --epochs"));
+    }
+    if is_short {
+        let rate = args.rate.unwrap_or(FINETUNE_RATE);
+        training.schedule = Schedule {
+            learning_rate: rate,
+            burn_in: (batches / 20).min(100),
+            power: 1.0,
+            policy: Policy::Sgdr { minimum: rate / 100.0, cycle: batches + 1, factor: 1 },
+            max_batches: batches,
+        };
+        if is_detector && training.augmentation.mix == Mix::None {
+            training.augmentation.mix = Mix::Mosaic;
+        }
+    } else if let Some(rate) = args.rate {
+        training.schedule.learning_rate = rate;
+    }
+    if let Optimizer::Sgd { momentum } = &mut training.optimizer
+        && *momentum >= 1.0
+    {
+        return Err(Error::new("momentum must be below 1").file(&args.cfg).found(momentum.to_string()));
+    }
+    Ok(batches)
+}
+
+fn max_boxes(training: &Training) -> usize {
+    let of_layer = |loss: &LayerLoss| match loss {
+        LayerLoss::Yolo(loss) => Some(loss.max_boxes),
+        LayerLoss::Region(loss) => Some(loss.max_boxes),
+        _ => None,
+    };
+    training.layers.iter().filter_map(|layer| of_layer(layer.loss.as_ref()?)).min().unwrap_or(usize::MAX)
+}
+
+/// A hash of all that decides the result, by which a checkpoint is known.
+fn identity(
+    cfg: &Cfg,
+    weights: &Weights,
+    images: &[PathBuf],
+    labels: &Labels,
+    training: &Training,
+    args: &Args,
+    seed: u64,
+) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(cfg.to_bytes());
+    for layer in &weights.layers {
+        for value in layer.weights.iter().chain(&layer.bias) {
+            hash.update(value.to_le_bytes());
+        }
+    }
+    images.iter().for_each(|image| hash.update(image.to_string_lossy().as_bytes()));
+    let options =
+        (&args.average, &args.clip, &args.teacher, args.teacher_weight, &args.patience, &args.evaluate_every);
+    hash.update(format!("{labels:?} {training:?} {options:?} {seed} {}", initial::VERSION));
+    hash.finalize().into()
+}
+
+/// Refuses to write over anything that is read.
+fn refuse_overwrite(
+    args: &Args,
+    data: &DataFile,
+    options: &SessionOptions,
+    images: &[PathBuf],
+) -> Result<()> {
+    let mut read: Vec<PathBuf> = data.files().chain([args.data.clone(), args.cfg.clone()]).collect();
+    read.extend(args.weights.iter().chain(args.teacher.iter().flatten()).cloned());
+    read.extend(images.iter().cloned());
+    let suffixes = [
+        "_last.weights",
+        "_best.weights",
+        "_final.weights",
+        ".csv",
+        ".json",
+        ".svg",
+        ".png",
+        ".checkpoint",
+        ".cfg",
+    ];
+    let mut written: Vec<PathBuf> =
+        suffixes.iter().map(|suffix| options.folder.join(format!("{}{suffix}", options.name))).collect();
+    written.extend(args.output.iter().cloned());
+    files::refuse_overwrite(&read, &written.iter().map(PathBuf::as_path).collect::<Vec<&Path>>())
+}

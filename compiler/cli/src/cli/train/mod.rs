@@ -1,0 +1,155 @@
+//! `train` and `finetune`: training on labelled images.
+
+mod host;
+mod job;
+
+use std::path::PathBuf;
+
+use secateur_base::{Error, Result, errln, outln};
+use secateur_frontend::darknet;
+use secateur_train::Teacher;
+use secateur_train::log::Columns;
+use secateur_train::session::{Outcome, Session};
+
+use super::Global;
+use host::TrainingHost;
+use job::Job;
+
+/// Options of a training.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  secateur train yolo.cfg --data parts.data
+  secateur train yolo.cfg yolo.weights --classes 5 --anchors auto --data parts.data --epochs 40
+  secateur finetune pruned.cfg pruned.weights --teacher full.cfg full.weights --data parts.data --epochs 10
+
+`train` means what Darknet means: batch, rate, policy, augmentation and loss are the cfg's. `finetune`, and
+`train` with --epochs or --batches, take a cosine rate of .005 after a short burn-in, mosaics, clipped
+gradients and a moving average of the weights; each option changes one of these.
+
+Files are Darknet's, in the backup folder: NAME_last.weights, NAME_best.weights, NAME_final.weights and
+NAME_1000.weights …; NAME.csv and NAME.json are the log, NAME.svg and NAME.png its curves. Kill it at any time:
+the same command goes on and ends with the same bytes.")]
+pub(crate) struct Args {
+    /// The network.
+    cfg: PathBuf,
+    /// Weights to begin with; without them the training begins with random ones.
+    weights: Option<PathBuf>,
+    /// Darknet's .data file: the lists `train` and `valid`, the class names, and `backup`.
+    #[arg(long, value_name = "FILE.data")]
+    data: PathBuf,
+    /// Folder of all files [default: `backup` of the .data file, else `backup`].
+    #[arg(long, value_name = "FOLDER")]
+    backup: Option<PathBuf>,
+    /// Give the heads this many classes; layers that change begin with random weights.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    classes: Option<u32>,
+    /// `auto`: choose the anchors by k-means over the training labels.
+    #[arg(long, value_name = "auto", value_parser = ["auto"])]
+    anchors: Option<String>,
+    /// Passes over the training images.
+    #[arg(long, value_name = "N", conflicts_with = "batches", value_parser = clap::value_parser!(u32).range(1..))]
+    epochs: Option<u32>,
+    /// Batches of the whole training [default: `max_batches` of the cfg].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    batches: Option<u32>,
+    /// Images of a batch [default: the cfg's; finetune: 8].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    batch: Option<u32>,
+    /// Learning rate.
+    #[arg(long, value_name = "RATE", value_parser = positive)]
+    rate: Option<f32>,
+    /// Batches between two evaluations on `valid` [default: an epoch, at least 20; 0: none].
+    #[arg(long, value_name = "N")]
+    evaluate_every: Option<u32>,
+    /// End after so many evaluations without a gain.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    patience: Option<u32>,
+    /// Share of the old value in the moving average of the weights, 0 for none
+    /// [default: ema_alpha of the cfg; finetune: .995].
+    #[arg(long, value_name = "SHARE", value_parser = super::subject::fraction)]
+    average: Option<f32>,
+    /// Largest norm of a batch's gradient [default: none; finetune: 50].
+    #[arg(long, value_name = "NORM", value_parser = positive)]
+    clip: Option<f32>,
+    /// A trained network with the same heads, whose outputs this one follows.
+    #[arg(long, num_args = 2, value_names = ["CFG", "WEIGHTS"])]
+    teacher: Option<Vec<PathBuf>>,
+    /// Weight of the teacher beside the labels.
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = positive, requires = "teacher")]
+    teacher_weight: f32,
+    /// Also write the best weights (without `valid`: the last) to this file.
+    #[arg(short, long, value_name = "FILE.weights")]
+    output: Option<PathBuf>,
+    /// Count batches from 0, whatever the weights have seen: always so, accepted for Darknet's users.
+    #[arg(long, hide = true)]
+    clear: bool,
+}
+
+/// Which defaults hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// The cfg's.
+    Darknet,
+    /// Those of a short training.
+    Finetune,
+}
+
+fn positive(text: &str) -> std::result::Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(value) if value > 0.0 && value.is_finite() => Ok(value),
+        _ => Err("a positive number is needed".to_owned()),
+    }
+}
+
+pub(crate) fn run(args: Args, manner: Manner, global: &Global) -> Result<()> {
+    if manner == Manner::Finetune && args.weights.is_none() {
+        return Err(Error::new("finetune needs trained weights").help("give WEIGHTS, or use `train`"));
+    }
+    let job = Job::prepare(&args, manner, global)?;
+    job.warnings.iter().for_each(|warning| errln!("warning: {warning}"));
+    let mut host = TrainingHost::new(&job, global)?;
+    let teacher = args.teacher.as_deref().map(|paths| -> Result<Teacher> {
+        let [cfg, weights] = paths else { unreachable!("clap takes two values") };
+        let teacher = darknet::load(cfg, Some(weights))?;
+        Teacher::new(&teacher.graph, teacher.weights()?, &job.graph, args.teacher_weight)
+            .map_err(|error| error.file(cfg))
+    });
+    let columns = Columns { parts: job.parts(args.teacher.is_some()), measure: host.measure().to_owned() };
+    let session = Session::open(
+        &job.graph,
+        &job.weights,
+        &job.training,
+        &job.samples,
+        teacher.transpose()?,
+        columns,
+        job.options.clone(),
+    )?;
+    if session.batches() > 0 {
+        outln!("going on after batch {}", session.batches());
+    }
+    match session.run(&mut host)? {
+        Outcome::Stopped { batches } => {
+            Err(Error::new(format!("stopped after batch {batches}"))
+                .help("the same command goes on from there"))
+        }
+        Outcome::Finished { best, batches } => {
+            let (path, what) = match best {
+                Some(best) => {
+                    let measure = host.measure();
+                    outln!("best {measure}: {:.4} after batch {} of {batches}", best.accuracy, best.batch);
+                    (job.options.best_weights(), "best")
+                }
+                None => (job.options.final_weights(), "last"),
+            };
+            outln!(
+                "{what} weights: {}",
+                secateur_base::terminal::printable_line(&path.display().to_string())
+            );
+            if let Some(output) = &args.output {
+                let bytes = std::fs::read(&path).map_err(|e| Error::io("read", &path, &e))?;
+                secateur_base::files::write_bytes(output, &bytes)?;
+            }
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Training as its users run it: to the end, killed and resumed, on one thread and on two, and on bad input.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use secateur_tests::{done, secateur_path, tiny_project};
+
+/// The tiny project with a .data file of its six images.
+fn project() -> tempfile::TempDir {
+    let project = tiny_project();
+    let data = "classes=2\ntrain=list.txt\nvalid=list.txt\nnames=names\nbackup=backup\n";
+    std::fs::write(project.path().join("my.data"), data).unwrap();
+    project
+}
+
+const TRAIN: [&str; 12] = [
+    "train",
+    "net.cfg",
+    "net.weights",
+    "--data",
+    "my.data",
+    "--batches",
+    "40",
+    "--batch",
+    "4",
+    "--evaluate-every",
+    "10",
+    "--rate=0.01",
+];
+
+/// Runs the command, which must fail with code 1; returns what it said.
+#[track_caller]
+fn refused(folder: &Path, arguments: &[&str]) -> String {
+    let output = Command::new(secateur_path())
+        .current_dir(folder)
+        .env("NO_COLOR", "1")
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stderr).unwrap()
+}
+
+fn final_weights(folder: &Path) -> Vec<u8> {
+    std::fs::read(folder.join("backup/net_final.weights")).unwrap()
+}
+
+#[test]
+fn training_learns_and_writes_darknets_files() {
+    let project = project();
+    let folder = project.path();
+    let said = done(folder, &TRAIN);
+    assert!(said.contains("batch 40: mAP@0.5") && said.contains("best weights: "), "{said}");
+    for name in ["_last.weights", "_best.weights", "_final.weights", ".csv", ".json", ".svg", ".png"] {
+        assert!(folder.join(format!("backup/net{name}")).is_file(), "{name}");
+    }
+    let log = std::fs::read_to_string(folder.join("backup/net.csv")).unwrap();
+    let losses: Vec<f64> =
+        log.lines().skip(1).filter_map(|line| line.split(',').nth(2)?.parse().ok()).collect();
+    assert_eq!(losses.len(), 40, "{log}");
+    assert!(losses[35..].iter().sum::<f64>() < losses[..5].iter().sum::<f64>(), "the loss falls: {losses:?}");
+    // Darknet's own reader takes exactly what the network has.
+    done(folder, &["map", "net.cfg", "backup/net_best.weights", "--data", "my.data"]);
+}
+
+#[test]
+fn threads_and_kills_change_no_byte() {
+    let whole = project();
+    done(whole.path(), &[&TRAIN[..], &["--threads", "1"]].concat());
+    let expected = final_weights(whole.path());
+
+    let threads = project();
+    done(threads.path(), &[&TRAIN[..], &["--threads", "3"]].concat());
+    assert!(final_weights(threads.path()) == expected, "three threads");
+
+    let killed = project();
+    let mut kills = 0;
+    for moment in 1.. {
+        let mut child = Command::new(secateur_path())
+            .current_dir(killed.path())
+            .args(TRAIN)
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(20 * moment));
+        if child.try_wait().unwrap().is_some_and(|status| status.success()) {
+            break;
+        }
+        kills += 1;
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    assert!(kills > 0, "the training outlasts a twentieth of a second");
+    assert!(final_weights(killed.path()) == expected, "after {kills} kills");
+}
+
+#[test]
+fn new_heads_begin_at_random_and_keep_the_body() {
+    let project = project();
+    std::fs::write(project.path().join("names"), "square\ndisc\nring\n").unwrap();
+    let more = ["--classes", "3", "--anchors", "auto"];
+    let output = Command::new(secateur_path())
+        .current_dir(project.path())
+        .args([&TRAIN[..], &more].concat())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("layers that begin with random weights: 4"), "{said}");
+    assert!(said.contains("classes in no label") && said.contains("ring"), "{said}");
+    let cfg = std::fs::read_to_string(project.path().join("backup/net.cfg")).unwrap();
+    assert!(cfg.contains("filters=16") && cfg.contains("classes=3"), "{cfg}");
+}
+
+#[test]
+fn bad_input_is_found_before_training() {
+    let project = project();
+    let folder = project.path();
+    let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
+
+    write("pictures/0.txt", "7 .5 .5 .2 .2\n");
+    write("pictures/1.txt", "0 .5 1.5 .2 .2\n0 .5 .5 .2\n");
+    let said = refused(folder, &TRAIN);
+    assert!(said.contains("3 mistakes") && said.contains("0.txt") && said.contains("1.txt:2"), "{said}");
+    write("pictures/0.txt", "0 .5 .5 .2 .2\n");
+    write("pictures/1.txt", "1 .5 .5 .2 .2\n");
+
+    write("pictures/2.png", "no image");
+    assert!(refused(folder, &TRAIN).contains("2.png"), "an unreadable image");
+    std::fs::copy(folder.join("pictures/4.png"), folder.join("pictures/2.png")).unwrap();
+
+    assert!(refused(folder, &["finetune", "net.cfg", "--data", "my.data"]).contains("trained weights"));
+    let said = refused(folder, &[&TRAIN[..], &["-o", "net.weights"]].concat());
+    assert!(said.contains("net.weights"), "inputs are never overwritten: {said}");
+
+    done(folder, &TRAIN);
+    let said = refused(folder, &[&TRAIN[..], &["--seed", "9"]].concat());
+    assert!(said.contains("other options") && said.contains("delete it"), "{said}");
+    let checkpoint = folder.join("backup/net.checkpoint");
+    let bytes = std::fs::read(&checkpoint).unwrap();
+    std::fs::write(&checkpoint, &bytes[..bytes.len() / 2]).unwrap();
+    assert!(refused(folder, &TRAIN).contains("damaged"));
+}
+
+/// A rate at which everything runs off: the training ends with a reason instead of weights that are no numbers.
+#[test]
+fn a_training_that_runs_off_says_so() {
+    let project = project();
+    let wild = ["train", "net.cfg", "net.weights", "--data", "my.data", "--batches", "60", "--batch", "4"];
+    let said = refused(project.path(), &[&wild[..], &["--rate", "1e30", "--clip", "1e30"]].concat());
+    assert!(said.contains("not finite") && said.contains("pictures/"), "{said}");
+}
