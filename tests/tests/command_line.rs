@@ -16,6 +16,7 @@ const VERBS: [&str; 16] = [
     "permute",
     "prune",
     "transform",
+    "recalibrate",
     "quantize",
     "compile",
     "run",

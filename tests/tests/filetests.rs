@@ -165,7 +165,9 @@ fn prune() {
         let units = ChannelUnits::new(&graph, &weights);
         let rate = case.option("rate", 0.5);
         let mut masks = Masks::of_channels(&groups);
-        for (group, ranking) in criteria::rank(&L1, &units, None, case.seed()).iter().enumerate() {
+        for (group, ranking) in
+            criteria::rank(&L1, &units, criteria::Evidence::default(), case.seed()).iter().enumerate()
+        {
             masks.set(group, ranking.kept(keep_count(ranking.order.len(), rate, 1)));
         }
         // With their biases the removed channels put out constants, which not every consumer can fold.

@@ -7,6 +7,7 @@ use std::time::Instant;
 use secateur_base::{Result, files, outln};
 use secateur_eval::{Evaluator, Metric};
 use secateur_float::Plan;
+use secateur_prune::criteria::Evidence;
 use secateur_prune::sensitivity::{RATES, Work};
 use secateur_prune::store::Origin;
 use secateur_prune::{Analysis, Store};
@@ -61,12 +62,13 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     files::refuse_overwrite(&dataset.files().collect::<Vec<_>>(), &[&output])?;
     let plan = Plan::new(subject.graph(), subject.network.weights()?)?;
     let evaluator = Evaluator::new(metric, &plan, &dataset)?;
+    let gradients = subject.gradients(&origin, "train", &evaluator)?;
     let statistics = subject.statistics(&evaluator)?;
     let units = subject.units()?;
     let units = subject.ranked(
         units.as_ref(),
         subject.criterion,
-        statistics.as_ref(),
+        Evidence { statistics: statistics.as_ref(), gradients: gradients.as_ref() },
         subject.reconstruction,
         &[],
         global.seed,
@@ -79,7 +81,8 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
         ignored: &subject.ignored,
         work: Work::default(),
     };
-    let mut store = Store::resume(subject.setting(&evaluator, global.seed), origin, &output)?;
+    let setting = subject.setting(&evaluator, gradients.as_ref(), global.seed);
+    let mut store = Store::resume(setting, origin, &output)?;
     if args.curves {
         analysis.curves(&mut store, None, Some(&output))?;
     }

@@ -21,11 +21,14 @@ mod permute;
 mod prune;
 mod pruning;
 mod quantize;
+mod recalibrate;
 mod run;
 mod scenes;
 mod sim;
 mod stat;
 mod subject;
+#[cfg(test)]
+mod tests;
 mod train;
 mod transform;
 
@@ -94,6 +97,8 @@ enum Command {
     Finetune(train::Args),
     /// Remove the chosen channels from cfg and weights.
     Transform(transform::Args),
+    /// Recompute the batch-norm statistics of a network whose weights or channels have changed.
+    Recalibrate(recalibrate::Args),
     /// Turn a float network into an int8 one.
     Quantize(quantize::Args),
     /// Pack an int8 network into an artefact for a target.
@@ -175,6 +180,7 @@ impl Command {
             Command::Train(args) => train::run(args, train::Manner::Darknet, global),
             Command::Finetune(args) => train::run(args, train::Manner::Finetune, global),
             Command::Transform(args) => transform::run(args, global),
+            Command::Recalibrate(args) => recalibrate::run(args, global),
             Command::Quantize(args) => quantize::run(args, global),
             Command::Compile(args) => compile::run(args, global),
             Command::Disasm(args) => disasm::run(args, global),

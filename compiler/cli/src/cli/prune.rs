@@ -7,6 +7,7 @@ use secateur_base::{Error, Result, errln, files, outln};
 use secateur_eval::{Evaluator, Metric};
 use secateur_float::Plan;
 use secateur_frontend::darknet;
+use secateur_prune::criteria::{ChannelScores, Evidence};
 use secateur_prune::reconstruct;
 use secateur_prune::search::{
     self, Budget, CONTROLS, Candidate, Goal, JointObjective, Problem, Records, SEARCHES, Search, Trial,
@@ -25,6 +26,7 @@ use super::pruning::{self, Common, Subject, fraction};
   secateur prune model.cfg model.weights --data coco.data --budget 0.01 --metric map
   secateur prune model.cfg model.weights --ana ana.json --list val.txt --names coco.names --threshold 0.01
   secateur prune model.cfg model.weights --data coco.data --rate 0.3 --kernel-batch 8
+  secateur prune model.cfg model.weights --data coco.data --criterion taylor --macs 3x
   secateur prune pruning.cfg model.weights     (the closed pruner's config file)
 
 Groups are analysed on the train list; the joint loss is measured on held-out images (the valid
@@ -44,6 +46,9 @@ pub(crate) struct Args {
     /// Fraction of the MACs to remove.
     #[arg(long, value_parser = fraction, conflicts_with = "threshold")]
     rate: Option<f64>,
+    /// Factor by which the MACs shrink, as in 3x: --rate in other words.
+    #[arg(long, value_name = "FACTOR", value_parser = rate_of_factor, conflicts_with_all = ["threshold", "rate"])]
+    macs: Option<f64>,
     /// Joint loss on the held-out images that may be spent, in the metric's terms: 0.01 of mAP is
     /// one point.
     #[arg(long, value_name = "LOSS", value_parser = fraction)]
@@ -54,7 +59,8 @@ pub(crate) struct Args {
     /// The metric of the budget [default: the metric of the sensitivities].
     #[arg(long, value_parser = pruning::metric_parser())]
     metric: Option<Metric>,
-    /// How the ratios of the groups are chosen [default: threshold with --threshold, else greedy].
+    /// How the ratios of the groups are chosen [default: global by the criterion taylor, else
+    /// threshold with --threshold, else greedy].
     #[arg(long, value_parser = search_parser())]
     allocation: Option<&'static dyn Search>,
     /// Also prune by uniform L1 and at random to the same budget, and compare.
@@ -80,6 +86,14 @@ fn search_parser() -> impl TypedValueParser<Value = &'static dyn Search> {
         .map(|name| search::by_name(&name).expect("a possible value is a search's name"))
 }
 
+/// The fraction of the MACs that is removed where they shrink by a factor, which is written `3x`.
+fn rate_of_factor(text: &str) -> std::result::Result<f64, String> {
+    match text.strip_suffix('x').map(str::parse::<f64>) {
+        Some(Ok(factor)) if factor >= 1.0 && factor.is_finite() => Ok(1.0 - 1.0 / factor),
+        _ => Err("a factor of at least 1 and an x are needed, as in 3x or 2.5x".to_owned()),
+    }
+}
+
 /// Checked arguments and opened inputs.
 struct Job {
     args: Args,
@@ -90,6 +104,8 @@ struct Job {
     store_path: PathBuf,
     trials: Trials,
     analysed: Evaluator,
+    /// Scores by the gradients of the loss, where the criterion needs them.
+    gradients: Option<ChannelScores>,
     held_out: Evaluator,
     output: PathBuf,
     masks: PathBuf,
@@ -121,20 +137,12 @@ impl Job {
         }
         let data = args.source.data.clone().or(config.data.clone().filter(|_| args.source.list.is_none()));
         let held_out = Origin {
-            data: data.clone(),
+            data,
             list: args.source.list.clone(),
             names: args.source.names.clone(),
             ..Origin::default()
         };
-        let origin = match (&args.train, &known) {
-            (Some(train), _) => Origin { list: Some(train.clone()), ..held_out.clone() },
-            (None, Some(known)) => known.origin.clone(),
-            (None, None) if data.is_some() => held_out.clone(),
-            (None, None) => {
-                return Err(Error::new("no images to analyse")
-                    .allowed("--ana FILE, --train LIST, or --data FILE.data with a train list"));
-            }
-        };
+        let origin = analysed_images(&args, known.as_ref(), &held_out)?;
         let origin = Origin { ignored: subject.ignored.clone(), ..origin };
 
         let metric = known.as_ref().map_or(subject.usual_metric(), |known| known.setting.metric);
@@ -148,8 +156,9 @@ impl Job {
         }
         let analysed = Evaluator::new(metric, &plan, &train)?;
         let held_out = Evaluator::new(budget_metric, &plan, &held_out)?;
-        let setting = subject.setting(&analysed, global.seed);
-        let held_out_setting = subject.setting(&held_out, global.seed);
+        let gradients = subject.gradients(&origin, "train", &analysed)?;
+        let setting = subject.setting(&analysed, gradients.as_ref(), global.seed);
+        let held_out_setting = subject.setting(&held_out, gradients.as_ref(), global.seed);
         let trials = Trials::resume(setting.clone(), held_out_setting, &trials_path)?;
         let mut store = Store::resume(setting.clone(), origin, &store_path)?;
         match known {
@@ -160,7 +169,19 @@ impl Job {
             None => {}
         }
         let seed = global.seed;
-        Ok(Self { args, seed, subject, store, store_path, trials, analysed, held_out, output, masks })
+        Ok(Self {
+            args,
+            seed,
+            subject,
+            store,
+            store_path,
+            trials,
+            analysed,
+            gradients,
+            held_out,
+            output,
+            masks,
+        })
     }
 
     fn run(mut self) -> Result<()> {
@@ -176,8 +197,8 @@ impl Job {
         let calibration: Vec<&[f32]> = copies.iter().map(Vec::as_slice).collect();
         let unranked = subject.units()?;
         let by = |criterion, reconstructed| {
-            let (units, statistics) = (unranked.as_ref(), statistics.as_ref());
-            subject.ranked(units, criterion, statistics, reconstructed, &calibration, self.seed)
+            let evidence = Evidence { statistics: statistics.as_ref(), gradients: self.gradients.as_ref() };
+            subject.ranked(unranked.as_ref(), criterion, evidence, reconstructed, &calibration, self.seed)
         };
         let units = by(subject.criterion, subject.reconstruction);
         let analysis = Analysis {
@@ -195,6 +216,7 @@ impl Job {
         let goal = self.args.goal(subject, &units)?;
         let by_default: &dyn Search = match (&goal.thresholds, goal.rate) {
             (Some(_), None) => &search::Threshold,
+            _ if subject.criterion.needs_gradients() => &search::Global,
             _ => &search::Greedy,
         };
         let budget = goal.budget;
@@ -208,7 +230,7 @@ impl Job {
             Records { store: &mut self.store, store_path: &self.store_path, trials: &mut self.trials };
         let best = self.args.allocation.unwrap_or(by_default).run(&problem, &mut records)?;
         if unbounded {
-            outln!("no --threshold, --rate or --budget: nothing to hold");
+            outln!("no --threshold, --rate, --macs or --budget: nothing to hold");
         }
 
         self.write(&analysis, &best, baseline.value)?;
@@ -255,9 +277,20 @@ impl Args {
         let thresholds = common.map(|common| subject.thresholds(&self.common, units.groups(), common));
         Ok(Goal {
             thresholds: thresholds.transpose()?,
-            rate: self.rate,
+            rate: self.rate.or(self.macs),
             budget: self.budget.map(|loss| Budget { loss, by_bound: self.by_bound }),
         })
+    }
+}
+
+/// The images to analyse: those of --train or of known sensitivities, else the train list of the .data file.
+fn analysed_images(args: &Args, known: Option<&Store>, held_out: &Origin) -> Result<Origin> {
+    match (&args.train, known) {
+        (Some(train), _) => Ok(Origin { list: Some(train.clone()), ..held_out.clone() }),
+        (None, Some(known)) => Ok(known.origin.clone()),
+        (None, None) if held_out.data.is_some() => Ok(held_out.clone()),
+        (None, None) => Err(Error::new("no images to analyse")
+            .allowed("--ana FILE, --train LIST, or --data FILE.data with a train list")),
     }
 }
 

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use secateur_base::{Error, Result, files, limits, outln};
 use secateur_data::Dataset;
-use secateur_eval::{Evaluator, Metric};
+use secateur_eval::{Evaluator, Heads, Metric, label_of_path};
 use secateur_frontend::darknet::{self, Network};
 use secateur_ir::{Graph, Op};
-use secateur_prune::criteria::{self, CRITERIA};
+use secateur_prune::criteria::{self, CRITERIA, ChannelScores, Evidence};
 use secateur_prune::reconstruct::{self, Reconstruction, Statistics};
 use secateur_prune::store::{Origin, fingerprint};
 use secateur_prune::{
@@ -17,7 +17,11 @@ use secateur_prune::{
     VectorUnits, search,
 };
 
+use secateur_train::samples::Labels;
+use secateur_train::{TaylorSums, taylor};
+
 use super::images::{ImageSource, data_files};
+use super::subject::check_names;
 
 /// Arguments of both verbs.
 #[derive(Debug, clap::Args)]
@@ -157,7 +161,11 @@ impl Subject {
     /// The images that an origin names; `split` is the list of a .data file. Labels are read where the
     /// metric needs them.
     pub(crate) fn dataset(&self, origin: &Origin, split: &str, metric: Metric) -> Result<Dataset> {
-        let labels = metric.reads_labels(!self.graph().has_heads());
+        self.images(origin, split, metric.reads_labels(!self.graph().has_heads()))
+    }
+
+    /// As [`Self::dataset`], with or without labels.
+    fn images(&self, origin: &Origin, split: &str, labels: bool) -> Result<Dataset> {
         let dataset = match (&origin.data, &origin.list, &origin.names) {
             (Some(data), ..) if labels => Dataset::from_data_file(data, split)?,
             (Some(data), ..) => Dataset::images_of_data_file(data, split)?,
@@ -174,11 +182,18 @@ impl Subject {
         })
     }
 
-    /// Everything that measurements of `evaluator` depend on.
-    pub(crate) fn setting(&self, evaluator: &Evaluator, seed: u64) -> Setting {
+    /// Everything that measurements of `evaluator` depend on. The ranking by gradients depends on labels, which the
+    /// metric may not read, so that its scores are a part.
+    pub(crate) fn setting(
+        &self,
+        evaluator: &Evaluator,
+        gradients: Option<&ChannelScores>,
+        seed: u64,
+    ) -> Setting {
+        let (images, scores) = (evaluator.images_hash(), gradients.map(ChannelScores::to_bytes));
         Setting {
             model: self.model.clone(),
-            images: fingerprint([evaluator.images_hash().as_slice()]),
+            images: fingerprint(std::iter::once(images.as_slice()).chain(scores.as_deref())),
             metric: evaluator.metric,
             granularity: self.granularity,
             criterion: self.criterion.name().to_owned(),
@@ -197,24 +212,24 @@ impl Subject {
         })
     }
 
-    /// Units in the order of a criterion. `statistics` as [`Self::statistics`] has them; `images` are the
-    /// inputs that a reconstruction of the whole network is fitted to.
+    /// Units in the order of a criterion. `evidence` as [`Self::statistics`] and [`Self::gradients`] have it; `images`
+    /// are the inputs that a reconstruction of the whole network is fitted to.
     pub(crate) fn ranked<'a>(
         &self,
         units: &'a dyn PruneUnits,
         criterion: &dyn Criterion,
-        statistics: Option<&'a Statistics>,
+        evidence: Evidence<'a>,
         reconstructed: bool,
         images: &'a [&'a [f32]],
         seed: u64,
     ) -> RankedUnits<'a> {
         let ridge = self.ridge;
-        let reconstruction = statistics.filter(|_| reconstructed).map(|statistics| Reconstruction {
+        let reconstruction = evidence.statistics.filter(|_| reconstructed).map(|statistics| Reconstruction {
             statistics,
             images,
             ridge,
         });
-        RankedUnits::new(units, criterion, statistics, reconstruction, seed)
+        RankedUnits::new(units, criterion, evidence, reconstruction, seed)
     }
 
     /// Moments of the activations, where criterion or reconstruction need them.
@@ -224,6 +239,68 @@ impl Subject {
         }
         let (graph, weights) = (self.graph(), self.network.weights()?);
         Ok(Some(Statistics::collect(graph, weights, &evaluator.inputs(), self.ridge)?))
+    }
+
+    /// Scores of channels from gradients of the loss on the images of `origin`, which `evaluator` has prepared; `None`
+    /// where the criterion needs none.
+    ///
+    /// # Errors
+    /// A granularity that the criterion does not rank, images without labels, and those of [`taylor`].
+    pub(crate) fn gradients(
+        &self,
+        origin: &Origin,
+        split: &str,
+        evaluator: &Evaluator,
+    ) -> Result<Option<ChannelScores>> {
+        let criterion = self.criterion.name();
+        if !self.criterion.ranks(self.granularity) {
+            return Err(Error::new(format!(
+                "the criterion `{criterion}` ranks no units of this granularity"
+            ))
+            .found(format!("--granularity {}", self.granularity))
+            .help("take another criterion, or --granularity channel"));
+        }
+        if !self.criterion.needs_gradients() {
+            return Ok(None);
+        }
+        let labels = self.labels(origin, split, evaluator)?;
+        let training = darknet::training(&self.network.cfg, self.graph())?;
+        let image = |image: usize| Ok(evaluator.input(image).to_vec());
+        let sums = taylor(self.graph(), self.network.weights()?, &training.layers, &image, &labels)?;
+        let scores = ChannelScores::normalised(sums.total());
+        let TaylorSums { halves: [even, odd], images } = sums;
+        let [even, odd] = [even, odd].map(ChannelScores::normalised);
+        let correlation = even.correlation(&odd, self.units()?.as_ref());
+        outln!(
+            "{criterion}: {images} images; ranks of their two halves correlate by {correlation:.3} (Spearman)"
+        );
+        Ok(Some(scores))
+    }
+
+    /// Labels of the images that `evaluator` has prepared: boxes relative to the network's input, or the class of a
+    /// classifier's image as target.
+    fn labels(&self, origin: &Origin, split: &str, evaluator: &Evaluator) -> Result<Labels> {
+        let heads = Heads::of(self.graph())?;
+        if heads.heads.is_empty() {
+            let Dataset { images, names, .. } = self.images(origin, split, false)?;
+            // The evaluator has checked the names and found a class in every path.
+            let target = |image: &PathBuf| {
+                let class = label_of_path(image, &names);
+                (0..names.len()).map(|other| f32::from(u8::from(class == Some(other)))).collect()
+            };
+            return Ok(Labels::Targets(images.iter().map(target).collect()));
+        }
+        let needed = format!(
+            "the criterion `{}` needs labels; l1, bn-gamma and reconstruction do not",
+            self.criterion.name()
+        );
+        let labelled = self.images(origin, split, true).map_err(|error| error.help(needed))?;
+        let Dataset { mut labels, names, .. } = labelled;
+        check_names(&names, heads.classes)?;
+        for (image, truths) in labels.iter_mut().enumerate() {
+            truths.iter_mut().for_each(|truth| evaluator.frame(image).to_net(&mut truth.bbox));
+        }
+        Ok(Labels::Boxes(labels))
     }
 
     /// Every group's threshold: the smallest of its layers' own ones, else `common`.

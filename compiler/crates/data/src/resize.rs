@@ -55,6 +55,17 @@ impl Frame {
         Self { net: (net.w, net.h), inner }
     }
 
+    /// Moves a box from shares of the image to shares of the network's input.
+    pub fn to_net(&self, bbox: &mut BBox) {
+        let along = |centre: &mut f32, length: &mut f32, net: usize, inner: usize| {
+            let ratio = inner as f32 / net as f32;
+            *centre = *centre * ratio + (1.0 - ratio) / 2.0;
+            *length *= ratio;
+        };
+        along(&mut bbox.x, &mut bbox.w, self.net.0, self.inner.0);
+        along(&mut bbox.y, &mut bbox.h, self.net.1, self.inner.1);
+    }
+
     /// Moves a box from shares of the network's input to shares of the image.
     pub fn to_image(&self, bbox: &mut BBox) {
         let along = |centre: &mut f32, length: &mut f32, net: usize, inner: usize| {
@@ -202,6 +213,28 @@ mod tests {
             }
         }
         letterbox(&ramp(3000, 1), 4, 4);
+    }
+
+    #[test]
+    fn boxes_move_into_the_frame_and_back() {
+        let net = Shape::new(3, 320, 416);
+        for (w, h) in [(640, 480), (100, 333), (416, 320)] {
+            for frame in [Frame::stretched(net), Frame::letterboxed(net, w, h)] {
+                let original = BBox { x: 0.25, y: 0.7, w: 0.5, h: 0.125 };
+                let mut moved = original;
+                frame.to_net(&mut moved);
+                assert_eq!(moved == original, frame.inner == frame.net);
+                frame.to_image(&mut moved);
+                for (a, b) in [
+                    (moved.x, original.x),
+                    (moved.y, original.y),
+                    (moved.w, original.w),
+                    (moved.h, original.h),
+                ] {
+                    assert!((a - b).abs() < 1e-5, "{moved:?} instead of {original:?}");
+                }
+            }
+        }
     }
 
     #[test]

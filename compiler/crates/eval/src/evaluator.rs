@@ -12,7 +12,7 @@ use crate::{
 };
 use secateur_base::progress::Progress;
 use secateur_base::{Error, Result};
-use secateur_data::{Dataset, Fit, Sample, Truth};
+use secateur_data::{Dataset, Fit, Frame, Sample, Truth};
 use secateur_float::{Plan, Scratch};
 
 /// Values of an image that are hashed at a time.
@@ -197,6 +197,11 @@ impl Evaluator {
     /// Input tensor of an image.
     pub fn input(&self, image: usize) -> &[f32] {
         &self.samples[image].input
+    }
+
+    /// Where an image lies within the network's input.
+    pub fn frame(&self, image: usize) -> Frame {
+        self.samples[image].frame
     }
 
     /// Input tensors of all images.

@@ -33,7 +33,9 @@ impl<'a> Plan<'a> {
         let (mut cfg, mut weights) = (recipe.cfg.clone(), recipe.weights.clone());
         plan.map("map-float", vec![input(&cfg), input(&weights)], FLOAT_REPORT);
         if let Some(prune) = &recipe.prune {
-            plan.ana(prune);
+            if prune.needs_sensitivities() {
+                plan.ana(prune);
+            }
             plan.prune(prune);
             plan.transform();
             cfg = recipe.workspace.join("pruned.cfg");
@@ -92,7 +94,9 @@ impl<'a> Plan<'a> {
     fn prune(&mut self, prune: &Prune) {
         let recipe = self.recipe;
         let mut args = vec![text("prune"), input(&recipe.cfg), input(&recipe.weights)];
-        args.extend([text("--ana"), self.result("ana.json")]);
+        if prune.needs_sensitivities() {
+            args.extend([text("--ana"), self.result("ana.json")]);
+        }
         args.extend([text("--list"), input(&recipe.val), text("--names"), input(&recipe.names)]);
         args.extend([text("--train"), input(&recipe.train)]);
         args.extend(option("--rate", prune.rate));

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::criteria::{self, BnGamma, L1, L2, Random};
+use super::criteria::{self, BnGamma, ChannelScores, Evidence, L1, L2, Random, Taylor};
 use super::reconstruct::{Reconstruction, Statistics};
-use super::search::{self, Budget, Goal, JointObjective, Problem, Records, Threshold, Uniform};
+use super::search::{self, Budget, Goal, JointObjective, Problem, Records, Step, Threshold, Uniform};
 use super::sensitivity::Work;
 use super::store::Origin;
 use super::*;
@@ -60,6 +60,13 @@ impl Case {
         Statistics::collect(&self.graph, &self.weights, &self.evaluator.inputs(), RIDGE).unwrap()
     }
 
+    /// Random scores of all channels.
+    fn gradients(&self, seed: u64) -> ChannelScores {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let layer = |node: &secateur_ir::Node| (0..node.shape.c).map(|_| rng.random()).collect();
+        ChannelScores::normalised(self.graph.nodes.iter().map(layer).collect())
+    }
+
     fn channels(&self) -> ChannelUnits<'_> {
         ChannelUnits::new(&self.graph, &self.weights)
     }
@@ -79,7 +86,7 @@ impl Case {
     /// Runs a search for `goal` on units ranked by L1.
     fn search(&self, search: &dyn Search, goal: Goal, kernel_batch: usize) -> secateur_base::Result<Found> {
         let channels = self.channels();
-        let units = RankedUnits::new(&channels, &L1, None, None, 1);
+        let units = RankedUnits::new(&channels, &L1, Evidence::default(), None, 1);
         let analysis = Analysis { kernel_batch, ..self.analysis(&units) };
         let problem =
             Problem { analysis: &analysis, objective: self.objective(&units), goal, on_trial: &|_| {} };
@@ -118,7 +125,7 @@ fn finest_step(analysis: &Analysis) -> f64 {
 
 /// Units ranked without statistics or reconstruction.
 fn plain<'a>(units: &'a dyn PruneUnits, criterion: &dyn Criterion) -> RankedUnits<'a> {
-    RankedUnits::new(units, criterion, None, None, 1)
+    RankedUnits::new(units, criterion, Evidence::default(), None, 1)
 }
 
 /// Units ranked and reconstructed on `images`.
@@ -129,7 +136,7 @@ fn reconstructed<'a>(
     images: &'a [&'a [f32]],
 ) -> RankedUnits<'a> {
     let reconstruction = Reconstruction { statistics, images, ridge: RIDGE };
-    RankedUnits::new(units, criterion, Some(statistics), Some(reconstruction), 1)
+    RankedUnits::new(units, criterion, statistics.into(), Some(reconstruction), 1)
 }
 
 fn store() -> Store {
@@ -253,7 +260,7 @@ fn reconstruction_brings_a_pruned_network_nearer_to_the_original() {
         let inputs = case.evaluator.inputs();
         let channels = case.channels();
         let fitted = reconstructed(&channels, &criteria::Reconstruction, &statistics, &inputs);
-        let as_it_is = RankedUnits::new(&channels, &criteria::Reconstruction, Some(&statistics), None, 1);
+        let as_it_is = RankedUnits::new(&channels, &criteria::Reconstruction, (&statistics).into(), None, 1);
         let keep = search::uniform(&case.analysis(&fitted), 0.3);
         for (sum, units) in [(&mut before, &as_it_is), (&mut after, &fitted)] {
             *sum += case.objective(units).candidate(&keep).unwrap().accuracy.loss;
@@ -333,11 +340,14 @@ fn rates_out_of_reach_are_errors() {
 fn criteria_rank_every_unit() {
     let case = Case::new(3);
     let statistics = case.statistics();
+    let gradients = case.gradients(1);
     let (channels, vectors) = (case.channels(), case.vectors(4));
     let granularities: [&dyn PruneUnits; 2] = [&channels, &vectors];
     for units in granularities {
-        let rank = |criterion| criteria::rank(criterion, units, Some(&statistics), 1);
-        for criterion in criteria::CRITERIA {
+        let evidence = Evidence { statistics: Some(&statistics), gradients: Some(&gradients) };
+        let rank = |criterion| criteria::rank(criterion, units, evidence, 1);
+        let granularity = units.keep_all().granularity();
+        for criterion in criteria::CRITERIA.into_iter().filter(|criterion| criterion.ranks(granularity)) {
             let ranking = rank(criterion);
             for (group, ranking) in units.groups().iter().zip(&ranking) {
                 let mut all = ranking.order.clone();
@@ -345,6 +355,9 @@ fn criteria_rank_every_unit() {
                 assert!(all.into_iter().eq(0..group.units), "{criterion:?}");
                 let costs = ranking.costs.as_ref();
                 assert_eq!(costs.is_some(), criterion.needs_statistics());
+                let scores = ranking.scores.as_ref();
+                assert_eq!(scores.is_some(), criterion.compares_groups());
+                assert!(scores.is_none_or(|scores| scores.is_sorted() && scores.len() == group.units));
                 assert!(costs.is_none_or(|costs| costs.is_sorted() && costs.len() == group.units));
             }
             assert_eq!(ranking, rank(criterion), "{criterion:?} is not repeatable");
@@ -352,8 +365,76 @@ fn criteria_rank_every_unit() {
         assert_ne!(rank(&L1), rank(&Random));
         assert_ne!(rank(&L1), rank(&criteria::Reconstruction));
     }
-    let rank = |criterion| criteria::rank(criterion, &vectors, None, 1);
+    let rank = |criterion| criteria::rank(criterion, &vectors, Evidence::default(), 1);
     assert_eq!(rank(&BnGamma), rank(&L1), "a vector is no whole filter");
+}
+
+/// Every channel of a layer with weights belongs to one unit at most, and counts in its score; shortcuts do not.
+#[test]
+fn tied_channels_add_up() {
+    let mut tied = 0;
+    for seed in 0..6 {
+        let case = Case::new(seed);
+        let channels = case.channels();
+        let ones = |layer: usize| vec![1.0; case.graph.nodes[layer].shape.c];
+        let scores = ChannelScores::normalised((0..case.graph.nodes.len()).map(ones).collect());
+        let evidence = Evidence { gradients: Some(&scores), ..Evidence::default() };
+        let units = RankedUnits::new(&channels, &Taylor, evidence, None, 1);
+        for (group, details) in channels.groups().iter().enumerate() {
+            let expected: f64 = (0..case.graph.nodes.len())
+                .filter(|&layer| details.changes(layer))
+                .map(|layer| {
+                    let members = channels.channels(group);
+                    let of_layer = |unit: &Vec<(usize, usize)>| unit.iter().filter(|c| c.0 == layer).count();
+                    let count = of_layer(&members[0]);
+                    assert!(members.iter().all(|unit| of_layer(unit) == count));
+                    count as f64 / (case.graph.nodes[layer].shape.c as f64).sqrt()
+                })
+                .sum();
+            let found = units.scores(group).unwrap();
+            assert!(found.iter().all(|score| (score - expected).abs() < 1e-12), "{found:?} {expected}");
+            tied += usize::from(!details.dependents.is_empty() || !details.related.is_empty());
+        }
+    }
+    assert!(tied > 3, "{tied}");
+}
+
+/// Removed are the units of the least scores, whatever their group.
+#[test]
+fn the_global_search_removes_the_least_scores() {
+    let case = Case::new(6);
+    let (channels, scores) = (case.channels(), case.gradients(2));
+    let evidence = Evidence { gradients: Some(&scores), ..Evidence::default() };
+    let units = RankedUnits::new(&channels, &Taylor, evidence, None, 1);
+    let analysis = case.analysis(&units);
+    let path = search::global_path(&analysis).unwrap();
+    let removable: usize = analysis.prunable().iter().map(|&group| units.groups()[group].units - 1).sum();
+    assert_eq!(path.len(), removable + 1);
+    assert!(path.windows(2).all(|steps| units.macs(&steps[1].keep) <= units.macs(&steps[0].keep)));
+    let half = &path[path.len() / 2].keep;
+    let groups = || analysis.prunable().into_iter().map(|group| (group, units.scores(group).unwrap()));
+    let gone = |(group, scores): (usize, &[f64])| scores[..scores.len() - half[group]].last().copied();
+    let highest = groups().filter_map(gone).fold(0.0, f64::max);
+    for (group, scores) in groups().filter(|(group, _)| half[*group] > 1) {
+        assert!(scores[scores.len() - half[group]] >= highest, "group {group}");
+    }
+    let lanes = Analysis { kernel_batch: 4, ..case.analysis(&units) };
+    for Step { keep, .. } in search::global_path(&lanes).unwrap() {
+        for (group, &keep) in keep.iter().enumerate() {
+            assert!(keep % 4 == 0 || keep == units.groups()[group].units, "{keep} of group {group}");
+        }
+    }
+}
+
+#[test]
+fn the_global_search_needs_a_goal_and_scores_that_compare() {
+    let case = Case::new(6);
+    let error = case.search(&search::Global, Goal::default(), 1).unwrap_err();
+    assert!(error.what().contains("how much to prune"), "{error}");
+    let channels = case.channels();
+    let units = plain(&channels, &Random);
+    let error = search::global_path(&case.analysis(&units)).unwrap_err();
+    assert!(error.what().contains("do not compare"), "{error}");
 }
 
 /// A layer that a sparsity training has switched off: all of its outputs are constant.

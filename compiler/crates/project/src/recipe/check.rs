@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use secateur_base::limits::MAX_TEXT_BYTES;
 use secateur_base::{Error, Result, files};
 use secateur_codegen::target::Target;
-use secateur_data::{read_list, read_names};
+use secateur_data::{label_path, read_list, read_names};
 use secateur_eval::{Heads, Metric};
 use secateur_frontend::darknet;
 use secateur_ir::Graph;
@@ -160,10 +160,43 @@ impl<'a> Checker<'a> {
         for list in [&recipe.train, &recipe.val] {
             read_list(list)?;
         }
+        self.criterion_fits(&raw.prune, recipe, heads.heads.is_empty())?;
         match &raw.prune {
             Some(prune) => self.prune_fits(prune.get_ref(), &graph, heads.heads.is_empty()),
             None => Ok(()),
         }
+    }
+
+    /// Checks that the criterion ranks units of the granularity, and that it has the labels that it needs.
+    fn criterion_fits(
+        &self,
+        raw: &Option<Spanned<raw::Prune>>,
+        recipe: &Recipe,
+        classifier: bool,
+    ) -> Result<()> {
+        let Some((raw, Some(name))) = raw.as_ref().map(|raw| (raw.get_ref(), &raw.get_ref().criterion))
+        else {
+            return Ok(());
+        };
+        let criterion = self.criterion(name)?;
+        let granularity = recipe.prune.as_ref().and_then(|prune| prune.granularity).unwrap_or_default();
+        if !criterion.ranks(granularity) {
+            let span = raw.granularity.as_ref().map_or(name.span(), Spanned::span);
+            return Err(self
+                .at(span, format!("the criterion `{}` ranks no units of this granularity", name.get_ref()))
+                .found(granularity.to_string())
+                .allowed("granularity = \"channel\", or another criterion"));
+        }
+        let labelled = || -> Result<bool> {
+            Ok(read_list(&recipe.train)?.iter().any(|image| label_path(image).is_file()))
+        };
+        if criterion.needs_gradients() && !classifier && !labelled()? {
+            return Err(self
+                .at(name.span(), format!("the criterion `{}` needs labels", name.get_ref()))
+                .found(format!("none beside the images of {}", recipe.train.display()))
+                .help("label the images of `train`, or take a criterion that needs no labels"));
+        }
+        Ok(())
     }
 
     /// Checks layer numbers and metrics against the network.

@@ -62,6 +62,14 @@ pub struct Prune {
     pub layers: BTreeMap<usize, f64>,
 }
 
+impl Prune {
+    /// Returns whether the search reads sensitivities. A ranking by gradients that is to reach a rate or a budget
+    /// needs none.
+    pub fn needs_sensitivities(&self) -> bool {
+        self.threshold.is_some() || !self.criterion.is_some_and(Criterion::needs_gradients)
+    }
+}
+
 /// The `[quantize]` section; `None` leaves the step's own default.
 #[derive(Debug, Default)]
 pub struct Quantize {

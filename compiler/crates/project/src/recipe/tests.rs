@@ -91,6 +91,18 @@ fn a_good_recipe_is_read() {
 }
 
 #[test]
+fn gradients_replace_sensitivities_unless_a_threshold_needs_them() {
+    let mut prune = load(GOOD).unwrap().prune.unwrap();
+    assert!(prune.needs_sensitivities());
+    prune.criterion = Some(&secateur_prune::criteria::Taylor);
+    assert!(prune.needs_sensitivities());
+    (prune.threshold, prune.rate) = (None, Some(0.5));
+    assert!(!prune.needs_sensitivities());
+    prune.criterion = None;
+    assert!(prune.needs_sensitivities());
+}
+
+#[test]
 fn errors_point_at_their_lines() {
     let after = |line: &str| format!("threshold = 0.01\n{line}");
     let threshold = "threshold = 0.01";
@@ -108,6 +120,13 @@ fn errors_point_at_their_lines() {
         (threshold, after("budget_metric = \"MAP\""), 14, "allowed: map, agree, dp, loss, top1"),
         (threshold, after("metric = \"top1\""), 14, "top-1"),
         (threshold, after("criterion = \"l3\""), 14, "allowed: l1, l2, bn-gamma"),
+        (threshold, after("criterion = \"taylor\""), 14, "needs labels"),
+        (
+            threshold,
+            after("criterion = \"taylor\"\ngranularity = \"vector:4\""),
+            15,
+            "no units of this granularity",
+        ),
         (threshold, after("kernel_batch = 0"), 14, "1 to 1024"),
         (threshold, after("kernel_batch = 1025"), 14, "1 to 1024"),
         (threshold, after("granularity = \"vector:0\""), 14, "unknown granularity"),

@@ -15,6 +15,10 @@ impl Criterion for BnGamma {
         "Absolute batch-norm scale (Network Slimming); l1 where there is none"
     }
 
+    fn compares_groups(&self) -> bool {
+        true
+    }
+
     fn score(&self, inputs: &Inputs, group: usize) -> Scores {
         let (graph, weights) = (inputs.units.graph(), inputs.units.weights());
         magnitude::score(inputs, group, |part, values| {

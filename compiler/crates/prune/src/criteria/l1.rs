@@ -14,6 +14,10 @@ impl Criterion for L1 {
         "Sum of absolute weights, batch norm folded in"
     }
 
+    fn compares_groups(&self) -> bool {
+        true
+    }
+
     fn score(&self, inputs: &Inputs, group: usize) -> Scores {
         magnitude::score(inputs, group, |_, weights| weights.map(f64::abs).sum())
     }

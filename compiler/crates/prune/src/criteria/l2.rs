@@ -14,6 +14,10 @@ impl Criterion for L2 {
         "Euclidean norm of the weights, batch norm folded in"
     }
 
+    fn compares_groups(&self) -> bool {
+        true
+    }
+
     fn score(&self, inputs: &Inputs, group: usize) -> Scores {
         magnitude::score(inputs, group, |_, weights| weights.map(|w| w * w).sum::<f64>().sqrt())
     }

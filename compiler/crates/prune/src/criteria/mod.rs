@@ -8,6 +8,7 @@ mod l2;
 mod magnitude;
 mod random;
 mod reconstruction;
+mod taylor;
 
 use std::fmt;
 
@@ -19,14 +20,15 @@ pub use l1::L1;
 pub use l2::L2;
 pub use random::Random;
 pub use reconstruction::Reconstruction;
+pub use taylor::{ChannelScores, Taylor};
 
-use crate::PruneUnits;
 use crate::reconstruct::Statistics;
+use crate::{Granularity, PruneUnits};
 use secateur_float as float;
 use secateur_ir::Weights;
 
 /// All criteria, in the order of the help.
-pub static CRITERIA: [&dyn Criterion; 5] = [&L1, &L2, &BnGamma, &Reconstruction, &Random];
+pub static CRITERIA: [&dyn Criterion; 6] = [&L1, &L2, &BnGamma, &Reconstruction, &Taylor, &Random];
 
 /// The criterion of a name on the command line, in recipes and in files.
 pub fn by_name(name: &str) -> Option<&'static dyn Criterion> {
@@ -41,9 +43,24 @@ pub trait Criterion: Sync {
     /// One line for the help.
     fn help(&self) -> &'static str;
 
-    /// Returns whether [`Inputs::statistics`] are needed.
+    /// Returns whether [`Evidence::statistics`] are needed.
     fn needs_statistics(&self) -> bool {
         false
+    }
+
+    /// Returns whether [`Evidence::gradients`] are needed, and with them labelled images.
+    fn needs_gradients(&self) -> bool {
+        false
+    }
+
+    /// Returns whether scores of units of different groups compare.
+    fn compares_groups(&self) -> bool {
+        false
+    }
+
+    /// Returns whether units of this granularity can be scored.
+    fn ranks(&self, _granularity: Granularity) -> bool {
+        true
     }
 
     /// Scores every unit of a group; the lowest is removed first.
@@ -62,14 +79,28 @@ impl PartialEq for dyn Criterion {
     }
 }
 
+/// What was measured on images for criteria that need it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Evidence<'a> {
+    /// Moments of the activations.
+    pub statistics: Option<&'a Statistics>,
+    /// Scores of channels from gradients of the loss.
+    pub gradients: Option<&'a ChannelScores>,
+}
+
+impl<'a> From<&'a Statistics> for Evidence<'a> {
+    fn from(statistics: &'a Statistics) -> Self {
+        Self { statistics: Some(statistics), gradients: None }
+    }
+}
+
 /// The material of a criterion.
 pub struct Inputs<'a> {
     /// The network and its prune groups.
     pub units: &'a dyn PruneUnits,
     /// The weights with batch norm folded in.
     pub folded: Weights,
-    /// Moments of the activations on the analysed images.
-    pub statistics: Option<&'a Statistics>,
+    pub evidence: Evidence<'a>,
     pub seed: u64,
 }
 
@@ -97,9 +128,17 @@ pub struct Ranking {
     pub order: Vec<usize>,
     /// Expected squared error of the consumers when the first, the second, … of them is gone.
     pub costs: Option<Vec<f64>>,
+    /// Scores in this order, where they compare with those of other groups.
+    pub scores: Option<Vec<f64>>,
 }
 
 impl Ranking {
+    fn new(criterion: &dyn Criterion, Scores { units, costs }: Scores) -> Self {
+        let order = ascending(&units);
+        let scores = criterion.compares_groups().then(|| order.iter().map(|&unit| units[unit]).collect());
+        Self { order, costs, scores }
+    }
+
     /// Flags of the group's units when the `keep` last ones of the order stay.
     pub fn kept(&self, keep: usize) -> BitVec<u8> {
         let mut kept = BitVec::repeat(false, self.order.len());
@@ -110,26 +149,20 @@ impl Ranking {
     }
 }
 
-impl From<Scores> for Ranking {
-    fn from(scores: Scores) -> Self {
-        Self { order: ascending(&scores.units), costs: scores.costs }
-    }
-}
-
 /// Ranks the units of every group.
 ///
 /// # Panics
-/// If the criterion needs statistics and there are none.
+/// If the criterion needs evidence that there is not.
 pub fn rank(
     criterion: &dyn Criterion,
     units: &dyn PruneUnits,
-    statistics: Option<&Statistics>,
+    evidence: Evidence,
     seed: u64,
 ) -> Vec<Ranking> {
     let folded = float::fold(units.graph(), units.weights());
-    let inputs = Inputs { units, folded, statistics, seed };
+    let inputs = Inputs { units, folded, evidence, seed };
     let groups = (0..units.groups().len()).into_par_iter();
-    groups.map(|group| criterion.score(&inputs, group).into()).collect()
+    groups.map(|group| Ranking::new(criterion, criterion.score(&inputs, group))).collect()
 }
 
 /// Indices by ascending score; equal scores keep their order.

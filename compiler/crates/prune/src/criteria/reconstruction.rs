@@ -22,7 +22,7 @@ impl Criterion for Reconstruction {
 
     /// The turn of each unit: what one costs depends on those removed before it.
     fn score(&self, inputs: &Inputs, group: usize) -> Scores {
-        let statistics = inputs.statistics.expect("a criterion that needs statistics gets them");
+        let statistics = inputs.evidence.statistics.expect("a criterion that needs statistics gets them");
         let elimination = inputs.units.eliminate(statistics, group);
         let mut turns = vec![0.0; elimination.order.len()];
         elimination.order.iter().enumerate().for_each(|(turn, &unit)| turns[unit] = turn as f64);

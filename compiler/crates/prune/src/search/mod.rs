@@ -1,10 +1,11 @@
 //! Searches: how many units each group keeps, from sensitivities to a pruning whose joint loss is verified.
 //!
-//! A new search is a file with an implementation of [`Search`] and an entry in [`SEARCHES`]. The three here
+//! A new search is a file with an implementation of [`Search`] and an entry in [`SEARCHES`]. Those here
 //! choose a schedule, from no pruning to the hardest one, and leave the rest to [`Problem::solve`].
 
 mod back_off;
 mod controls;
+mod global;
 mod greedy;
 mod path;
 mod threshold;
@@ -22,6 +23,7 @@ use secateur_eval::{Accuracy, Evaluator};
 use secateur_ir::Weights;
 
 pub use controls::{CONTROLS, Control};
+pub use global::{Global, global_path};
 pub use greedy::{Greedy, greedy_path, measure_for_greedy};
 pub use path::{Step, step_of_rate, threshold_path};
 pub use threshold::Threshold;
@@ -29,7 +31,7 @@ pub use trials::Trials;
 pub use uniform::{Uniform, uniform};
 
 /// All searches, in the order of the help.
-pub static SEARCHES: [&dyn Search; 3] = [&Threshold, &Greedy, &Uniform];
+pub static SEARCHES: [&dyn Search; 4] = [&Threshold, &Greedy, &Global, &Uniform];
 
 /// The search of a name on the command line.
 pub fn by_name(name: &str) -> Option<&'static dyn Search> {

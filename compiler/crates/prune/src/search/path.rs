@@ -1,7 +1,6 @@
 //! Paths: prunings in the order of their expected joint loss.
 
 use super::{Candidate, Problem, RankedUnits, Trials, uniform};
-use crate::criteria::ascending;
 use crate::sensitivity::Analysis;
 use crate::store::Store;
 use secateur_base::Result;
@@ -66,10 +65,16 @@ pub fn threshold_path(analysis: &Analysis, store: &Store) -> Vec<Step> {
     path
 }
 
-/// The step of a path whose saving of MACs is nearest to `rate`.
+/// The first step of a path whose saving of MACs is nearest to `rate`. Kept counts fall along a path, so that the
+/// saving grows.
 pub fn step_of_rate(path: &[Step], units: &RankedUnits, rate: f64) -> usize {
     let all = units.macs(&path[0].keep) as f64;
-    let miss: Vec<f64> =
-        path.iter().map(|step| (1.0 - units.macs(&step.keep) as f64 / all - rate).abs()).collect();
-    ascending(&miss)[0]
+    let saved = |step: &Step| 1.0 - units.macs(&step.keep) as f64 / all;
+    let after = path.partition_point(|step| saved(step) < rate);
+    let Some(before) = after.checked_sub(1) else { return 0 };
+    let most = saved(&path[before]);
+    if after < path.len() && saved(&path[after]) - rate < rate - most {
+        return after;
+    }
+    path.partition_point(|step| saved(step) < most)
 }

@@ -87,6 +87,15 @@ impl PruneUnits for ChannelUnits<'_> {
         self.channels.groups[group].units.iter().map(of_unit).collect()
     }
 
+    fn channels(&self, group: usize) -> Vec<Vec<(usize, usize)>> {
+        let details = &self.channels.groups[group];
+        let of_unit = |&unit: &usize| {
+            let channels = self.channels.units[unit].channels.iter();
+            channels.filter(|(layer, _)| details.changes(*layer)).copied().collect()
+        };
+        details.units.iter().map(of_unit).collect()
+    }
+
     fn parts_of_layer(&self, layer: usize) -> Vec<Part> {
         (0..self.graph.nodes[layer].shape.c).map(|channel| filter(self.graph, layer, channel)).collect()
     }

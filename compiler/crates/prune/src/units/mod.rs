@@ -137,6 +137,10 @@ pub trait PruneUnits: Sync {
     /// The weights that make each unit of a group.
     fn parts(&self, group: usize) -> Vec<Vec<Part>>;
 
+    /// The channels that each unit of a group makes, as `(layer, channel)` of layers with weights, those between
+    /// producers and consumers included. A vector makes a part of its channels.
+    fn channels(&self, group: usize) -> Vec<Vec<(usize, usize)>>;
+
     /// All parts that a layer divides into.
     fn parts_of_layer(&self, layer: usize) -> Vec<Part>;
 

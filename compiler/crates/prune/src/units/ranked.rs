@@ -1,8 +1,8 @@
 //! Prune units in the order of a criterion.
 
 use super::{PruneGroup, PruneUnits, Pruned};
-use crate::criteria::{self, Criterion, Ranking};
-use crate::reconstruct::{Reconstruction, Statistics};
+use crate::criteria::{self, Criterion, Evidence, Ranking};
+use crate::reconstruct::Reconstruction;
 use crate::{Figures, Masks};
 use secateur_base::Result;
 use secateur_ir::{Graph, LayerWeights, Weights};
@@ -21,11 +21,11 @@ impl<'a> RankedUnits<'a> {
     pub fn new(
         units: &'a dyn PruneUnits,
         criterion: &dyn Criterion,
-        statistics: Option<&Statistics>,
+        evidence: Evidence,
         reconstruction: Option<Reconstruction<'a>>,
         seed: u64,
     ) -> Self {
-        Self { units, ranking: criteria::rank(criterion, units, statistics, seed), reconstruction }
+        Self { units, ranking: criteria::rank(criterion, units, evidence, seed), reconstruction }
     }
 
     pub fn graph(&self) -> &'a Graph {
@@ -45,6 +45,11 @@ impl<'a> RankedUnits<'a> {
     /// gone; `None` where the criterion knows none.
     pub fn costs(&self, group: usize) -> Option<&[f64]> {
         self.ranking[group].costs.as_deref()
+    }
+
+    /// Scores of a group's units in the order of their removal; `None` where they do not compare between groups.
+    pub fn scores(&self, group: usize) -> Option<&[f64]> {
+        self.ranking[group].scores.as_deref()
     }
 
     /// The masks of the units that stay.

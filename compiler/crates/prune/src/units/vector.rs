@@ -100,6 +100,11 @@ impl PruneUnits for VectorUnits<'_> {
         self.parts_of_layer(self.groups[group].primary).into_iter().map(|part| vec![part]).collect()
     }
 
+    fn channels(&self, group: usize) -> Vec<Vec<(usize, usize)>> {
+        let of_part = |part: Part| part.outputs.map(|channel| (part.layer, channel)).collect();
+        self.parts_of_layer(self.groups[group].primary).into_iter().map(of_part).collect()
+    }
+
     fn parts_of_layer(&self, layer: usize) -> Vec<Part> {
         let (inputs, outputs) = (self.graph.input_shape(layer).c, self.graph.nodes[layer].shape.c);
         let block = |block: usize| block * self.rows..outputs.min((block + 1) * self.rows);

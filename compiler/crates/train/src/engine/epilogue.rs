@@ -34,7 +34,7 @@ pub(super) struct Norm<T> {
     /// `[c]` factor of the gradient itself on its way back.
     direct: Vec<T>,
     /// Share of a batch's statistics in the running ones.
-    momentum: f64,
+    pub momentum: f64,
 }
 
 impl<T: Scalar> Norm<T> {

@@ -9,6 +9,7 @@ mod depthwise;
 mod elementwise;
 mod epilogue;
 mod moves;
+mod observation;
 mod operator;
 mod parameter;
 mod pointwise;
@@ -21,6 +22,7 @@ mod window;
 
 pub use build::EngineOptions;
 pub use epilogue::BatchVariance;
+pub use observation::{BackwardObserver, Observation};
 pub use parameter::{Kind, Parameter};
 
 use secateur_ir::{BatchNorm, Graph, LayerWeights, Source, Weights};
@@ -105,8 +107,20 @@ impl<T: Scalar> Engine<T> {
         }
     }
 
+    /// Sets the share of a pass' statistics in the running ones, of every batch norm.
+    pub fn set_momentum(&mut self, momentum: f64) {
+        let epilogues = self.layers.iter_mut().flatten().map(|layer| &mut layer.epilogue);
+        epilogues.filter_map(|epilogue| epilogue.norm.as_mut()).for_each(|norm| norm.momentum = momentum);
+    }
+
     /// Runs all layers backwards from the seeded gradients; adds to the gradients of all parameters.
     pub fn backward(&mut self) {
+        self.backward_observed(&mut |_, _| {});
+    }
+
+    /// As [`Engine::backward`], and hands the output of every node that a gradient reaches to `observe`. A node whose
+    /// output is only a view of others is not among them.
+    pub fn backward_observed(&mut self, observe: BackwardObserver<'_, T>) {
         for i in (0..self.layers.len()).rev() {
             let Some(mut layer) = self.layers[i].take() else { continue };
             if layer.trains
@@ -114,6 +128,7 @@ impl<T: Scalar> Engine<T> {
             {
                 let out = &self.values[i + 1];
                 let len = out.row_len() * out.shape.c;
+                observe(i, Observation { output: out, gradient: &gradient[..len] });
                 layer.epilogue.backward(out, &mut gradient[..len]);
                 layer.operator.backward(Backward {
                     inputs: &layer.inputs,

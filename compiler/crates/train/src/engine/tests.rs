@@ -8,7 +8,7 @@ use super::operator::Maps;
 use super::{BatchVariance, Engine, EngineOptions};
 use crate::scalar::Scalar;
 
-const IMAGES: usize = 3;
+pub(super) const IMAGES: usize = 3;
 
 /// Networks whose last layer is what the loss reads.
 const NETWORKS: &[(&str, &str)] = &[
@@ -133,7 +133,7 @@ fn random_weights(graph: &Graph, rng: &mut ChaCha8Rng) -> Weights {
     Weights { layers: layers.collect() }
 }
 
-fn engine<T: Scalar>(layers: &str, seed: u64) -> (Engine<T>, Vec<f32>, Vec<f32>) {
+pub(super) fn engine<T: Scalar>(layers: &str, seed: u64) -> (Engine<T>, Vec<f32>, Vec<f32>) {
     let graph = graph(layers);
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let weights = random_weights(&graph, &mut rng);
@@ -149,7 +149,7 @@ fn engine<T: Scalar>(layers: &str, seed: u64) -> (Engine<T>, Vec<f32>, Vec<f32>)
 }
 
 /// `Σ factors · y` of the last layer's input.
-fn loss(engine: &mut Engine<f64>, input: &[f32], factors: &[f32]) -> f64 {
+pub(super) fn loss(engine: &mut Engine<f64>, input: &[f32], factors: &[f32]) -> f64 {
     engine.forward(input, 3, &mut |_, x, y| y.copy_from_slice(x));
     let view = &engine.views[engine.graph.nodes.len() - 2];
     let plane = view.shape.plane();
