@@ -6,7 +6,7 @@ use predicates::prelude::*;
 use predicates::str::contains;
 use secateur_tests::secateur;
 
-const VERBS: [&str; 16] = [
+const VERBS: [&str; 19] = [
     "info",
     "stat",
     "map",
@@ -17,6 +17,8 @@ const VERBS: [&str; 16] = [
     "prune",
     "transform",
     "recalibrate",
+    "train",
+    "finetune",
     "quantize",
     "compile",
     "run",
