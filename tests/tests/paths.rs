@@ -116,7 +116,7 @@ fn an_output_never_overwrites_an_input() {
     }
 
     // Drawn images get another name where an image of the command has theirs.
-    let drawn = "detect net.cfg net.weights 0.png ./pictures/0.png pictures/1.png --out images";
+    let drawn = "detect net.cfg net.weights 0.png ./pictures/0.png pictures/1.png --out pictures";
     done(path, &drawn.split(' ').collect::<Vec<_>>());
     for (file, bytes) in before.1 {
         assert!(std::fs::read(&file).unwrap() == bytes, "{} was overwritten", file.display());

@@ -100,6 +100,9 @@ fn threads_and_kills_change_no_byte() {
 fn new_heads_begin_at_random_and_keep_the_body() {
     let project = project();
     std::fs::write(project.path().join("names"), "square\ndisc\nring\n").unwrap();
+    let data =
+        std::fs::read_to_string(project.path().join("my.data")).unwrap().replace("classes=2", "classes=3");
+    std::fs::write(project.path().join("my.data"), data).unwrap();
     let more = ["--classes", "3", "--anchors", "auto"];
     let output = Command::new(secateur_path())
         .current_dir(project.path())

@@ -94,33 +94,21 @@ impl Job {
             seed: global.seed,
             cache_bytes: CACHE_BYTES,
         };
-        let valid = match data.get("valid") {
-            Some(_) if args.evaluate_every != Some(0) => Some(Dataset::from_data_file(&args.data, "valid")?),
-            _ => None,
-        };
-        let name =
-            args.cfg.file_stem().map_or_else(|| "network".into(), |stem| stem.to_string_lossy().into_owned());
+        let has_valid = data.get("valid").is_some() && args.evaluate_every != Some(0);
+        let identity = identity(&cfg, &weights, &images, &labels, &training, args, global.seed);
         let epoch = (images.len() as u64).div_ceil(training.batch as u64);
-        let evaluate_every = match (&valid, args.evaluate_every) {
-            (None, _) => 0,
-            (_, Some(every)) => u64::from(every),
-            _ => epoch.max(MIN_EVALUATION),
-        };
-        let is_short = is_short(args, manner);
         let options = SessionOptions {
-            identity: identity(&cfg, &weights, &images, &labels, &training, args, global.seed),
-            folder,
-            name,
             batches,
-            evaluate_every,
-            patience: args.patience,
-            average: args.average.unwrap_or(if is_short { FINETUNE_AVERAGE } else { training.ema_alpha }),
-            clip: args.clip.or(is_short.then_some(FINETUNE_CLIP)).map(f64::from),
+            evaluate_every: if has_valid { evaluate_every(args, epoch) } else { 0 },
             seed: global.seed,
+            identity,
+            ..session_options(args, manner, &training, folder)
         };
         refuse_overwrite(args, &data, &options, &images)?;
         let (samples, found) = Samples::new(images, labels, findings, samples_options)?;
         warnings.extend(found);
+        // Read last: its first mistake would hide all those of the training images.
+        let valid = has_valid.then(|| Dataset::from_data_file(&args.data, "valid")).transpose()?;
         std::fs::create_dir_all(&options.folder).map_err(|e| Error::io("create", &options.folder, &e))?;
         if args.classes.is_some() || args.anchors.is_some() {
             let path = options.folder.join(format!("{}.cfg", options.name));
@@ -133,6 +121,28 @@ impl Job {
     pub(super) fn parts(&self, teacher: bool) -> Vec<String> {
         let boxes: &[&str] = if self.graph.has_heads() { &["box", "objectness", "class"] } else { &[] };
         boxes.iter().copied().chain(teacher.then_some(TEACHER)).map(str::to_owned).collect()
+    }
+}
+
+/// Batches between two evaluations.
+fn evaluate_every(args: &Args, epoch: u64) -> u64 {
+    args.evaluate_every.map_or(epoch.max(MIN_EVALUATION), u64::from)
+}
+
+/// What the options alone decide of a session.
+fn session_options(args: &Args, manner: Manner, training: &Training, folder: PathBuf) -> SessionOptions {
+    let is_short = is_short(args, manner);
+    let stem = args.cfg.file_stem();
+    SessionOptions {
+        folder,
+        name: stem.map_or_else(|| "network".into(), |stem| stem.to_string_lossy().into_owned()),
+        batches: 0,
+        evaluate_every: 0,
+        patience: args.patience,
+        average: args.average.unwrap_or(if is_short { FINETUNE_AVERAGE } else { training.ema_alpha }),
+        clip: args.clip.or(is_short.then_some(FINETUNE_CLIP)).map(f64::from),
+        seed: 0,
+        identity: [0; 32],
     }
 }
 
