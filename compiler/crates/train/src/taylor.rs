@@ -169,9 +169,9 @@ mod tests {
         let (found, targets) = (scores(&net, 2), targets(&net, 2));
         assert_eq!(found.images, 2);
         let plane = net.graph.nodes[0].shape.plane() as f64;
-        for image in 0..2 {
+        for (image, targets) in targets.iter().enumerate() {
             for channel in 0..CHANNELS {
-                let at = |factor| cost(&net, image, &targets[image], channel, factor);
+                let at = |factor| cost(&net, image, targets, channel, factor);
                 let expected = (at(1.5) - at(0.5)).abs() / 2.0 / plane;
                 let score = found.halves[image][0][channel];
                 assert!((score - expected).abs() < 1e-4 * expected + 1e-6, "{score} instead of {expected}");
