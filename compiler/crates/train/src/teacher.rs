@@ -81,13 +81,16 @@ impl Teacher {
             .collect()
     }
 
-    /// Adds to `delta`, which moves a head's input `x`, what draws it to the teacher's `target`. Returns the cost.
-    pub fn pull(&self, x: &[f32], target: &[f32], delta: &mut [f32]) -> f64 {
+    /// Adds to `delta`, which moves a head's input `x` of `values` values an image, what draws it to the teacher's
+    /// `target`. Returns the cost: for each image half the mean squared difference. A sum instead would drown the
+    /// labels, which few of the values have.
+    pub fn pull(&self, values: usize, x: &[f32], target: &[f32], delta: &mut [f32]) -> f64 {
+        let factor = self.factor / values as f32;
         let mut cost = 0.0;
         for ((delta, &x), &target) in delta.iter_mut().zip(x).zip(target) {
             let difference = target - x;
-            *delta += self.factor * difference;
-            cost += 0.5 * f64::from(self.factor * difference * difference);
+            *delta += factor * difference;
+            cost += 0.5 * f64::from(factor * difference * difference);
         }
         cost
     }

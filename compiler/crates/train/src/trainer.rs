@@ -135,6 +135,7 @@ impl<T: Scalar> Trainer<T> {
         let mut gradients = Vec::new();
         let number = self.seen / self.engine.images() as u64;
         let (losses, teacher) = (&self.losses, &self.teacher);
+        let values: Vec<usize> = self.engine.graph().nodes.iter().map(|node| node.shape.len()).collect();
         self.engine.forward(input, number, &mut |layer, x, output| {
             let Some(loss) = &losses[layer] else {
                 output.copy_from_slice(x);
@@ -143,7 +144,7 @@ impl<T: Scalar> Trainer<T> {
             let mut delta = vec![0.0; x.len()];
             let mut cost = loss.forward(x, &pass, Some(&mut *output), &mut delta);
             if let Some((teacher, target)) = teacher.as_ref().zip(targets.next()) {
-                let pulled = teacher.pull(x, &target, &mut delta);
+                let pulled = teacher.pull(values[layer], x, &target, &mut delta);
                 cost.parts.push((TEACHER, pulled));
                 cost.total += pulled;
             }
