@@ -118,6 +118,23 @@ fn new_heads_begin_at_random_and_keep_the_body() {
 }
 
 #[test]
+fn a_teacher_is_the_same_detector() {
+    let project = project();
+    let folder = project.path();
+    let finetune = ["finetune", "net.cfg", "net.weights", "--data", "my.data", "--epochs", "2", "--teacher"];
+    done(folder, &[&finetune[..], &["net.cfg", "net.weights"]].concat());
+    let log = std::fs::read_to_string(folder.join("backup/net.csv")).unwrap();
+    assert!(log.starts_with("batch,images,loss,box,objectness,class,teacher,rate"), "{log}");
+
+    let other = std::fs::read_to_string(folder.join("net.cfg")).unwrap().replace("mask=0,1", "mask=0,1,2");
+    std::fs::write(folder.join("other.cfg"), other.replace("filters=14", "filters=21")).unwrap();
+    let line = "train other.cfg --data my.data --batches 1 --batch 2 --backup other";
+    done(folder, &line.split(' ').collect::<Vec<_>>());
+    let said = refused(folder, &[&finetune[..], &["other.cfg", "other/other_final.weights"]].concat());
+    assert!(said.contains("the teacher's heads are not those of the network"), "{said}");
+}
+
+#[test]
 fn bad_input_is_found_before_training() {
     let project = project();
     let folder = project.path();

@@ -19,4 +19,4 @@ pub use labels::{Truth, label_path, parse_labels, read_labels};
 pub use list::{find_file, read_list};
 pub use names::{class_name, names_beside, read_names};
 pub use npy::{read_npy, write_npy};
-pub use resize::{Fit, Frame, crop, letterbox, resize, to_u8};
+pub use resize::{Fit, Frame, crop, letterbox, resize};

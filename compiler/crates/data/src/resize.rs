@@ -175,13 +175,6 @@ pub fn crop(image: &Image, w: usize, h: usize) -> Image {
     Image { shape, data }
 }
 
-/// Pixels of an integer network, `[h][w][c]`: `round(255 v)`, clipped.
-///
-/// Its input tensor is these minus 128 (scale 1/255, zero point −128).
-pub fn to_u8(image: &Image) -> Vec<u8> {
-    image.to_bytes()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -183,22 +183,6 @@ fn channels(x: &[f32], output: &mut [f32], shape: Shape, value: impl Fn(usize, f
     }
 }
 
-/// A pooling window's extent along one axis.
-struct Extent {
-    /// Input positions on the feature map.
-    inside: std::ops::Range<usize>,
-    /// Positions on the feature map and its padding.
-    padded: usize,
-}
-
-/// The window at position `out` along `axis` of a feature map with `limit` positions there.
-fn extent(pool: &Pool, axis: usize, out: usize, limit: usize) -> Extent {
-    let before = [pool.padding.top, pool.padding.left][axis];
-    let (start, end) = (out * pool.stride[axis], out * pool.stride[axis] + pool.kernel[axis]);
-    let inside = start.saturating_sub(before).min(limit)..end.saturating_sub(before).min(limit);
-    Extent { inside, padded: end.min(limit + pool.padding.total()[axis]) - start }
-}
-
 fn maxpool(pool: &Pool, x: &[f32], input: Shape, output: &mut [f32], shape: Shape) {
     if let Some(depth) = pool.depth {
         for (i, y) in output.iter_mut().enumerate() {
@@ -235,8 +219,8 @@ fn for_windows(
 ) {
     for (plane, out) in x.chunks_exact(input.plane()).zip(output.chunks_exact_mut(shape.plane())) {
         for (i, y) in out.iter_mut().enumerate() {
-            let rows = extent(pool, 0, i / shape.w, input.h);
-            let columns = extent(pool, 1, i % shape.w, input.w);
+            let rows = pool.extent(0, i / shape.w, input.h);
+            let columns = pool.extent(1, i % shape.w, input.w);
             let padded = rows.padded * columns.padded;
             let line = |row: usize| plane[row * input.w..][columns.inside.clone()].iter().copied();
             *y = reduce(&mut rows.inside.flat_map(line), padded);

@@ -16,8 +16,8 @@ mod verify;
 pub use groups::is_dense;
 pub use groups::{ChannelGroups, Group, Unit};
 pub use op::{
-    Activation, Axis, Connected, Conv, Coordinates, Crop, Detection, Divisor, NmsKind, Op, Padding, Pool,
-    Region, Reorg, Resize, ResizeKind, Route, ScaleChannels, Shortcut, ShortcutWeights, Slice, Softmax,
+    Activation, Axis, Connected, Conv, Coordinates, Crop, Detection, Divisor, Extent, NmsKind, Op, Padding,
+    Pool, Region, Reorg, Resize, ResizeKind, Route, ScaleChannels, Shortcut, ShortcutWeights, Slice, Softmax,
     Transpose, Upsample, WeightsNormalization, Yolo,
 };
 pub use origin::Origin;

@@ -207,6 +207,26 @@ impl Pool {
     }
 }
 
+/// A pooling window's positions along one axis.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extent {
+    /// Those on the map.
+    pub inside: std::ops::Range<usize>,
+    /// How many are on the map or its padding.
+    pub padded: usize,
+}
+
+impl Pool {
+    /// The window at output position `out` along `axis` (0: rows, 1: columns) of a map with `length` positions there.
+    pub fn extent(&self, axis: usize, out: usize, length: usize) -> Extent {
+        let before = [self.padding.top, self.padding.left][axis];
+        let start = out * self.stride[axis];
+        let end = start + self.kernel[axis];
+        let inside = start.saturating_sub(before).min(length)..end.saturating_sub(before).min(length);
+        Extent { inside, padded: end.min(length + self.padding.total()[axis]) - start }
+    }
+}
+
 /// Divisor of an average over a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Divisor {

@@ -17,6 +17,17 @@ pub(crate) const BLOCK: usize = 48;
 /// Columns of a correlation come in multiples of this: the longest vector.
 pub(crate) const LANES: usize = 16;
 
+/// Partial sums of a weight gradient, each over its share of the strips.
+pub(crate) const PARTS: usize = 16;
+/// Most numbers in all partial sums of a layer together.
+const MAX_PARTIAL: usize = 1 << 21;
+
+/// How many partial sums a gradient of `len` numbers over `strips` strips has: a function of the shape alone, so that
+/// they add up to the same on any number of threads.
+pub(crate) fn parts(strips: usize, len: usize) -> usize {
+    PARTS.min(strips).min((MAX_PARTIAL / len).max(1))
+}
+
 /// A left-hand side, `[panel][depth][PANEL]`; missing rows are zero.
 #[derive(Debug, Clone, Default)]
 pub struct Packed<T> {

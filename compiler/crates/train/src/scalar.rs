@@ -4,6 +4,8 @@ use std::fmt::Debug;
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
 
+use secateur_ir::Activation;
+
 use crate::matrix::{Correlation, Product};
 
 /// A real number with the operations that the kernels need.
@@ -38,6 +40,10 @@ pub trait Scalar:
     fn tanh(self) -> Self;
     #[must_use]
     fn sqrt(self) -> Self;
+
+    /// Value of an element-wise activation; in `f32` the float oracle's.
+    #[must_use]
+    fn activate(self, activation: Activation) -> Self;
 
     fn from_f32(value: f32) -> Self {
         Self::from_f64(f64::from(value))
@@ -96,6 +102,11 @@ impl Scalar for f32 {
         self.sqrt()
     }
 
+    #[inline(always)]
+    fn activate(self, activation: Activation) -> Self {
+        secateur_float::activate(activation, self)
+    }
+
     fn from_f32(value: f32) -> Self {
         value
     }
@@ -145,6 +156,10 @@ impl Scalar for f64 {
     #[inline(always)]
     fn sqrt(self) -> Self {
         self.sqrt()
+    }
+
+    fn activate(self, activation: Activation) -> Self {
+        crate::activation::value(activation, self)
     }
 
     fn product(product: Product<'_, '_, Self>) {

@@ -64,9 +64,7 @@ pub fn taylor(
             .found(format!("no label in {} images", labels.len()))
             .help("give labelled images, or rank by a criterion that needs no labels"));
     }
-    let losses: Vec<Option<Box<dyn Loss>>> = (0..graph.nodes.len())
-        .map(|node| loss::of_layer(&graph.nodes[node].op, &layers[node], graph.input_shape(node)))
-        .collect();
+    let losses = loss::of_graph(graph, layers);
     if losses.iter().all(Option::is_none) {
         return Err(Error::new("a ranking by gradients needs a loss, and no layer has one")
             .allowed("networks that end in yolo, region, detection, softmax or cost"));

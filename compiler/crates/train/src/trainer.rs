@@ -44,7 +44,7 @@ impl<T: Scalar> Trainer<T> {
     pub fn new(graph: &Graph, weights: &Weights, training: &Training, seen: u64, seed: u64) -> Result<Self> {
         Ok(Self {
             engine: engine(graph, weights, training, seed)?,
-            losses: losses(graph, training),
+            losses: loss::of_graph(graph, &training.layers),
             training: training.clone(),
             teacher: None,
             memories: Vec::new(),
@@ -104,7 +104,7 @@ impl<T: Scalar> Trainer<T> {
         if let Some(teacher) = &mut self.teacher {
             teacher.resize(input.h, input.w)?;
         }
-        self.losses = losses(&graph, &self.training);
+        self.losses = loss::of_graph(&graph, &self.training.layers);
         self.engine = engine(&graph, &weights, &self.training, self.seed)?;
         Ok(())
     }
@@ -194,10 +194,4 @@ fn engine<T: Scalar>(graph: &Graph, weights: &Weights, training: &Training, seed
     let dropout = training.layers.iter().map(|layer| f64::from(layer.dropout.unwrap_or(0.0))).collect();
     let variance = BatchVariance::Darknet;
     Engine::new(graph, weights, &EngineOptions { images: training.pass(), variance, dropout, seed })
-}
-
-fn losses(graph: &Graph, training: &Training) -> Vec<Option<Box<dyn Loss>>> {
-    let of_node =
-        |node: usize| loss::of_layer(&graph.nodes[node].op, &training.layers[node], graph.input_shape(node));
-    (0..graph.nodes.len()).map(of_node).collect()
 }

@@ -25,6 +25,8 @@ const FINETUNE_BATCH: u32 = 8;
 const FINETUNE_EPOCHS: u64 = 10;
 /// Batches between evaluations, at least.
 const MIN_EVALUATION: u64 = 20;
+/// Largest file of a teacher.
+const MAX_TEACHER_BYTES: u64 = 1 << 31;
 /// Memory for decoded images.
 const CACHE_BYTES: usize = 1 << 30;
 
@@ -95,7 +97,7 @@ impl Job {
             cache_bytes: CACHE_BYTES,
         };
         let has_valid = data.get("valid").is_some() && args.evaluate_every != Some(0);
-        let identity = identity(&cfg, &weights, &images, &labels, &training, args, global.seed);
+        let identity = identity((&cfg, &weights), &images, &labels, &training, args, global.seed)?;
         let epoch = (images.len() as u64).div_ceil(training.batch as u64);
         let options = SessionOptions {
             batches,
@@ -243,27 +245,36 @@ fn max_boxes(training: &Training) -> usize {
 }
 
 /// A hash of all that decides the result, by which a checkpoint is known.
+///
+/// # Errors
+/// The teacher cannot be read.
 fn identity(
-    cfg: &Cfg,
-    weights: &Weights,
+    (cfg, weights): (&Cfg, &Weights),
     images: &[PathBuf],
     labels: &Labels,
     training: &Training,
     args: &Args,
     seed: u64,
-) -> [u8; 32] {
+) -> Result<[u8; 32]> {
     let mut hash = Sha256::new();
     hash.update(cfg.to_bytes());
     for layer in &weights.layers {
-        for value in layer.weights.iter().chain(&layer.bias) {
+        let norm = layer.batch_norm.iter().flat_map(|norm| [&norm.scale, &norm.mean, &norm.variance]);
+        for value in [&layer.weights, &layer.bias].into_iter().chain(norm).flatten() {
             hash.update(value.to_le_bytes());
         }
     }
     images.iter().for_each(|image| hash.update(image.to_string_lossy().as_bytes()));
-    let options =
-        (&args.average, &args.clip, &args.teacher, args.teacher_weight, &args.patience, &args.evaluate_every);
-    hash.update(format!("{labels:?} {training:?} {options:?} {seed} {}", initial::VERSION));
-    hash.finalize().into()
+    match labels {
+        Labels::Boxes(boxes) => boxes.iter().for_each(|image| hash.update(format!("{image:?}"))),
+        Labels::Targets(targets) => targets.iter().for_each(|image| hash.update(format!("{image:?}"))),
+    }
+    for path in args.teacher.iter().flatten() {
+        hash.update(files::read_limited(path, MAX_TEACHER_BYTES)?);
+    }
+    let options = (&args.average, &args.clip, args.teacher_weight, &args.patience, &args.evaluate_every);
+    hash.update(format!("{training:?} {options:?} {seed} {}", initial::VERSION));
+    Ok(hash.finalize().into())
 }
 
 /// Refuses to write over anything that is read.

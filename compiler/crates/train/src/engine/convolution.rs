@@ -11,16 +11,12 @@ use secateur_ir::{Conv, Shape};
 use super::operator::{Backward, Forward, Operator};
 use super::parameter::{Kind, Parameter};
 use super::value::{Row, Sink, split, split_sinks};
-use super::window::{Strip, Window};
-use crate::matrix::{BLOCK, Correlation, Packed, Product, written};
+use super::window::{Scratch, Strip, Window};
+use crate::matrix::{BLOCK, Correlation, PARTS, Packed, Product, parts, written};
 use crate::scalar::Scalar;
 
 /// Grid positions of a strip: about as many as fit the second-level cache with all channels.
 const STRIP: usize = 16 * BLOCK;
-/// Partial sums of a weight gradient, each over its share of the strips.
-const PARTS: usize = 16;
-/// Most numbers in all partial sums of a layer together.
-const MAX_PARTIAL: usize = 1 << 21;
 
 /// A convolution with one or more input channels a group.
 pub(super) struct Convolution<T> {
@@ -30,15 +26,6 @@ pub(super) struct Convolution<T> {
     out_group: usize,
     window: Window,
     images: usize,
-}
-
-/// A thread's memory.
-#[derive(Default)]
-struct Scratch<T> {
-    planes: Vec<T>,
-    grid: Vec<T>,
-    sums: Vec<T>,
-    line: Vec<T>,
 }
 
 impl<T: Scalar> Convolution<T> {
@@ -81,7 +68,7 @@ impl<T: Scalar> Convolution<T> {
     fn weight_gradient(&mut self, rows: &[Row<'_, T>], gradient: &[T]) {
         let strips = self.window.strips(self.images, STRIP);
         let len = self.weights.value.len();
-        let parts = PARTS.min(strips.len()).min((MAX_PARTIAL / len).max(1));
+        let parts = parts(strips.len(), len);
         // Where partial sums would be too many, the filters are shared out as well.
         let bands = (PARTS / parts).clamp(1, self.out_group.div_ceil(8));
         let tasks: Vec<(usize, usize)> =

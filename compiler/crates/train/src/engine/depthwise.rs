@@ -6,7 +6,7 @@ use secateur_ir::{Conv, Shape};
 use super::operator::{Backward, Forward, Operator};
 use super::parameter::{Kind, Parameter};
 use super::value::{Row, Sink};
-use super::window::{Strip, Window};
+use super::window::{Scratch, Strip, Window};
 use crate::matrix::{Correlation, LANES};
 use crate::scalar::Scalar;
 
@@ -15,15 +15,6 @@ pub(super) struct Depthwise<T> {
     weights: Parameter<T>,
     window: Window,
     images: usize,
-}
-
-/// A thread's memory.
-#[derive(Default)]
-struct Scratch<T> {
-    planes: Vec<T>,
-    grid: Vec<T>,
-    sums: Vec<T>,
-    line: Vec<T>,
 }
 
 impl<T: Scalar> Depthwise<T> {

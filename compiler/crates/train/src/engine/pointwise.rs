@@ -8,15 +8,11 @@ use secateur_ir::Conv;
 use super::operator::{Backward, Forward, Operator};
 use super::parameter::{Kind, Parameter};
 use super::value::{Row, Sink, split, split_sinks};
-use crate::matrix::{BLOCK, Correlation, Packed, Product, written};
+use crate::matrix::{BLOCK, Correlation, Packed, Product, parts, written};
 use crate::scalar::Scalar;
 
 /// Numbers of a strip's inputs or outputs: they stay in the second-level cache while they are used.
 const STRIP: usize = 1 << 16;
-/// Partial sums of the weight gradient, each over its share of the strips.
-const PARTS: usize = 16;
-/// Most numbers in all partial sums of a layer together.
-const MAX_PARTIAL: usize = 1 << 21;
 
 /// A pointwise convolution with one group.
 pub(super) struct Pointwise<T> {
@@ -128,7 +124,7 @@ impl<T: Scalar> Operator<T> for Pointwise<T> {
         let rows = maps.rows(&inputs[0]);
         let strips = self.strips();
         let len = self.weights.value.len();
-        let parts = PARTS.min(strips.len()).min((MAX_PARTIAL / len).max(1));
+        let parts = parts(strips.len(), len);
         let weights = &self.weights.value;
         let transposed = Packed::new(self.inputs, self.outputs(), |i, o| weights[o * self.inputs + i]);
         let mut sinks = split_sinks(gradients.sinks(&inputs[0]), &strips).into_iter();

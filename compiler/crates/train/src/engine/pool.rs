@@ -3,25 +3,11 @@
 use std::ops::Range;
 
 use rayon::prelude::*;
-use secateur_ir::{Divisor, Pool, Shape};
+use secateur_ir::{Divisor, Extent, Pool, Shape};
 
 use super::operator::{Backward, Forward, Operator};
 use super::value::{Row, Sink};
 use crate::scalar::Scalar;
-
-/// A pooling window's positions along one axis.
-struct Extent {
-    inside: Range<usize>,
-    /// Positions on the map and its padding.
-    padded: usize,
-}
-
-fn extent(pool: &Pool, axis: usize, out: usize, limit: usize) -> Extent {
-    let before = [pool.padding.top, pool.padding.left][axis];
-    let (start, end) = (out * pool.stride[axis], out * pool.stride[axis] + pool.kernel[axis]);
-    let inside = start.saturating_sub(before).min(limit)..end.saturating_sub(before).min(limit);
-    Extent { inside, padded: end.min(limit + pool.padding.total()[axis]) - start }
-}
 
 /// Maximum over a window; the first of equal ones counts.
 pub(super) struct MaxPool {
@@ -46,9 +32,8 @@ impl MaxPool {
     #[inline(always)]
     fn forward_channel<T: Scalar>(&self, row: Row<'_, T>, out: &mut [T], largest: &mut [u32]) {
         let mut image = vec![T::ZERO; self.input.plane()];
-        let rows: Vec<Extent> = (0..self.output.h).map(|y| extent(&self.pool, 0, y, self.input.h)).collect();
-        let columns: Vec<Extent> =
-            (0..self.output.w).map(|x| extent(&self.pool, 1, x, self.input.w)).collect();
+        let rows: Vec<Extent> = (0..self.output.h).map(|y| self.pool.extent(0, y, self.input.h)).collect();
+        let columns: Vec<Extent> = (0..self.output.w).map(|x| self.pool.extent(1, x, self.input.w)).collect();
         let planes =
             out.chunks_exact_mut(self.output.plane()).zip(largest.chunks_exact_mut(self.output.plane()));
         for (i, (out, largest)) in planes.enumerate() {
@@ -134,9 +119,9 @@ impl AveragePool {
     /// Calls `visit` with every output of a plane, its window's rows and columns, and the divisor.
     fn windows(&self, mut visit: impl FnMut(usize, &Range<usize>, &Range<usize>, f64)) {
         for y in 0..self.output.h {
-            let rows = extent(&self.pool, 0, y, self.input.h);
+            let rows = self.pool.extent(0, y, self.input.h);
             for x in 0..self.output.w {
-                let columns = extent(&self.pool, 1, x, self.input.w);
+                let columns = self.pool.extent(1, x, self.input.w);
                 let count = match self.pool.divisor {
                     Divisor::Inside => rows.inside.len() * columns.inside.len(),
                     Divisor::Padded => rows.padded * columns.padded,

@@ -104,10 +104,17 @@ const NETWORKS: &[(&str, &str)] = &[
 
 /// The network behind a convolution of six channels, in front of a loss, on 3×8×6 pixels.
 fn graph(layers: &str) -> Graph {
-    let text = format!(
+    parse(&text(layers))
+}
+
+fn text(layers: &str) -> String {
+    format!(
         "[net]\nchannels=3\nheight=8\nwidth=6\n\
          [convolutional]\nbatch_normalize=1\nfilters=6\nsize=3\npad=1\nactivation=mish\n{layers}\n[cost]\n"
-    );
+    )
+}
+
+fn parse(text: &str) -> Graph {
     let cfg =
         secateur_frontend::darknet::Cfg::parse(std::path::Path::new("test.cfg"), text.as_bytes()).unwrap();
     secateur_frontend::darknet::build_graph(&cfg).unwrap()
@@ -228,4 +235,28 @@ fn gradients<T: Scalar>((mut engine, input, factors): (Engine<T>, Vec<f32>, Vec<
     engine.seed(engine.graph.nodes.len() - 1, &factors);
     engine.backward();
     engine.parameters().iter().map(|(_, p)| p.gradient.iter().map(|g| g.to_f64()).collect()).collect()
+}
+
+/// Without batch norm and dropout, which training does otherwise, forward is the float oracle's meaning of every layer.
+#[test]
+fn forward_is_the_oracles() {
+    for (seed, (name, layers)) in NETWORKS.iter().enumerate() {
+        let graph = parse(&text(layers).replace("batch_normalize=1", "").replace("[batchnorm]", ""));
+        let mut rng = ChaCha8Rng::seed_from_u64(seed as u64);
+        let weights = random_weights(&graph, &mut rng);
+        let options = EngineOptions { images: IMAGES, ..EngineOptions::default() };
+        let mut engine = Engine::<f32>::new(&graph, &weights, &options).unwrap();
+        let input: Vec<f32> = (0..graph.input.len() * IMAGES).map(|_| rng.random_range(0.0..1.0)).collect();
+        engine.forward(&input, 0, &mut |_, x, y| y.copy_from_slice(x));
+        for (image, pixels) in input.chunks_exact(graph.input.len()).enumerate() {
+            let outputs = secateur_float::oracle::run(&graph, &weights, pixels);
+            for (node, expected) in outputs.iter().enumerate() {
+                let found = &engine.output(node)[image * expected.len()..][..expected.len()];
+                let largest = expected.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+                // Sums of the oracle are in f64, those of the engine in f32.
+                let close = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-5 * largest;
+                assert!(found.iter().zip(expected).all(close), "{name}, layer {node}, image {image}");
+            }
+        }
+    }
 }

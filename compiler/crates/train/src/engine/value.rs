@@ -108,7 +108,7 @@ impl<T: Scalar> Row<'_, T> {
             }
             None => {
                 for (y, &z) in out.iter_mut().zip(raw) {
-                    *y = activation::value(self.activation, self.normalised(z));
+                    *y = self.normalised(z).activate(self.activation);
                 }
             }
         }

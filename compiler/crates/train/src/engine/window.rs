@@ -51,6 +51,18 @@ pub(super) struct Window {
     phases: Vec<(usize, usize)>,
 }
 
+/// What a thread loads and computes of a strip.
+#[derive(Default)]
+pub(super) struct Scratch<T> {
+    /// Phase planes of input channels, or of gradients.
+    pub(super) planes: Vec<T>,
+    /// Output positions.
+    pub(super) grid: Vec<T>,
+    pub(super) sums: Vec<T>,
+    /// One line of input pixels.
+    pub(super) line: Vec<T>,
+}
+
 /// Positions of one image that are computed together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Strip {

@@ -5,7 +5,7 @@
 
 use secateur_data::Truth;
 use secateur_ir::training::{LayerLoss, LayerTraining};
-use secateur_ir::{Op, Shape};
+use secateur_ir::{Graph, Op, Shape};
 
 mod cost;
 mod detection;
@@ -79,6 +79,12 @@ pub trait Loss: Send + Sync {
     /// # Panics
     /// If `pass` has truths of the other kind, or lengths do not fit.
     fn forward(&self, x: &[f32], pass: &Pass<'_>, output: Option<&mut [f32]>, delta: &mut [f32]) -> Cost;
+}
+
+/// Returns the loss of every layer of a network that has one, by node.
+pub fn of_graph(graph: &Graph, layers: &[LayerTraining]) -> Vec<Option<Box<dyn Loss>>> {
+    let nodes = graph.nodes.iter().zip(layers).enumerate();
+    nodes.map(|(i, (node, training))| of_layer(&node.op, training, graph.input_shape(i))).collect()
 }
 
 /// Returns the loss of a layer with `input`, if it has one.
