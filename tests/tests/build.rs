@@ -147,6 +147,69 @@ fn a_recipe_makes_a_sparse_network_for_the_accelerator() {
     transform("names", &["--retrained"]).code(1).stderr(contains("not a mask file"));
 }
 
+/// Two rounds of pruning and training for the accelerator, beside the network as trained.
+#[test]
+fn a_recipe_prunes_and_heals_in_rounds() {
+    let rounds = "criterion = \"taylor\"\ntarget.macs = \"1.5x\"\nrounds = 2";
+    let more =
+        "\n[finetune]\nepochs = 3\nbatch = 3\n[compile]\ntarget = \"npu-8x16\"\nallow_processor = true\n";
+    let recipe = RECIPE.replace("metric = \"dp\"\nrate = 0.2", rounds) + more;
+    let recipe = recipe.replace("val = \"list.txt\"", "val = \"list.txt\"\ntest = \"list.txt\"");
+    let project = project(&recipe);
+    let path = project.path();
+    let output = secateur().current_dir(path).args(["build", "recipe.toml"]).output().unwrap();
+    let (table, log) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert!(output.status.success(), "{log}");
+    let ran: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains("done in"))
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    let steps = [
+        "map-float",
+        "quantize-trained",
+        "compile-trained",
+        "prune-1",
+        "transform-1",
+        "recalibrate-1",
+        "finetune-1",
+        "prune",
+        "transform",
+        "recalibrate",
+        "map-pruned",
+        "finetune",
+        "map-healed",
+        "quantize",
+        "compile",
+        "map-int8",
+    ];
+    assert_eq!(ran, steps);
+    for part in ["as trained", "pruned", "healed", "int8", "accelerator's cycles"] {
+        assert!(table.contains(part), "{part}\n{table}");
+    }
+    // The second round begins with what the first one trained, and trains half as long.
+    let second = log.lines().find(|line| line.starts_with("prune ")).unwrap();
+    assert!(second.contains("round1-healed.weights"), "{second}");
+    let epochs = |step: &str| log.lines().find(|line| line.starts_with(step)).unwrap().to_owned();
+    assert!(
+        epochs("finetune-1").contains("--epochs 2") && epochs("finetune ").contains("--epochs 3"),
+        "{log}"
+    );
+    assert!(epochs("finetune ").contains("--teacher net.cfg net.weights"), "{log}");
+    let sizes = |name: &str| std::fs::metadata(path.join("out").join(name)).unwrap().len();
+    assert!(sizes("pruned.weights") < sizes("round1-pruned.weights"));
+    assert!(
+        path.join("out/training/pruned.svg").exists() && path.join("out/training/round1-pruned.svg").exists()
+    );
+
+    // Another length begins the training anew, although its checkpoint is of the old one.
+    std::fs::write(path.join("recipe.toml"), recipe.replace("epochs = 3", "epochs = 4")).unwrap();
+    let (ran, _) = build(path, &[]);
+    assert_eq!(ran, ["quantize", "compile", "map-int8"], "the names of `build` alone");
+    let csv = std::fs::read_to_string(path.join("out/training/pruned.csv")).unwrap();
+    assert_eq!(csv.lines().filter(|line| line.starts_with("8,")).count(), 1, "{csv}");
+}
+
 #[test]
 fn results_do_not_depend_on_threads_or_place() {
     let (one, two) = (project(RECIPE), project(RECIPE));

@@ -61,6 +61,31 @@ fn a_full_disk_is_an_error_and_leaves_nothing_behind() {
     }
 }
 
+/// A training that meets a full disk keeps its last checkpoint, and ends as if nothing had been.
+#[test]
+fn a_training_outlives_a_full_disk() {
+    let project = tiny_project();
+    std::fs::create_dir(project.path().join("full")).unwrap();
+    let mount = "mount -t tmpfs -o size=2m none full";
+    if !shell(project.path(), &format!("unshare -rm bash -c '{mount}'")).status.success() {
+        secateur_testing::skipped("no mount namespace here");
+        return;
+    }
+    let train = "secateur train net.cfg net.weights --train list.txt --list list.txt --names names \
+                 --batches 300 --batch 4 --evaluate-every 100 --backup";
+    let whole = shell(project.path(), &format!("{train} whole"));
+    assert!(whole.status.success(), "{}", String::from_utf8_lossy(&whole.stderr));
+    let fill = "head -c 4m /dev/zero > full/filler";
+    let steps = format!(
+        "{mount}; timeout -s INT 0.5 {train} full; {fill}; {train} full; echo CODE $?; rm full/filler; \
+         {train} full && cmp full/net_final.weights whole/net_final.weights && echo SAME"
+    );
+    let output = shell(project.path(), &format!("unshare -rm bash -c '{steps}'"));
+    let (said, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("CODE 1") && error.contains("No space left"), "{said}{error}");
+    assert!(said.ends_with("SAME\n"), "{said}{error}");
+}
+
 #[test]
 fn a_device_that_is_full_is_an_error_and_stays_a_device() {
     let project = finished_project();

@@ -9,6 +9,7 @@ mod command_line;
 mod cycles;
 mod disk_full;
 mod filetests;
+mod first_run;
 mod frontend;
 mod pages;
 mod paths;

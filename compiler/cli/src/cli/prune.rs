@@ -47,7 +47,7 @@ pub(crate) struct Args {
     #[arg(long, value_parser = fraction, conflicts_with = "threshold")]
     rate: Option<f64>,
     /// Factor by which the MACs shrink, as in 3x: --rate in other words.
-    #[arg(long, value_name = "FACTOR", value_parser = rate_of_factor, conflicts_with_all = ["threshold", "rate"])]
+    #[arg(long, value_name = "FACTOR", value_parser = search::rate_of_factor, conflicts_with_all = ["threshold", "rate"])]
     macs: Option<f64>,
     /// Joint loss on the held-out images that may be spent, in the metric's terms: 0.01 of mAP is
     /// one point.
@@ -84,14 +84,6 @@ fn search_parser() -> impl TypedValueParser<Value = &'static dyn Search> {
     let values = SEARCHES.map(|search| PossibleValue::new(search.name()).help(search.help()));
     PossibleValuesParser::new(values)
         .map(|name| search::by_name(&name).expect("a possible value is a search's name"))
-}
-
-/// The fraction of the MACs that is removed where they shrink by a factor, which is written `3x`.
-fn rate_of_factor(text: &str) -> std::result::Result<f64, String> {
-    match text.strip_suffix('x').map(str::parse::<f64>) {
-        Some(Ok(factor)) if factor >= 1.0 && factor.is_finite() => Ok(1.0 - 1.0 / factor),
-        _ => Err("a factor of at least 1 and an x are needed, as in 3x or 2.5x".to_owned()),
-    }
 }
 
 /// Checked arguments and opened inputs.

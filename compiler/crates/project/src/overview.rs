@@ -13,6 +13,7 @@ use crate::Recipe;
 /// Reports of the `map` steps, in the workspace.
 pub(crate) const FLOAT_REPORT: &str = "map-float.json";
 pub(crate) const PRUNED_REPORT: &str = "map-pruned.json";
+pub(crate) const HEALED_REPORT: &str = "map-healed.json";
 pub(crate) const INT8_REPORT: &str = "map-int8.json";
 
 /// Reads the reports of a finished build.
@@ -23,27 +24,29 @@ pub fn overview(recipe: &Recipe) -> Result<BuildReport> {
     let folder = &recipe.workspace;
     let trained = darknet::load(&recipe.cfg, None)?.graph;
     let sizes: ManifestSizes = read_json(&folder.join("model.sct.json"))?;
-    let mut stages = vec![Stage {
-        label: "as trained",
-        accuracy: read_json(&folder.join(FLOAT_REPORT))?,
-        macs: macs(&trained),
-        bytes: size(&recipe.weights)?,
-    }];
+    let stage = |label, report, graph: &Graph, weights: &Path| -> Result<Stage> {
+        let accuracy = read_json(&folder.join(report))?;
+        Ok(Stage { label, accuracy, macs: macs(graph), bytes: size(weights)?, cycles: None })
+    };
+    let mut stages = vec![stage("as trained", FLOAT_REPORT, &trained, &recipe.weights)?];
     let mut last = trained.clone();
     if recipe.prune.is_some() {
+        if recipe.accelerated {
+            let sizes: ManifestSizes = read_json(&folder.join("trained.sct.json"))?;
+            stages[0].cycles = sizes.cycles();
+        }
         last = darknet::load(&folder.join("pruned.cfg"), None)?.graph;
-        stages.push(Stage {
-            label: "pruned",
-            accuracy: read_json(&folder.join(PRUNED_REPORT))?,
-            macs: macs(&last),
-            bytes: size(&folder.join("pruned.weights"))?,
-        });
+        stages.push(stage("pruned", PRUNED_REPORT, &last, &folder.join("pruned.weights"))?);
+    }
+    if recipe.finetune.is_some() {
+        stages.push(stage("healed", HEALED_REPORT, &last, &folder.join("healed.weights"))?);
     }
     stages.push(Stage {
         label: "int8",
         accuracy: read_json(&folder.join(INT8_REPORT))?,
         macs: macs(&last),
         bytes: sizes.artefact.bytes as u64,
+        cycles: sizes.cycles(),
     });
     Ok(BuildReport {
         title: folder.file_name().unwrap_or_default().to_string_lossy().into_owned(),

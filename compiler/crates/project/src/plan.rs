@@ -8,18 +8,60 @@ use secateur_data::{label_path, read_list};
 use secateur_eval::Metric;
 use secateur_prune::Criterion;
 
-use crate::overview::{FLOAT_REPORT, INT8_REPORT, PRUNED_REPORT};
-use crate::recipe::{Prune, Recipe, TargetChoice};
+use crate::overview::{FLOAT_REPORT, HEALED_REPORT, INT8_REPORT, PRUNED_REPORT};
+use crate::recipe::{Finetune, Prune, Recipe, TargetChoice};
 use crate::step::path_word;
+use crate::workspace::TRAINING;
 use crate::{Arg, Step};
 
 /// The steps of a recipe, in their order.
 pub struct Plan<'a> {
     recipe: &'a Recipe,
-    /// Images of both lists, and their labels.
+    /// Images of the lists, and their labels.
     train: Vec<PathBuf>,
     val: Vec<PathBuf>,
+    test: Vec<PathBuf>,
     steps: Vec<Step>,
+}
+
+/// A network on its way through a build.
+struct Network {
+    cfg: PathBuf,
+    weights: PathBuf,
+}
+
+impl Network {
+    fn args(&self) -> [Arg; 2] {
+        [input(&self.cfg), input(&self.weights)]
+    }
+}
+
+/// A round of pruning and what follows it.
+#[derive(Clone, Copy)]
+struct Round {
+    number: u32,
+    of: u32,
+}
+
+impl Round {
+    fn is_last(self) -> bool {
+        self.number == self.of
+    }
+
+    /// Name of a step; earlier rounds are numbered.
+    fn step(self, name: &str) -> String {
+        if self.is_last() { name.to_owned() } else { format!("{name}-{}", self.number) }
+    }
+
+    /// Name of a file in the workspace; those of earlier rounds are numbered.
+    fn file(self, name: &str) -> String {
+        if self.is_last() { name.to_owned() } else { format!("round{}-{name}", self.number) }
+    }
+
+    /// The share of this round of the MACs to remove: each round leaves the same fraction of what it finds.
+    fn rate(self, whole: f64) -> f64 {
+        if self.of == 1 { whole } else { 1.0 - (1.0 - whole).powf(1.0 / f64::from(self.of)) }
+    }
 }
 
 impl<'a> Plan<'a> {
@@ -29,23 +71,25 @@ impl<'a> Plan<'a> {
     /// A list cannot be read, or a result would overwrite an input.
     pub fn new(recipe: &'a Recipe) -> Result<Self> {
         let (train, val) = (content_of(&recipe.train)?, content_of(&recipe.val)?);
-        let mut plan = Self { recipe, train, val, steps: Vec::new() };
-        let (mut cfg, mut weights) = (recipe.cfg.clone(), recipe.weights.clone());
-        plan.map("map-float", vec![input(&cfg), input(&weights)], FLOAT_REPORT);
-        if let Some(prune) = &recipe.prune {
-            if prune.needs_sensitivities() {
-                plan.ana(prune);
-            }
-            plan.prune(prune);
-            plan.transform();
-            cfg = recipe.workspace.join("pruned.cfg");
-            weights = recipe.workspace.join("pruned.weights");
-            plan.map("map-pruned", vec![input(&cfg), input(&weights)], PRUNED_REPORT);
+        let test = recipe.test.as_deref().map_or_else(|| Ok(val.clone()), content_of)?;
+        let mut plan = Self { recipe, train, val, test, steps: Vec::new() };
+        let mut network = Network { cfg: recipe.cfg.clone(), weights: recipe.weights.clone() };
+        plan.map("map-float", network.args().to_vec(), FLOAT_REPORT);
+        if recipe.prune.is_some() && recipe.accelerated {
+            plan.quantize("-trained", &network, "trained.int8");
+            plan.compile("-trained", "trained.int8", "trained.sct");
         }
-        plan.quantize(&cfg, &weights);
-        plan.compile();
-        let against = [plan.result("model.sct"), text("--against"), input(&cfg), input(&weights)];
-        plan.map("map-int8", against.to_vec(), INT8_REPORT);
+        if let Some(prune) = &recipe.prune {
+            for number in 1..=prune.rounds {
+                network = plan.round(prune, network, Round { number, of: prune.rounds });
+            }
+        } else if let Some(finetune) = &recipe.finetune {
+            network = plan.finetune(finetune, network, Round { number: 1, of: 1 });
+        }
+        plan.quantize("", &network, "model.int8");
+        plan.compile("", "model.int8", "model.sct");
+        let [cfg, weights] = network.args();
+        plan.map("map-int8", vec![plan.result("model.sct"), text("--against"), cfg, weights], INT8_REPORT);
         plan.check_paths()?;
         Ok(plan)
     }
@@ -69,42 +113,67 @@ impl<'a> Plan<'a> {
 
     /// Refuses a workspace whose results would overwrite what the recipe names.
     fn check_paths(&self) -> Result<()> {
-        let Recipe { workspace, cfg, weights, names, train, val, images, .. } = self.recipe;
+        let Recipe { workspace, cfg, weights, names, train, val, test, images, .. } = self.recipe;
         let outputs: Vec<PathBuf> =
             self.steps.iter().flat_map(Step::outputs).map(|name| workspace.join(name)).collect();
-        let named = [cfg, weights, names, train, val].into_iter().chain(images);
-        let inputs: Vec<&PathBuf> = named.chain(&self.train).chain(&self.val).collect();
+        let named = [cfg, weights, names, train, val].into_iter().chain(test).chain(images);
+        let inputs: Vec<&PathBuf> = named.chain(&self.train).chain(&self.val).chain(&self.test).collect();
         files::refuse_overwrite(&inputs, &outputs)
     }
 
-    fn push(&mut self, name: &'static str, args: Vec<Arg>, also_reads: Vec<PathBuf>) {
-        self.steps.push(Step { name, args, also_reads, also_writes: vec![] });
+    fn push(&mut self, name: impl Into<String>, args: Vec<Arg>, also_reads: Vec<PathBuf>) {
+        self.steps.push(Step { name: name.into(), args, also_reads, also_writes: vec![] });
     }
 
-    fn ana(&mut self, prune: &Prune) {
+    /// Prunes a network, and trains what is left where the recipe says so.
+    fn round(&mut self, prune: &Prune, network: Network, round: Round) -> Network {
+        if prune.needs_sensitivities() {
+            self.ana(prune, &network, round);
+        }
+        self.prune(prune, &network, round);
+        let finetune = self.recipe.finetune.as_ref();
+        let recalibrate = finetune.is_some_and(|finetune| finetune.recalibrate);
+        let weights = round.file(if recalibrate { "transformed.weights" } else { "pruned.weights" });
+        let mut network = self.transform(&network, weights, round);
+        if recalibrate {
+            network = self.recalibrate(network, round);
+        }
+        if round.is_last() {
+            self.map("map-pruned", network.args().to_vec(), PRUNED_REPORT);
+        }
+        match finetune {
+            Some(finetune) => self.finetune(finetune, network, round),
+            None => network,
+        }
+    }
+
+    fn ana(&mut self, prune: &Prune, network: &Network, round: Round) {
         let recipe = self.recipe;
-        let mut args = vec![text("ana"), input(&recipe.cfg), input(&recipe.weights)];
+        let mut args = vec![text("ana")];
+        args.extend(network.args());
         args.extend([text("--list"), input(&recipe.train), text("--names"), input(&recipe.names)]);
         args.extend(option("--metric", prune.metric.map(Metric::name)));
         args.extend(self.shared(prune));
-        args.extend([text("-o"), Arg::Output("ana.json")]);
-        self.push("ana", args, self.train.clone());
+        args.extend([text("-o"), Arg::Output(round.file("ana.json"))]);
+        self.push(round.step("ana"), args, self.train.clone());
     }
 
-    fn prune(&mut self, prune: &Prune) {
+    fn prune(&mut self, prune: &Prune, network: &Network, round: Round) {
         let recipe = self.recipe;
-        let mut args = vec![text("prune"), input(&recipe.cfg), input(&recipe.weights)];
+        let mut args = vec![text("prune")];
+        args.extend(network.args());
         if prune.needs_sensitivities() {
-            args.extend([text("--ana"), self.result("ana.json")]);
+            args.extend([text("--ana"), self.result(&round.file("ana.json"))]);
         }
         args.extend([text("--list"), input(&recipe.val), text("--names"), input(&recipe.names)]);
         args.extend([text("--train"), input(&recipe.train)]);
-        args.extend(option("--rate", prune.rate));
+        args.extend(option("--rate", prune.rate.map(|rate| round.rate(rate))));
         args.extend(option("--budget", prune.budget));
         args.extend(option("--metric", prune.budget_metric.map(Metric::name)));
         args.extend(self.shared(prune));
-        args.extend([text("--masks"), Arg::Output("weights.mask"), text("-o"), Arg::Output("weights.prune")]);
-        self.push("prune", args, [self.train.clone(), self.val.clone()].concat());
+        args.extend([text("--masks"), Arg::Output(round.file("weights.mask"))]);
+        args.extend([text("-o"), Arg::Output(round.file("weights.prune"))]);
+        self.push(round.step("prune"), args, [self.train.clone(), self.val.clone()].concat());
     }
 
     /// Options that `ana` and `prune` share.
@@ -122,66 +191,112 @@ impl<'a> Plan<'a> {
         args
     }
 
-    fn transform(&mut self) {
+    fn transform(&mut self, network: &Network, weights: String, round: Round) -> Network {
+        let cfg = round.file("pruned.cfg");
         let args = vec![
             text("transform"),
-            input(&self.recipe.cfg),
-            self.result("weights.prune"),
+            input(&network.cfg),
+            self.result(&round.file("weights.prune")),
             text("--masks"),
-            self.result("weights.mask"),
+            self.result(&round.file("weights.mask")),
             text("--out-cfg"),
-            Arg::Output("pruned.cfg"),
+            Arg::Output(cfg.clone()),
             text("--out-weights"),
-            Arg::Output("pruned.weights"),
+            Arg::Output(weights.clone()),
         ];
-        self.push("transform", args, vec![]);
+        self.push(round.step("transform"), args, vec![]);
+        Network { cfg: self.path(&cfg), weights: self.path(&weights) }
     }
 
-    /// Accuracy of a network on the held-out images.
-    fn map(&mut self, name: &'static str, network: Vec<Arg>, report: &'static str) {
+    /// The statistics of batch norm, computed anew.
+    fn recalibrate(&mut self, network: Network, round: Round) -> Network {
+        let weights = round.file("pruned.weights");
+        let mut args = vec![text("recalibrate")];
+        args.extend(network.args());
+        args.extend([text("--list"), input(&self.recipe.train), text("-o"), Arg::Output(weights.clone())]);
+        self.push(round.step("recalibrate"), args, self.train.clone());
+        Network { weights: self.path(&weights), ..network }
+    }
+
+    /// Trains a network further. Its checkpoint is in the workspace, so that a killed build goes on inside the training.
+    fn finetune(&mut self, finetune: &Finetune, network: Network, round: Round) -> Network {
         let recipe = self.recipe;
+        let weights = round.file("healed.weights");
+        let epochs = if round.is_last() { finetune.epochs } else { finetune.epochs.div_ceil(2) };
+        // Files in the folder of trainings have the name of the cfg.
+        let mut args = vec![text("finetune"), Arg::NamedInput(network.cfg.clone()), input(&network.weights)];
+        args.extend([text("--train"), input(&recipe.train), text("--list"), input(&recipe.val)]);
+        args.extend([text("--names"), input(&recipe.names), text("--epochs"), text(epochs)]);
+        args.extend(option("--batch", finetune.batch));
+        args.extend(option("--rate", finetune.rate));
+        args.extend(option("--patience", finetune.patience));
+        if finetune.teacher && recipe.prune.is_some() {
+            args.extend([text("--teacher"), input(&recipe.cfg), input(&recipe.weights)]);
+        }
+        args.extend([text("--seed"), text(recipe.seed), text("--backup"), Arg::Folder(TRAINING)]);
+        args.extend([text("--renew"), text("-o"), Arg::Output(weights.clone())]);
+        self.push(round.step("finetune"), args, [self.train.clone(), self.val.clone()].concat());
+        let healed = Network { weights: self.path(&weights), ..network };
+        if round.is_last() {
+            self.map("map-healed", healed.args().to_vec(), HEALED_REPORT);
+        }
+        healed
+    }
+
+    /// Accuracy of a network on the images that accuracy is reported on.
+    fn map(&mut self, name: &str, network: Vec<Arg>, report: &str) {
+        let recipe = self.recipe;
+        let list = recipe.test.as_ref().unwrap_or(&recipe.val);
         let mut args = vec![text("map")];
         args.extend(network);
-        args.extend([text("--list"), input(&recipe.val), text("--names"), input(&recipe.names)]);
-        args.extend([text("--seed"), text(recipe.seed), text("--report"), Arg::Output(report)]);
-        self.push(name, args, self.val.clone());
+        args.extend([text("--list"), input(list), text("--names"), input(&recipe.names)]);
+        args.extend([text("--seed"), text(recipe.seed), text("--report"), Arg::Output(report.to_owned())]);
+        self.push(name, args, self.test.clone());
     }
 
-    fn quantize(&mut self, cfg: &Path, weights: &Path) {
+    /// Quantises a network; `which` distinguishes the step.
+    fn quantize(&mut self, which: &str, network: &Network, output: &str) {
         let recipe = self.recipe;
         // The artefact carries the name of the cfg.
-        let mut args = vec![text("quantize"), Arg::NamedInput(cfg.to_owned()), input(weights)];
+        let mut args = vec![text("quantize"), Arg::NamedInput(network.cfg.clone()), input(&network.weights)];
         args.extend([text("--list"), input(&recipe.train), text("--names"), input(&recipe.names)]);
         args.extend(option("--ranges", recipe.quantize.ranges.as_ref()));
         args.extend(option("--split", recipe.quantize.split));
         args.extend((recipe.quantize.equalize == Some(false)).then(|| text("--no-equalize")));
         args.extend((recipe.quantize.bias_correction == Some(false)).then(|| text("--no-bias-correction")));
-        args.extend([text("--seed"), text(recipe.seed), text("--report"), Arg::Output("quantisation.txt")]);
-        args.extend([text("-o"), Arg::Output("model.int8")]);
-        self.push("quantize", args, self.train.clone());
+        let report = format!("quantisation{which}.txt");
+        args.extend([text("--seed"), text(recipe.seed), text("--report"), Arg::Output(report)]);
+        args.extend([text("-o"), Arg::Output(output.to_owned())]);
+        self.push(format!("quantize{which}"), args, self.train.clone());
     }
 
-    fn compile(&mut self) {
+    /// Compiles an int8 network; `which` distinguishes the step.
+    fn compile(&mut self, which: &str, net: &str, output: &str) {
         let target = match &self.recipe.target {
             TargetChoice::BuiltIn(name) => text(name),
             TargetChoice::File(path) => input(path),
         };
-        let mut args = vec![text("compile"), self.result("model.int8"), text("--target"), target];
+        let mut args = vec![text("compile"), self.result(net), text("--target"), target];
         if self.recipe.allow_processor {
             args.push(text("--allow-processor"));
         }
-        args.extend([text("-o"), Arg::Output("model.sct")]);
+        args.extend([text("-o"), Arg::Output(output.to_owned())]);
         self.steps.push(Step {
-            name: "compile",
+            name: format!("compile{which}"),
             args,
             also_reads: vec![],
-            also_writes: vec!["model.sct.json"],
+            also_writes: vec![format!("{output}.json")],
         });
+    }
+
+    /// A file of the workspace.
+    fn path(&self, name: &str) -> PathBuf {
+        self.recipe.workspace.join(name)
     }
 
     /// A result of an earlier step, as input.
     fn result(&self, name: &str) -> Arg {
-        Arg::Input(self.recipe.workspace.join(name))
+        Arg::Input(self.path(name))
     }
 }
 

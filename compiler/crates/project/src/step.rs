@@ -13,19 +13,21 @@ pub enum Arg {
     /// A file that the step reads and whose name it writes into its result: content and name count.
     NamedInput(PathBuf),
     /// A file that the step writes, named relative to the workspace.
-    Output(&'static str),
+    Output(String),
+    /// A folder of the workspace for what the step keeps for itself.
+    Folder(&'static str),
 }
 
 /// One command of a build: `secateur` and these arguments.
 #[derive(Debug, Clone)]
 pub struct Step {
     /// Names the stamp file and the line that is printed.
-    pub name: &'static str,
+    pub name: String,
     pub args: Vec<Arg>,
     /// Files that the step reads although its command line does not name them (images of a list).
     pub also_reads: Vec<PathBuf>,
     /// Files that the step writes beside those on its command line, named relative to the workspace.
-    pub also_writes: Vec<&'static str>,
+    pub also_writes: Vec<String>,
 }
 
 impl Step {
@@ -35,17 +37,18 @@ impl Step {
             Arg::Text(text) => text.into(),
             Arg::Input(path) | Arg::NamedInput(path) => path_word(path),
             Arg::Output(name) => path_word(&workspace.join(name)),
+            Arg::Folder(name) => path_word(&workspace.join(name)),
         };
         self.args.iter().map(word).collect()
     }
 
     /// Names of all files that the step writes, relative to the workspace.
-    pub fn outputs(&self) -> impl Iterator<Item = &'static str> {
+    pub fn outputs(&self) -> impl Iterator<Item = &str> {
         let named = self.args.iter().filter_map(|arg| match arg {
-            Arg::Output(name) => Some(*name),
+            Arg::Output(name) => Some(name.as_str()),
             _ => None,
         });
-        named.chain(self.also_writes.iter().copied())
+        named.chain(self.also_writes.iter().map(String::as_str))
     }
 
     /// Paths of all files that the step reads.

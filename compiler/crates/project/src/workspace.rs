@@ -14,8 +14,10 @@ use crate::{Arg, Step, shell_line};
 
 /// Folder of the stamps of finished steps, in the workspace.
 const STAMPS: &str = ".steps";
+/// Folder of the checkpoints, logs and curves of trainings, in the workspace.
+pub(crate) const TRAINING: &str = "training";
 /// Folders of the workspace that builds write to.
-const FOLDERS: [&str; 3] = ["", STAMPS, "detections"];
+const FOLDERS: [&str; 4] = ["", STAMPS, "detections", TRAINING];
 
 /// The record of a finished step in `.steps/NAME.json`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -84,11 +86,11 @@ impl Workspace {
         let key = self.key(step)?;
         let stamp = self.folder.join(STAMPS).join(format!("{}.json", step.name));
         if self.is_fresh(step, &stamp, &key) {
-            errln!("{:<11} reused", step.name);
+            errln!("{:<16} reused", step.name);
             return Ok(Outcome::Reused);
         }
         let command = step.command(&self.folder);
-        errln!("{:<11} secateur {}", step.name, shell_line(&command));
+        errln!("{:<16} secateur {}", step.name, shell_line(&command));
         let started = Instant::now();
         work(&command)?;
         if self.key(step)? != key {
@@ -100,7 +102,7 @@ impl Workspace {
         let json = serde_json::to_vec_pretty(&Stamp { key, outputs })
             .map_err(|e| Error::internal(format!("a stamp does not serialise: {e}")))?;
         files::write_bytes(&stamp, &json)?;
-        errln!("{:<11} done in {:.1} s", step.name, started.elapsed().as_secs_f64());
+        errln!("{:<16} done in {:.1} s", step.name, started.elapsed().as_secs_f64());
         Ok(Outcome::Ran)
     }
 
@@ -132,6 +134,7 @@ impl Workspace {
                     part("name", path.file_name().unwrap_or_default().as_encoded_bytes());
                 }
                 Arg::Output(name) => part("output", name.as_bytes()),
+                Arg::Folder(name) => part("folder", name.as_bytes()),
             }
         }
         for path in &step.also_reads {
@@ -183,8 +186,12 @@ mod tests {
 
     fn copy_step(input: &Path, flag: &str) -> Step {
         Step {
-            name: "copy",
-            args: vec![Arg::Text(flag.to_owned()), Arg::Input(input.to_owned()), Arg::Output("copy")],
+            name: "copy".to_owned(),
+            args: vec![
+                Arg::Text(flag.to_owned()),
+                Arg::Input(input.to_owned()),
+                Arg::Output("copy".to_owned()),
+            ],
             also_reads: Vec::new(),
             also_writes: Vec::new(),
         }
@@ -226,7 +233,11 @@ mod tests {
         std::fs::write(&one, "x").unwrap();
         std::fs::write(&two, "x").unwrap();
         let step = |path: &Path| Step {
-            args: vec![Arg::Text("-a".into()), Arg::NamedInput(path.to_owned()), Arg::Output("copy")],
+            args: vec![
+                Arg::Text("-a".into()),
+                Arg::NamedInput(path.to_owned()),
+                Arg::Output("copy".to_owned()),
+            ],
             ..copy_step(path, "")
         };
         assert_eq!(run(folder.path(), &step(&one)), Outcome::Ran);
@@ -265,7 +276,7 @@ mod tests {
     #[test]
     fn leftovers_of_a_killed_build_go_at_once() {
         let folder = tempfile::tempdir().unwrap();
-        let left = ["", STAMPS, "detections"].map(|name| folder.path().join(name).join(".secateur-killed"));
+        let left = FOLDERS.map(|name| folder.path().join(name).join(".secateur-killed"));
         for path in &left {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "half").unwrap();

@@ -28,6 +28,8 @@ pub struct Stage {
     pub macs: u64,
     /// Bytes of the file that holds the weights.
     pub bytes: u64,
+    /// Cycles that the target's accelerator takes for an image, where it has one and runs this network's int8 form.
+    pub cycles: Option<u64>,
 }
 
 impl BuildReport {
@@ -45,6 +47,9 @@ impl BuildReport {
         });
         text += &row("multiply-accumulates", &|stage| format!("{:.1} M", stage.macs as f64 / 1e6));
         text += &row("file", &|stage| format!("{:.0} kB", stage.bytes as f64 / 1e3));
+        if self.stages.iter().any(|stage| stage.cycles.is_some()) {
+            text += &row("accelerator's cycles", &|stage| stage.cycles.map_or(String::new(), thousands));
+        }
         // Writing to a string cannot fail.
         if let Some(against) = self.stages.last().and_then(|stage| stage.accuracy.against()) {
             let _ = writeln!(
@@ -84,6 +89,14 @@ impl BuildReport {
     }
 }
 
+/// A number with its digits in groups of three.
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().map(|group| str::from_utf8(group).unwrap_or("")).collect();
+    groups.join(",")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,6 +109,7 @@ mod tests {
             accuracy: AccuracyReport::Detector(Box::new(detector())),
             macs,
             bytes: 12_345,
+            cycles: Some(macs / 100),
         };
         let report = BuildReport {
             title: "<a> & \x1b\"b\"".to_owned(),
@@ -108,6 +122,7 @@ mod tests {
             "0.3200 [0.300, 0.333]",
             "17.0 M",
             "12 kB",
+            "170,000",
             "agreement 0.900",
             "arena 2000 bytes, lower bound 1900",
         ] {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use secateur_base::{Error, Result, files};
-use secateur_data::{DataFile, Dataset, read_list, read_names};
+use secateur_data::{Dataset, read_list, read_names};
 use secateur_frontend::darknet::{self, Cfg, WeightsHeader};
 use secateur_ir::training::{LayerLoss, Mix, Optimizer, Policy, Schedule, Training};
 use secateur_ir::{Graph, Op, Weights};
@@ -15,6 +15,7 @@ use secateur_train::{TEACHER, initial};
 use sha2::{Digest, Sha256};
 
 use super::super::Global;
+use super::lists::Lists;
 use super::{Args, Manner};
 
 /// Defaults of a short training; starting points with which pruned detectors healed well.
@@ -44,14 +45,10 @@ pub(super) struct Job {
 
 impl Job {
     pub(super) fn prepare(args: &Args, manner: Manner, global: &Global) -> Result<Self> {
-        let data = DataFile::load(&args.data)?;
-        let list = data.file("train")?;
-        let names = read_names(&data.file("names")?)?;
-        let images = read_list(&list)?;
-        let folder = args.backup.clone().unwrap_or_else(|| {
-            let folder = data.get("backup").map_or_else(|| PathBuf::from("backup"), PathBuf::from);
-            args.data.parent().map_or(folder.clone(), |parent| parent.join(&folder))
-        });
+        let lists = args.source.open()?;
+        let names = read_names(&lists.names)?;
+        let images = read_list(&lists.train)?;
+        let folder = args.backup.as_ref().unwrap_or(&lists.backup).clone();
         let original = darknet::load(&args.cfg, args.weights.as_deref())?;
         let mut findings = Findings::default();
 
@@ -59,7 +56,7 @@ impl Job {
         let classes = args.classes.map_or_else(|| classes_of(&original.graph), |classes| classes as usize);
         if names.len() != classes {
             return Err(Error::new("names and network do not belong together")
-                .file(&args.data)
+                .file(&lists.names)
                 .found(format!("{} names, {classes} classes in the network", names.len()))
                 .help("give the names of the network's classes, or --classes"));
         }
@@ -96,21 +93,21 @@ impl Job {
             seed: global.seed,
             cache_bytes: CACHE_BYTES,
         };
-        let has_valid = data.get("valid").is_some() && args.evaluate_every != Some(0);
+        let valid = lists.valid.as_ref().filter(|_| args.evaluate_every != Some(0));
         let identity = identity((&cfg, &weights), &images, &labels, &training, args, global.seed)?;
         let epoch = (images.len() as u64).div_ceil(training.batch as u64);
         let options = SessionOptions {
             batches,
-            evaluate_every: if has_valid { evaluate_every(args, epoch) } else { 0 },
+            evaluate_every: if valid.is_some() { evaluate_every(args, epoch) } else { 0 },
             seed: global.seed,
             identity,
             ..session_options(args, manner, &training, folder)
         };
-        refuse_overwrite(args, &data, &options, &images)?;
+        refuse_overwrite(args, &lists, &options, &images)?;
         let (samples, found) = Samples::new(images, labels, findings, samples_options)?;
         warnings.extend(found);
         // Read last: its first mistake would hide all those of the training images.
-        let valid = has_valid.then(|| Dataset::from_data_file(&args.data, "valid")).transpose()?;
+        let valid = valid.map(|valid| Dataset::with_names(valid, names)).transpose()?;
         std::fs::create_dir_all(&options.folder).map_err(|e| Error::io("create", &options.folder, &e))?;
         if args.classes.is_some() || args.anchors.is_some() {
             let path = options.folder.join(format!("{}.cfg", options.name));
@@ -145,6 +142,7 @@ fn session_options(args: &Args, manner: Manner, training: &Training, folder: Pat
         clip: args.clip.or(is_short.then_some(FINETUNE_CLIP)).map(f64::from),
         seed: 0,
         identity: [0; 32],
+        renew: args.renew,
     }
 }
 
@@ -278,13 +276,8 @@ fn identity(
 }
 
 /// Refuses to write over anything that is read.
-fn refuse_overwrite(
-    args: &Args,
-    data: &DataFile,
-    options: &SessionOptions,
-    images: &[PathBuf],
-) -> Result<()> {
-    let mut read: Vec<PathBuf> = data.files().chain([args.data.clone(), args.cfg.clone()]).collect();
+fn refuse_overwrite(args: &Args, lists: &Lists, options: &SessionOptions, images: &[PathBuf]) -> Result<()> {
+    let mut read: Vec<PathBuf> = lists.files.iter().chain([&args.cfg]).cloned().collect();
     read.extend(args.weights.iter().chain(args.teacher.iter().flatten()).cloned());
     read.extend(images.iter().cloned());
     let suffixes = [

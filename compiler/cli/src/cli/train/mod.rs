@@ -2,6 +2,7 @@
 
 mod host;
 mod job;
+mod lists;
 
 use std::path::PathBuf;
 
@@ -34,9 +35,8 @@ pub(crate) struct Args {
     cfg: PathBuf,
     /// Weights to begin with; without them the training begins with random ones.
     weights: Option<PathBuf>,
-    /// Darknet's .data file: the lists `train` and `valid`, the class names, and `backup`.
-    #[arg(long, value_name = "FILE.data")]
-    data: PathBuf,
+    #[command(flatten)]
+    source: lists::Source,
     /// Folder of all files [default: `backup` of the .data file, else `backup`].
     #[arg(long, value_name = "FOLDER")]
     backup: Option<PathBuf>,
@@ -80,6 +80,9 @@ pub(crate) struct Args {
     /// Also write the best weights (without `valid`: the last) to this file.
     #[arg(short, long, value_name = "FILE.weights")]
     output: Option<PathBuf>,
+    /// Begin anew where the folder holds a checkpoint of another training, instead of refusing it.
+    #[arg(long)]
+    renew: bool,
     /// Count batches from 0, whatever the weights have seen: always so, accepted for Darknet's users.
     #[arg(long, hide = true)]
     clear: bool,

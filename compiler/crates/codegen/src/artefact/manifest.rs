@@ -40,6 +40,19 @@ pub struct Manifest {
 pub struct ManifestSizes {
     pub artefact: ManifestFile,
     pub arena: ArenaSummary,
+    accelerator: Option<ManifestCycles>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct ManifestCycles {
+    cycles: u64,
+}
+
+impl ManifestSizes {
+    /// Cycles that the accelerator takes for an image, where there is one.
+    pub fn cycles(&self) -> Option<u64> {
+        self.accelerator.as_ref().map(|accelerator| accelerator.cycles)
+    }
 }
 
 /// The file itself.

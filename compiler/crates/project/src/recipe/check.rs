@@ -9,16 +9,21 @@ use secateur_base::{Error, Result, files};
 use secateur_codegen::target::Target;
 use secateur_data::{label_path, read_list, read_names};
 use secateur_eval::{Heads, Metric};
-use secateur_frontend::darknet;
+use secateur_frontend::darknet::{self, Network};
 use secateur_ir::Graph;
+use secateur_prune::search::rate_of_factor;
 use secateur_prune::{Criterion, criteria};
 use secateur_quant::{RangeRule, SPLIT_PERCENT};
 use toml::Spanned;
 
-use super::{Prune, Quantize, Recipe, TargetChoice, paths, raw};
+use super::{Finetune, Prune, Quantize, Recipe, TargetChoice, paths, raw};
 
 /// Keep counts that `prune --kernel-batch` takes.
 const KERNEL_BATCH: RangeInclusive<usize> = 1..=1024;
+/// Rounds of pruning and training.
+const ROUNDS: RangeInclusive<u32> = 1..=20;
+/// Passes of a training over its images where the recipe names no other number.
+const FINETUNE_EPOCHS: u32 = 10;
 
 pub(super) struct Checker<'a> {
     path: &'a Path,
@@ -38,7 +43,8 @@ impl<'a> Checker<'a> {
         if let Some(root) = &raw.root {
             self.root = self.resolve(root, &self.folder)?;
         }
-        let recipe = Recipe {
+        let (choice, target) = self.target(&raw.compile.target)?;
+        let mut recipe = Recipe {
             workspace: self.resolve(&raw.workspace, &self.folder)?,
             seed: raw.seed,
             cfg: self.existing(&raw.model.cfg)?,
@@ -46,32 +52,40 @@ impl<'a> Checker<'a> {
             names: self.existing(&raw.model.names)?,
             train: self.existing(&raw.data.train)?,
             val: self.existing(&raw.data.val)?,
+            test: raw.data.test.as_ref().map(|test| self.existing(test)).transpose()?,
             prune: raw.prune.as_ref().map(|prune| self.prune(prune)).transpose()?,
+            finetune: raw.finetune.as_ref().map(|finetune| self.finetune(finetune)).transpose()?,
             quantize: self.quantize(&raw.quantize)?,
-            target: self.target(&raw.compile.target)?,
+            accelerated: target.accelerator.is_some(),
+            target: choice,
             allow_processor: raw.compile.allow_processor,
             images: raw.detect.images.iter().map(|p| self.existing(p)).collect::<Result<_>>()?,
             thresh: self.fraction(&raw.detect.thresh)?,
         };
-        self.files(&raw, &recipe)?;
+        let network = self.files(&raw, &recipe)?;
+        if let Some(finetune) = &mut recipe.finetune {
+            finetune.recalibrate = network.weights()?.layers.iter().any(|layer| layer.batch_norm.is_some());
+        }
+        self.rounds_fit(&raw, &recipe)?;
         Ok(recipe)
     }
 
     fn prune(&self, spanned: &Spanned<raw::Prune>) -> Result<Prune> {
         let raw = spanned.get_ref();
-        match (&raw.threshold, &raw.rate, &raw.budget) {
-            (Some(_), Some(rate), _) => {
+        let rate = self.rate(raw)?;
+        match (&raw.threshold, &rate, &raw.budget) {
+            (Some(_), Some((_, span)), _) => {
                 return Err(self
-                    .at(rate.span(), "[prune] has both threshold and rate")
+                    .at(span.clone(), "[prune] has both threshold and rate")
                     .allowed("one of them")
                     .help(
-                        "threshold: accuracy that each layer may cost; rate: fraction of the MACs to remove",
+                        "threshold: accuracy that each layer may cost; rate and target.macs: how far the MACs shrink",
                     ));
             }
             (None, None, None) => {
                 return Err(self
-                    .at(spanned.span(), "[prune] needs threshold, rate or budget")
-                    .allowed("threshold = …, rate = … or budget = …"));
+                    .at(spanned.span(), "[prune] needs threshold, rate, target.macs or budget")
+                    .allowed("threshold = …, rate = …, target.macs = \"3x\" or budget = …"));
             }
             _ => {}
         }
@@ -102,7 +116,8 @@ impl<'a> Checker<'a> {
             criterion: raw.criterion.as_ref().map(|name| self.criterion(name)).transpose()?,
             granularity: granularity.transpose()?,
             threshold: fraction(&raw.threshold)?,
-            rate: fraction(&raw.rate)?,
+            rate: rate.map(|(rate, _)| rate),
+            rounds: raw.rounds.as_ref().map_or(Ok(1), |n| self.count("rounds", n, ROUNDS))?,
             budget: fraction(&raw.budget)?,
             budget_metric: self.metric("budget_metric", raw.budget_metric.as_ref())?,
             reconstruction: raw.reconstruction,
@@ -110,6 +125,58 @@ impl<'a> Checker<'a> {
             ignore: raw.ignore.iter().map(|layer| *layer.get_ref()).collect(),
             layers,
         })
+    }
+
+    /// The fraction of the MACs to remove, with its place: from `rate` or `target.macs`.
+    fn rate(&self, raw: &raw::Prune) -> Result<Option<(f64, Range<usize>)>> {
+        match (&raw.rate, &raw.target) {
+            (Some(_), Some(target)) => Err(self
+                .at(target.macs.span(), "[prune] has both rate and target.macs")
+                .allowed("one of them")
+                .help("target.macs = \"4x\" is rate = 0.75")),
+            (Some(rate), None) => Ok(Some((self.fraction(rate)?, rate.span()))),
+            (None, Some(target)) => {
+                let text = &target.macs;
+                let rate = rate_of_factor(text.get_ref()).map_err(|allowed| {
+                    self.at(text.span(), "not a factor").found(text.get_ref()).allowed(allowed)
+                })?;
+                Ok(Some((rate, text.span())))
+            }
+            (None, None) => Ok(None),
+        }
+    }
+
+    fn finetune(&self, spanned: &Spanned<raw::Finetune>) -> Result<Finetune> {
+        let raw = spanned.get_ref();
+        let count = |key, value: &Option<Spanned<u32>>, range: RangeInclusive<u32>| {
+            value.as_ref().map(|value| self.count(key, value, range)).transpose()
+        };
+        if let Some(rate) =
+            raw.rate.as_ref().filter(|rate| !(*rate.get_ref() > 0.0 && *rate.get_ref() <= 1.0))
+        {
+            return Err(self
+                .at(rate.span(), "rate is out of range")
+                .found(rate.get_ref().to_string())
+                .allowed("a learning rate above 0, up to 1"));
+        }
+        Ok(Finetune {
+            epochs: count("epochs", &raw.epochs, 1..=u32::MAX)?.unwrap_or(FINETUNE_EPOCHS),
+            batch: count("batch", &raw.batch, 1..=4096)?,
+            rate: raw.rate.as_ref().map(|rate| *rate.get_ref()),
+            patience: count("patience", &raw.patience, 1..=u32::MAX)?,
+            teacher: raw.teacher.unwrap_or(true),
+            recalibrate: false,
+        })
+    }
+
+    fn count(&self, key: &str, value: &Spanned<u32>, allowed: RangeInclusive<u32>) -> Result<u32> {
+        if allowed.contains(value.get_ref()) {
+            return Ok(*value.get_ref());
+        }
+        Err(self
+            .at(value.span(), format!("{key} is out of range"))
+            .found(value.get_ref().to_string())
+            .allowed(range(&allowed)))
     }
 
     fn quantize(&self, raw: &raw::Quantize) -> Result<Quantize> {
@@ -131,21 +198,22 @@ impl<'a> Checker<'a> {
         })
     }
 
-    fn target(&self, raw: &Spanned<String>) -> Result<TargetChoice> {
+    fn target(&self, raw: &Spanned<String>) -> Result<(TargetChoice, Target)> {
         let is_file = raw.get_ref().ends_with(".toml");
         if is_file {
             let path = self.existing(raw)?;
-            load_target(&path)?;
-            return Ok(TargetChoice::File(path));
+            let target = load_target(&path)?;
+            return Ok((TargetChoice::File(path), target));
         }
-        Target::load(raw.get_ref()).map_err(|e| self.point(e, raw.span()))?;
-        Ok(TargetChoice::BuiltIn(raw.get_ref().clone()))
+        let target = Target::load(raw.get_ref()).map_err(|e| self.point(e, raw.span()))?;
+        Ok((TargetChoice::BuiltIn(raw.get_ref().clone()), target))
     }
 
-    /// Checks what the recipe says against the network, the names and the lists that it names.
-    fn files(&self, raw: &raw::Recipe, recipe: &Recipe) -> Result<()> {
-        let graph = darknet::load(&recipe.cfg, Some(&recipe.weights))?.graph;
-        let heads = Heads::of(&graph)?;
+    /// Checks what the recipe says against the network, the names and the lists that it names; returns the network.
+    fn files(&self, raw: &raw::Recipe, recipe: &Recipe) -> Result<Network> {
+        let network = darknet::load(&recipe.cfg, Some(&recipe.weights))?;
+        let graph = &network.graph;
+        let heads = Heads::of(graph)?;
         let classes = match (heads.heads.is_empty(), graph.nodes.last()) {
             (false, _) => heads.classes,
             (true, last) => last.map_or(0, |node| node.shape.len()),
@@ -157,14 +225,34 @@ impl<'a> Checker<'a> {
                 .found(format!("{} names", names.len()))
                 .allowed(format!("{classes}, one for each class of the network")));
         }
-        for list in [&recipe.train, &recipe.val] {
+        for list in [&recipe.train, &recipe.val].into_iter().chain(&recipe.test) {
             read_list(list)?;
         }
         self.criterion_fits(&raw.prune, recipe, heads.heads.is_empty())?;
-        match &raw.prune {
-            Some(prune) => self.prune_fits(prune.get_ref(), &graph, heads.heads.is_empty()),
-            None => Ok(()),
+        if let Some(prune) = &raw.prune {
+            self.prune_fits(prune.get_ref(), graph, heads.heads.is_empty())?;
         }
+        if let Some(finetune) = raw.finetune.as_ref().filter(|_| !heads.heads.is_empty()) {
+            self.require_labels(recipe, finetune.span(), "[finetune]".to_owned())?;
+        }
+        Ok(network)
+    }
+
+    /// Checks that rounds of pruning have a training after each, and a goal that can be shared out.
+    fn rounds_fit(&self, raw: &raw::Recipe, recipe: &Recipe) -> Result<()> {
+        let Some((raw, prune)) = raw.prune.as_ref().zip(recipe.prune.as_ref()) else { return Ok(()) };
+        let Some(rounds) = raw.get_ref().rounds.as_ref().filter(|_| prune.rounds > 1) else { return Ok(()) };
+        if recipe.finetune.is_none() {
+            return Err(self
+                .at(rounds.span(), "rounds of pruning need a training after each")
+                .help("add a [finetune] section"));
+        }
+        if prune.rate.is_none() || prune.budget.is_some() {
+            return Err(self
+                .at(rounds.span(), "rounds share out a rate, and there is none")
+                .allowed("target.macs or rate, without budget"));
+        }
+        Ok(())
     }
 
     /// Checks that the criterion ranks units of the granularity, and that it has the labels that it needs.
@@ -187,16 +275,21 @@ impl<'a> Checker<'a> {
                 .found(granularity.to_string())
                 .allowed("granularity = \"channel\", or another criterion"));
         }
-        let labelled = || -> Result<bool> {
-            Ok(read_list(&recipe.train)?.iter().any(|image| label_path(image).is_file()))
-        };
-        if criterion.needs_gradients() && !classifier && !labelled()? {
-            return Err(self
-                .at(name.span(), format!("the criterion `{}` needs labels", name.get_ref()))
-                .found(format!("none beside the images of {}", recipe.train.display()))
-                .help("label the images of `train`, or take a criterion that needs no labels"));
+        if criterion.needs_gradients() && !classifier {
+            self.require_labels(recipe, name.span(), format!("the criterion `{}`", name.get_ref()))?;
         }
         Ok(())
+    }
+
+    /// Checks that images to train on have labels.
+    fn require_labels(&self, recipe: &Recipe, span: Range<usize>, who: String) -> Result<()> {
+        if read_list(&recipe.train)?.iter().any(|image| label_path(image).is_file()) {
+            return Ok(());
+        }
+        Err(self
+            .at(span, format!("{who} needs labels"))
+            .found(format!("none beside the images of {}", recipe.train.display()))
+            .help("label the images of `train`, or do without"))
     }
 
     /// Checks layer numbers and metrics against the network.
@@ -276,7 +369,7 @@ impl<'a> Checker<'a> {
     }
 }
 
-fn range(range: &RangeInclusive<usize>) -> String {
+fn range(range: &RangeInclusive<impl std::fmt::Display>) -> String {
     format!("{} to {}", range.start(), range.end())
 }
 

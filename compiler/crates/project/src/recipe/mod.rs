@@ -25,11 +25,16 @@ pub struct Recipe {
     pub names: PathBuf,
     /// Image list of the sensitivity analysis and the calibration.
     pub train: PathBuf,
-    /// Held-out image list: accuracy is measured here, nothing is fitted to it.
+    /// Held-out image list: nothing is fitted to it, but pruning and training are chosen by it.
     pub val: PathBuf,
+    /// Image list that accuracy is reported on, and nothing else is done with; `None`: on `val`.
+    pub test: Option<PathBuf>,
     pub prune: Option<Prune>,
+    pub finetune: Option<Finetune>,
     pub quantize: Quantize,
     pub target: TargetChoice,
+    /// The target has an accelerator.
+    pub accelerated: bool,
     /// The processor may run what the target's accelerator cannot.
     pub allow_processor: bool,
     /// Images that the finished artefact's detections are drawn on.
@@ -47,8 +52,10 @@ pub struct Prune {
     pub granularity: Option<Granularity>,
     /// Relative loss of accuracy that each layer, pruned alone, may cost.
     pub threshold: Option<f64>,
-    /// Fraction of the MACs to remove.
+    /// Fraction of the MACs to remove, in all rounds together.
     pub rate: Option<f64>,
+    /// Times that the network is pruned and trained further.
+    pub rounds: u32,
     /// Joint loss of accuracy on held-out images that pruning may cost.
     pub budget: Option<f64>,
     /// Metric of the budget.
@@ -68,6 +75,20 @@ impl Prune {
     pub fn needs_sensitivities(&self) -> bool {
         self.threshold.is_some() || !self.criterion.is_some_and(Criterion::needs_gradients)
     }
+}
+
+/// The `[finetune]` section; `None` leaves the step's own default.
+#[derive(Debug)]
+pub struct Finetune {
+    /// Passes over `train` after the last round; half as many after every earlier one.
+    pub epochs: u32,
+    pub batch: Option<u32>,
+    pub rate: Option<f64>,
+    pub patience: Option<u32>,
+    /// The network as trained is the teacher.
+    pub teacher: bool,
+    /// The network has batch norm, whose statistics are computed anew before it is trained.
+    pub recalibrate: bool,
 }
 
 /// The `[quantize]` section; `None` leaves the step's own default.

@@ -15,6 +15,7 @@ pub(super) struct Recipe {
     pub(super) model: Model,
     pub(super) data: Data,
     pub(super) prune: Option<Spanned<Prune>>,
+    pub(super) finetune: Option<Spanned<Finetune>>,
     #[serde(default)]
     pub(super) quantize: Quantize,
     #[serde(default)]
@@ -36,6 +37,7 @@ pub(super) struct Model {
 pub(super) struct Data {
     pub(super) train: Spanned<String>,
     pub(super) val: Spanned<String>,
+    pub(super) test: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -46,6 +48,8 @@ pub(super) struct Prune {
     pub(super) granularity: Option<Spanned<String>>,
     pub(super) threshold: Option<Spanned<f64>>,
     pub(super) rate: Option<Spanned<f64>>,
+    pub(super) target: Option<PruneTarget>,
+    pub(super) rounds: Option<Spanned<u32>>,
     pub(super) budget: Option<Spanned<f64>>,
     pub(super) budget_metric: Option<Spanned<String>>,
     pub(super) reconstruction: Option<bool>,
@@ -54,6 +58,22 @@ pub(super) struct Prune {
     pub(super) ignore: Vec<Spanned<usize>>,
     #[serde(default)]
     pub(super) layers: BTreeMap<String, Spanned<f64>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PruneTarget {
+    pub(super) macs: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Finetune {
+    pub(super) epochs: Option<Spanned<u32>>,
+    pub(super) batch: Option<Spanned<u32>>,
+    pub(super) rate: Option<Spanned<f64>>,
+    pub(super) patience: Option<Spanned<u32>>,
+    pub(super) teacher: Option<bool>,
 }
 
 #[derive(Default, Deserialize)]

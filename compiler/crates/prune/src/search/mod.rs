@@ -139,6 +139,17 @@ impl JointObjective<'_> {
     }
 }
 
+/// The fraction of the MACs that is removed where they shrink by a factor, which is written `3x`.
+///
+/// # Errors
+/// What is allowed instead.
+pub fn rate_of_factor(text: &str) -> std::result::Result<f64, String> {
+    match text.strip_suffix('x').map(str::parse::<f64>) {
+        Some(Ok(factor)) if factor >= 1.0 && factor.is_finite() => Ok(1.0 - 1.0 / factor),
+        _ => Err("a factor of at least 1 and an x are needed, as in 3x or 2.5x".to_owned()),
+    }
+}
+
 /// A rate is met where the MACs saved are this near to it, as the closed pruner has it.
 const RATE_TOLERANCE: f64 = 0.01;
 

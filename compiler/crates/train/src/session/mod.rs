@@ -43,6 +43,8 @@ pub struct SessionOptions {
     pub seed: u64,
     /// Hash of network, data and options, by which a checkpoint is known.
     pub identity: [u8; 32],
+    /// Begin anew where the checkpoint is of another training, instead of refusing it.
+    pub renew: bool,
 }
 
 impl SessionOptions {
@@ -148,7 +150,11 @@ impl<'a> Session<'a> {
         columns: crate::log::Columns,
         options: SessionOptions,
     ) -> Result<Self> {
-        let state = Checkpoint::read(&options.checkpoint(), options.identity)?
+        let found = match Checkpoint::read(&options.checkpoint(), options.identity) {
+            Err(_) if options.renew => None,
+            found => found?,
+        };
+        let state = found
             .unwrap_or_else(|| Checkpoint::start(options.identity, weights.clone(), options.average > 0.0));
         let seen = state.batches * training.batch as u64;
         let mut trainer = Trainer::new(graph, &state.weights, training, seen, options.seed)?
