@@ -42,8 +42,12 @@ fn refused(folder: &Path, arguments: &[&str]) -> String {
     String::from_utf8(output.stderr).unwrap()
 }
 
+fn read(folder: &Path, name: &str) -> Vec<u8> {
+    std::fs::read(folder.join(name)).unwrap()
+}
+
 fn final_weights(folder: &Path) -> Vec<u8> {
-    std::fs::read(folder.join("backup/net_final.weights")).unwrap()
+    read(folder, "backup/net_final.weights")
 }
 
 #[test]
@@ -115,6 +119,55 @@ fn new_heads_begin_at_random_and_keep_the_body() {
     assert!(said.contains("classes in no label") && said.contains("ring"), "{said}");
     let cfg = std::fs::read_to_string(project.path().join("backup/net.cfg")).unwrap();
     assert!(cfg.contains("filters=16") && cfg.contains("classes=3"), "{cfg}");
+}
+
+#[test]
+fn a_body_begins_a_training() {
+    let project = project();
+    let folder = project.path();
+    let said = done(folder, &["partial", "net.cfg", "net.weights", "body.weights", "4"]);
+    assert!(said.contains("layers 0 to 3 of 6"), "{said}");
+    // As Darknet's: version 0.2.5, no image seen, then the first layers' numbers.
+    let (whole, body) = (read(folder, "net.weights"), read(folder, "body.weights"));
+    let header: Vec<u8> = [0u32, 2, 5, 0, 0].iter().flat_map(|word| word.to_le_bytes()).collect();
+    assert!(body[..20] == header && body[20..] == whole[20..body.len()]);
+    assert_eq!(whole.len() - body.len(), 4 * 14 * (1 + 12), "the head is missing");
+
+    let output = Command::new(secateur_path())
+        .current_dir(folder)
+        .args(["train", "net.cfg", "body.weights", "--data", "my.data", "--batches", "1", "--rate", "1e-9"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("layers that begin with random weights: 4 to 5"), "{said}");
+    let floats = |bytes: &[u8]| -> Vec<f32> {
+        bytes[20..].chunks_exact(4).map(|word| f32::from_le_bytes(word.try_into().unwrap())).collect()
+    };
+    let (before, after) = (floats(&whole), floats(&final_weights(folder)));
+    let filters = 4 * 8..4 * 8 + 8 * 27;
+    assert!(
+        before[filters.clone()].iter().zip(&after[filters]).all(|(a, b)| (a - b).abs() < 1e-4),
+        "the body's weights"
+    );
+    let head = floats(&body).len() + 14..;
+    assert!(before[head.clone()].iter().zip(&after[head]).all(|(a, b)| a != b), "a random head");
+
+    let train = ["train", "net.cfg", "body.weights", "--data", "my.data", "--batches", "1"];
+    std::fs::write(folder.join("body.weights"), &body[..body.len() - 4]).unwrap();
+    let said = refused(folder, &train);
+    assert!(said.contains("layer 2") && said.contains("ends within this layer"), "{said}");
+    let said = refused(folder, &["partial", "net.cfg", "net.weights", "body.weights", "7"]);
+    assert!(said.contains("1 to 6"), "{said}");
+    done(folder, &["partial", "net.cfg", "net.weights", "body.weights", "3"]);
+    let said = refused(folder, &["partial", "net.cfg", "body.weights", "more.weights", "5"]);
+    assert!(said.contains("1 to 4"), "the shortcut after the body has no weights: {said}");
+    let said = refused(folder, &["finetune", "net.cfg", "body.weights", "--data", "my.data"]);
+    assert!(said.contains("a body of 4 layers"), "{said}");
+    let said = refused(folder, &["map", "net.cfg", "body.weights", "--data", "my.data"]);
+    assert!(said.contains("only `train` takes one"), "{said}");
+    let said = refused(folder, &["partial", "net.cfg", "net.weights", "net.weights", "3"]);
+    assert!(said.contains("net.weights"), "inputs are never overwritten: {said}");
 }
 
 #[test]

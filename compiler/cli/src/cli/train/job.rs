@@ -52,7 +52,8 @@ impl Job {
             let folder = data.get("backup").map_or_else(|| PathBuf::from("backup"), PathBuf::from);
             args.data.parent().map_or(folder.clone(), |parent| parent.join(&folder))
         });
-        let original = darknet::load(&args.cfg, args.weights.as_deref())?;
+        let original = darknet::load(&args.cfg, None)?;
+        let (header, given) = start(args, manner, &original.graph)?;
         let mut findings = Findings::default();
 
         // Labels are read before the heads may change: anchors come from them.
@@ -75,12 +76,9 @@ impl Job {
         let batches = adapt(&mut training, args, manner, images.len(), is_detector)?;
         let mut weights = random_weights(&graph, global.seed);
         let mut warnings = Vec::new();
-        if let Some(given) = &original.weights {
+        if let Some(given) = &given {
             let left = take_over(&mut weights, given);
-            if !left.is_empty() {
-                let layers: Vec<String> = left.iter().map(ToString::to_string).collect();
-                warnings.push(format!("layers that begin with random weights: {}", layers.join(", ")));
-            }
+            warnings.extend(random_layers(left, given.layers.len(), graph.nodes.len()));
         }
         let sizes = Sizes {
             input: graph.input,
@@ -116,7 +114,7 @@ impl Job {
             let path = options.folder.join(format!("{}.cfg", options.name));
             files::write_bytes(&path, &cfg.to_bytes())?;
         }
-        Ok(Self { header: original.header, graph, weights, training, samples, valid, options, warnings })
+        Ok(Self { header, graph, weights, training, samples, valid, options, warnings })
     }
 
     /// Names of the loss's parts.
@@ -124,6 +122,29 @@ impl Job {
         let boxes: &[&str] = if self.graph.has_heads() { &["box", "objectness", "class"] } else { &[] };
         boxes.iter().copied().chain(teacher.then_some(TEACHER)).map(str::to_owned).collect()
     }
+}
+
+/// The weights that a training begins with: a finetuning's are those of a whole network.
+fn start(args: &Args, manner: Manner, graph: &Graph) -> Result<(WeightsHeader, Option<Weights>)> {
+    let Some(path) = &args.weights else { return Ok((WeightsHeader::default(), None)) };
+    let (header, weights) = darknet::load_body(graph, path)?;
+    let (held, all) = (weights.layers.len(), graph.nodes.len());
+    if manner == Manner::Finetune && held < all {
+        return Err(Error::new("finetune needs the weights of all layers")
+            .file(path)
+            .found(format!("a body of {held} layers"))
+            .allowed(format!("{all} layers"))
+            .help("a network with a new end is trained with `train`"));
+    }
+    Ok((header, Some(weights)))
+}
+
+/// Says which layers begin with random weights: those of `left`, and all after the `held` ones of a body.
+fn random_layers(left: Vec<usize>, held: usize, all: usize) -> Option<String> {
+    let changed = left.into_iter().filter(|&layer| layer < held).map(|layer| layer.to_string());
+    let after = (held < all).then(|| format!("{held} to {}", all - 1));
+    let layers: Vec<String> = changed.chain(after).collect();
+    (!layers.is_empty()).then(|| format!("layers that begin with random weights: {}", layers.join(", ")))
 }
 
 /// Batches between two evaluations.
