@@ -46,6 +46,11 @@ fn read(folder: &Path, name: &str) -> Vec<u8> {
     std::fs::read(folder.join(name)).unwrap()
 }
 
+/// The numbers of a .weights file.
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes[20..].chunks_exact(4).map(|word| f32::from_le_bytes(word.try_into().unwrap())).collect()
+}
+
 fn final_weights(folder: &Path) -> Vec<u8> {
     read(folder, "backup/net_final.weights")
 }
@@ -141,9 +146,6 @@ fn a_body_begins_a_training() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{said}");
     assert!(said.contains("layers that begin with random weights: 4 to 5"), "{said}");
-    let floats = |bytes: &[u8]| -> Vec<f32> {
-        bytes[20..].chunks_exact(4).map(|word| f32::from_le_bytes(word.try_into().unwrap())).collect()
-    };
     let (before, after) = (floats(&whole), floats(&final_weights(folder)));
     let filters = 4 * 8..4 * 8 + 8 * 27;
     assert!(
@@ -185,6 +187,100 @@ fn a_teacher_is_the_same_detector() {
     done(folder, &line.split(' ').collect::<Vec<_>>());
     let said = refused(folder, &[&finetune[..], &["other.cfg", "other/other_final.weights"]].concat());
     assert!(said.contains("the teacher's heads are not those of the network"), "{said}");
+}
+
+#[test]
+fn masks_hold_while_the_others_learn() {
+    let project = project();
+    let folder = project.path();
+    let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<String>>();
+    let run = |line: &str| done(folder, &words(line).iter().map(String::as_str).collect::<Vec<_>>());
+    for granularity in ["channel", "vector:8"] {
+        let lists = "--names names --train list.txt --list list.txt --allocation uniform --rate 0.4";
+        run(&format!(
+            "prune net.cfg net.weights -o w.prune {lists} --granularity {granularity} --no-reconstruction"
+        ));
+        let finetune = "finetune net.cfg w.prune --data my.data --epochs 4 --average 0 --backup";
+        let said = run(&format!("{finetune} masked-{granularity} --masks w.mask"));
+        assert!(said.contains(&format!("units ({granularity})")), "{said}");
+        run(&format!("{finetune} free-{granularity}"));
+        let zeros = |name: &str| {
+            let (pruned, trained) = (floats(&read(folder, "w.prune")), floats(&read(folder, name)));
+            let pairs = pruned.into_iter().zip(trained);
+            let (zero, other): (Vec<_>, Vec<_>) = pairs.partition(|(before, _)| *before == 0.0);
+            let moved = |pairs: &[(f32, f32)]| pairs.iter().filter(|(before, after)| before != after).count();
+            assert!(zero.len() > 20 && moved(&other) * 10 > other.len() * 9, "{name}");
+            moved(&zero)
+        };
+        assert_eq!(zeros(&format!("masked-{granularity}/net_final.weights")), 0, "{granularity}");
+        assert!(zeros(&format!("free-{granularity}/net_final.weights")) > 0, "{granularity}: without masks");
+        run(&format!(
+            "transform net.cfg masked-{granularity}/net_final.weights --masks w.mask --retrained \
+             --out-cfg cut.cfg --out-weights cut.weights"
+        ));
+        run("map cut.cfg cut.weights --data my.data");
+        let said = refused(
+            folder,
+            &["finetune", "net.cfg", "net.weights", "--masks", "w.mask", "--data", "my.data", "--backup", "b"],
+        );
+        assert!(said.contains("the masks belong to other weights") && said.contains("not 0"), "{said}");
+    }
+    let other = std::fs::read_to_string(folder.join("net.cfg")).unwrap().replace("filters=12", "filters=10");
+    std::fs::write(folder.join("other.cfg"), other).unwrap();
+    run("train other.cfg --data my.data --batches 1 --batch 2 --backup other");
+    let line = "finetune other.cfg other/other_final.weights --masks w.mask --data my.data --backup b";
+    let said = refused(folder, &line.split(' ').collect::<Vec<_>>());
+    assert!(said.contains("the masks belong to another network"), "{said}");
+}
+
+/// The closed pruner's four steps with its config file alone, as its guide has them.
+#[test]
+fn the_config_file_names_what_finetune_needs() {
+    let project = project();
+    let folder = project.path();
+    let config = "[pruning]\nworkspace=work\ndatacfg=my.data\nmodelcfg=net.cfg\nthreshold=0.3\ncriteria=0\n";
+    std::fs::write(folder.join("pruning.cfg"), config).unwrap();
+    done(folder, &["ana", "pruning.cfg", "net.weights"]);
+    let cfg = std::fs::read_to_string(folder.join("work/net-prune.cfg")).unwrap();
+    assert_eq!(cfg.as_bytes(), read(folder, "net.cfg"));
+    done(folder, &["prune", "pruning.cfg", "net.weights"]);
+    let said = refused(folder, &["finetune", "pruning.cfg"]);
+    assert!(said.contains("the length of the training is not known") && said.contains("max_batches"), "{said}");
+    // Its users change the keys of training in the pruned network's cfg; `prune` leaves them alone.
+    let keys = "[net]\nbatch=4\nmax_batches=6\nlearning_rate=0.01\n";
+    std::fs::write(folder.join("work/net-prune.cfg"), cfg.replace("[net]\n", keys)).unwrap();
+    done(folder, &["prune", "pruning.cfg", "net.weights"]);
+
+    let said = done(folder, &["finetune", "pruning.cfg"]);
+    for line in [
+        "Workspace exists: work",
+        "Finetune model  : work/net-prune.cfg",
+        "Finetune weights: work/weights.prune",
+        " avg loss, 0.010000 rate, ",
+        " seconds, 24 images, 0.000000 hours left",
+        " mean_average_precision (mAP@0.50) = 0.",
+        "Saving weights to ",
+    ] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+    assert!(said.contains("\n 6: "), "a line for each batch: {said}");
+    let trained = read(folder, "backup/net-prune_final.weights");
+    assert_eq!(trained[12..16], 24_u32.to_le_bytes(), "images seen");
+    let (pruned, after) = (floats(&read(folder, "work/weights.prune")), floats(&trained));
+    let zeros = |numbers: &[f32]| numbers.iter().filter(|number| **number == 0.0).count();
+    assert!(zeros(&pruned) > 20 && pruned != after);
+    assert!(pruned.iter().zip(&after).all(|(before, after)| *before != 0.0 || *after == 0.0), "masks hold");
+    let cut = done(folder, &["transform", "pruning.cfg", "backup/net-prune_final.weights"]);
+    assert!(cut.contains("Operations") && folder.join("backup/net-transform.cfg").is_file(), "{cut}");
+
+    // Weights of its own, without masks beside them: filters that are zero stay so.
+    std::fs::remove_file(folder.join("work/weights.mask")).unwrap();
+    std::fs::copy(folder.join("work/weights.prune"), folder.join("own.weights")).unwrap();
+    done(folder, &["finetune", "pruning.cfg", "own.weights", "--backup", "again"]);
+    let again = floats(&read(folder, "again/net-prune_final.weights"));
+    assert!(pruned.iter().zip(&again).all(|(before, after)| *before != 0.0 || *after == 0.0));
+    std::fs::write(folder.join("pruning.cfg"), config.replace("datacfg=my.data\n", "")).unwrap();
+    assert!(refused(folder, &["finetune", "pruning.cfg"]).contains("datacfg="));
 }
 
 #[test]

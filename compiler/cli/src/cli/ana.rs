@@ -100,6 +100,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
         elapsed.as_secs_f64(),
         output.display()
     );
+    subject.write_pruned_cfg()?;
     if args.naive {
         compare_naively(analysis, Store::new(store.setting, store.origin), &keep, &thresholds)?;
     }

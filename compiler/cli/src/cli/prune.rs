@@ -115,11 +115,9 @@ impl Job {
     fn new(args: Args, global: &Global) -> Result<Self> {
         let mut subject = Subject::open(&args.common)?;
         let config = subject.config.clone().unwrap_or_default();
-        let output = args.output.clone().or(config.pruned_weights.clone()).unwrap_or_else(|| {
-            match subject.config.is_some() {
-                true => config.workspace.join("weights.prune"),
-                false => "weights.prune".into(),
-            }
+        let output = args.output.clone().unwrap_or_else(|| match &subject.config {
+            Some(config) => config.pruned_weights(),
+            None => "weights.prune".into(),
         });
         let masks = args.masks.clone().unwrap_or_else(|| output.with_extension("mask"));
         let (store_path, trials_path) =
@@ -267,7 +265,7 @@ impl Job {
         outln!("{summary}");
         outln!("{}: {}", self.held_out.metric, best.accuracy);
         outln!("{}\n{}", self.output.display(), self.masks.display());
-        Ok(())
+        self.subject.write_pruned_cfg()
     }
 }
 

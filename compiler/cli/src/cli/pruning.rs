@@ -149,6 +149,16 @@ impl Subject {
         })
     }
 
+    /// Copies the network's cfg to where the config file, if there is one, has that of the pruned network, for
+    /// `finetune`. A file that is there is left alone: its keys of training may have been changed.
+    pub(crate) fn write_pruned_cfg(&self) -> Result<()> {
+        let missing = self.config.as_ref().map(ConfigFile::pruned_cfg).filter(|path| !path.exists());
+        let Some(path) = missing else { return Ok(()) };
+        files::write_bytes(&path, &self.network.cfg.to_bytes())?;
+        outln!("{}", path.display());
+        Ok(())
+    }
+
     pub(crate) fn graph(&self) -> &Graph {
         &self.network.graph
     }

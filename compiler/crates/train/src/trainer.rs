@@ -4,7 +4,7 @@ use secateur_base::Result;
 use secateur_ir::training::Training;
 use secateur_ir::{Graph, Shape, Weights};
 
-use crate::engine::{BatchVariance, Engine, EngineOptions};
+use crate::engine::{BatchVariance, Engine, EngineOptions, Kind};
 use crate::loss::{self, Cost, Loss, Pass, Truths};
 use crate::optimizer::{Memory, Update};
 use crate::scalar::Scalar;
@@ -33,6 +33,8 @@ pub struct Trainer<T = f32> {
     /// Of everything random.
     seed: u64,
     clip: Option<f64>,
+    /// 1 for every number that is trained, 0 for those that stay, in the shapes of the weights.
+    kept: Option<Weights>,
     rate_factor: f32,
 }
 
@@ -51,6 +53,7 @@ impl<T: Scalar> Trainer<T> {
             seen,
             seed,
             clip: None,
+            kept: None,
             rate_factor: 1.0,
         })
     }
@@ -59,6 +62,12 @@ impl<T: Scalar> Trainer<T> {
     #[must_use]
     pub fn with_clip(self, clip: Option<f64>) -> Self {
         Self { clip, ..self }
+    }
+
+    /// Leaves weights, biases and scales as they are where `kept`, which has the shapes of the weights, is 0.
+    #[must_use]
+    pub fn with_kept(self, kept: Option<Weights>) -> Self {
+        Self { kept, ..self }
     }
 
     /// Draws the heads to those of a teacher.
@@ -164,6 +173,7 @@ impl<T: Scalar> Trainer<T> {
     /// Updates the weights with the gradients since the last update. Returns the learning rate and the gradients' norm;
     /// nothing changes if that is not finite.
     pub fn update(&mut self) -> (f32, f64) {
+        self.hold_masked();
         let number = self.batch_number();
         let rate = self.rate_factor * schedule::rate(&self.training.schedule, number, self.seed);
         let update = Update {
@@ -177,6 +187,22 @@ impl<T: Scalar> Trainer<T> {
         };
         let norm = update.apply(self.engine.parameters(), &mut self.memories);
         (rate, norm)
+    }
+
+    /// Clears the gradients of the numbers that stay. Such a number is 0, so that decay does not move it either, and the
+    /// optimiser remembers nothing of it.
+    fn hold_masked(&mut self) {
+        let Some(kept) = &self.kept else { return };
+        for (node, parameter) in self.engine.parameters() {
+            let layer = &kept.layers[node];
+            let kept = match parameter.kind {
+                Kind::Weights => &layer.weights,
+                Kind::Bias => &layer.bias,
+                Kind::Scale => &layer.batch_norm.as_ref().expect("the layer has a scale").scale,
+            };
+            let numbers = parameter.gradient.iter_mut().zip(kept);
+            numbers.filter(|(_, kept)| **kept == 0.0).for_each(|(gradient, _)| *gradient = T::ZERO);
+        }
     }
 
     /// Forgets the gradients since the last update.
@@ -194,4 +220,59 @@ fn engine<T: Scalar>(graph: &Graph, weights: &Weights, training: &Training, seed
     let dropout = training.layers.iter().map(|layer| f64::from(layer.dropout.unwrap_or(0.0))).collect();
     let variance = BatchVariance::Darknet;
     Engine::new(graph, weights, &EngineOptions { images: training.pass(), variance, dropout, seed })
+}
+
+#[cfg(test)]
+mod tests {
+    use secateur_ir::LayerWeights;
+    use secateur_ir::training::Optimizer;
+
+    use super::*;
+    use crate::tests::Net;
+
+    const NET: &str = "[convolutional]\nbatch_normalize=1\nfilters=6\nsize=3\npad=1\nactivation=leaky\n\
+                       [convolutional]\nfilters=4\nsize=1\nactivation=mish\n[cost]\n";
+
+    fn parameters(layer: &mut LayerWeights) -> Vec<&mut f32> {
+        let scales = layer.batch_norm.iter_mut().flat_map(|norm| &mut norm.scale);
+        layer.weights.iter_mut().chain(&mut layer.bias).chain(scales).collect()
+    }
+
+    #[test]
+    fn masked_numbers_stay_zero_whatever_moves_the_others() {
+        let net = Net::new(NET, 4);
+        let mut training = net.training.clone();
+        (training.batch, training.decay) = (2, 0.01);
+        let input = [net.image(0), net.image(1)].concat();
+        let targets = vec![0.5; 2 * net.graph.nodes[1].shape.len()];
+        let adam = Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-6 };
+        for optimizer in [training.optimizer, adam] {
+            training.optimizer = optimizer;
+            // A filter of the first layer with its scale and bias, and one weight of the second.
+            let (mut weights, mut kept) = (net.weights.clone(), net.weights.clone());
+            kept.layers.iter_mut().flat_map(parameters).for_each(|number| *number = 1.0);
+            for of in [&mut weights, &mut kept] {
+                of.layers[0].weights[2 * 27..3 * 27].fill(0.0);
+                of.layers[0].bias[2] = 0.0;
+                of.layers[0].batch_norm.as_mut().unwrap().scale[2] = 0.0;
+                of.layers[1].weights[5] = 0.0;
+            }
+            let mut trainer = Trainer::<f32>::new(&net.graph, &weights, &training, 0, 1)
+                .unwrap()
+                .with_kept(Some(kept.clone()));
+            for _ in 0..3 {
+                trainer.pass(&input, Truths::Targets(&targets), |_, _, _| {});
+                let (_, norm) = trainer.update();
+                assert!(norm > 0.0);
+            }
+            let mut trained = trainer.weights();
+            let layers = trained.layers.iter_mut().zip(&mut weights.layers).zip(&mut kept.layers);
+            for ((trained, before), kept) in layers.take(2) {
+                let numbers = parameters(trained).into_iter().zip(parameters(before)).zip(parameters(kept));
+                for ((trained, before), kept) in numbers {
+                    assert_eq!(*trained == *before, *kept == 0.0, "{before} to {trained} where {kept}");
+                }
+            }
+        }
+    }
 }

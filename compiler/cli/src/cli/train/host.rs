@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use secateur_base::terminal::printable_line;
 use secateur_base::{Error, Result, errln, files, outln};
 use secateur_data::save_image;
 use secateur_eval::{Evaluator, Metric};
@@ -17,6 +18,7 @@ use secateur_train::session::{Event, Host};
 
 use super::super::Global;
 use super::job::Job;
+use super::{Manner, config};
 
 /// Time between two lines of progress, and between two drawings of the curves.
 const LINES: Duration = Duration::from_secs(5);
@@ -25,6 +27,7 @@ const CURVES: Duration = Duration::from_secs(30);
 pub(super) struct TrainingHost {
     graph: Graph,
     header: WeightsHeader,
+    manner: Manner,
     evaluator: Option<Evaluator>,
     seed: u64,
     stopped: Arc<AtomicBool>,
@@ -60,6 +63,7 @@ impl TrainingHost {
         Ok(Self {
             graph: job.graph.clone(),
             header: job.header,
+            manner: job.manner,
             evaluator,
             seed: global.seed,
             stopped,
@@ -104,13 +108,17 @@ impl TrainingHost {
         let Some(step) = log.history().steps.last() else { return };
         let first = *self.first.get_or_insert(step.batch - 1);
         let is_last = step.batch == self.batches;
+        let seconds = self.started.elapsed().as_secs_f64();
+        let done = step.batch - first;
+        let left = seconds * self.batches.saturating_sub(step.batch) as f64 / done as f64;
+        if self.manner == Manner::Config {
+            config::step_line(log, left).iter().for_each(|line| outln!("{line}"));
+            return;
+        }
         if self.printed.is_some_and(|printed| printed.elapsed() < LINES) && !is_last {
             return;
         }
         self.printed = Some(Instant::now());
-        let done = step.batch - first;
-        let seconds = self.started.elapsed().as_secs_f64();
-        let left = seconds * self.batches.saturating_sub(step.batch) as f64 / done as f64;
         let smoothed = log.history().smoothed_loss().last().map_or(step.loss, |(_, loss)| *loss);
         let parts: Vec<String> = log
             .columns()
@@ -150,6 +158,9 @@ impl Host for TrainingHost {
 
     fn save(&mut self, path: &Path, weights: &Weights, seen: u64) -> Result<()> {
         let header = WeightsHeader { seen, ..self.header };
+        if self.manner == Manner::Config {
+            outln!("Saving weights to {}", printable_line(&path.display().to_string()));
+        }
         files::write_bytes(path, &write_weights(&self.graph, header, weights))
     }
 
@@ -161,6 +172,10 @@ impl Host for TrainingHost {
                 if is_due || step.batch == self.batches {
                     self.draw(log)?;
                 }
+            }
+            Event::Evaluated { evaluation, .. } if self.manner == Manner::Config => {
+                outln!("{}", config::accuracy_line(self.graph.has_heads(), evaluation.accuracy));
+                self.draw(log)?;
             }
             Event::Evaluated { evaluation, is_best } => {
                 let best = if is_best { " (best)" } else { "" };

@@ -15,7 +15,7 @@ use secateur_train::{TEACHER, initial};
 use sha2::{Digest, Sha256};
 
 use super::super::Global;
-use super::{Args, Manner};
+use super::{Args, Manner, masks};
 
 /// Defaults of a short training; starting points with which pruned detectors healed well.
 const FINETUNE_RATE: f32 = 0.005;
@@ -40,17 +40,19 @@ pub(super) struct Job {
     pub(super) valid: Option<Dataset>,
     pub(super) options: SessionOptions,
     pub(super) warnings: Vec<String>,
+    pub(super) manner: Manner,
 }
 
 impl Job {
     pub(super) fn prepare(args: &Args, manner: Manner, global: &Global) -> Result<Self> {
-        let data = DataFile::load(&args.data)?;
+        let data_path = args.data()?;
+        let data = DataFile::load(data_path)?;
         let list = data.file("train")?;
         let names = read_names(&data.file("names")?)?;
         let images = read_list(&list)?;
         let folder = args.backup.clone().unwrap_or_else(|| {
             let folder = data.get("backup").map_or_else(|| PathBuf::from("backup"), PathBuf::from);
-            args.data.parent().map_or(folder.clone(), |parent| parent.join(&folder))
+            data_path.parent().map_or(folder.clone(), |parent| parent.join(&folder))
         });
         let original = darknet::load(&args.cfg, None)?;
         let (header, given) = start(args, manner, &original.graph)?;
@@ -60,7 +62,7 @@ impl Job {
         let classes = args.classes.map_or_else(|| classes_of(&original.graph), |classes| classes as usize);
         if names.len() != classes {
             return Err(Error::new("names and network do not belong together")
-                .file(&args.data)
+                .file(data_path)
                 .found(format!("{} names, {classes} classes in the network", names.len()))
                 .help("give the names of the network's classes, or --classes"));
         }
@@ -80,6 +82,7 @@ impl Job {
             let left = take_over(&mut weights, given);
             warnings.extend(random_layers(left, given.layers.len(), graph.nodes.len()));
         }
+        let kept = masks::kept_numbers(args, &graph, &weights)?;
         let sizes = Sizes {
             input: graph.input,
             multi_scale: training.augmentation.multi_scale,
@@ -95,26 +98,27 @@ impl Job {
             cache_bytes: CACHE_BYTES,
         };
         let has_valid = data.get("valid").is_some() && args.evaluate_every != Some(0);
-        let identity = identity((&cfg, &weights), &images, &labels, &training, args, global.seed)?;
+        let identity = identity((&cfg, &weights, kept.as_ref()), &images, &labels, &training, args, global.seed)?;
         let epoch = (images.len() as u64).div_ceil(training.batch as u64);
         let options = SessionOptions {
             batches,
             evaluate_every: if has_valid { evaluate_every(args, epoch) } else { 0 },
             seed: global.seed,
             identity,
+            kept,
             ..session_options(args, manner, &training, folder)
         };
         refuse_overwrite(args, &data, &options, &images)?;
         let (samples, found) = Samples::new(images, labels, findings, samples_options)?;
         warnings.extend(found);
         // Read last: its first mistake would hide all those of the training images.
-        let valid = has_valid.then(|| Dataset::from_data_file(&args.data, "valid")).transpose()?;
+        let valid = has_valid.then(|| Dataset::from_data_file(data_path, "valid")).transpose()?;
         std::fs::create_dir_all(&options.folder).map_err(|e| Error::io("create", &options.folder, &e))?;
         if args.classes.is_some() || args.anchors.is_some() {
             let path = options.folder.join(format!("{}.cfg", options.name));
             files::write_bytes(&path, &cfg.to_bytes())?;
         }
-        Ok(Self { header, graph, weights, training, samples, valid, options, warnings })
+        Ok(Self { header, graph, weights, training, samples, valid, options, warnings, manner })
     }
 
     /// Names of the loss's parts.
@@ -129,7 +133,7 @@ fn start(args: &Args, manner: Manner, graph: &Graph) -> Result<(WeightsHeader, O
     let Some(path) = &args.weights else { return Ok((WeightsHeader::default(), None)) };
     let (header, weights) = darknet::load_body(graph, path)?;
     let (held, all) = (weights.layers.len(), graph.nodes.len());
-    if manner == Manner::Finetune && held < all {
+    if manner != Manner::Darknet && held < all {
         return Err(Error::new("finetune needs the weights of all layers")
             .file(path)
             .found(format!("a body of {held} layers"))
@@ -164,6 +168,7 @@ fn session_options(args: &Args, manner: Manner, training: &Training, folder: Pat
         patience: args.patience,
         average: args.average.unwrap_or(if is_short { FINETUNE_AVERAGE } else { training.ema_alpha }),
         clip: args.clip.or(is_short.then_some(FINETUNE_CLIP)).map(f64::from),
+        kept: None,
         seed: 0,
         identity: [0; 32],
     }
@@ -270,7 +275,7 @@ fn max_boxes(training: &Training) -> usize {
 /// # Errors
 /// The teacher cannot be read.
 fn identity(
-    (cfg, weights): (&Cfg, &Weights),
+    (cfg, weights, kept): (&Cfg, &Weights, Option<&Weights>),
     images: &[PathBuf],
     labels: &Labels,
     training: &Training,
@@ -279,7 +284,7 @@ fn identity(
 ) -> Result<[u8; 32]> {
     let mut hash = Sha256::new();
     hash.update(cfg.to_bytes());
-    for layer in &weights.layers {
+    for layer in [Some(weights), kept].into_iter().flatten().flat_map(|weights| &weights.layers) {
         let norm = layer.batch_norm.iter().flat_map(|norm| [&norm.scale, &norm.mean, &norm.variance]);
         for value in [&layer.weights, &layer.bias].into_iter().chain(norm).flatten() {
             hash.update(value.to_le_bytes());
@@ -305,8 +310,9 @@ fn refuse_overwrite(
     options: &SessionOptions,
     images: &[PathBuf],
 ) -> Result<()> {
-    let mut read: Vec<PathBuf> = data.files().chain([args.data.clone(), args.cfg.clone()]).collect();
+    let mut read: Vec<PathBuf> = data.files().chain([data.path().to_owned(), args.cfg.clone()]).collect();
     read.extend(args.weights.iter().chain(args.teacher.iter().flatten()).cloned());
+    read.extend(args.masks.iter().chain(&args.config).cloned());
     read.extend(images.iter().cloned());
     let suffixes = [
         "_last.weights",

@@ -1,9 +1,11 @@
 //! `train` and `finetune`: training on labelled images.
 
+mod config;
 mod host;
 mod job;
+mod masks;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use secateur_base::{Error, Result, errln, outln};
 use secateur_frontend::darknet;
@@ -21,6 +23,8 @@ use job::Job;
   secateur train yolo.cfg --data parts.data
   secateur train yolo.cfg yolo.weights --classes 5 --anchors auto --data parts.data --epochs 40
   secateur finetune pruned.cfg pruned.weights --teacher full.cfg full.weights --data parts.data --epochs 10
+  secateur finetune full.cfg weights.prune --masks weights.mask --data parts.data --epochs 10
+  secateur finetune pruning.cfg     (the closed pruner's config file)
 
 `train` means what Darknet means: batch, rate, policy, augmentation and loss are the cfg's. `finetune`, and
 `train` with --epochs or --batches, take a cosine rate of .005 after a short burn-in, mosaics, clipped
@@ -30,13 +34,13 @@ Files are Darknet's, in the backup folder: NAME_last.weights, NAME_best.weights,
 NAME_1000.weights …; NAME.csv and NAME.json are the log, NAME.svg and NAME.png its curves. Kill it at any time:
 the same command goes on and ends with the same bytes.")]
 pub(crate) struct Args {
-    /// The network.
+    /// The network; for finetune also a config file with a [pruning] section.
     cfg: PathBuf,
     /// Weights to begin with; without them the training begins with random ones.
     weights: Option<PathBuf>,
     /// Darknet's .data file: the lists `train` and `valid`, the class names, and `backup`.
     #[arg(long, value_name = "FILE.data")]
-    data: PathBuf,
+    data: Option<PathBuf>,
     /// Folder of all files [default: `backup` of the .data file, else `backup`].
     #[arg(long, value_name = "FOLDER")]
     backup: Option<PathBuf>,
@@ -77,12 +81,30 @@ pub(crate) struct Args {
     /// Weight of the teacher beside the labels.
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = positive, requires = "teacher")]
     teacher_weight: f32,
+    /// Masks that `prune` wrote with the weights: what they remove stays zero.
+    #[arg(long, value_name = "FILE.mask", requires = "weights")]
+    masks: Option<PathBuf>,
     /// Also write the best weights (without `valid`: the last) to this file.
     #[arg(short, long, value_name = "FILE.weights")]
     output: Option<PathBuf>,
     /// Count batches from 0, whatever the weights have seen: always so, accepted for Darknet's users.
     #[arg(long, hide = true)]
     clear: bool,
+    /// The config file that named the network.
+    #[arg(skip)]
+    config: Option<PathBuf>,
+    /// Filters that are zero stay so: a config file has no masks beside its weights.
+    #[arg(skip)]
+    zero_filters: bool,
+}
+
+impl Args {
+    /// The .data file.
+    fn data(&self) -> Result<&Path> {
+        self.data.as_deref().ok_or_else(|| {
+            Error::new("no images to train on").allowed("--data FILE.data with the lists and names of images")
+        })
+    }
 }
 
 /// Which defaults hold.
@@ -92,6 +114,8 @@ pub(crate) enum Manner {
     Darknet,
     /// Those of a short training.
     Finetune,
+    /// The closed pruner's: those of the pruned cfg, and lines as it prints them.
+    Config,
 }
 
 fn positive(text: &str) -> std::result::Result<f32, String> {
@@ -102,6 +126,10 @@ fn positive(text: &str) -> std::result::Result<f32, String> {
 }
 
 pub(crate) fn run(args: Args, manner: Manner, global: &Global) -> Result<()> {
+    let (args, manner) = match manner {
+        Manner::Finetune => config::resolve(args)?,
+        other => (args, other),
+    };
     if manner == Manner::Finetune && args.weights.is_none() {
         return Err(Error::new("finetune needs trained weights").help("give WEIGHTS, or use `train`"));
     }

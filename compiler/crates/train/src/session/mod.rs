@@ -40,6 +40,9 @@ pub struct SessionOptions {
     pub average: f32,
     /// Bound of the norm of a batch's mean gradient.
     pub clip: Option<f64>,
+    /// 1 for every number that is trained, 0 for those that masks hold, in the shapes of the weights; nothing: all are
+    /// trained.
+    pub kept: Option<Weights>,
     pub seed: u64,
     /// Hash of network, data and options, by which a checkpoint is known.
     pub identity: [u8; 32],
@@ -153,6 +156,7 @@ impl<'a> Session<'a> {
         let seen = state.batches * training.batch as u64;
         let mut trainer = Trainer::new(graph, &state.weights, training, seen, options.seed)?
             .with_clip(options.clip)
+            .with_kept(options.kept.clone())
             .with_teacher(teacher);
         trainer.restore(state.memories.clone(), state.rate_factor);
         let log = Log::open(&options.file(".csv"), columns, state.batches)?;
