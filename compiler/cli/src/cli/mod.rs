@@ -15,6 +15,7 @@ mod dump;
 mod emit;
 mod images;
 mod info;
+mod int8;
 mod map;
 mod models;
 mod partial;

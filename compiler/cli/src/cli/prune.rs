@@ -14,10 +14,11 @@ use secateur_prune::search::{
 };
 use secateur_prune::sensitivity::Work;
 use secateur_prune::store::Origin;
-use secateur_prune::{Analysis, Figures, MaskFile, RankedUnits, Store, Summary, Trials, criteria};
+use secateur_prune::{Analysis, Deploy, Figures, MaskFile, RankedUnits, Store, Summary, Trials, criteria};
 
 use super::Global;
 use super::images::ImageSource;
+use super::int8::Int8;
 use super::pruning::{self, Common, Subject, fraction};
 
 /// Choose the units to remove, within an accuracy budget.
@@ -104,6 +105,8 @@ struct Job {
     store_path: PathBuf,
     trials: Trials,
     analysed: Evaluator,
+    /// Measures groups in int8, as the known sensitivities were.
+    int8: Option<Int8>,
     /// Scores by the gradients of the loss, where the criterion needs them.
     gradients: Option<ChannelScores>,
     held_out: Evaluator,
@@ -166,6 +169,7 @@ impl Job {
             }
             None => {}
         }
+        let (analysed, int8) = subject.in_numeric(analysed, global.seed)?;
         let seed = global.seed;
         Ok(Self {
             args,
@@ -175,6 +179,7 @@ impl Job {
             store_path,
             trials,
             analysed,
+            int8,
             gradients,
             held_out,
             output,
@@ -199,11 +204,13 @@ impl Job {
             subject.ranked(unranked.as_ref(), criterion, evidence, reconstructed, &calibration, self.seed)
         };
         let units = by(subject.criterion, subject.reconstruction);
+        let in_int8 = self.int8.as_ref().map(|int8| int8.measure(&self.analysed));
         let analysis = Analysis {
             units: &units,
             evaluator: &self.analysed,
             kernel_batch: subject.kernel_batch,
             ignored: &subject.ignored,
+            deploy: in_int8.as_ref().map(|measure| measure as Deploy),
             work: Work::default(),
         };
         let objective = JointObjective { units: &units, held_out: &self.held_out, seed: self.seed };
@@ -310,6 +317,7 @@ fn follow_sensitivities(subject: &mut Subject, args: &Common, known: &Store) -> 
     }
     subject.reconstruction &= known.setting.reconstruction;
     subject.ridge = known.setting.ridge;
+    subject.numeric = known.setting.numeric;
     Ok(())
 }
 
