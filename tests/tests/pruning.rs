@@ -219,7 +219,8 @@ fn sensitivities_are_measured_in_the_deployed_integers() {
     assert!(map > 0.0 && log.contains(&format!("in int8: mAP: {map:.4} ")), "{map}: {log}");
 
     let points = |name: &str| -> serde_json::Value {
-        let file: serde_json::Value = serde_json::from_slice(&std::fs::read(path.join(name)).unwrap()).unwrap();
+        let file: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(path.join(name)).unwrap()).unwrap();
         assert_eq!(file["setting"]["numeric"].as_str(), (name != "float.json").then_some("int8"), "{name}");
         file["points"].clone()
     };
@@ -242,7 +243,8 @@ fn sensitivities_are_measured_in_the_deployed_integers() {
         assert!(loss(int8) != loss(float) && (loss(int8) - loss(float)).abs() < 0.1, "{int8} {float}");
     }
     // `prune` measures what is missing as the file was measured.
-    let words = ["prune", "net.cfg", "net.weights", "-o", "w.prune", "--ana", "int8.json", "--threshold", "0.2"];
+    let words =
+        ["prune", "net.cfg", "net.weights", "-o", "w.prune", "--ana", "int8.json", "--threshold", "0.2"];
     secateur()
         .current_dir(path)
         .args([&words[..], &["--list", "list.txt", "--names", "names"]].concat())

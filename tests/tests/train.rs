@@ -221,7 +221,17 @@ fn masks_hold_while_the_others_learn() {
         run("map cut.cfg cut.weights --data my.data");
         let said = refused(
             folder,
-            &["finetune", "net.cfg", "net.weights", "--masks", "w.mask", "--data", "my.data", "--backup", "b"],
+            &[
+                "finetune",
+                "net.cfg",
+                "net.weights",
+                "--masks",
+                "w.mask",
+                "--data",
+                "my.data",
+                "--backup",
+                "b",
+            ],
         );
         assert!(said.contains("the masks belong to other weights") && said.contains("not 0"), "{said}");
     }
@@ -231,6 +241,49 @@ fn masks_hold_while_the_others_learn() {
     let line = "finetune other.cfg other/other_final.weights --masks w.mask --data my.data --backup b";
     let said = refused(folder, &line.split(' ').collect::<Vec<_>>());
     assert!(said.contains("the masks belong to another network"), "{said}");
+}
+
+/// Evaluations are of the int8 network; a kill changes no byte, and without --int8 other weights come out.
+#[test]
+fn the_int8_form_is_trained_and_measured() {
+    let whole = project();
+    let finetune =
+        ["finetune", "net.cfg", "net.weights", "--data", "my.data", "--epochs", "30", "--rate", "0.01"];
+    let said =
+        done(whole.path(), &[&finetune[..], &["--int8", "--threads", "1", "-o", "best.weights"]].concat());
+    let log = std::fs::read_to_string(whole.path().join("backup/net.csv")).unwrap();
+    assert!(log.starts_with("batch,images,loss,box,objectness,class,teacher,rate"), "its own teacher: {log}");
+    assert!(said.contains("before, in int8: mAP: "), "{said}");
+
+    // The best accuracy is what its artefact has.
+    let best = said.lines().find_map(|line| line.strip_prefix("best mAP@0.5: ")).expect(&said);
+    let quantize = ["quantize", "net.cfg", "best.weights", "--data", "my.data", "-o", "net.int8"];
+    done(whole.path(), &quantize);
+    done(whole.path(), &["compile", "net.int8", "-o", "net.sct"]);
+    let json = done(whole.path(), &["map", "net.sct", "--data", "my.data", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert!(best.starts_with(&format!("{:.4} ", json["map"].as_f64().unwrap())), "{best}: {}", json["map"]);
+
+    let again = project();
+    let line = [&finetune[..], &["--int8", "--threads", "2"]].concat();
+    let mut child = Command::new(secateur_path())
+        .current_dir(again.path())
+        .args(&line)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    done(again.path(), &line);
+    assert!(final_weights(again.path()) == final_weights(whole.path()), "killed, on two threads");
+
+    let float = project();
+    done(float.path(), &[&finetune[..], &["--teacher", "net.cfg", "net.weights"]].concat());
+    assert!(final_weights(float.path()) != final_weights(whole.path()));
+    let said = refused(whole.path(), &["train", "net.cfg", "--data", "my.data", "--int8", "--batches", "1"]);
+    assert!(said.contains("--int8 needs trained weights"), "{said}");
 }
 
 /// The closed pruner's four steps with its config file alone, as its guide has them.
@@ -245,7 +298,10 @@ fn the_config_file_names_what_finetune_needs() {
     assert_eq!(cfg.as_bytes(), read(folder, "net.cfg"));
     done(folder, &["prune", "pruning.cfg", "net.weights"]);
     let said = refused(folder, &["finetune", "pruning.cfg"]);
-    assert!(said.contains("the length of the training is not known") && said.contains("max_batches"), "{said}");
+    assert!(
+        said.contains("the length of the training is not known") && said.contains("max_batches"),
+        "{said}"
+    );
     // Its users change the keys of training in the pruned network's cfg; `prune` leaves them alone.
     let keys = "[net]\nbatch=4\nmax_batches=6\nlearning_rate=0.01\n";
     std::fs::write(folder.join("work/net-prune.cfg"), cfg.replace("[net]\n", keys)).unwrap();

@@ -107,9 +107,9 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
 
     print_groups(&analysis, &store, &keep, &thresholds);
     if subject.numeric == Numeric::Float {
-    let images = evaluator.len() as u64;
-    let moments = statistics.as_ref().map_or(0, |s| plan.macs() * images + s.macs());
-    report(&analysis, plan.macs(), plan.macs() * images + moments)?;
+        let images = evaluator.len() as u64;
+        let moments = statistics.as_ref().map_or(0, |s| plan.macs() * images + s.macs());
+        report(&analysis, plan.macs(), plan.macs() * images + moments)?;
     }
     outln!(
         "{} groups in {:.1} s, sensitivities in {}",

@@ -50,7 +50,8 @@ impl Analysis<'_> {
         save: Option<&Path>,
     ) -> Result<()> {
         self.evaluator.require_evidence()?;
-        let progress = Progress::new(format!("measuring {} deployed networks", todo.len()), todo.len() as u64);
+        let progress =
+            Progress::new(format!("measuring {} deployed networks", todo.len()), todo.len() as u64);
         for (group, keep) in todo {
             let (graph, weights) = self.units.deployed(group, keep);
             let loss = self.evaluator.relative_loss(&deploy(&graph, &weights)?);

@@ -2,7 +2,7 @@
 
 use secateur_base::Result;
 use secateur_ir::training::Training;
-use secateur_ir::{Graph, Shape, Weights};
+use secateur_ir::{Graph, Rounding, Shape, Weights};
 
 use crate::engine::{BatchVariance, Engine, EngineOptions, Kind};
 use crate::loss::{self, Cost, Loss, Pass, Truths};
@@ -35,6 +35,8 @@ pub struct Trainer<T = f32> {
     clip: Option<f64>,
     /// 1 for every number that is trained, 0 for those that stay, in the shapes of the weights.
     kept: Option<Weights>,
+    /// By node, what the int8 form rounds.
+    rounding: Vec<Rounding>,
     rate_factor: f32,
 }
 
@@ -45,7 +47,7 @@ impl<T: Scalar> Trainer<T> {
     /// A layer that cannot be trained through.
     pub fn new(graph: &Graph, weights: &Weights, training: &Training, seen: u64, seed: u64) -> Result<Self> {
         Ok(Self {
-            engine: engine(graph, weights, training, seed)?,
+            engine: engine(graph, weights, training, seed, &[])?,
             losses: loss::of_graph(graph, &training.layers),
             training: training.clone(),
             teacher: None,
@@ -54,6 +56,7 @@ impl<T: Scalar> Trainer<T> {
             seed,
             clip: None,
             kept: None,
+            rounding: Vec::new(),
             rate_factor: 1.0,
         })
     }
@@ -68,6 +71,19 @@ impl<T: Scalar> Trainer<T> {
     #[must_use]
     pub fn with_kept(self, kept: Option<Weights>) -> Self {
         Self { kept, ..self }
+    }
+
+    /// Computes forward in the numbers of the network's int8 form, which rounds this, by node; batch norm is frozen.
+    ///
+    /// # Errors
+    /// As [`Trainer::new`].
+    pub fn with_rounding(mut self, rounding: Vec<Rounding>) -> Result<Self> {
+        if !rounding.is_empty() {
+            let (graph, weights) = (self.engine.graph().clone(), self.engine.weights());
+            self.engine = engine(&graph, &weights, &self.training, self.seed, &rounding)?;
+            self.rounding = rounding;
+        }
+        Ok(self)
     }
 
     /// Draws the heads to those of a teacher.
@@ -114,7 +130,7 @@ impl<T: Scalar> Trainer<T> {
             teacher.resize(input.h, input.w)?;
         }
         self.losses = loss::of_graph(&graph, &self.training.layers);
-        self.engine = engine(&graph, &weights, &self.training, self.seed)?;
+        self.engine = engine(&graph, &weights, &self.training, self.seed, &self.rounding)?;
         Ok(())
     }
 
@@ -125,7 +141,7 @@ impl<T: Scalar> Trainer<T> {
     pub fn set_weights(&mut self, graph: &Graph, weights: &Weights) -> Result<()> {
         let input = self.engine.graph().input;
         let graph = graph.resized(input.h, input.w)?;
-        self.engine = engine(&graph, weights, &self.training, self.seed)?;
+        self.engine = engine(&graph, weights, &self.training, self.seed, &self.rounding)?;
         Ok(())
     }
 
@@ -216,10 +232,21 @@ impl<T: Scalar> Trainer<T> {
     }
 }
 
-fn engine<T: Scalar>(graph: &Graph, weights: &Weights, training: &Training, seed: u64) -> Result<Engine<T>> {
-    let dropout = training.layers.iter().map(|layer| f64::from(layer.dropout.unwrap_or(0.0))).collect();
-    let variance = BatchVariance::Darknet;
-    Engine::new(graph, weights, &EngineOptions { images: training.pass(), variance, dropout, seed })
+fn engine<T: Scalar>(
+    graph: &Graph,
+    weights: &Weights,
+    training: &Training,
+    seed: u64,
+    rounding: &[Rounding],
+) -> Result<Engine<T>> {
+    let options = EngineOptions {
+        images: training.pass(),
+        variance: BatchVariance::Darknet,
+        dropout: training.layers.iter().map(|layer| f64::from(layer.dropout.unwrap_or(0.0))).collect(),
+        seed,
+        rounding: rounding.to_vec(),
+    };
+    Engine::new(graph, weights, &options)
 }
 
 #[cfg(test)]

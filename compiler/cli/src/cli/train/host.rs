@@ -17,6 +17,7 @@ use secateur_train::log::Log;
 use secateur_train::session::{Event, Host};
 
 use super::super::Global;
+use super::super::int8::Int8;
 use super::job::Job;
 use super::{Manner, config};
 
@@ -29,6 +30,7 @@ pub(super) struct TrainingHost {
     header: WeightsHeader,
     manner: Manner,
     evaluator: Option<Evaluator>,
+    int8: Option<Int8>,
     seed: u64,
     stopped: Arc<AtomicBool>,
     batches: u64,
@@ -50,6 +52,10 @@ impl TrainingHost {
             .as_ref()
             .map(|valid| Evaluator::new(metric, &Plan::new(&job.graph, &job.weights)?, valid))
             .transpose()?;
+        if let (Some(evaluator), Some(int8)) = (&evaluator, &job.int8) {
+            let results = int8.results(evaluator, &job.graph, &job.weights)?;
+            outln!("before, in int8: {}: {}", evaluator.metric, evaluator.accuracy(&results, global.seed));
+        }
         let stopped = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&stopped);
         ctrlc::set_handler(move || {
@@ -65,6 +71,7 @@ impl TrainingHost {
             header: job.header,
             manner: job.manner,
             evaluator,
+            int8: job.int8.clone(),
             seed: global.seed,
             stopped,
             batches: job.options.batches,
@@ -152,8 +159,11 @@ fn duration(seconds: f64) -> String {
 impl Host for TrainingHost {
     fn evaluate(&mut self, weights: &Weights) -> Result<f64> {
         let evaluator = self.evaluator.as_ref().expect("evaluations are only due where there is `valid`");
-        let plan = Plan::new(&self.graph, weights)?;
-        Ok(evaluator.measure(&plan, self.seed).value)
+        let results = match &self.int8 {
+            Some(int8) => int8.results(evaluator, &self.graph, weights)?,
+            None => evaluator.results(&Plan::new(&self.graph, weights)?),
+        };
+        Ok(evaluator.accuracy(&results, self.seed).value)
     }
 
     fn save(&mut self, path: &Path, weights: &Weights, seen: u64) -> Result<()> {

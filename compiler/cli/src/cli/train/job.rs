@@ -15,10 +15,13 @@ use secateur_train::{TEACHER, initial};
 use sha2::{Digest, Sha256};
 
 use super::super::Global;
+use super::super::int8::Int8;
 use super::{Args, Manner, masks};
 
 /// Defaults of a short training; starting points with which pruned detectors healed well.
 const FINETUNE_RATE: f32 = 0.005;
+/// Rounded weights move in steps: a trained network is to stay where it is.
+const INT8_RATE: f32 = 0.0005;
 const FINETUNE_AVERAGE: f32 = 0.995;
 const FINETUNE_CLIP: f32 = 50.0;
 const FINETUNE_BATCH: u32 = 8;
@@ -41,6 +44,8 @@ pub(super) struct Job {
     pub(super) options: SessionOptions,
     pub(super) warnings: Vec<String>,
     pub(super) manner: Manner,
+    /// Measures the int8 form, where that is trained.
+    pub(super) int8: Option<Int8>,
 }
 
 impl Job {
@@ -98,9 +103,10 @@ impl Job {
             cache_bytes: CACHE_BYTES,
         };
         let has_valid = data.get("valid").is_some() && args.evaluate_every != Some(0);
-        let identity = identity((&cfg, &weights, kept.as_ref()), &images, &labels, &training, args, global.seed)?;
+        let identity =
+            identity((&cfg, &weights, kept.as_ref()), &images, &labels, &training, args, global.seed)?;
         let epoch = (images.len() as u64).div_ceil(training.batch as u64);
-        let options = SessionOptions {
+        let mut options = SessionOptions {
             batches,
             evaluate_every: if has_valid { evaluate_every(args, epoch) } else { 0 },
             seed: global.seed,
@@ -111,6 +117,11 @@ impl Job {
         refuse_overwrite(args, &data, &options, &images)?;
         let (samples, found) = Samples::new(images, labels, findings, samples_options)?;
         warnings.extend(found);
+        // After the samples have found all images readable.
+        let int8 = args.int8.then(|| Int8::of_list(samples.images(), &graph)).transpose()?;
+        if let Some(int8) = &int8 {
+            options.rounding = int8.roundings(&graph, &weights)?;
+        }
         // Read last: its first mistake would hide all those of the training images.
         let valid = has_valid.then(|| Dataset::from_data_file(data_path, "valid")).transpose()?;
         std::fs::create_dir_all(&options.folder).map_err(|e| Error::io("create", &options.folder, &e))?;
@@ -118,7 +129,7 @@ impl Job {
             let path = options.folder.join(format!("{}.cfg", options.name));
             files::write_bytes(&path, &cfg.to_bytes())?;
         }
-        Ok(Self { header, graph, weights, training, samples, valid, options, warnings, manner })
+        Ok(Self { header, graph, weights, training, samples, valid, options, warnings, manner, int8 })
     }
 
     /// Names of the loss's parts.
@@ -169,6 +180,7 @@ fn session_options(args: &Args, manner: Manner, training: &Training, folder: Pat
         average: args.average.unwrap_or(if is_short { FINETUNE_AVERAGE } else { training.ema_alpha }),
         clip: args.clip.or(is_short.then_some(FINETUNE_CLIP)).map(f64::from),
         kept: None,
+        rounding: Vec::new(),
         seed: 0,
         identity: [0; 32],
     }
@@ -239,7 +251,7 @@ fn adapt(
             .help("set max_batches in [net], or give --epochs"));
     }
     if is_short {
-        let rate = args.rate.unwrap_or(FINETUNE_RATE);
+        let rate = args.rate.unwrap_or(if args.int8 { INT8_RATE } else { FINETUNE_RATE });
         training.schedule = Schedule {
             learning_rate: rate,
             burn_in: (batches / 20).min(100),
@@ -298,7 +310,8 @@ fn identity(
     for path in args.teacher.iter().flatten() {
         hash.update(files::read_limited(path, MAX_TEACHER_BYTES)?);
     }
-    let options = (&args.average, &args.clip, args.teacher_weight, &args.patience, &args.evaluate_every);
+    let options =
+        (&args.average, &args.clip, args.teacher_weight, &args.patience, &args.evaluate_every, args.int8);
     hash.update(format!("{training:?} {options:?} {seed} {}", initial::VERSION));
     Ok(hash.finalize().into())
 }

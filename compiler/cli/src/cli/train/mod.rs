@@ -24,6 +24,7 @@ use job::Job;
   secateur train yolo.cfg yolo.weights --classes 5 --anchors auto --data parts.data --epochs 40
   secateur finetune pruned.cfg pruned.weights --teacher full.cfg full.weights --data parts.data --epochs 10
   secateur finetune full.cfg weights.prune --masks weights.mask --data parts.data --epochs 10
+  secateur finetune yolo.cfg yolo.weights --int8 --data parts.data --epochs 10
   secateur finetune pruning.cfg     (the closed pruner's config file)
 
 `train` means what Darknet means: batch, rate, policy, augmentation and loss are the cfg's. `finetune`, and
@@ -84,6 +85,10 @@ pub(crate) struct Args {
     /// Masks that `prune` wrote with the weights: what they remove stays zero.
     #[arg(long, value_name = "FILE.mask", requires = "weights")]
     masks: Option<PathBuf>,
+    /// Train the network's int8 form: forward in rounded weights and outputs, with frozen batch norm; accuracy is that
+    /// of the int8 network. The teacher is the network itself in float, unless --teacher names another.
+    #[arg(long, conflicts_with = "classes")]
+    int8: bool,
     /// Also write the best weights (without `valid`: the last) to this file.
     #[arg(short, long, value_name = "FILE.weights")]
     output: Option<PathBuf>,
@@ -99,6 +104,15 @@ pub(crate) struct Args {
 }
 
 impl Args {
+    /// Cfg and weights of the teacher.
+    fn teacher(&self) -> Option<[&Path; 2]> {
+        match (&self.teacher, &self.weights) {
+            (Some(paths), _) => Some([&paths[0], &paths[1]]),
+            (None, Some(weights)) if self.int8 => Some([&self.cfg, weights]),
+            _ => None,
+        }
+    }
+
     /// The .data file.
     fn data(&self) -> Result<&Path> {
         self.data.as_deref().ok_or_else(|| {
@@ -133,16 +147,18 @@ pub(crate) fn run(args: Args, manner: Manner, global: &Global) -> Result<()> {
     if manner == Manner::Finetune && args.weights.is_none() {
         return Err(Error::new("finetune needs trained weights").help("give WEIGHTS, or use `train`"));
     }
+    if args.int8 && args.weights.is_none() {
+        return Err(Error::new("--int8 needs trained weights").help("train the network in float first"));
+    }
     let job = Job::prepare(&args, manner, global)?;
     job.warnings.iter().for_each(|warning| errln!("warning: {warning}"));
     let mut host = TrainingHost::new(&job, global)?;
-    let teacher = args.teacher.as_deref().map(|paths| -> Result<Teacher> {
-        let [cfg, weights] = paths else { unreachable!("clap takes two values") };
+    let teacher = args.teacher().map(|[cfg, weights]| -> Result<Teacher> {
         let teacher = darknet::load(cfg, Some(weights))?;
         Teacher::new(&teacher.graph, teacher.weights()?, &job.graph, args.teacher_weight)
             .map_err(|error| error.file(cfg))
     });
-    let columns = Columns { parts: job.parts(args.teacher.is_some()), measure: host.measure().to_owned() };
+    let columns = Columns { parts: job.parts(args.teacher().is_some()), measure: host.measure().to_owned() };
     let session = Session::open(
         &job.graph,
         &job.weights,

@@ -54,7 +54,8 @@ impl Network {
 pub fn load(cfg: &Path, weights: Option<&Path>) -> Result<Network> {
     let cfg = Cfg::load(cfg)?;
     let graph = build_graph(&cfg)?;
-    let (header, numbers) = weights.map(|path| weights::load(&graph, path, Extent::Whole)).transpose()?.unzip();
+    let (header, numbers) =
+        weights.map(|path| weights::load(&graph, path, Extent::Whole)).transpose()?.unzip();
     Ok(Network {
         cfg,
         graph,

@@ -269,8 +269,10 @@ fn wrong_length(graph: &Graph, header: WeightsHeader, path: &Path, length: u64) 
                 "the file ends with layer {}, as a body that `partial` writes: only `train` takes one",
                 held - 1
             ),
-            None => "the file is damaged or belongs to another cfg: compare filters, classes and batch_normalize"
-                .to_owned(),
+            None => {
+                "the file is damaged or belongs to another cfg: compare filters, classes and batch_normalize"
+                    .to_owned()
+            }
         },
     };
     error
@@ -409,9 +411,8 @@ mod tests {
         let pooled = CFG.replacen("\n\n[conv", "\n\n[maxpool]\nsize=2\nstride=2\n\n[conv", 2);
         let graph = build_graph(&Cfg::parse(Path::new("net.cfg"), pooled.as_bytes()).unwrap()).unwrap();
         let bytes = file(&graph, [0, 2], 8, 0);
-        let body = |length: usize| {
-            read(&graph, Path::new("x"), Some(length as u64), Extent::Body, &bytes[..length])
-        };
+        let body =
+            |length: usize| read(&graph, Path::new("x"), Some(length as u64), Extent::Body, &bytes[..length]);
         let ends: Vec<usize> = ends(&graph, WeightsHeader::default()).collect();
         assert_eq!(ends.len(), 4, "pool, convolution, pool, convolution");
         let (_, whole) = body(bytes.len()).unwrap();
@@ -456,13 +457,16 @@ mod tests {
     #[test]
     fn endless_input_is_refused() {
         let graph = graph();
-        let error = read(&graph, Path::new("x"), None, Extent::Whole, std::io::repeat(0)).unwrap_err().to_string();
+        let error =
+            read(&graph, Path::new("x"), None, Extent::Whole, std::io::repeat(0)).unwrap_err().to_string();
         assert!(error.contains("continues after the last layer"), "{error}");
         let huge = format!("{CFG}\n[convolutional]\nfilters=64\nsize=3\npad=1\n").replace("=64", "=5000");
         let huge = build_graph(&Cfg::parse(Path::new("net.cfg"), huge.as_bytes()).unwrap()).unwrap();
-        let error = read(&huge, Path::new("x"), None, Extent::Whole, std::io::repeat(0)).unwrap_err().to_string();
+        let error =
+            read(&huge, Path::new("x"), None, Extent::Whole, std::io::repeat(0)).unwrap_err().to_string();
         assert!(error.contains("too many weights for a device"), "{error}");
-        let cut = read(&graph, Path::new("x"), None, Extent::Whole, &file(&graph, [0, 2], 8, 0)[..1000]).unwrap_err();
+        let cut = read(&graph, Path::new("x"), None, Extent::Whole, &file(&graph, [0, 2], 8, 0)[..1000])
+            .unwrap_err();
         assert!(cut.to_string().contains("ends within this layer"), "{cut}");
     }
 }

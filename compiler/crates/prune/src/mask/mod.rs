@@ -128,7 +128,9 @@ impl Masks {
                     .layer(layer)
                     .section(graph.nodes[layer].op.name())
                     .found(format!("{stray} numbers that are not 0 where the masks remove them"))
-                    .allowed("weights that `prune` wrote with these masks, or that were trained under them"));
+                    .allowed(
+                        "weights that `prune` wrote with these masks, or that were trained under them",
+                    ));
             }
         }
         Ok(())

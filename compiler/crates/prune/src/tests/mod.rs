@@ -181,9 +181,8 @@ fn suffixes_measure_what_whole_networks_measure() {
             let (mut fast, mut naive, mut deployed) = (store(), store(), store());
             analysis.curves(&mut fast, None, None).unwrap();
             // Deployed in float the cut network computes what the masked one does.
-            let deploy = |graph: &Graph, weights: &Weights| {
-                Ok(case.evaluator.results(&Plan::new(graph, weights)?))
-            };
+            let deploy =
+                |graph: &Graph, weights: &Weights| Ok(case.evaluator.results(&Plan::new(graph, weights)?));
             let in_deployment = Analysis { deploy: Some(&deploy), ..case.analysis(units) };
             in_deployment.curves(&mut deployed, None, None).unwrap();
             let thresholds = vec![0.02; units.groups().len()];
