@@ -6,7 +6,7 @@ use predicates::prelude::*;
 use predicates::str::contains;
 use secateur_tests::secateur;
 
-const VERBS: [&str; 19] = [
+const VERBS: [&str; 20] = [
     "info",
     "stat",
     "map",
@@ -19,6 +19,7 @@ const VERBS: [&str; 19] = [
     "recalibrate",
     "train",
     "finetune",
+    "partial",
     "quantize",
     "compile",
     "run",

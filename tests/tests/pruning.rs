@@ -200,6 +200,59 @@ fn sensitivities_follow_the_content_of_images_and_labels() {
     assert_eq!(measured("loss"), after);
 }
 
+/// Losses in int8 are those of the network that is deployed, and never mix with those in float.
+#[test]
+fn sensitivities_are_measured_in_the_deployed_integers() {
+    let project = tiny_project();
+    let path = project.path();
+    let said = |options: &[&str]| {
+        let assert = ana(path, options).success();
+        String::from_utf8(assert.get_output().stdout.clone()).unwrap()
+    };
+    let quantize = ["quantize", "net.cfg", "net.weights", "--list", "list.txt", "--names", "names"];
+    done(path, &[&quantize[..], &["-o", "net.int8"]].concat());
+    done(path, &["compile", "net.int8", "-o", "net.sct"]);
+    let log = said(&["--metric", "map", "--threshold", "0.3", "--numeric", "int8"]);
+    let json = done(path, &["map", "net.sct", "--list", "list.txt", "--names", "names", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let map = json["map"].as_f64().unwrap();
+    assert!(map > 0.0 && log.contains(&format!("in int8: mAP: {map:.4} ")), "{map}: {log}");
+
+    let points = |name: &str| -> serde_json::Value {
+        let file: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(path.join(name)).unwrap()).unwrap();
+        assert_eq!(file["setting"]["numeric"].as_str(), (name != "float.json").then_some("int8"), "{name}");
+        file["points"].clone()
+    };
+    let curves = ["--metric", "dp", "--curves", "--threads"];
+    said(&[&curves[..], &["1", "--numeric", "int8"]].concat());
+    let int8 = std::fs::read(path.join("a.json")).unwrap();
+    said(&[&curves[..], &["2", "--numeric", "int8"]].concat());
+    assert_eq!(std::fs::read(path.join("a.json")).unwrap(), int8, "nothing is measured twice");
+    std::fs::copy(path.join("a.json"), path.join("int8.json")).unwrap();
+    std::fs::remove_file(path.join("a.json")).unwrap();
+    said(&[&curves[..], &["2", "--numeric", "int8"]].concat());
+    assert_eq!(std::fs::read(path.join("a.json")).unwrap(), int8, "two threads");
+    said(&[&curves[..], &["2"]].concat());
+    std::fs::rename(path.join("a.json"), path.join("float.json")).unwrap();
+    let (int8, float) = (points("int8.json"), points("float.json"));
+    let (int8, float) = (int8.as_array().unwrap(), float.as_array().unwrap());
+    assert_eq!(int8.len(), float.len());
+    for (int8, float) in int8.iter().zip(float) {
+        let loss = |point: &serde_json::Value| point[2]["loss"].as_f64().unwrap();
+        assert!(loss(int8) != loss(float) && (loss(int8) - loss(float)).abs() < 0.1, "{int8} {float}");
+    }
+    // `prune` measures what is missing as the file was measured.
+    let words =
+        ["prune", "net.cfg", "net.weights", "-o", "w.prune", "--ana", "int8.json", "--threshold", "0.2"];
+    secateur()
+        .current_dir(path)
+        .args([&words[..], &["--list", "list.txt", "--names", "names"]].concat())
+        .assert()
+        .success();
+    points("w.points.json");
+}
+
 #[test]
 fn inputs_are_never_overwritten() {
     let project = tiny_project();

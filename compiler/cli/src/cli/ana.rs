@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use secateur_base::{Result, files, outln};
 use secateur_eval::{Evaluator, Metric};
 use secateur_float::Plan;
 use secateur_prune::criteria::Evidence;
 use secateur_prune::sensitivity::{RATES, Work};
 use secateur_prune::store::Origin;
-use secateur_prune::{Analysis, Store};
+use secateur_prune::{Analysis, Deploy, Numeric, Store};
 
 use super::Global;
 use super::images::ImageSource;
@@ -24,6 +25,7 @@ const DEFAULT_THRESHOLD: f64 = 0.01;
 #[command(after_help = "Examples:
   secateur ana model.cfg model.weights --data coco.data --threshold 0.01 -o ana.json
   secateur ana model.cfg model.weights --list train.txt --names coco.names --metric map
+  secateur ana model.cfg model.weights --data coco.data --numeric int8 --metric map
   secateur ana pruning.cfg model.weights     (the closed pruner's config file)
 
 Kill it at any time: the same command resumes and ends with the same bytes.")]
@@ -41,17 +43,27 @@ pub(crate) struct Args {
     /// Measure all nine ratios of every group instead of searching for the threshold.
     #[arg(long)]
     curves: bool,
+    /// Arithmetic in which a group's loss is measured: `float`, or `int8`, the loss of the int8 network, which is
+    /// calibrated anew for every measurement [default: float].
+    #[arg(long, value_name = "NUMERIC", value_parser = numeric_parser())]
+    numeric: Option<Numeric>,
     /// Also do it as the closed pruner does (nine runs over all images for each group), and compare.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "numeric")]
     naive: bool,
     /// File of the sensitivities [default: ana.json].
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
 
+fn numeric_parser() -> impl TypedValueParser<Value = Numeric> {
+    PossibleValuesParser::new(["float", "int8"])
+        .map(|name| if name == "int8" { Numeric::Int8 } else { Numeric::Float })
+}
+
 pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     let started = Instant::now();
-    let subject = Subject::open(&args.common)?;
+    let mut subject = Subject::open(&args.common)?;
+    subject.numeric = args.numeric.unwrap_or_default();
     let output = args.output(&subject);
     files::refuse_overwrite(&args.common.inputs(&subject.config, &args.source)?, &[&output])?;
     let origin = args.origin(&subject);
@@ -64,6 +76,8 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     let evaluator = Evaluator::new(metric, &plan, &dataset)?;
     let gradients = subject.gradients(&origin, "train", &evaluator)?;
     let statistics = subject.statistics(&evaluator)?;
+    let (evaluator, int8) = subject.in_numeric(evaluator, global.seed)?;
+    let in_int8 = int8.as_ref().map(|int8| int8.measure(&evaluator));
     let units = subject.units()?;
     let units = subject.ranked(
         units.as_ref(),
@@ -79,6 +93,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
         evaluator: &evaluator,
         kernel_batch: subject.kernel_batch,
         ignored: &subject.ignored,
+        deploy: in_int8.as_ref().map(|measure| measure as Deploy),
         work: Work::default(),
     };
     let setting = subject.setting(&evaluator, gradients.as_ref(), global.seed);
@@ -91,15 +106,18 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     let elapsed = started.elapsed();
 
     print_groups(&analysis, &store, &keep, &thresholds);
-    let images = evaluator.len() as u64;
-    let moments = statistics.as_ref().map_or(0, |s| plan.macs() * images + s.macs());
-    report(&analysis, plan.macs(), plan.macs() * images + moments)?;
+    if subject.numeric == Numeric::Float {
+        let images = evaluator.len() as u64;
+        let moments = statistics.as_ref().map_or(0, |s| plan.macs() * images + s.macs());
+        report(&analysis, plan.macs(), plan.macs() * images + moments)?;
+    }
     outln!(
         "{} groups in {:.1} s, sensitivities in {}",
         analysis.prunable().len(),
         elapsed.as_secs_f64(),
         output.display()
     );
+    subject.write_pruned_cfg()?;
     if args.naive {
         compare_naively(analysis, Store::new(store.setting, store.origin), &keep, &thresholds)?;
     }

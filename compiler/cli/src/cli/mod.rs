@@ -15,8 +15,10 @@ mod dump;
 mod emit;
 mod images;
 mod info;
+mod int8;
 mod map;
 mod models;
+mod partial;
 mod permute;
 mod prune;
 mod pruning;
@@ -95,6 +97,8 @@ enum Command {
     Train(train::Args),
     /// Train a trained or pruned network further, in few epochs.
     Finetune(train::Args),
+    /// Write the weights of a network's first layers, to begin a training with.
+    Partial(partial::Args),
     /// Remove the chosen channels from cfg and weights.
     Transform(transform::Args),
     /// Recompute the batch-norm statistics of a network whose weights or channels have changed.
@@ -179,6 +183,7 @@ impl Command {
             Command::Prune(args) => prune::run(args, global),
             Command::Train(args) => train::run(args, train::Manner::Darknet, global),
             Command::Finetune(args) => train::run(args, train::Manner::Finetune, global),
+            Command::Partial(args) => partial::run(args, global),
             Command::Transform(args) => transform::run(args, global),
             Command::Recalibrate(args) => recalibrate::run(args, global),
             Command::Quantize(args) => quantize::run(args, global),

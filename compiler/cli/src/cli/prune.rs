@@ -14,10 +14,11 @@ use secateur_prune::search::{
 };
 use secateur_prune::sensitivity::Work;
 use secateur_prune::store::Origin;
-use secateur_prune::{Analysis, Figures, MaskFile, RankedUnits, Store, Summary, Trials, criteria};
+use secateur_prune::{Analysis, Deploy, Figures, MaskFile, RankedUnits, Store, Summary, Trials, criteria};
 
 use super::Global;
 use super::images::ImageSource;
+use super::int8::Int8;
 use super::pruning::{self, Common, Subject, fraction};
 
 /// Choose the units to remove, within an accuracy budget.
@@ -96,6 +97,8 @@ struct Job {
     store_path: PathBuf,
     trials: Trials,
     analysed: Evaluator,
+    /// Measures groups in int8, as the known sensitivities were.
+    int8: Option<Int8>,
     /// Scores by the gradients of the loss, where the criterion needs them.
     gradients: Option<ChannelScores>,
     held_out: Evaluator,
@@ -107,11 +110,9 @@ impl Job {
     fn new(args: Args, global: &Global) -> Result<Self> {
         let mut subject = Subject::open(&args.common)?;
         let config = subject.config.clone().unwrap_or_default();
-        let output = args.output.clone().or(config.pruned_weights.clone()).unwrap_or_else(|| {
-            match subject.config.is_some() {
-                true => config.workspace.join("weights.prune"),
-                false => "weights.prune".into(),
-            }
+        let output = args.output.clone().unwrap_or_else(|| match &subject.config {
+            Some(config) => config.pruned_weights(),
+            None => "weights.prune".into(),
         });
         let masks = args.masks.clone().unwrap_or_else(|| output.with_extension("mask"));
         let (store_path, trials_path) =
@@ -160,6 +161,7 @@ impl Job {
             }
             None => {}
         }
+        let (analysed, int8) = subject.in_numeric(analysed, global.seed)?;
         let seed = global.seed;
         Ok(Self {
             args,
@@ -169,6 +171,7 @@ impl Job {
             store_path,
             trials,
             analysed,
+            int8,
             gradients,
             held_out,
             output,
@@ -193,11 +196,13 @@ impl Job {
             subject.ranked(unranked.as_ref(), criterion, evidence, reconstructed, &calibration, self.seed)
         };
         let units = by(subject.criterion, subject.reconstruction);
+        let in_int8 = self.int8.as_ref().map(|int8| int8.measure(&self.analysed));
         let analysis = Analysis {
             units: &units,
             evaluator: &self.analysed,
             kernel_batch: subject.kernel_batch,
             ignored: &subject.ignored,
+            deploy: in_int8.as_ref().map(|measure| measure as Deploy),
             work: Work::default(),
         };
         let objective = JointObjective { units: &units, held_out: &self.held_out, seed: self.seed };
@@ -259,7 +264,7 @@ impl Job {
         outln!("{summary}");
         outln!("{}: {}", self.held_out.metric, best.accuracy);
         outln!("{}\n{}", self.output.display(), self.masks.display());
-        Ok(())
+        self.subject.write_pruned_cfg()
     }
 }
 
@@ -304,6 +309,7 @@ fn follow_sensitivities(subject: &mut Subject, args: &Common, known: &Store) -> 
     }
     subject.reconstruction &= known.setting.reconstruction;
     subject.ridge = known.setting.ridge;
+    subject.numeric = known.setting.numeric;
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use secateur_prune::criteria::{self, CRITERIA, ChannelScores, Evidence};
 use secateur_prune::reconstruct::{self, Reconstruction, Statistics};
 use secateur_prune::store::{Origin, fingerprint};
 use secateur_prune::{
-    ChannelUnits, ConfigFile, Criterion, Granularity, PruneGroup, PruneUnits, RankedUnits, Setting,
+    ChannelUnits, ConfigFile, Criterion, Granularity, Numeric, PruneGroup, PruneUnits, RankedUnits, Setting,
     VectorUnits, search,
 };
 
@@ -21,6 +21,7 @@ use secateur_train::samples::Labels;
 use secateur_train::{TaylorSums, taylor};
 
 use super::images::{ImageSource, data_files};
+use super::int8::Int8;
 use super::subject::check_names;
 
 /// Arguments of both verbs.
@@ -114,6 +115,8 @@ pub(crate) struct Subject {
     pub(crate) ignored: Vec<usize>,
     pub(crate) reconstruction: bool,
     pub(crate) ridge: f64,
+    /// The arithmetic in which groups are measured.
+    pub(crate) numeric: Numeric,
     model: String,
 }
 
@@ -143,10 +146,21 @@ impl Subject {
             ignored,
             reconstruction: !args.no_reconstruction,
             ridge: args.ridge,
+            numeric: Numeric::Float,
             model: fingerprint([cfg_bytes?.as_slice(), weight_bytes?.as_slice()]),
             config,
             network,
         })
+    }
+
+    /// Copies the network's cfg to where the config file, if there is one, has that of the pruned network, for
+    /// `finetune`. A file that is there is left alone: its keys of training may have been changed.
+    pub(crate) fn write_pruned_cfg(&self) -> Result<()> {
+        let missing = self.config.as_ref().map(ConfigFile::pruned_cfg).filter(|path| !path.exists());
+        let Some(path) = missing else { return Ok(()) };
+        files::write_bytes(&path, &self.network.cfg.to_bytes())?;
+        outln!("{}", path.display());
+        Ok(())
     }
 
     pub(crate) fn graph(&self) -> &Graph {
@@ -200,6 +214,24 @@ impl Subject {
             reconstruction: self.reconstruction,
             ridge: self.ridge,
             seed,
+            numeric: self.numeric,
+        }
+    }
+
+    /// The evaluator with losses counted from the int8 original, and what measures an int8 candidate with it; the
+    /// evaluator alone where groups are measured in float. Prints what int8 costs the original.
+    ///
+    /// # Errors
+    /// A network without an int8 form.
+    pub(crate) fn in_numeric(&self, evaluator: Evaluator, seed: u64) -> Result<(Evaluator, Option<Int8>)> {
+        match self.numeric {
+            Numeric::Float => Ok((evaluator, None)),
+            Numeric::Int8 => {
+                let int8 = Int8::new(&evaluator);
+                let original = int8.results(&evaluator, self.graph(), self.network.weights()?)?;
+                outln!("in int8: {}: {}", evaluator.metric, evaluator.accuracy(&original, seed));
+                Ok((evaluator.with_original(original), Some(int8)))
+            }
         }
     }
 

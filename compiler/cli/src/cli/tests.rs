@@ -6,9 +6,14 @@ use clap::Parser;
 use image::{Rgb, RgbImage};
 
 use secateur_base::Result;
+use secateur_data::{Fit, Sample};
+use secateur_eval::Detector;
 use secateur_frontend::darknet;
 use secateur_ir::{Weights, stat};
+use secateur_quant::net::Provenance;
+use secateur_quant::{QDetector, QuantiseOptions, quantise, roundings};
 use secateur_testing::random_weights;
+use secateur_train::engine::{Engine, EngineOptions};
 
 use super::Cli;
 
@@ -155,4 +160,38 @@ fn factors_of_the_macs_are_checked() {
     for factor in ["3", "0.5x", "x", "infx", "NaNx", "-2x"] {
         assert!(!parse(factor), "{factor}");
     }
+}
+
+/// What training through quantisation computes forward is what the integers compute, but for the last bit of a step and
+/// the finer roundings that it leaves out.
+#[test]
+fn rounded_training_computes_what_the_integers_do() {
+    let (mut stray, mut all) = (0, 0);
+    for seed in 0..4 {
+        let folder = Folder::new();
+        let graph = darknet::load(&folder.at("net.cfg"), None).unwrap().graph;
+        let weights = random_weights(seed, &graph);
+        let images: Vec<Vec<f32>> = (0..12)
+            .map(|i| Sample::load(&folder.at(&format!("{i}.png")), graph.input, Fit::Stretch).unwrap().input)
+            .collect();
+        let options = QuantiseOptions { correction: 0, ..QuantiseOptions::default() };
+        let int8 = quantise(&graph, &weights, &images, &options, Vec::new(), Provenance::default()).unwrap();
+        let network = QDetector::new(&int8.net, &graph).unwrap();
+        let rounding = roundings(&graph, &weights, &images, &options).unwrap();
+        let step = rounding[5].output[0].step;
+        let engine_options = EngineOptions { images: 1, rounding, ..EngineOptions::default() };
+        let mut engine = Engine::<f32>::new(&graph, &weights, &engine_options).unwrap();
+        for image in &images {
+            engine.forward(image, 0, &mut |_, x, y| y.copy_from_slice(x));
+            let (found, expected) = (engine.output(5), network.head_inputs(image).remove(0));
+            assert!(found.iter().any(|x| x.abs() > 10.0 * step), "there is something to compare");
+            for (found, expected) in found.iter().zip(&expected) {
+                let steps = ((found - expected) / step).round().abs();
+                assert!(steps <= 4.0, "{found} and {expected}, in steps of {step}");
+                stray += usize::from(steps > 1.0);
+                all += 1;
+            }
+        }
+    }
+    assert!(stray * 50 < all, "{stray} of {all} numbers are off by more than a step");
 }

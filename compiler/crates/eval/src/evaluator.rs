@@ -254,6 +254,13 @@ impl Evaluator {
         self.accuracy(&self.original, seed)
     }
 
+    /// Counts losses from these results of the original in another arithmetic. What `agree` and `dp` compare with stays
+    /// the original in float.
+    #[must_use]
+    pub fn with_original(self, results: Vec<ImageResult>) -> Self {
+        Self { original: results, ..self }
+    }
+
     /// Accuracy of the results on all images, with intervals.
     pub fn accuracy(&self, results: &[ImageResult], seed: u64) -> Accuracy {
         if results.contains(&ImageResult::NotFinite) {
@@ -323,7 +330,8 @@ impl Evaluator {
             Metric::Dp => {
                 let sum: f64 = given().map(|(result, _)| term(result).0).sum();
                 let weight: f64 = self.original.iter().map(|original| term(original).1).sum();
-                Some(sum / weight.max(1.0))
+                let own = mean(&self.original);
+                Some((sum / weight.max(1.0) - own) / (1.0 - own).max(1e-12))
             }
             // At best every image to come is right.
             Metric::Top1 => {

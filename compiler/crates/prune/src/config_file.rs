@@ -10,8 +10,7 @@
 //! threshold=0.005
 //! ```
 //! Paths are relative to the working folder, as there; one that does not exist is tried beside the
-//! config file too. A comment may follow a value. Keys of its GPU and fine-tuning set-up mean nothing here
-//! and are only logged.
+//! config file too. A comment may follow a value. Keys of its GPU set-up mean nothing here and are only logged.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -27,9 +26,9 @@ pub struct ConfigFile {
     pub data: Option<PathBuf>,
     /// Folder of everything that is written.
     pub workspace: PathBuf,
-    pub pruned_cfg: Option<PathBuf>,
+    pruned_cfg: Option<PathBuf>,
     pub sensitivities: Option<PathBuf>,
-    pub pruned_weights: Option<PathBuf>,
+    pruned_weights: Option<PathBuf>,
     pub criterion: Option<&'static dyn Criterion>,
     pub kernel_batch: Option<usize>,
     pub ignore_layers: Vec<usize>,
@@ -79,6 +78,20 @@ impl ConfigFile {
                 .help("add modelcfg=PATH/TO/model.cfg"));
         }
         Ok(config)
+    }
+
+    /// The cfg of the pruned network, for its training: as named, or `NAME-prune.cfg` in the workspace.
+    pub fn pruned_cfg(&self) -> PathBuf {
+        self.pruned_cfg.clone().unwrap_or_else(|| {
+            let mut name = self.model_cfg.file_stem().unwrap_or_default().to_owned();
+            name.push("-prune.cfg");
+            self.workspace.join(name)
+        })
+    }
+
+    /// The weights that `prune` writes: as named, or `weights.prune` in the workspace.
+    pub fn pruned_weights(&self) -> PathBuf {
+        self.pruned_weights.clone().unwrap_or_else(|| self.workspace.join("weights.prune"))
     }
 
     fn set(&mut self, path: &Path, line: usize, key: &str, value: &str) -> Result<()> {
@@ -179,11 +192,20 @@ mod tests {
         )
         .unwrap();
         assert_eq!(config.model_cfg, Path::new("pruning/yolov3-voc.cfg"));
+        assert_eq!(config.pruned_cfg(), Path::new("pruning/yolov3-voc-prune.cfg"));
+        assert_eq!(config.pruned_weights(), Path::new("pruning/weights.prune"));
         assert_eq!(config.sensitivities.as_deref(), Some(Path::new("pruning/ana.out")));
         assert_eq!(config.criterion, Some(&criteria::L1 as &dyn Criterion));
         assert_eq!(config.kernel_batch, Some(2));
         assert_eq!(config.ignore_layers, [80, 81, 92, 93, 104, 105]);
         assert_eq!(config.thresholds, [0.005]);
+    }
+
+    #[test]
+    fn files_without_names_are_in_the_workspace() {
+        let config = load("[pruning]\nworkspace=work\nmodelcfg=nets/a.cfg\n").unwrap();
+        assert_eq!(config.pruned_cfg(), Path::new("work/a-prune.cfg"));
+        assert_eq!(config.pruned_weights(), Path::new("work/weights.prune"));
     }
 
     #[test]

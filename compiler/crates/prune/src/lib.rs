@@ -3,6 +3,7 @@
 mod config_file;
 mod constants;
 pub mod criteria;
+mod deployment;
 mod mask;
 #[cfg(test)]
 mod neutral_tests;
@@ -23,11 +24,12 @@ mod units;
 
 pub use config_file::ConfigFile;
 pub use criteria::{Criterion, keep_count};
+pub use deployment::Deploy;
 pub use mask::{MaskFile, Masks, NetworkHash};
 pub use permute::Order;
 pub use search::{Search, Trials};
 pub use sensitivity::Analysis;
-pub use store::{Setting, Store};
+pub use store::{Numeric, Setting, Store};
 pub use summary::{Figures, Summary};
 pub use transform::{Cut, cut_graph, transform};
 pub use units::{ChannelUnits, Granularity, Part, PruneGroup, PruneUnits, Pruned, RankedUnits, VectorUnits};

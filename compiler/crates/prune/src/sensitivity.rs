@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
+use super::deployment::Deploy;
 use super::store::{Sensitivity, Store};
 use super::{RankedUnits, keep_count};
 use secateur_base::Result;
@@ -48,6 +49,9 @@ pub struct Analysis<'a> {
     /// Lanes: kept counts are multiples of it.
     pub kernel_batch: usize,
     pub ignored: &'a [usize],
+    /// Measures candidates in the arithmetic of their deployment; `None`: in float. The evaluator's original is then the
+    /// deployed one too.
+    pub deploy: Option<Deploy<'a>>,
     pub work: Work,
 }
 
@@ -175,6 +179,10 @@ impl Analysis<'_> {
         let todo: Vec<(usize, usize, Option<f64>)> = wanted.iter().filter(unknown).copied().collect();
         if todo.is_empty() {
             return Ok(());
+        }
+        if let Some(deploy) = self.deploy {
+            let todo = todo.iter().map(|&(group, keep, _)| (group, keep));
+            return self.measure_deployed(store, todo, deploy, save);
         }
         self.evaluator.require_evidence()?;
         let original = Plan::new(self.units.graph(), self.units.weights())?;

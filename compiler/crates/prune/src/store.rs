@@ -13,6 +13,22 @@ use secateur_eval::Metric;
 const FORMAT: &str = "secateur sensitivities";
 const VERSION: u32 = 2;
 
+/// The arithmetic in which losses are measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Numeric {
+    #[default]
+    Float,
+    /// The int8 network's, calibrated anew for every candidate.
+    Int8,
+}
+
+impl Numeric {
+    fn is_float(&self) -> bool {
+        *self == Self::Float
+    }
+}
+
 /// Everything that a sensitivity depends on, besides group and count.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,6 +45,9 @@ pub struct Setting {
     pub reconstruction: bool,
     pub ridge: f64,
     pub seed: u64,
+    /// Files in float do not say it.
+    #[serde(default, skip_serializing_if = "Numeric::is_float")]
+    pub numeric: Numeric,
 }
 
 /// The source of the images and the layers left out, for the steps that follow.
@@ -212,6 +231,7 @@ mod tests {
             reconstruction: true,
             ridge: 0.01,
             seed: 1,
+            numeric: Numeric::Float,
         }
     }
 
@@ -231,6 +251,11 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), bytes);
         let other = Setting { seed: 2, ..setting() };
         assert!(Store::resume(other, Origin::default(), &path).unwrap().is_empty());
+        // Losses of float and int8 never mix.
+        let int8 = Setting { numeric: Numeric::Int8, ..setting() };
+        assert!(Store::resume(int8.clone(), Origin::default(), &path).unwrap().is_empty());
+        Store::new(int8.clone(), Origin::default()).save(&path).unwrap();
+        assert_eq!(Store::load(&path).unwrap().setting, int8);
         // Another version is measured anew, but is no input.
         let old = r#"{"format": "secateur sensitivities", "version": 1, "points": "of another form"}"#;
         std::fs::write(&path, old).unwrap();

@@ -140,7 +140,7 @@ pub(crate) fn assemble(
     Ok(net)
 }
 
-fn check_inputs(graph: &Graph, weights: &Weights, images: &[Vec<f32>]) -> Result<()> {
+pub(crate) fn check_inputs(graph: &Graph, weights: &Weights, images: &[Vec<f32>]) -> Result<()> {
     if images.is_empty() {
         return Err(Error::new("quantisation needs calibration images")
             .help("give some dozens of images of the kind that the network will see"));

@@ -2,9 +2,9 @@
 
 use secateur_base::Result;
 use secateur_ir::training::Training;
-use secateur_ir::{Graph, Shape, Weights};
+use secateur_ir::{Graph, Rounding, Shape, Weights};
 
-use crate::engine::{BatchVariance, Engine, EngineOptions};
+use crate::engine::{BatchVariance, Engine, EngineOptions, Kind};
 use crate::loss::{self, Cost, Loss, Pass, Truths};
 use crate::optimizer::{Memory, Update};
 use crate::scalar::Scalar;
@@ -33,6 +33,10 @@ pub struct Trainer<T = f32> {
     /// Of everything random.
     seed: u64,
     clip: Option<f64>,
+    /// 1 for every number that is trained, 0 for those that stay, in the shapes of the weights.
+    kept: Option<Weights>,
+    /// By node, what the int8 form rounds.
+    rounding: Vec<Rounding>,
     rate_factor: f32,
 }
 
@@ -43,7 +47,7 @@ impl<T: Scalar> Trainer<T> {
     /// A layer that cannot be trained through.
     pub fn new(graph: &Graph, weights: &Weights, training: &Training, seen: u64, seed: u64) -> Result<Self> {
         Ok(Self {
-            engine: engine(graph, weights, training, seed)?,
+            engine: engine(graph, weights, training, seed, &[])?,
             losses: loss::of_graph(graph, &training.layers),
             training: training.clone(),
             teacher: None,
@@ -51,6 +55,8 @@ impl<T: Scalar> Trainer<T> {
             seen,
             seed,
             clip: None,
+            kept: None,
+            rounding: Vec::new(),
             rate_factor: 1.0,
         })
     }
@@ -59,6 +65,25 @@ impl<T: Scalar> Trainer<T> {
     #[must_use]
     pub fn with_clip(self, clip: Option<f64>) -> Self {
         Self { clip, ..self }
+    }
+
+    /// Leaves weights, biases and scales as they are where `kept`, which has the shapes of the weights, is 0.
+    #[must_use]
+    pub fn with_kept(self, kept: Option<Weights>) -> Self {
+        Self { kept, ..self }
+    }
+
+    /// Computes forward in the numbers of the network's int8 form, which rounds this, by node; batch norm is frozen.
+    ///
+    /// # Errors
+    /// As [`Trainer::new`].
+    pub fn with_rounding(mut self, rounding: Vec<Rounding>) -> Result<Self> {
+        if !rounding.is_empty() {
+            let (graph, weights) = (self.engine.graph().clone(), self.engine.weights());
+            self.engine = engine(&graph, &weights, &self.training, self.seed, &rounding)?;
+            self.rounding = rounding;
+        }
+        Ok(self)
     }
 
     /// Draws the heads to those of a teacher.
@@ -105,7 +130,7 @@ impl<T: Scalar> Trainer<T> {
             teacher.resize(input.h, input.w)?;
         }
         self.losses = loss::of_graph(&graph, &self.training.layers);
-        self.engine = engine(&graph, &weights, &self.training, self.seed)?;
+        self.engine = engine(&graph, &weights, &self.training, self.seed, &self.rounding)?;
         Ok(())
     }
 
@@ -116,7 +141,7 @@ impl<T: Scalar> Trainer<T> {
     pub fn set_weights(&mut self, graph: &Graph, weights: &Weights) -> Result<()> {
         let input = self.engine.graph().input;
         let graph = graph.resized(input.h, input.w)?;
-        self.engine = engine(&graph, weights, &self.training, self.seed)?;
+        self.engine = engine(&graph, weights, &self.training, self.seed, &self.rounding)?;
         Ok(())
     }
 
@@ -164,6 +189,7 @@ impl<T: Scalar> Trainer<T> {
     /// Updates the weights with the gradients since the last update. Returns the learning rate and the gradients' norm;
     /// nothing changes if that is not finite.
     pub fn update(&mut self) -> (f32, f64) {
+        self.hold_masked();
         let number = self.batch_number();
         let rate = self.rate_factor * schedule::rate(&self.training.schedule, number, self.seed);
         let update = Update {
@@ -179,6 +205,22 @@ impl<T: Scalar> Trainer<T> {
         (rate, norm)
     }
 
+    /// Clears the gradients of the numbers that stay. Such a number is 0, so that decay does not move it either, and the
+    /// optimiser remembers nothing of it.
+    fn hold_masked(&mut self) {
+        let Some(kept) = &self.kept else { return };
+        for (node, parameter) in self.engine.parameters() {
+            let layer = &kept.layers[node];
+            let kept = match parameter.kind {
+                Kind::Weights => &layer.weights,
+                Kind::Bias => &layer.bias,
+                Kind::Scale => &layer.batch_norm.as_ref().expect("the layer has a scale").scale,
+            };
+            let numbers = parameter.gradient.iter_mut().zip(kept);
+            numbers.filter(|(_, kept)| **kept == 0.0).for_each(|(gradient, _)| *gradient = T::ZERO);
+        }
+    }
+
     /// Forgets the gradients since the last update.
     pub fn drop_gradients(&mut self) {
         self.engine.parameters().into_iter().for_each(|(_, parameter)| parameter.gradient.fill(T::ZERO));
@@ -190,8 +232,74 @@ impl<T: Scalar> Trainer<T> {
     }
 }
 
-fn engine<T: Scalar>(graph: &Graph, weights: &Weights, training: &Training, seed: u64) -> Result<Engine<T>> {
-    let dropout = training.layers.iter().map(|layer| f64::from(layer.dropout.unwrap_or(0.0))).collect();
-    let variance = BatchVariance::Darknet;
-    Engine::new(graph, weights, &EngineOptions { images: training.pass(), variance, dropout, seed })
+fn engine<T: Scalar>(
+    graph: &Graph,
+    weights: &Weights,
+    training: &Training,
+    seed: u64,
+    rounding: &[Rounding],
+) -> Result<Engine<T>> {
+    let options = EngineOptions {
+        images: training.pass(),
+        variance: BatchVariance::Darknet,
+        dropout: training.layers.iter().map(|layer| f64::from(layer.dropout.unwrap_or(0.0))).collect(),
+        seed,
+        rounding: rounding.to_vec(),
+    };
+    Engine::new(graph, weights, &options)
+}
+
+#[cfg(test)]
+mod tests {
+    use secateur_ir::LayerWeights;
+    use secateur_ir::training::Optimizer;
+
+    use super::*;
+    use crate::tests::Net;
+
+    const NET: &str = "[convolutional]\nbatch_normalize=1\nfilters=6\nsize=3\npad=1\nactivation=leaky\n\
+                       [convolutional]\nfilters=4\nsize=1\nactivation=mish\n[cost]\n";
+
+    fn parameters(layer: &mut LayerWeights) -> Vec<&mut f32> {
+        let scales = layer.batch_norm.iter_mut().flat_map(|norm| &mut norm.scale);
+        layer.weights.iter_mut().chain(&mut layer.bias).chain(scales).collect()
+    }
+
+    #[test]
+    fn masked_numbers_stay_zero_whatever_moves_the_others() {
+        let net = Net::new(NET, 4);
+        let mut training = net.training.clone();
+        (training.batch, training.decay) = (2, 0.01);
+        let input = [net.image(0), net.image(1)].concat();
+        let targets = vec![0.5; 2 * net.graph.nodes[1].shape.len()];
+        let adam = Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-6 };
+        for optimizer in [training.optimizer, adam] {
+            training.optimizer = optimizer;
+            // A filter of the first layer with its scale and bias, and one weight of the second.
+            let (mut weights, mut kept) = (net.weights.clone(), net.weights.clone());
+            kept.layers.iter_mut().flat_map(parameters).for_each(|number| *number = 1.0);
+            for of in [&mut weights, &mut kept] {
+                of.layers[0].weights[2 * 27..3 * 27].fill(0.0);
+                of.layers[0].bias[2] = 0.0;
+                of.layers[0].batch_norm.as_mut().unwrap().scale[2] = 0.0;
+                of.layers[1].weights[5] = 0.0;
+            }
+            let mut trainer = Trainer::<f32>::new(&net.graph, &weights, &training, 0, 1)
+                .unwrap()
+                .with_kept(Some(kept.clone()));
+            for _ in 0..3 {
+                trainer.pass(&input, Truths::Targets(&targets), |_, _, _| {});
+                let (_, norm) = trainer.update();
+                assert!(norm > 0.0);
+            }
+            let mut trained = trainer.weights();
+            let layers = trained.layers.iter_mut().zip(&mut weights.layers).zip(&mut kept.layers);
+            for ((trained, before), kept) in layers.take(2) {
+                let numbers = parameters(trained).into_iter().zip(parameters(before)).zip(parameters(kept));
+                for ((trained, before), kept) in numbers {
+                    assert_eq!(*trained == *before, *kept == 0.0, "{before} to {trained} where {kept}");
+                }
+            }
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use secateur_base::terminal::printable_line;
 use secateur_base::{Error, Result, errln, files, outln};
 use secateur_data::save_image;
 use secateur_eval::{Evaluator, Metric};
@@ -16,7 +17,9 @@ use secateur_train::log::Log;
 use secateur_train::session::{Event, Host};
 
 use super::super::Global;
+use super::super::int8::Int8;
 use super::job::Job;
+use super::{Manner, config};
 
 /// Time between two lines of progress, and between two drawings of the curves.
 const LINES: Duration = Duration::from_secs(5);
@@ -25,7 +28,9 @@ const CURVES: Duration = Duration::from_secs(30);
 pub(super) struct TrainingHost {
     graph: Graph,
     header: WeightsHeader,
+    manner: Manner,
     evaluator: Option<Evaluator>,
+    int8: Option<Int8>,
     seed: u64,
     stopped: Arc<AtomicBool>,
     batches: u64,
@@ -47,6 +52,10 @@ impl TrainingHost {
             .as_ref()
             .map(|valid| Evaluator::new(metric, &Plan::new(&job.graph, &job.weights)?, valid))
             .transpose()?;
+        if let (Some(evaluator), Some(int8)) = (&evaluator, &job.int8) {
+            let results = int8.results(evaluator, &job.graph, &job.weights)?;
+            outln!("before, in int8: {}: {}", evaluator.metric, evaluator.accuracy(&results, global.seed));
+        }
         let stopped = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&stopped);
         ctrlc::set_handler(move || {
@@ -60,7 +69,9 @@ impl TrainingHost {
         Ok(Self {
             graph: job.graph.clone(),
             header: job.header,
+            manner: job.manner,
             evaluator,
+            int8: job.int8.clone(),
             seed: global.seed,
             stopped,
             batches: job.options.batches,
@@ -104,13 +115,17 @@ impl TrainingHost {
         let Some(step) = log.history().steps.last() else { return };
         let first = *self.first.get_or_insert(step.batch - 1);
         let is_last = step.batch == self.batches;
+        let seconds = self.started.elapsed().as_secs_f64();
+        let done = step.batch - first;
+        let left = seconds * self.batches.saturating_sub(step.batch) as f64 / done as f64;
+        if self.manner == Manner::Config {
+            config::step_line(log, left).iter().for_each(|line| outln!("{line}"));
+            return;
+        }
         if self.printed.is_some_and(|printed| printed.elapsed() < LINES) && !is_last {
             return;
         }
         self.printed = Some(Instant::now());
-        let done = step.batch - first;
-        let seconds = self.started.elapsed().as_secs_f64();
-        let left = seconds * self.batches.saturating_sub(step.batch) as f64 / done as f64;
         let smoothed = log.history().smoothed_loss().last().map_or(step.loss, |(_, loss)| *loss);
         let parts: Vec<String> = log
             .columns()
@@ -144,12 +159,18 @@ fn duration(seconds: f64) -> String {
 impl Host for TrainingHost {
     fn evaluate(&mut self, weights: &Weights) -> Result<f64> {
         let evaluator = self.evaluator.as_ref().expect("evaluations are only due where there is `valid`");
-        let plan = Plan::new(&self.graph, weights)?;
-        Ok(evaluator.measure(&plan, self.seed).value)
+        let results = match &self.int8 {
+            Some(int8) => int8.results(evaluator, &self.graph, weights)?,
+            None => evaluator.results(&Plan::new(&self.graph, weights)?),
+        };
+        Ok(evaluator.accuracy(&results, self.seed).value)
     }
 
     fn save(&mut self, path: &Path, weights: &Weights, seen: u64) -> Result<()> {
         let header = WeightsHeader { seen, ..self.header };
+        if self.manner == Manner::Config {
+            outln!("Saving weights to {}", printable_line(&path.display().to_string()));
+        }
         files::write_bytes(path, &write_weights(&self.graph, header, weights))
     }
 
@@ -161,6 +182,10 @@ impl Host for TrainingHost {
                 if is_due || step.batch == self.batches {
                     self.draw(log)?;
                 }
+            }
+            Event::Evaluated { evaluation, .. } if self.manner == Manner::Config => {
+                outln!("{}", config::accuracy_line(self.graph.has_heads(), evaluation.accuracy));
+                self.draw(log)?;
             }
             Event::Evaluated { evaluation, is_best } => {
                 let best = if is_best { " (best)" } else { "" };

@@ -15,11 +15,14 @@ use secateur_train::{TEACHER, initial};
 use sha2::{Digest, Sha256};
 
 use super::super::Global;
+use super::super::int8::Int8;
 use super::lists::Lists;
-use super::{Args, Manner};
+use super::{Args, Manner, masks};
 
 /// Defaults of a short training; starting points with which pruned detectors healed well.
 const FINETUNE_RATE: f32 = 0.005;
+/// Rounded weights move in steps: a trained network is to stay where it is.
+const INT8_RATE: f32 = 0.0005;
 const FINETUNE_AVERAGE: f32 = 0.995;
 const FINETUNE_CLIP: f32 = 50.0;
 const FINETUNE_BATCH: u32 = 8;
@@ -41,6 +44,9 @@ pub(super) struct Job {
     pub(super) valid: Option<Dataset>,
     pub(super) options: SessionOptions,
     pub(super) warnings: Vec<String>,
+    pub(super) manner: Manner,
+    /// Measures the int8 form, where that is trained.
+    pub(super) int8: Option<Int8>,
 }
 
 impl Job {
@@ -49,7 +55,8 @@ impl Job {
         let names = read_names(&lists.names)?;
         let images = read_list(&lists.train)?;
         let folder = args.backup.as_ref().unwrap_or(&lists.backup).clone();
-        let original = darknet::load(&args.cfg, args.weights.as_deref())?;
+        let original = darknet::load(&args.cfg, None)?;
+        let (header, given) = start(args, manner, &original.graph)?;
         let mut findings = Findings::default();
 
         // Labels are read before the heads may change: anchors come from them.
@@ -72,13 +79,11 @@ impl Job {
         let batches = adapt(&mut training, args, manner, images.len(), is_detector)?;
         let mut weights = random_weights(&graph, global.seed);
         let mut warnings = Vec::new();
-        if let Some(given) = &original.weights {
+        if let Some(given) = &given {
             let left = take_over(&mut weights, given);
-            if !left.is_empty() {
-                let layers: Vec<String> = left.iter().map(ToString::to_string).collect();
-                warnings.push(format!("layers that begin with random weights: {}", layers.join(", ")));
-            }
+            warnings.extend(random_layers(left, given.layers.len(), graph.nodes.len()));
         }
+        let kept = masks::kept_numbers(args, &graph, &weights)?;
         let sizes = Sizes {
             input: graph.input,
             multi_scale: training.augmentation.multi_scale,
@@ -94,18 +99,25 @@ impl Job {
             cache_bytes: CACHE_BYTES,
         };
         let valid = lists.valid.as_ref().filter(|_| args.evaluate_every != Some(0));
-        let identity = identity((&cfg, &weights), &images, &labels, &training, args, global.seed)?;
+        let identity =
+            identity((&cfg, &weights, kept.as_ref()), &images, &labels, &training, args, global.seed)?;
         let epoch = (images.len() as u64).div_ceil(training.batch as u64);
-        let options = SessionOptions {
+        let mut options = SessionOptions {
             batches,
             evaluate_every: if valid.is_some() { evaluate_every(args, epoch) } else { 0 },
             seed: global.seed,
             identity,
+            kept,
             ..session_options(args, manner, &training, folder)
         };
         refuse_overwrite(args, &lists, &options, &images)?;
         let (samples, found) = Samples::new(images, labels, findings, samples_options)?;
         warnings.extend(found);
+        // After the samples have found all images readable.
+        let int8 = args.int8.then(|| Int8::of_list(samples.images(), &graph)).transpose()?;
+        if let Some(int8) = &int8 {
+            options.rounding = int8.roundings(&graph, &weights)?;
+        }
         // Read last: its first mistake would hide all those of the training images.
         let valid = valid.map(|valid| Dataset::with_names(valid, names)).transpose()?;
         std::fs::create_dir_all(&options.folder).map_err(|e| Error::io("create", &options.folder, &e))?;
@@ -113,7 +125,7 @@ impl Job {
             let path = options.folder.join(format!("{}.cfg", options.name));
             files::write_bytes(&path, &cfg.to_bytes())?;
         }
-        Ok(Self { header: original.header, graph, weights, training, samples, valid, options, warnings })
+        Ok(Self { header, graph, weights, training, samples, valid, options, warnings, manner, int8 })
     }
 
     /// Names of the loss's parts.
@@ -121,6 +133,29 @@ impl Job {
         let boxes: &[&str] = if self.graph.has_heads() { &["box", "objectness", "class"] } else { &[] };
         boxes.iter().copied().chain(teacher.then_some(TEACHER)).map(str::to_owned).collect()
     }
+}
+
+/// The weights that a training begins with: a finetuning's are those of a whole network.
+fn start(args: &Args, manner: Manner, graph: &Graph) -> Result<(WeightsHeader, Option<Weights>)> {
+    let Some(path) = &args.weights else { return Ok((WeightsHeader::default(), None)) };
+    let (header, weights) = darknet::load_body(graph, path)?;
+    let (held, all) = (weights.layers.len(), graph.nodes.len());
+    if manner != Manner::Darknet && held < all {
+        return Err(Error::new("finetune needs the weights of all layers")
+            .file(path)
+            .found(format!("a body of {held} layers"))
+            .allowed(format!("{all} layers"))
+            .help("a network with a new end is trained with `train`"));
+    }
+    Ok((header, Some(weights)))
+}
+
+/// Says which layers begin with random weights: those of `left`, and all after the `held` ones of a body.
+fn random_layers(left: Vec<usize>, held: usize, all: usize) -> Option<String> {
+    let changed = left.into_iter().filter(|&layer| layer < held).map(|layer| layer.to_string());
+    let after = (held < all).then(|| format!("{held} to {}", all - 1));
+    let layers: Vec<String> = changed.chain(after).collect();
+    (!layers.is_empty()).then(|| format!("layers that begin with random weights: {}", layers.join(", ")))
 }
 
 /// Batches between two evaluations.
@@ -140,6 +175,8 @@ fn session_options(args: &Args, manner: Manner, training: &Training, folder: Pat
         patience: args.patience,
         average: args.average.unwrap_or(if is_short { FINETUNE_AVERAGE } else { training.ema_alpha }),
         clip: args.clip.or(is_short.then_some(FINETUNE_CLIP)).map(f64::from),
+        kept: None,
+        rounding: Vec::new(),
         seed: 0,
         identity: [0; 32],
         renew: args.renew,
@@ -211,7 +248,7 @@ fn adapt(
             .help("set max_batches in [net], or give --epochs"));
     }
     if is_short {
-        let rate = args.rate.unwrap_or(FINETUNE_RATE);
+        let rate = args.rate.unwrap_or(if args.int8 { INT8_RATE } else { FINETUNE_RATE });
         training.schedule = Schedule {
             learning_rate: rate,
             burn_in: (batches / 20).min(100),
@@ -247,7 +284,7 @@ fn max_boxes(training: &Training) -> usize {
 /// # Errors
 /// The teacher cannot be read.
 fn identity(
-    (cfg, weights): (&Cfg, &Weights),
+    (cfg, weights, kept): (&Cfg, &Weights, Option<&Weights>),
     images: &[PathBuf],
     labels: &Labels,
     training: &Training,
@@ -256,7 +293,7 @@ fn identity(
 ) -> Result<[u8; 32]> {
     let mut hash = Sha256::new();
     hash.update(cfg.to_bytes());
-    for layer in &weights.layers {
+    for layer in [Some(weights), kept].into_iter().flatten().flat_map(|weights| &weights.layers) {
         let norm = layer.batch_norm.iter().flat_map(|norm| [&norm.scale, &norm.mean, &norm.variance]);
         for value in [&layer.weights, &layer.bias].into_iter().chain(norm).flatten() {
             hash.update(value.to_le_bytes());
@@ -270,7 +307,8 @@ fn identity(
     for path in args.teacher.iter().flatten() {
         hash.update(files::read_limited(path, MAX_TEACHER_BYTES)?);
     }
-    let options = (&args.average, &args.clip, args.teacher_weight, &args.patience, &args.evaluate_every);
+    let options =
+        (&args.average, &args.clip, args.teacher_weight, &args.patience, &args.evaluate_every, args.int8);
     hash.update(format!("{training:?} {options:?} {seed} {}", initial::VERSION));
     Ok(hash.finalize().into())
 }
@@ -279,6 +317,7 @@ fn identity(
 fn refuse_overwrite(args: &Args, lists: &Lists, options: &SessionOptions, images: &[PathBuf]) -> Result<()> {
     let mut read: Vec<PathBuf> = lists.files.iter().chain([&args.cfg]).cloned().collect();
     read.extend(args.weights.iter().chain(args.teacher.iter().flatten()).cloned());
+    read.extend(args.masks.iter().chain(&args.config).cloned());
     read.extend(images.iter().cloned());
     let suffixes = [
         "_last.weights",

@@ -2,16 +2,15 @@
 
 use std::path::PathBuf;
 
-use secateur_base::Result;
+use secateur_base::{Error, Result};
 use secateur_data::DataFile;
 
 /// A .data file, or lists with the names of their classes.
 #[derive(Debug, clap::Args)]
 pub(super) struct Source {
     /// Darknet's .data file: the lists `train` and `valid`, the class names, and `backup`.
-    #[arg(long, value_name = "FILE.data", conflicts_with_all = ["train", "list", "names"],
-        required_unless_present = "train")]
-    data: Option<PathBuf>,
+    #[arg(long, value_name = "FILE.data", conflicts_with_all = ["train", "list", "names"])]
+    pub(super) data: Option<PathBuf>,
     /// Images to train on, instead of a .data file.
     #[arg(long, value_name = "FILE", requires = "names")]
     train: Option<PathBuf>,
@@ -35,12 +34,19 @@ pub(super) struct Lists {
 }
 
 impl Source {
+    /// Returns whether the command line names no images.
+    pub(super) fn is_none(&self) -> bool {
+        self.data.is_none() && self.train.is_none()
+    }
+
     /// # Errors
-    /// A .data file that cannot be read, or one that leads to no file.
+    /// Neither a .data file nor lists, a .data file that cannot be read, or one that leads to no file.
     pub(super) fn open(&self) -> Result<Lists> {
         let Some(path) = &self.data else {
-            let given = |path: &Option<PathBuf>| path.clone().expect("clap requires it without --data");
-            let (train, names) = (given(&self.train), given(&self.names));
+            let (Some(train), Some(names)) = (self.train.clone(), self.names.clone()) else {
+                return Err(Error::new("no images to train on")
+                    .allowed("--data FILE.data, or --train LIST with --names FILE"));
+            };
             let files = [&train, &names].into_iter().chain(&self.list).cloned().collect();
             return Ok(Lists { train, valid: self.list.clone(), names, backup: "backup".into(), files });
         };

@@ -1,10 +1,12 @@
 //! `train` and `finetune`: training on labelled images.
 
+mod config;
 mod host;
 mod job;
 mod lists;
+mod masks;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use secateur_base::{Error, Result, errln, outln};
 use secateur_frontend::darknet;
@@ -22,6 +24,9 @@ use job::Job;
   secateur train yolo.cfg --data parts.data
   secateur train yolo.cfg yolo.weights --classes 5 --anchors auto --data parts.data --epochs 40
   secateur finetune pruned.cfg pruned.weights --teacher full.cfg full.weights --data parts.data --epochs 10
+  secateur finetune full.cfg weights.prune --masks weights.mask --data parts.data --epochs 10
+  secateur finetune yolo.cfg yolo.weights --int8 --data parts.data --epochs 10
+  secateur finetune pruning.cfg     (the closed pruner's config file)
 
 `train` means what Darknet means: batch, rate, policy, augmentation and loss are the cfg's. `finetune`, and
 `train` with --epochs or --batches, take a cosine rate of .005 after a short burn-in, mosaics, clipped
@@ -31,7 +36,7 @@ Files are Darknet's, in the backup folder: NAME_last.weights, NAME_best.weights,
 NAME_1000.weights …; NAME.csv and NAME.json are the log, NAME.svg and NAME.png its curves. Kill it at any time:
 the same command goes on and ends with the same bytes.")]
 pub(crate) struct Args {
-    /// The network.
+    /// The network; for finetune also a config file with a [pruning] section.
     cfg: PathBuf,
     /// Weights to begin with; without them the training begins with random ones.
     weights: Option<PathBuf>,
@@ -77,6 +82,13 @@ pub(crate) struct Args {
     /// Weight of the teacher beside the labels.
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = positive, requires = "teacher")]
     teacher_weight: f32,
+    /// Masks that `prune` wrote with the weights: what they remove stays zero.
+    #[arg(long, value_name = "FILE.mask", requires = "weights")]
+    masks: Option<PathBuf>,
+    /// Train the network's int8 form: forward in rounded weights and outputs, with frozen batch norm; accuracy is that
+    /// of the int8 network. The teacher is the network itself in float, unless --teacher names another.
+    #[arg(long, conflicts_with = "classes")]
+    int8: bool,
     /// Also write the best weights (without `valid`: the last) to this file.
     #[arg(short, long, value_name = "FILE.weights")]
     output: Option<PathBuf>,
@@ -86,6 +98,23 @@ pub(crate) struct Args {
     /// Count batches from 0, whatever the weights have seen: always so, accepted for Darknet's users.
     #[arg(long, hide = true)]
     clear: bool,
+    /// The config file that named the network.
+    #[arg(skip)]
+    config: Option<PathBuf>,
+    /// Filters that are zero stay so: a config file has no masks beside its weights.
+    #[arg(skip)]
+    zero_filters: bool,
+}
+
+impl Args {
+    /// Cfg and weights of the teacher.
+    fn teacher(&self) -> Option<[&Path; 2]> {
+        match (&self.teacher, &self.weights) {
+            (Some(paths), _) => Some([&paths[0], &paths[1]]),
+            (None, Some(weights)) if self.int8 => Some([&self.cfg, weights]),
+            _ => None,
+        }
+    }
 }
 
 /// Which defaults hold.
@@ -95,6 +124,8 @@ pub(crate) enum Manner {
     Darknet,
     /// Those of a short training.
     Finetune,
+    /// The closed pruner's: those of the pruned cfg, and lines as it prints them.
+    Config,
 }
 
 fn positive(text: &str) -> std::result::Result<f32, String> {
@@ -105,19 +136,25 @@ fn positive(text: &str) -> std::result::Result<f32, String> {
 }
 
 pub(crate) fn run(args: Args, manner: Manner, global: &Global) -> Result<()> {
+    let (args, manner) = match manner {
+        Manner::Finetune => config::resolve(args)?,
+        other => (args, other),
+    };
     if manner == Manner::Finetune && args.weights.is_none() {
         return Err(Error::new("finetune needs trained weights").help("give WEIGHTS, or use `train`"));
+    }
+    if args.int8 && args.weights.is_none() {
+        return Err(Error::new("--int8 needs trained weights").help("train the network in float first"));
     }
     let job = Job::prepare(&args, manner, global)?;
     job.warnings.iter().for_each(|warning| errln!("warning: {warning}"));
     let mut host = TrainingHost::new(&job, global)?;
-    let teacher = args.teacher.as_deref().map(|paths| -> Result<Teacher> {
-        let [cfg, weights] = paths else { unreachable!("clap takes two values") };
+    let teacher = args.teacher().map(|[cfg, weights]| -> Result<Teacher> {
         let teacher = darknet::load(cfg, Some(weights))?;
         Teacher::new(&teacher.graph, teacher.weights()?, &job.graph, args.teacher_weight)
             .map_err(|error| error.file(cfg))
     });
-    let columns = Columns { parts: job.parts(args.teacher.is_some()), measure: host.measure().to_owned() };
+    let columns = Columns { parts: job.parts(args.teacher().is_some()), measure: host.measure().to_owned() };
     let session = Session::open(
         &job.graph,
         &job.weights,

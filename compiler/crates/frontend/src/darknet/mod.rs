@@ -22,6 +22,7 @@ pub use cfg::{Cfg, Entry, Section};
 pub use export::{apply, write_network};
 pub use new_heads::with_heads;
 pub use training::training;
+use weights::Extent;
 pub use weights::{WeightsHeader, file_size, read_weights, write_weights};
 
 /// A network on disk: the lossless cfg, its meaning and, if given, its numbers.
@@ -53,7 +54,8 @@ impl Network {
 pub fn load(cfg: &Path, weights: Option<&Path>) -> Result<Network> {
     let cfg = Cfg::load(cfg)?;
     let graph = build_graph(&cfg)?;
-    let (header, numbers) = weights.map(|path| weights::load(&graph, path)).transpose()?.unzip();
+    let (header, numbers) =
+        weights.map(|path| weights::load(&graph, path, Extent::Whole)).transpose()?.unzip();
     Ok(Network {
         cfg,
         graph,
@@ -61,4 +63,13 @@ pub fn load(cfg: &Path, weights: Option<&Path>) -> Result<Network> {
         weights: numbers,
         weights_path: weights.map(Path::to_path_buf),
     })
+}
+
+/// Reads weights to begin a training of `graph` with: of the whole network, or of its body, the first so many layers.
+/// The result has as many layers as the file.
+///
+/// # Errors
+/// Every mistake in the file; an end that is not the end of a layer.
+pub fn load_body(graph: &Graph, path: &Path) -> Result<(WeightsHeader, Weights)> {
+    weights::load(graph, path, Extent::Body)
 }

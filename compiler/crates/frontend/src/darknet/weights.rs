@@ -45,19 +45,45 @@ impl WeightsHeader {
     }
 }
 
-/// Reads a file. It is read, not mapped: one that another process cuts meanwhile is an error, no fault.
-pub(super) fn load(graph: &Graph, path: &Path) -> Result<(WeightsHeader, Weights)> {
+/// How much of a network a file has to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    Whole,
+    /// The whole network, or the first so many of its layers.
+    Body,
+}
+
+/// Reads a file. It is read, not mapped: one that another process cuts meanwhile is an error, no fault. The weights of
+/// a body have as many layers as the file.
+pub(super) fn load(graph: &Graph, path: &Path, extent: Extent) -> Result<(WeightsHeader, Weights)> {
     let fail = |e: std::io::Error| Error::io("read", path, &e);
     let file = File::open(path).map_err(fail)?;
     let metadata = file.metadata().map_err(fail)?;
     // Devices and pipes do not know their length.
     let length = metadata.is_file().then_some(metadata.len());
-    read(graph, path, length, file)
+    read(graph, path, length, extent, file)
 }
 
 /// Bytes of a whole `.weights` file of this network.
 pub fn file_size(graph: &Graph, header: WeightsHeader) -> usize {
-    (0..graph.nodes.len()).fold(header.size(), |size, layer| size.saturating_add(layer_size(graph, layer)))
+    ends(graph, header).last().unwrap_or(header.size())
+}
+
+/// Offset of every layer's end in the file.
+fn ends(graph: &Graph, header: WeightsHeader) -> impl Iterator<Item = usize> {
+    (0..graph.nodes.len()).scan(header.size(), move |end, layer| {
+        *end = end.saturating_add(layer_size(graph, layer));
+        Some(*end)
+    })
+}
+
+/// Layers of a file of `length` bytes that ends with a layer; those without weights that follow it count. `None` where
+/// it ends within a layer or before the first weights, or goes on after the last layer.
+fn layers_held(graph: &Graph, header: WeightsHeader, length: u64) -> Option<usize> {
+    let held = ends(graph, header).take_while(|&end| end as u64 <= length).enumerate().last();
+    let (last, end) = held?;
+    let holds_some = end > header.size() || last + 1 == graph.nodes.len();
+    (end as u64 == length && holds_some).then_some(last + 1)
 }
 
 /// Bytes of one layer.
@@ -72,7 +98,7 @@ fn layer_size(graph: &Graph, layer: usize) -> usize {
 /// # Errors
 /// Too few or too many bytes for the network, with the layer at which the file ends; a file of another kind.
 pub fn read_weights(graph: &Graph, path: &Path, bytes: &[u8]) -> Result<(WeightsHeader, Weights)> {
-    read(graph, path, Some(bytes.len() as u64), bytes)
+    read(graph, path, Some(bytes.len() as u64), Extent::Whole, bytes)
 }
 
 /// Reads weights of a file of `length` bytes, where that is known.
@@ -82,6 +108,7 @@ fn read(
     graph: &Graph,
     path: &Path,
     length: Option<u64>,
+    extent: Extent,
     mut input: impl Read,
 ) -> Result<(WeightsHeader, Weights)> {
     let mut start = Vec::new();
@@ -95,21 +122,24 @@ fn read(
             .allowed(format!("at least {SHORT_HEADER} bytes"))
             .help("the file is cut, or is no .weights file: get it again")
     })?;
+    let all = graph.nodes.len();
     let wanted = file_size(graph, header);
-    match length {
-        Some(length) if length != wanted as u64 => return Err(wrong_length(graph, header, path, length)),
+    let held = match length {
+        Some(length) => layers_held(graph, header, length)
+            .filter(|&held| held == all || extent == Extent::Body)
+            .ok_or_else(|| wrong_length(graph, header, path, length))?,
         None if wanted as u64 > MAX_TENSOR_BYTES => {
             return Err(Error::new("too many weights for a device or pipe")
                 .file(path)
                 .found(format!("a cfg that needs {wanted} bytes"))
                 .allowed(format!("at most {MAX_TENSOR_BYTES} bytes, or a regular file")));
         }
-        _ => {}
-    }
+        None => all,
+    };
     let reader = start[header.size()..].chain(input);
     let mut input = Input { reader, done: header.size() as u64, graph, header, path, length };
-    let mut layers = Vec::with_capacity(graph.nodes.len());
-    for (layer, node) in graph.nodes.iter().enumerate() {
+    let mut layers = Vec::with_capacity(held);
+    for (layer, node) in graph.nodes[..held].iter().enumerate() {
         let counts = parameter_counts(&node.op, &graph.input_shapes(layer));
         let mut floats = |count| input.floats(count);
         let mut weights = LayerWeights { bias: floats(counts.bias)?, ..LayerWeights::default() };
@@ -212,12 +242,7 @@ fn wrong_length(graph: &Graph, header: WeightsHeader, path: &Path, length: u64) 
     let error = if length > wanted {
         Error::new(format!("file continues after the last layer, by {} bytes", length - wanted))
     } else {
-        let mut end = header.size() as u64;
-        let layer = (0..graph.nodes.len()).find(|&layer| {
-            end = end.saturating_add(layer_size(graph, layer) as u64);
-            end > length
-        });
-        let layer = layer.unwrap_or_default();
+        let layer = ends(graph, header).position(|end| end as u64 > length).unwrap_or_default();
         let node = &graph.nodes[layer];
         let line = node.origin.line.map(|line| format!(" (line {line} of the cfg)")).unwrap_or_default();
         Error::new(format!(
@@ -239,8 +264,16 @@ fn wrong_length(graph: &Graph, header: WeightsHeader, path: &Path, length: u64) 
              bits, this header in 32, as Darknet on 32-bit machines writes it; make the version 0.1 by changing the \
              file's byte at offset 4 to 1"
         ),
-        _ => "the file is damaged or belongs to another cfg: compare filters, classes and batch_normalize"
-            .to_owned(),
+        _ => match layers_held(graph, header, length) {
+            Some(held) => format!(
+                "the file ends with layer {}, as a body that `partial` writes: only `train` takes one",
+                held - 1
+            ),
+            None => {
+                "the file is damaged or belongs to another cfg: compare filters, classes and batch_normalize"
+                    .to_owned()
+            }
+        },
     };
     error
         .file(path)
@@ -268,12 +301,13 @@ fn warn_of_nonsense(weights: &LayerWeights, layer: usize, path: &Path) {
     }
 }
 
-/// The bytes of a `.weights` file; byte-identical for numbers that [`read_weights`] gave.
+/// The bytes of a `.weights` file; byte-identical for numbers that [`read_weights`] gave. Of a body they are those of
+/// its layers.
 ///
 /// # Panics
 /// If `weights` does not belong to `graph`.
 pub fn write_weights(graph: &Graph, header: WeightsHeader, weights: &Weights) -> Vec<u8> {
-    assert_eq!(graph.nodes.len(), weights.layers.len(), "weights of another network");
+    assert!(weights.layers.len() <= graph.nodes.len(), "weights of another network");
     let mut out = Vec::with_capacity(file_size(graph, header));
     for word in [header.major, header.minor, header.revision] {
         out.extend_from_slice(&word.to_le_bytes());
@@ -363,12 +397,34 @@ mod tests {
         let bytes = file(&graph, [0, 2], 8, 0);
         let (path, length) = (Path::new("x"), Some(bytes.len() as u64));
         for end in [20, 512, 600, bytes.len() - 1] {
-            let error = read(&graph, path, length, &bytes[..end]).unwrap_err().to_string();
+            let error = read(&graph, path, length, Extent::Whole, &bytes[..end]).unwrap_err().to_string();
             assert!(error.contains("became shorter") && error.contains(&format!("{end} bytes")), "{error}");
         }
         let longer = [&bytes[..], b"x"].concat();
-        let error = read(&graph, path, length, &longer[..]).unwrap_err().to_string();
+        let error = read(&graph, path, length, Extent::Whole, &longer[..]).unwrap_err().to_string();
         assert!(error.contains("became longer"), "{error}");
+    }
+
+    /// A file that ends with a layer is a body; one that ends anywhere else names the layer that it ends in.
+    #[test]
+    fn a_body_ends_with_a_layer() {
+        let pooled = CFG.replacen("\n\n[conv", "\n\n[maxpool]\nsize=2\nstride=2\n\n[conv", 2);
+        let graph = build_graph(&Cfg::parse(Path::new("net.cfg"), pooled.as_bytes()).unwrap()).unwrap();
+        let bytes = file(&graph, [0, 2], 8, 0);
+        let body =
+            |length: usize| read(&graph, Path::new("x"), Some(length as u64), Extent::Body, &bytes[..length]);
+        let ends: Vec<usize> = ends(&graph, WeightsHeader::default()).collect();
+        assert_eq!(ends.len(), 4, "pool, convolution, pool, convolution");
+        let (_, whole) = body(bytes.len()).unwrap();
+        let (header, held) = body(ends[1]).unwrap();
+        assert_eq!(held.layers, whole.layers[..3], "the second pool has no weights");
+        assert_eq!(write_weights(&graph, header, &held), bytes[..ends[1]]);
+        for (length, layer) in [(LONG_HEADER, 1), (ends[1] - 4, 1), (ends[1] + 4, 3), (ends[3] - 4, 3)] {
+            assert_eq!(body(length).unwrap_err().at_layer(), Some(layer), "{length} bytes");
+        }
+        let strict = read_weights(&graph, Path::new("x"), &bytes[..ends[1]]).unwrap_err();
+        assert_eq!(strict.at_layer(), Some(3));
+        assert!(format!("{strict:?}").contains("ends with layer 2"), "{strict:?}");
     }
 
     /// The real thing: one thread cuts and restores a file that another reads.
@@ -388,26 +444,29 @@ mod tests {
                 }
             });
             for _ in 0..300 {
-                if let Ok((_, weights)) = load(&graph, &path) {
+                if let Ok((_, weights)) = load(&graph, &path, Extent::Whole) {
                     assert_eq!(weights.layers.len(), 2);
                 }
             }
             stop.store(true, Ordering::Relaxed);
         });
-        load(&graph, &path).unwrap();
+        load(&graph, &path, Extent::Whole).unwrap();
     }
 
     /// A device that never ends gives no more than the network takes; a claim alone takes no memory.
     #[test]
     fn endless_input_is_refused() {
         let graph = graph();
-        let error = read(&graph, Path::new("x"), None, std::io::repeat(0)).unwrap_err().to_string();
+        let error =
+            read(&graph, Path::new("x"), None, Extent::Whole, std::io::repeat(0)).unwrap_err().to_string();
         assert!(error.contains("continues after the last layer"), "{error}");
         let huge = format!("{CFG}\n[convolutional]\nfilters=64\nsize=3\npad=1\n").replace("=64", "=5000");
         let huge = build_graph(&Cfg::parse(Path::new("net.cfg"), huge.as_bytes()).unwrap()).unwrap();
-        let error = read(&huge, Path::new("x"), None, std::io::repeat(0)).unwrap_err().to_string();
+        let error =
+            read(&huge, Path::new("x"), None, Extent::Whole, std::io::repeat(0)).unwrap_err().to_string();
         assert!(error.contains("too many weights for a device"), "{error}");
-        let cut = read(&graph, Path::new("x"), None, &file(&graph, [0, 2], 8, 0)[..1000]).unwrap_err();
+        let cut = read(&graph, Path::new("x"), None, Extent::Whole, &file(&graph, [0, 2], 8, 0)[..1000])
+            .unwrap_err();
         assert!(cut.to_string().contains("ends within this layer"), "{cut}");
     }
 }

@@ -6,7 +6,8 @@ use bitvec::prelude::{BitSlice, BitVec};
 
 use crate::Granularity;
 use crate::units::takes_part;
-use secateur_ir::{ChannelGroups, Columns, Graph, LayerWeights, Op, Weights};
+use secateur_base::{Error, Result};
+use secateur_ir::{BatchNorm, ChannelGroups, Columns, Graph, LayerWeights, Op, Weights};
 
 pub use file::{MaskFile, NetworkHash};
 
@@ -82,6 +83,64 @@ impl Masks {
         let kept = self.groups.iter().map(|group| group.kept.count_ones()).sum();
         (kept, self.groups.iter().map(|group| group.kept.len()).sum())
     }
+}
+
+/// What masks remove of weights, whatever the granularity.
+impl Masks {
+    /// Zeroes every weight that the masks remove, in the original shapes.
+    pub fn zero(&self, graph: &Graph, weights: &mut Weights) {
+        match self.granularity {
+            Granularity::Channel => self.apply(graph, &ChannelGroups::new(graph), weights),
+            Granularity::Vector { .. } => self.apply_vectors(graph, weights),
+        }
+    }
+
+    /// 1 for every number that stays and 0 for every weight, bias and scale that the masks remove, in the shapes of
+    /// `weights`.
+    pub fn kept_numbers(&self, graph: &Graph, weights: &Weights) -> Weights {
+        let ones = |numbers: &Vec<f32>| vec![1.0; numbers.len()];
+        let of_layer = |layer: &LayerWeights| LayerWeights {
+            bias: ones(&layer.bias),
+            weights: ones(&layer.weights),
+            batch_norm: layer.batch_norm.as_ref().map(|norm| BatchNorm {
+                scale: ones(&norm.scale),
+                mean: ones(&norm.mean),
+                variance: ones(&norm.variance),
+            }),
+        };
+        let mut kept = Weights { layers: weights.layers.iter().map(of_layer).collect() };
+        self.zero(graph, &mut kept);
+        kept
+    }
+
+    /// Checks that weights, biases and scales are 0 where the masks remove them, as in the weights that were written
+    /// with the masks, and in those that were trained further under them.
+    ///
+    /// # Errors
+    /// A number that is not 0, with its layer.
+    pub fn require_masked(&self, graph: &Graph, weights: &Weights) -> Result<()> {
+        let kept = self.kept_numbers(graph, weights);
+        for (layer, (kept, weights)) in kept.layers.iter().zip(&weights.layers).enumerate() {
+            let numbers = parameters(weights).zip(parameters(kept));
+            let stray = numbers.filter(|(number, kept)| **kept == 0.0 && **number != 0.0).count();
+            if stray > 0 {
+                return Err(Error::new("the masks belong to other weights")
+                    .layer(layer)
+                    .section(graph.nodes[layer].op.name())
+                    .found(format!("{stray} numbers that are not 0 where the masks remove them"))
+                    .allowed(
+                        "weights that `prune` wrote with these masks, or that were trained under them",
+                    ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is trained of a layer.
+fn parameters(layer: &LayerWeights) -> impl Iterator<Item = &f32> {
+    let scales = layer.batch_norm.iter().flat_map(|norm| &norm.scale);
+    layer.weights.iter().chain(&layer.bias).chain(scales)
 }
 
 /// Masks of channels.

@@ -11,7 +11,7 @@ use super::criteria::{self, BnGamma, ChannelScores, Evidence, L1, L2, Random, Ta
 use super::reconstruct::{Reconstruction, Statistics};
 use super::search::{self, Budget, Goal, JointObjective, Problem, Records, Step, Threshold, Uniform};
 use super::sensitivity::Work;
-use super::store::Origin;
+use super::store::{Numeric, Origin};
 use super::*;
 use secateur_data::Dataset;
 use secateur_eval::{Evaluator, Heads, Metric};
@@ -78,7 +78,14 @@ impl Case {
     }
 
     fn analysis<'a>(&'a self, units: &'a RankedUnits<'a>) -> Analysis<'a> {
-        Analysis { units, evaluator: &self.evaluator, kernel_batch: 1, ignored: &[], work: Work::default() }
+        Analysis {
+            units,
+            evaluator: &self.evaluator,
+            kernel_batch: 1,
+            ignored: &[],
+            deploy: None,
+            work: Work::default(),
+        }
     }
 
     fn objective<'a>(&'a self, units: &'a RankedUnits<'a>) -> JointObjective<'a> {
@@ -151,6 +158,7 @@ fn store() -> Store {
         reconstruction: false,
         ridge: RIDGE,
         seed: 1,
+        numeric: Numeric::Float,
     };
     Store::new(setting, Origin::default())
 }
@@ -170,14 +178,23 @@ fn suffixes_measure_what_whole_networks_measure() {
         ];
         for units in &units {
             let analysis = case.analysis(units);
-            let (mut fast, mut naive) = (store(), store());
+            let (mut fast, mut naive, mut deployed) = (store(), store(), store());
             analysis.curves(&mut fast, None, None).unwrap();
+            // Deployed in float the cut network computes what the masked one does.
+            let deploy =
+                |graph: &Graph, weights: &Weights| Ok(case.evaluator.results(&Plan::new(graph, weights)?));
+            let in_deployment = Analysis { deploy: Some(&deploy), ..case.analysis(units) };
+            in_deployment.curves(&mut deployed, None, None).unwrap();
             let thresholds = vec![0.02; units.groups().len()];
             analysis.choose_naively(&mut naive, &thresholds).unwrap();
             for group in analysis.prunable() {
                 for keep in analysis.levels(group) {
-                    let [a, b] = [&fast, &naive].map(|store| store.get(group, keep).unwrap().loss);
-                    assert!((a - b).abs() < 1e-5, "seed {seed}, group {group}, {keep} kept: {a} {b}");
+                    let losses = [&fast, &naive, &deployed].map(|store| store.get(group, keep).unwrap().loss);
+                    let [a, b, c] = losses;
+                    assert!(
+                        (a - b).abs() < 1e-5 && (a - c).abs() < 1e-5,
+                        "seed {seed}, group {group}, {keep} kept: {losses:?}"
+                    );
                     compared += 1;
                 }
             }

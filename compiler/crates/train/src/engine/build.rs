@@ -1,7 +1,7 @@
 //! From a graph to the engine's operators.
 
 use secateur_base::{Error, Result};
-use secateur_ir::{Activation, Graph, LayerWeights, Op, ShortcutWeights, Source, Weights};
+use secateur_ir::{Activation, Graph, LayerWeights, Op, Rounding, ShortcutWeights, Source, Weights};
 
 use super::convolution::Convolution;
 use super::depthwise::Depthwise;
@@ -12,6 +12,7 @@ use super::operator::Operator;
 use super::parameter::{Kind, Parameter};
 use super::pointwise::Pointwise;
 use super::pool::{AveragePool, DepthPool, MaxPool};
+use super::rounding::Rounder;
 use super::sum::Sum;
 use super::value::{Gradients, Value, View};
 use super::{Engine, Layer};
@@ -31,6 +32,9 @@ pub struct EngineOptions {
     pub dropout: Vec<f64>,
     /// Of random masks.
     pub seed: u64,
+    /// By node, what its int8 form rounds; nothing: nothing is rounded. Where something is, batch norm is frozen: it
+    /// normalises by its running statistics, as inference does, and these stay.
+    pub rounding: Vec<Rounding>,
 }
 
 impl<T: Scalar> Engine<T> {
@@ -96,15 +100,18 @@ impl<T: Scalar> Engine<T> {
             assert!(view.is_injective(), "views repeat no channel");
         }
         let operator = self.operator(node, &op, weights, probability, options)?;
-        let epilogue = epilogue(&op, weights)?;
+        let epilogue = epilogue(&op, weights, !options.rounding.is_empty())?;
         let has_parameters = epilogue.bias.is_some() || epilogue.norm.is_some() || holds_weights(&op);
         let upstream = inputs.iter().flat_map(|view| &view.channels).any(|&(value, _)| self.trains(value));
-        self.values.push(Value::new(shape, self.images, epilogue.activation));
+        let mut value = Value::new(shape, self.images, epilogue.activation);
+        let rounder = options.rounding.get(node).map(|rounding| Rounder::new(rounding, &mut value));
+        self.values.push(value);
         self.views.push(View::of(node + 1, shape));
         let is_loss = op.is_head() || matches!(op, Op::Softmax(_) | Op::Cost);
         self.layers.push(Some(Layer {
             operator,
             epilogue,
+            rounder,
             inputs,
             trains: has_parameters || upstream,
             is_loss,
@@ -167,7 +174,7 @@ impl<T: Scalar> Engine<T> {
 }
 
 /// Batch norm, bias and activation of an operator.
-fn epilogue<T: Scalar>(op: &Op, weights: &LayerWeights) -> Result<Epilogue<T>> {
+fn epilogue<T: Scalar>(op: &Op, weights: &LayerWeights, frozen: bool) -> Result<Epilogue<T>> {
     let (activation, has_bias) = match op {
         Op::Conv(conv) => (conv.activation, true),
         Op::Connected(connected) => (connected.activation, true),
@@ -186,7 +193,8 @@ fn epilogue<T: Scalar>(op: &Op, weights: &LayerWeights) -> Result<Epilogue<T>> {
     let norm = weights
         .batch_norm
         .as_ref()
-        .map(|norm| Norm::new(convert(&norm.scale), convert(&norm.mean), convert(&norm.variance), momentum));
+        .map(|norm| Norm::new(convert(&norm.scale), convert(&norm.mean), convert(&norm.variance), momentum))
+        .map(|norm| norm.with_frozen(frozen));
     let bias = has_bias.then(|| Parameter::new(Kind::Bias, convert(&weights.bias)));
     Ok(Epilogue { norm, bias, activation })
 }

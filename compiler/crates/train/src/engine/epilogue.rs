@@ -35,6 +35,8 @@ pub(super) struct Norm<T> {
     direct: Vec<T>,
     /// Share of a batch's statistics in the running ones.
     pub momentum: f64,
+    /// The running statistics normalise, and stay.
+    frozen: bool,
 }
 
 impl<T: Scalar> Norm<T> {
@@ -48,6 +50,25 @@ impl<T: Scalar> Norm<T> {
             inverse: vec![T::ZERO; channels],
             direct: vec![T::ZERO; channels],
             momentum,
+            frozen: false,
+        }
+    }
+
+    /// Leaves the running statistics as they are, if `frozen`, and normalises by them.
+    pub(super) fn with_frozen(self, frozen: bool) -> Self {
+        Self { frozen, ..self }
+    }
+
+    /// Normalises `value` by the running statistics.
+    fn forward_frozen(&mut self, value: &mut Value<T>, bias: Option<&[T]>) {
+        for c in 0..value.shape.c {
+            let variance = self.running_variance[c].to_f64() + f64::from(BATCH_NORM_EPSILON);
+            self.mean[c] = self.running_mean[c];
+            self.inverse[c] = T::from_f64(1.0 / variance.sqrt());
+            self.direct[c] = self.inverse[c];
+            value.mean[c] = self.mean[c];
+            value.scale[c] = self.scale.value[c] * self.inverse[c];
+            value.shift[c] = bias.map_or(T::ZERO, |bias| bias[c]);
         }
     }
 }
@@ -70,6 +91,10 @@ impl<T: Scalar> Epilogue<T> {
             }
             return;
         };
+        if norm.frozen {
+            norm.forward_frozen(value, bias);
+            return;
+        }
         let count = value.row_len() as f64;
         let in_order = variance == BatchVariance::Darknet && value.row_len() <= IN_ORDER;
         let statistics: Vec<(f64, f64)> = (0..value.shape.c)
@@ -130,6 +155,10 @@ impl<T: Scalar> Epilogue<T> {
                         let (sum, along) = projections(row.raw, gradient, mean, inverse);
                         let (scale, direct) =
                             (norm.scale.value[c] * inverse, norm.scale.value[c] * norm.direct[c]);
+                        if norm.frozen {
+                            gradient.iter_mut().for_each(|g| *g = scale * *g);
+                            return (sum, along);
+                        }
                         let (shift, slope) =
                             (T::from_f64(sum / len as f64), T::from_f64(along / len as f64) * inverse);
                         for (g, &z) in gradient.iter_mut().zip(row.raw) {

@@ -14,6 +14,7 @@ mod operator;
 mod parameter;
 mod pointwise;
 mod pool;
+mod rounding;
 mod sum;
 #[cfg(test)]
 mod tests;
@@ -30,12 +31,15 @@ use secateur_ir::{BatchNorm, Graph, LayerWeights, Source, Weights};
 use crate::scalar::Scalar;
 use epilogue::Epilogue;
 use operator::{Backward, Forward, Maps, Operator};
+use rounding::Rounder;
 use value::{Gradients, Value, View};
 
 /// A layer that computes something.
 struct Layer<T> {
     operator: Box<dyn Operator<T>>,
     epilogue: Epilogue<T>,
+    /// Rounds weights and output as the int8 form does.
+    rounder: Option<Rounder<T>>,
     inputs: Vec<View>,
     /// Some parameter lies here or before.
     trains: bool,
@@ -76,6 +80,7 @@ impl<T: Scalar> Engine<T> {
         assert_eq!(input.len(), self.graph.input.len() * self.images, "the pass has {} images", self.images);
         store(&mut self.values[0], input);
         self.gradients.clear();
+        self.restore_weights();
         for i in 0..self.layers.len() {
             let Some(mut layer) = self.layers[i].take() else { continue };
             let mut out = std::mem::take(&mut self.values[i + 1]);
@@ -86,8 +91,14 @@ impl<T: Scalar> Engine<T> {
                 store(&mut out, &y);
             } else {
                 let maps = Maps(&self.values);
+                if let Some(rounder) = &mut layer.rounder {
+                    rounder.begin(&mut out, layer.operator.parameters());
+                }
                 layer.operator.forward(Forward { inputs: &layer.inputs, maps, out: &mut out, pass });
                 layer.epilogue.forward(&mut out, self.variance);
+                if let Some(rounder) = &mut layer.rounder {
+                    rounder.end(&mut out);
+                }
             }
             self.values[i + 1] = out;
             self.layers[i] = Some(layer);
@@ -126,9 +137,13 @@ impl<T: Scalar> Engine<T> {
             if layer.trains
                 && let Some(mut gradient) = self.gradients.take(i + 1)
             {
-                let out = &self.values[i + 1];
+                let mut out = &self.values[i + 1];
                 let len = out.row_len() * out.shape.c;
                 observe(i, Observation { output: out, gradient: &gradient[..len] });
+                if let Some(rounder) = &layer.rounder {
+                    rounder.clamp_gradient(&mut gradient[..len]);
+                    out = rounder.exact().unwrap_or(out);
+                }
                 layer.epilogue.backward(out, &mut gradient[..len]);
                 layer.operator.backward(Backward {
                     inputs: &layer.inputs,
@@ -142,10 +157,21 @@ impl<T: Scalar> Engine<T> {
             }
             self.layers[i] = Some(layer);
         }
+        self.restore_weights();
+    }
+
+    /// Ends a pass in rounded weights.
+    fn restore_weights(&mut self) {
+        for layer in self.layers.iter_mut().flatten() {
+            if let Some(rounder) = &mut layer.rounder {
+                rounder.restore(layer.operator.parameters());
+            }
+        }
     }
 
     /// Every parameter with its node, in the graph's order: bias, batch norm's scale, weights.
     pub fn parameters(&mut self) -> Vec<(usize, &mut Parameter<T>)> {
+        self.restore_weights();
         let layers = self.layers.iter_mut().enumerate().filter_map(|(i, layer)| Some((i, layer.as_mut()?)));
         layers
             .flat_map(|(i, layer)| {
@@ -161,6 +187,7 @@ impl<T: Scalar> Engine<T> {
 
     /// The numbers as they stand, for inference.
     pub fn weights(&mut self) -> Weights {
+        self.restore_weights();
         let numbers = |values: &[T]| values.iter().map(|value| value.to_f32()).collect::<Vec<f32>>();
         let layers = self.layers.iter_mut().map(|layer| {
             let Some(layer) = layer else { return LayerWeights::default() };

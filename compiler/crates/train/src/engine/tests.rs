@@ -2,10 +2,10 @@
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use secateur_ir::{BatchNorm, Graph, LayerWeights, Weights, parameter_counts};
+use secateur_ir::{BatchNorm, Graph, Grid, LayerWeights, Rounding, Weights, parameter_counts};
 
 use super::operator::Maps;
-use super::{BatchVariance, Engine, EngineOptions};
+use super::{BatchVariance, Engine, EngineOptions, Kind};
 use crate::scalar::Scalar;
 
 pub(super) const IMAGES: usize = 3;
@@ -141,6 +141,15 @@ fn random_weights(graph: &Graph, rng: &mut ChaCha8Rng) -> Weights {
 }
 
 pub(super) fn engine<T: Scalar>(layers: &str, seed: u64) -> (Engine<T>, Vec<f32>, Vec<f32>) {
+    rounded_engine(layers, seed, |_| Vec::new())
+}
+
+/// An engine that rounds what `rounding` says of the graph.
+fn rounded_engine<T: Scalar>(
+    layers: &str,
+    seed: u64,
+    rounding: impl Fn(&Graph) -> Vec<Rounding>,
+) -> (Engine<T>, Vec<f32>, Vec<f32>) {
     let graph = graph(layers);
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let weights = random_weights(&graph, &mut rng);
@@ -148,7 +157,13 @@ pub(super) fn engine<T: Scalar>(layers: &str, seed: u64) -> (Engine<T>, Vec<f32>
     for (probability, node) in dropout.iter_mut().zip(&graph.nodes) {
         *probability = if node.op == secateur_ir::Op::Dropout { 0.4 } else { 0.0 };
     }
-    let options = EngineOptions { images: IMAGES, variance: BatchVariance::Biased, dropout, seed: 7 };
+    let options = EngineOptions {
+        images: IMAGES,
+        variance: BatchVariance::Biased,
+        dropout,
+        seed: 7,
+        rounding: rounding(&graph),
+    };
     let input = (0..graph.input.len() * IMAGES).map(|_| rng.random_range(0.0..1.0)).collect();
     let last = graph.nodes.len() - 1;
     let factors = (0..graph.input_shape(last).len() * IMAGES).map(|_| rng.random_range(-1.0..1.0)).collect();
@@ -172,38 +187,43 @@ pub(super) fn loss(engine: &mut Engine<f64>, input: &[f32], factors: &[f32]) -> 
 
 #[test]
 fn gradients_are_central_differences() {
+    let frozen = |graph: &Graph| vec![Rounding::default(); graph.nodes.len()];
     for (seed, (name, layers)) in NETWORKS.iter().enumerate() {
-        let (mut engine, input, factors) = engine::<f64>(layers, seed as u64);
-        loss(&mut engine, &input, &factors);
-        let last = engine.graph.nodes.len() - 1;
-        engine.seed(last, &factors);
-        engine.backward();
-        let count = engine.parameters().len();
-        for parameter in 0..count {
-            let gradient = engine.parameters()[parameter].1.gradient.clone();
-            let largest = gradient.iter().fold(0.0_f64, |largest, g| largest.max(g.abs()));
-            let step = gradient.len().div_ceil(24);
-            for i in (0..gradient.len()).step_by(step) {
-                let mut at = |offset: f64| {
-                    let old = engine.parameters()[parameter].1.value[i];
-                    engine.parameters()[parameter].1.value[i] = old + offset;
-                    let loss = loss(&mut engine, &input, &factors);
-                    engine.parameters()[parameter].1.value[i] = old;
-                    loss
-                };
-                let h = 1e-5;
-                // Five points: the error falls with h⁴.
-                let difference = (8.0 * (at(h) - at(-h)) - (at(2.0 * h) - at(-2.0 * h))) / (12.0 * h);
-                let error = (gradient[i] - difference).abs();
-                assert!(
-                    error <= 1e-5 * difference.abs().max(1e-3 * largest) + 1e-8,
-                    "{name}, parameter {parameter}, number {i}: {} instead of {difference}",
-                    gradient[i]
-                );
-            }
-        }
-        assert!(count > 0 && engine.parameters().iter().any(|(_, p)| p.gradient.iter().any(|&g| g != 0.0)));
+        check_gradients(name, engine::<f64>(layers, seed as u64));
+        check_gradients(&format!("{name}, frozen"), rounded_engine::<f64>(layers, seed as u64, frozen));
     }
+}
+
+fn check_gradients(name: &str, (mut engine, input, factors): (Engine<f64>, Vec<f32>, Vec<f32>)) {
+    loss(&mut engine, &input, &factors);
+    let last = engine.graph.nodes.len() - 1;
+    engine.seed(last, &factors);
+    engine.backward();
+    let count = engine.parameters().len();
+    for parameter in 0..count {
+        let gradient = engine.parameters()[parameter].1.gradient.clone();
+        let largest = gradient.iter().fold(0.0_f64, |largest, g| largest.max(g.abs()));
+        let step = gradient.len().div_ceil(24);
+        for i in (0..gradient.len()).step_by(step) {
+            let mut at = |offset: f64| {
+                let old = engine.parameters()[parameter].1.value[i];
+                engine.parameters()[parameter].1.value[i] = old + offset;
+                let loss = loss(&mut engine, &input, &factors);
+                engine.parameters()[parameter].1.value[i] = old;
+                loss
+            };
+            let h = 1e-5;
+            // Five points: the error falls with h⁴.
+            let difference = (8.0 * (at(h) - at(-h)) - (at(2.0 * h) - at(-2.0 * h))) / (12.0 * h);
+            let error = (gradient[i] - difference).abs();
+            assert!(
+                error <= 1e-5 * difference.abs().max(1e-3 * largest) + 1e-8,
+                "{name}, parameter {parameter}, number {i}: {} instead of {difference}",
+                gradient[i]
+            );
+        }
+    }
+    assert!(count > 0 && engine.parameters().iter().any(|(_, p)| p.gradient.iter().any(|&g| g != 0.0)));
 }
 
 /// `f32` is `f64` rounded, and the same bytes on one thread and on three.
@@ -258,5 +278,72 @@ fn forward_is_the_oracles() {
                 assert!(found.iter().zip(expected).all(close), "{name}, layer {node}, image {image}");
             }
         }
+    }
+}
+
+/// Every weight and output is a multiple of its step, the parameters are those that are trained, and gradients are those
+/// of the rounded network, without what was clamped.
+#[test]
+fn rounded_networks_are_trained_straight_through() {
+    let layers = "[convolutional]\nbatch_normalize=1\nfilters=5\nsize=3\npad=1\nactivation=leaky\n\
+                  [convolutional]\nfilters=4\nsize=1\nactivation=mish";
+    let channels = [6, 5, 4];
+    let grid = |step: f32, low: f32| Grid { step, low: low * step, high: (low + 255.0) * step };
+    let rounding = |graph: &Graph| {
+        let of_layer = |layer: usize| match layer {
+            0..3 => Rounding {
+                columns: (0..graph.input_shape(layer).c).map(|c| 1.0 + c as f32).collect(),
+                block: if layer < 2 { 9 } else { 1 },
+                before: if layer == 2 { vec![grid(1.0 / 64.0, -128.0); 4] } else { Vec::new() },
+                output: (0..channels[layer]).map(|c| grid(0.01 * (1.0 + c as f32), -100.0)).collect(),
+            },
+            _ => Rounding::default(),
+        };
+        (0..graph.nodes.len()).map(of_layer).collect()
+    };
+    let (mut engine, input, factors) = rounded_engine::<f64>(layers, 3, rounding);
+    let before = engine.weights();
+    let mut rounded = 0;
+    for _ in 0..2 {
+        engine.forward(&input, 0, &mut |_, x, y| y.copy_from_slice(x));
+        for (layer, &channels) in channels.iter().enumerate() {
+            let plane = engine.graph().nodes[layer].shape.plane();
+            for (i, &y) in engine.output(layer).iter().enumerate() {
+                let step = 0.01 * (1.0 + (i / plane % channels) as f32);
+                let multiple = y / step;
+                assert!(
+                    (multiple - multiple.round()).abs() < 1e-3,
+                    "{y} of layer {layer} is no multiple of {step}"
+                );
+                assert!((-101.0..156.0).contains(&multiple), "{y} of layer {layer} is clamped");
+                rounded += usize::from(multiple.round() != 0.0);
+            }
+        }
+        engine.seed(engine.graph().nodes.len() - 1, &factors);
+        engine.backward();
+        assert!(engine.weights() == before, "the weights that are trained are the exact ones");
+    }
+    assert!(rounded > 1000, "{rounded}");
+    // The last layer's bias: the sum of its gradients by the exact pre-activation, but for clamped outputs.
+    let last = engine.graph().nodes.len() - 2;
+    let shape = engine.graph().nodes[last].shape;
+    let mut parameters = engine.parameters().into_iter();
+    let bias = parameters.find(|(node, p)| *node == last && p.kind == Kind::Bias).unwrap().1;
+    let bias = bias.gradient.clone();
+    let exact = engine.layers[last].as_ref().unwrap().rounder.as_ref().unwrap().exact().unwrap();
+    for (c, found) in bias.into_iter().enumerate() {
+        let row = exact.row(c);
+        let expected: f64 = (0..row.raw.len())
+            .map(|at| {
+                let t = row.normalised(row.raw[at]);
+                let (step, y) = (0.01 * (1.0 + c as f64), row.at(at));
+                let held =
+                    (-100.5 * step..=155.5 * step).contains(&y) && (-128.5..=127.5).contains(&(t * 64.0));
+                let (image, pixel) = (at / shape.plane(), at % shape.plane());
+                let factor = f64::from(factors[(image * shape.c + c) * shape.plane() + pixel]);
+                if held { factor * crate::activation::derivative(row.activation, t) } else { 0.0 }
+            })
+            .sum();
+        assert!((found / 2.0 - expected).abs() < 1e-9 * (1.0 + expected.abs()), "{found} of {expected}");
     }
 }

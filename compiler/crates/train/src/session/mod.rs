@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use secateur_base::{Error, Result};
 use secateur_ir::training::Training;
-use secateur_ir::{Graph, Weights};
+use secateur_ir::{Graph, Rounding, Weights};
 
 use crate::log::{Evaluation, Log, Step};
 use crate::samples::Samples;
@@ -40,6 +40,11 @@ pub struct SessionOptions {
     pub average: f32,
     /// Bound of the norm of a batch's mean gradient.
     pub clip: Option<f64>,
+    /// 1 for every number that is trained, 0 for those that masks hold, in the shapes of the weights; nothing: all are
+    /// trained.
+    pub kept: Option<Weights>,
+    /// By node, what the int8 form rounds that is trained; nothing: the network is trained in float.
+    pub rounding: Vec<Rounding>,
     pub seed: u64,
     /// Hash of network, data and options, by which a checkpoint is known.
     pub identity: [u8; 32],
@@ -159,7 +164,9 @@ impl<'a> Session<'a> {
         let seen = state.batches * training.batch as u64;
         let mut trainer = Trainer::new(graph, &state.weights, training, seen, options.seed)?
             .with_clip(options.clip)
-            .with_teacher(teacher);
+            .with_kept(options.kept.clone())
+            .with_teacher(teacher)
+            .with_rounding(options.rounding.clone())?;
         trainer.restore(state.memories.clone(), state.rate_factor);
         let log = Log::open(&options.file(".csv"), columns, state.batches)?;
         let graph = graph.clone();
