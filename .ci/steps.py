@@ -93,6 +93,7 @@ def steps():
         Step("deny", [".ci/deny"]),
         Step("rtl-lint", ["hw/lint/run"]),
         Step("thumbv7em", thumb, "target/release"),
+        Step("demo", ["./demo"], "target/release"),
         Step("miri", ["runtime-nostd/check-miri"], "target/miri"),
         Step("coverage", ["hw/coverage/run"], COVERAGE, (*SIMULATION, "configs/targets/npu-8x16.toml", "hw/coverage/run")),
         Step("synthesis", ["hw/syn/run", "--check"], sources=SYNTHESIS),

@@ -1,12 +1,15 @@
 //! `build`: runs the steps of a recipe, each an ordinary command, and reuses those whose inputs did not change.
 
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use secateur_base::terminal::print;
 use secateur_base::{Error, Result, files, outln};
+use secateur_frontend::darknet;
+use secateur_ir::training::Training;
 use secateur_project::{Plan, Recipe, Workspace, overview, shell_line};
+use secateur_train::Trainer;
 
 use super::{Cli, Global};
 
@@ -34,6 +37,9 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     if let Some(workspace) = args.workspace {
         recipe.workspace = workspace;
     }
+    if recipe.finetune.is_some() {
+        require_trainable(&recipe.cfg, &recipe.weights)?;
+    }
     let plan = Plan::new(&recipe)?;
     let commands = plan.steps().iter().map(|step| step.command(&recipe.workspace)).chain(plan.detect());
     for command in commands {
@@ -59,6 +65,15 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     files::write_bytes(&chart, report.to_svg()?.as_bytes())?;
     outln!("results in {}, chart {}", recipe.workspace.display(), chart.display());
     Ok(())
+}
+
+/// Fails on a network that cannot be trained: better here than after the pruning.
+fn require_trainable(cfg: &Path, weights: &Path) -> Result<()> {
+    let network = darknet::load(cfg, Some(weights))?;
+    let training = Training { batch: 1, subdivisions: 1, ..darknet::training(&network.cfg, &network.graph)? };
+    Trainer::<f32>::new(&network.graph, network.weights()?, &training, 0, 0)
+        .map(drop)
+        .map_err(|error| error.file(cfg))
 }
 
 fn parse(command: &[OsString]) -> Result<Cli> {

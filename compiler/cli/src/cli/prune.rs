@@ -60,8 +60,7 @@ pub(crate) struct Args {
     /// The metric of the budget [default: the metric of the sensitivities].
     #[arg(long, value_parser = pruning::metric_parser())]
     metric: Option<Metric>,
-    /// How the ratios of the groups are chosen [default: global by the criterion taylor, else
-    /// threshold with --threshold, else greedy].
+    /// How the ratios of the groups are chosen [default: threshold with --threshold, else greedy].
     #[arg(long, value_parser = search_parser())]
     allocation: Option<&'static dyn Search>,
     /// Also prune by uniform L1 and at random to the same budget, and compare.
@@ -213,7 +212,6 @@ impl Job {
         let goal = self.args.goal(subject, &units)?;
         let by_default: &dyn Search = match (&goal.thresholds, goal.rate) {
             (Some(_), None) => &search::Threshold,
-            _ if subject.criterion.needs_gradients() => &search::Global,
             _ => &search::Greedy,
         };
         let budget = goal.budget;

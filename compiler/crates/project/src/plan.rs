@@ -7,6 +7,7 @@ use secateur_base::{Result, files};
 use secateur_data::{label_path, read_list};
 use secateur_eval::Metric;
 use secateur_prune::Criterion;
+use secateur_prune::search::Search;
 
 use crate::overview::{FLOAT_REPORT, HEALED_REPORT, INT8_REPORT, PRUNED_REPORT};
 use crate::recipe::{Finetune, Prune, Recipe, TargetChoice};
@@ -167,6 +168,7 @@ impl<'a> Plan<'a> {
         }
         args.extend([text("--list"), input(&recipe.val), text("--names"), input(&recipe.names)]);
         args.extend([text("--train"), input(&recipe.train)]);
+        args.extend(option("--allocation", prune.allocation.map(Search::name)));
         args.extend(option("--rate", prune.rate.map(|rate| round.rate(rate))));
         args.extend(option("--budget", prune.budget));
         args.extend(option("--metric", prune.budget_metric.map(Metric::name)));

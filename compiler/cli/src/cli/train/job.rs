@@ -20,7 +20,9 @@ use super::lists::Lists;
 use super::{Args, Manner, masks};
 
 /// Defaults of a short training; starting points with which pruned detectors healed well.
-const FINETUNE_RATE: f32 = 0.005;
+const SHORT_RATE: f32 = 0.005;
+/// A pruned network that was reconstructed begins near its goal, and a larger rate throws it back.
+const FINETUNE_RATE: f32 = 0.002;
 /// Rounded weights move in steps: a trained network is to stay where it is.
 const INT8_RATE: f32 = 0.0005;
 const FINETUNE_AVERAGE: f32 = 0.995;
@@ -248,7 +250,11 @@ fn adapt(
             .help("set max_batches in [net], or give --epochs"));
     }
     if is_short {
-        let rate = args.rate.unwrap_or(if args.int8 { INT8_RATE } else { FINETUNE_RATE });
+        let rate = args.rate.unwrap_or(match manner {
+            _ if args.int8 => INT8_RATE,
+            Manner::Darknet => SHORT_RATE,
+            _ => FINETUNE_RATE,
+        });
         training.schedule = Schedule {
             learning_rate: rate,
             burn_in: (batches / 20).min(100),

@@ -29,7 +29,7 @@ use job::Job;
   secateur finetune pruning.cfg     (the closed pruner's config file)
 
 `train` means what Darknet means: batch, rate, policy, augmentation and loss are the cfg's. `finetune`, and
-`train` with --epochs or --batches, take a cosine rate of .005 after a short burn-in, mosaics, clipped
+`train` with --epochs or --batches, take a cosine rate (.002 and .005) after a short burn-in, mosaics, clipped
 gradients and a moving average of the weights; each option changes one of these.
 
 Files are Darknet's, in the backup folder: NAME_last.weights, NAME_best.weights, NAME_final.weights and

@@ -11,7 +11,7 @@ use secateur_data::{label_path, read_list, read_names};
 use secateur_eval::{Heads, Metric};
 use secateur_frontend::darknet::{self, Network};
 use secateur_ir::Graph;
-use secateur_prune::search::rate_of_factor;
+use secateur_prune::search::{self, Search, rate_of_factor};
 use secateur_prune::{Criterion, criteria};
 use secateur_quant::{RangeRule, SPLIT_PERCENT};
 use toml::Spanned;
@@ -114,6 +114,7 @@ impl<'a> Checker<'a> {
         Ok(Prune {
             metric: self.metric("metric", raw.metric.as_ref())?,
             criterion: raw.criterion.as_ref().map(|name| self.criterion(name)).transpose()?,
+            allocation: raw.allocation.as_ref().map(|name| self.allocation(name)).transpose()?,
             granularity: granularity.transpose()?,
             threshold: fraction(&raw.threshold)?,
             rate: rate.map(|(rate, _)| rate),
@@ -331,6 +332,13 @@ impl<'a> Checker<'a> {
         criteria::by_name(name.get_ref()).ok_or_else(|| {
             let names: Vec<_> = criteria::CRITERIA.iter().map(|criterion| criterion.name()).collect();
             self.at(name.span(), "unknown criterion").found(name.get_ref()).allowed(names.join(", "))
+        })
+    }
+
+    fn allocation(&self, name: &Spanned<String>) -> Result<&'static dyn Search> {
+        search::by_name(name.get_ref()).ok_or_else(|| {
+            let names: Vec<_> = search::SEARCHES.iter().map(|search| search.name()).collect();
+            self.at(name.span(), "unknown allocation").found(name.get_ref()).allowed(names.join(", "))
         })
     }
 

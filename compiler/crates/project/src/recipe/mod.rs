@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use secateur_base::limits::MAX_TEXT_BYTES;
 use secateur_base::{Result, files};
 use secateur_eval::Metric;
+use secateur_prune::search::Search;
 use secateur_prune::{Criterion, Granularity};
 
 /// A checked recipe: every path is resolved, every file is there, every value is one that its step takes.
@@ -49,6 +50,8 @@ pub struct Prune {
     /// Metric of the sensitivities.
     pub metric: Option<Metric>,
     pub criterion: Option<&'static dyn Criterion>,
+    /// How the ratios of the groups are chosen.
+    pub allocation: Option<&'static dyn Search>,
     pub granularity: Option<Granularity>,
     /// Relative loss of accuracy that each layer, pruned alone, may cost.
     pub threshold: Option<f64>,
@@ -70,10 +73,9 @@ pub struct Prune {
 }
 
 impl Prune {
-    /// Returns whether the search reads sensitivities. A ranking by gradients that is to reach a rate or a budget
-    /// needs none.
+    /// Returns whether the search reads sensitivities.
     pub fn needs_sensitivities(&self) -> bool {
-        self.threshold.is_some() || !self.criterion.is_some_and(Criterion::needs_gradients)
+        self.allocation.is_none_or(Search::measures_groups)
     }
 }
 

@@ -45,6 +45,7 @@ pub(super) struct Data {
 pub(super) struct Prune {
     pub(super) metric: Option<Spanned<String>>,
     pub(super) criterion: Option<Spanned<String>>,
+    pub(super) allocation: Option<Spanned<String>>,
     pub(super) granularity: Option<Spanned<String>>,
     pub(super) threshold: Option<Spanned<f64>>,
     pub(super) rate: Option<Spanned<f64>>,

@@ -91,15 +91,11 @@ fn a_good_recipe_is_read() {
 }
 
 #[test]
-fn gradients_replace_sensitivities_unless_a_threshold_needs_them() {
-    let mut prune = load(GOOD).unwrap().prune.unwrap();
-    assert!(prune.needs_sensitivities());
-    prune.criterion = Some(&secateur_prune::criteria::Taylor);
-    assert!(prune.needs_sensitivities());
-    (prune.threshold, prune.rate) = (None, Some(0.5));
-    assert!(!prune.needs_sensitivities());
-    prune.criterion = None;
-    assert!(prune.needs_sensitivities());
+fn sensitivities_are_measured_unless_no_search_reads_them() {
+    let prune = |more: &str| load(&GOOD.replace("threshold = 0.01", more)).unwrap().prune.unwrap();
+    assert!(prune("threshold = 0.01").needs_sensitivities());
+    assert!(prune("rate = 0.5\nallocation = \"greedy\"").needs_sensitivities());
+    assert!(!prune("rate = 0.5\nallocation = \"global\"").needs_sensitivities());
 }
 
 #[test]
@@ -127,6 +123,7 @@ fn errors_point_at_their_lines() {
             15,
             "no units of this granularity",
         ),
+        (threshold, after("allocation = \"best\""), 14, "allowed: threshold, greedy, global, uniform"),
         (threshold, "target.macs = \"3\"".to_owned(), 13, "as in 3x"),
         (threshold, "target.macs = \"0.5x\"".to_owned(), 13, "as in 3x"),
         (threshold, "target.latency = \"3x\"".to_owned(), 13, "unknown field"),

@@ -5,6 +5,10 @@ use super::{Candidate, Problem, Records, Search};
 use crate::sensitivity::Analysis;
 use secateur_base::{Error, Result};
 
+/// A group is cut to less than this fraction of its units only when every other one has come so far: what a few
+/// channels must carry is a bottleneck that no training heals.
+const NARROW: f64 = 0.3;
+
 /// Removes the units of the least scores, whatever their group and their MACs. Nothing is measured until the goal is
 /// reached. Source: Molchanov et al. 2017, arXiv:1611.06440.
 pub struct Global;
@@ -16,6 +20,10 @@ impl Search for Global {
 
     fn help(&self) -> &'static str {
         "The least score of all groups first, to --rate, --macs or --budget"
+    }
+
+    fn measures_groups(&self) -> bool {
+        false
     }
 
     /// A goal of a budget alone starts from everything that may be removed.
@@ -35,13 +43,13 @@ impl Search for Global {
     }
 }
 
-/// Steps from nothing removed on, each the lanes of a group whose mean score is the least. What is expected of a step
-/// is the sum of the removed scores.
+/// Steps from nothing removed on, each the lanes of a group whose mean score is the least; groups that are narrow
+/// already come last. What is expected of a step is the sum of the removed scores.
 ///
 /// # Errors
 /// A criterion whose scores do not compare between groups.
 pub fn global_path(analysis: &Analysis) -> Result<Vec<Step>> {
-    let mut blocks: Vec<(f64, usize, usize)> = Vec::new();
+    let mut blocks: Vec<(bool, f64, usize, usize)> = Vec::new();
     for group in analysis.prunable() {
         let scores = analysis.units.scores(group).ok_or_else(|| {
             Error::new("the scores of this criterion do not compare between groups")
@@ -53,14 +61,15 @@ pub fn global_path(analysis: &Analysis) -> Result<Vec<Step>> {
             let block = &scores[gone..units - keep];
             // Means of equal scores may differ by their rounding, which must not change the order within a group.
             before = before.max(block.iter().sum::<f64>() / block.len() as f64);
-            blocks.push((before, group, block.len()));
+            let narrow = (keep as f64) < NARROW * units as f64;
+            blocks.push((narrow, before, group, block.len()));
             gone = units - keep;
         }
     }
     // The order within a group stays, since the sort is stable.
-    blocks.sort_by(|a, b| a.0.total_cmp(&b.0));
+    blocks.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
     let mut path = vec![Step { keep: analysis.whole(), expected: 0.0 }];
-    for (score, group, units) in blocks {
+    for (_, score, group, units) in blocks {
         let mut next = path[path.len() - 1].clone();
         next.keep[group] -= units;
         next.expected += score * units as f64;

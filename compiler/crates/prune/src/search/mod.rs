@@ -46,6 +46,11 @@ pub trait Search: Sync {
     /// One line for the help.
     fn help(&self) -> &'static str;
 
+    /// Returns whether it measures what each group, pruned alone, costs.
+    fn measures_groups(&self) -> bool {
+        true
+    }
+
     /// Finds the pruning that reaches the goal.
     ///
     /// # Errors

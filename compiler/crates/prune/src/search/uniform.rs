@@ -17,6 +17,10 @@ impl Search for Uniform {
         "The same ratio everywhere, that of --rate: the control"
     }
 
+    fn measures_groups(&self) -> bool {
+        false
+    }
+
     fn run(&self, problem: &Problem, records: &mut Records) -> Result<Candidate> {
         let analysis = problem.analysis;
         let most = problem.goal.rate.unwrap_or(RATES[RATES.len() - 1]);

@@ -32,7 +32,7 @@ fn rates_out_of_reach_are_errors() {
     assert!(error.what().contains("cannot be reached"), "{error}");
 }
 
-/// Removed are the units of the least scores, whatever their group.
+/// Removed are the units of the least scores, whatever their group, while no group is narrow.
 #[test]
 fn the_global_search_removes_the_least_scores() {
     let case = Case::new(6);
@@ -44,7 +44,13 @@ fn the_global_search_removes_the_least_scores() {
     let removable: usize = analysis.prunable().iter().map(|&group| units.groups()[group].units - 1).sum();
     assert_eq!(path.len(), removable + 1);
     assert!(path.windows(2).all(|steps| units.macs(&steps[1].keep) <= units.macs(&steps[0].keep)));
-    let half = &path[path.len() / 2].keep;
+    let all = |group: usize| units.groups()[group].units as f64;
+    let wide = |step: &&Step| analysis.prunable().iter().all(|&g| step.keep[g] as f64 >= 0.3 * all(g));
+    let narrow = path.iter().take_while(wide).count();
+    for group in analysis.prunable() {
+        assert!(((path[narrow - 1].keep[group] - 1) as f64) < 0.3 * all(group), "group {group} is wide yet");
+    }
+    let half = &path[narrow / 2].keep;
     let groups = || analysis.prunable().into_iter().map(|group| (group, units.scores(group).unwrap()));
     let gone = |(group, scores): (usize, &[f64])| scores[..scores.len() - half[group]].last().copied();
     let highest = groups().filter_map(gone).fold(0.0, f64::max);
