@@ -167,7 +167,7 @@ fn a_body_begins_a_training() {
     let said = refused(folder, &["finetune", "net.cfg", "body.weights", "--data", "my.data"]);
     assert!(said.contains("a body of 4 layers"), "{said}");
     let said = refused(folder, &["map", "net.cfg", "body.weights", "--data", "my.data"]);
-    assert!(said.contains("only `train` takes one"), "{said}");
+    assert!(said.contains("as a body that `partial` writes"), "{said}");
     let said = refused(folder, &["partial", "net.cfg", "net.weights", "net.weights", "3"]);
     assert!(said.contains("net.weights"), "inputs are never overwritten: {said}");
 }

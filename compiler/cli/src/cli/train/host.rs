@@ -1,12 +1,10 @@
 //! What a training shows, measures and writes.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use secateur_base::terminal::printable_line;
-use secateur_base::{Error, Result, errln, files, outln};
+use secateur_base::{Result, errln, files, outln};
 use secateur_data::save_image;
 use secateur_eval::{Evaluator, Metric};
 use secateur_float::Plan;
@@ -18,6 +16,7 @@ use secateur_train::session::{Event, Host};
 
 use super::super::Global;
 use super::super::int8::Int8;
+use super::interrupt::Interrupt;
 use super::job::Job;
 use super::{Manner, config};
 
@@ -32,7 +31,7 @@ pub(super) struct TrainingHost {
     evaluator: Option<Evaluator>,
     int8: Option<Int8>,
     seed: u64,
-    stopped: Arc<AtomicBool>,
+    interrupt: Interrupt,
     batches: u64,
     batch: usize,
     started: Instant,
@@ -56,16 +55,6 @@ impl TrainingHost {
             let results = int8.results(evaluator, &job.graph, &job.weights)?;
             outln!("before, in int8: {}: {}", evaluator.metric, evaluator.accuracy(&results, global.seed));
         }
-        let stopped = Arc::new(AtomicBool::new(false));
-        let flag = Arc::clone(&stopped);
-        ctrlc::set_handler(move || {
-            // The second time ends at once.
-            if flag.swap(true, Ordering::Relaxed) {
-                std::process::exit(130);
-            }
-            errln!("stopping after this batch; once more to stop at once");
-        })
-        .map_err(|e| Error::new(format!("cannot catch interrupts: {e}")))?;
         Ok(Self {
             graph: job.graph.clone(),
             header: job.header,
@@ -73,7 +62,7 @@ impl TrainingHost {
             evaluator,
             int8: job.int8.clone(),
             seed: global.seed,
-            stopped,
+            interrupt: Interrupt::catch()?,
             batches: job.options.batches,
             batch: job.training.batch,
             started: Instant::now(),
@@ -203,6 +192,6 @@ impl Host for TrainingHost {
     }
 
     fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::Relaxed)
+        self.interrupt.is_asked()
     }
 }

@@ -2,6 +2,7 @@
 
 mod config;
 mod host;
+mod interrupt;
 mod job;
 mod lists;
 mod masks;
