@@ -88,20 +88,6 @@ impl Job {
             warnings.extend(random_layers(left, given.layers.len(), graph.nodes.len()));
         }
         let kept = masks::kept_numbers(args, &graph, &weights)?;
-        let sizes = Sizes {
-            input: graph.input,
-            multi_scale: training.augmentation.multi_scale,
-            resize_step: training.augmentation.resize_step,
-            max_batches: batches,
-        };
-        let samples_options = Options {
-            augmentation: training.augmentation.clone(),
-            sizes,
-            max_boxes: max_boxes(&training),
-            batch: training.batch,
-            seed: global.seed,
-            cache_bytes: CACHE_BYTES,
-        };
         let has_valid = data.get("valid").is_some() && args.evaluate_every != Some(0);
         let identity =
             identity((&cfg, &weights, kept.as_ref()), &images, &labels, &training, args, global.seed)?;
@@ -115,15 +101,16 @@ impl Job {
             ..session_options(args, manner, &training, folder)
         };
         refuse_overwrite(args, &data, &options, &images)?;
+        let samples_options = samples_options(&graph, &training, batches, global.seed);
         let (samples, found) = Samples::new(images, labels, findings, samples_options)?;
         warnings.extend(found);
-        // After the samples have found all images readable.
+        // Read last: its first mistake would hide all those of the training images.
+        let read = if is_detector { Dataset::from_data_file } else { Dataset::images_of_data_file };
+        let valid = has_valid.then(|| read(data_path, "valid")).transpose()?;
         let int8 = args.int8.then(|| Int8::of_list(samples.images(), &graph)).transpose()?;
         if let Some(int8) = &int8 {
             options.rounding = int8.roundings(&graph, &weights)?;
         }
-        // Read last: its first mistake would hide all those of the training images.
-        let valid = has_valid.then(|| Dataset::from_data_file(data_path, "valid")).transpose()?;
         std::fs::create_dir_all(&options.folder).map_err(|e| Error::io("create", &options.folder, &e))?;
         if args.classes.is_some() || args.anchors.is_some() {
             let path = options.folder.join(format!("{}.cfg", options.name));
@@ -271,6 +258,24 @@ fn adapt(
         return Err(Error::new("momentum must be below 1").file(&args.cfg).found(momentum.to_string()));
     }
     Ok(batches)
+}
+
+/// How examples are made.
+fn samples_options(graph: &Graph, training: &Training, batches: u64, seed: u64) -> Options {
+    let sizes = Sizes {
+        input: graph.input,
+        multi_scale: training.augmentation.multi_scale,
+        resize_step: training.augmentation.resize_step,
+        max_batches: batches,
+    };
+    Options {
+        augmentation: training.augmentation.clone(),
+        sizes,
+        max_boxes: max_boxes(training),
+        batch: training.batch,
+        seed,
+        cache_bytes: CACHE_BYTES,
+    }
 }
 
 fn max_boxes(training: &Training) -> usize {
