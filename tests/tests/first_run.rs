@@ -32,7 +32,9 @@ fn figure(table: &str, label: &str, column: usize) -> f64 {
 fn drawn_scenes_and_the_demos_recipe_make_a_detector() {
     let project = tempfile::tempdir().unwrap();
     let folder = project.path();
-    for scenes in ["scenes scenes --seed 2 --train 96 --val 32 --test 48", "scenes show --seed 3 --test 8 --size 384"] {
+    for scenes in
+        ["scenes scenes --seed 2 --train 96 --val 32 --test 48", "scenes show --seed 3 --test 8 --size 384"]
+    {
         done(folder, &scenes.split(' ').collect::<Vec<_>>());
     }
     std::fs::write(folder.join("recipe.toml"), recipe(folder)).unwrap();

@@ -167,7 +167,7 @@ fn a_body_begins_a_training() {
     let said = refused(folder, &["finetune", "net.cfg", "body.weights", "--data", "my.data"]);
     assert!(said.contains("a body of 4 layers"), "{said}");
     let said = refused(folder, &["map", "net.cfg", "body.weights", "--data", "my.data"]);
-    assert!(said.contains("as a body that `partial` writes"), "{said}");
+    assert!(said.contains("the file ends with layer 3, as a body"), "{said}");
     let said = refused(folder, &["partial", "net.cfg", "net.weights", "net.weights", "3"]);
     assert!(said.contains("net.weights"), "inputs are never overwritten: {said}");
 }
@@ -241,6 +241,29 @@ fn masks_hold_while_the_others_learn() {
     let line = "finetune other.cfg other/other_final.weights --masks w.mask --data my.data --backup b";
     let said = refused(folder, &line.split(' ').collect::<Vec<_>>());
     assert!(said.contains("the masks belong to another network"), "{said}");
+}
+
+/// A classifier's classes are in the paths of its images: no list needs label files, and there is no teacher.
+#[test]
+fn a_classifier_is_trained_and_measured_without_label_files() {
+    let project = project();
+    let folder = project.path();
+    let mut list = String::new();
+    for (i, class) in ["square", "disc", "square", "disc", "square", "disc"].into_iter().enumerate() {
+        let name = format!("{class}-{i}.png");
+        std::fs::copy(folder.join(format!("pictures/{i}.png")), folder.join(&name)).unwrap();
+        list += &format!("{name}\n");
+    }
+    std::fs::write(folder.join("list.txt"), list).unwrap();
+    let cfg = "[net]\nwidth=32\nheight=32\nchannels=3\nbatch=6\nmax_batches=30\nlearning_rate=0.05\n\
+               [convolutional]\nbatch_normalize=1\nfilters=8\nsize=3\nstride=4\npad=1\nactivation=swish\n\
+               [convolutional]\nfilters=2\nsize=1\nactivation=linear\n[avgpool]\n[softmax]\n";
+    std::fs::write(folder.join("class.cfg"), cfg).unwrap();
+    let said = done(folder, &["train", "class.cfg", "--data", "my.data"]);
+    assert!(said.contains("batch 30: top-1 "), "{said}");
+    let int8 = ["finetune", "class.cfg", "backup/class_final.weights", "--int8", "--data", "my.data"];
+    let said = done(folder, &[&int8[..], &["--epochs", "3", "--backup", "int8"]].concat());
+    assert!(said.contains("before, in int8: top-1: ") && said.contains("best top-1: "), "{said}");
 }
 
 /// Evaluations are of the int8 network; a kill changes no byte, and without --int8 other weights come out.

@@ -73,7 +73,8 @@ impl<T: Scalar> Trainer<T> {
         Self { kept, ..self }
     }
 
-    /// Computes forward in the numbers of the network's int8 form, which rounds this, by node; batch norm is frozen.
+    /// Computes forward in the numbers of the network's int8 form, which rounds this, by node: batch norm is frozen and nothing
+    /// is dropped.
     ///
     /// # Errors
     /// As [`Trainer::new`].
@@ -239,10 +240,12 @@ fn engine<T: Scalar>(
     seed: u64,
     rounding: &[Rounding],
 ) -> Result<Engine<T>> {
+    let dropout = training.layers.iter().map(|layer| f64::from(layer.dropout.unwrap_or(0.0)));
     let options = EngineOptions {
         images: training.pass(),
         variance: BatchVariance::Darknet,
-        dropout: training.layers.iter().map(|layer| f64::from(layer.dropout.unwrap_or(0.0))).collect(),
+        // What is rounded is the network as it is deployed.
+        dropout: if rounding.is_empty() { dropout.collect() } else { Vec::new() },
         seed,
         rounding: rounding.to_vec(),
     };

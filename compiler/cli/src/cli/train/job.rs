@@ -86,20 +86,6 @@ impl Job {
             warnings.extend(random_layers(left, given.layers.len(), graph.nodes.len()));
         }
         let kept = masks::kept_numbers(args, &graph, &weights)?;
-        let sizes = Sizes {
-            input: graph.input,
-            multi_scale: training.augmentation.multi_scale,
-            resize_step: training.augmentation.resize_step,
-            max_batches: batches,
-        };
-        let samples_options = Options {
-            augmentation: training.augmentation.clone(),
-            sizes,
-            max_boxes: max_boxes(&training),
-            batch: training.batch,
-            seed: global.seed,
-            cache_bytes: CACHE_BYTES,
-        };
         let valid = lists.valid.as_ref().filter(|_| args.evaluate_every != Some(0));
         let identity =
             identity((&cfg, &weights, kept.as_ref()), &images, &labels, &training, args, global.seed)?;
@@ -113,15 +99,16 @@ impl Job {
             ..session_options(args, manner, &training, folder)
         };
         refuse_overwrite(args, &lists, &options, &images)?;
+        let samples_options = samples_options(&graph, &training, batches, global.seed);
         let (samples, found) = Samples::new(images, labels, findings, samples_options)?;
         warnings.extend(found);
-        // After the samples have found all images readable.
+        // Read last: its first mistake would hide all those of the training images.
+        let read = if is_detector { Dataset::from_list } else { Dataset::images_of_list };
+        let valid = valid.map(|valid| read(valid, &lists.names)).transpose()?;
         let int8 = args.int8.then(|| Int8::of_list(samples.images(), &graph)).transpose()?;
         if let Some(int8) = &int8 {
             options.rounding = int8.roundings(&graph, &weights)?;
         }
-        // Read last: its first mistake would hide all those of the training images.
-        let valid = valid.map(|valid| Dataset::with_names(valid, names)).transpose()?;
         std::fs::create_dir_all(&options.folder).map_err(|e| Error::io("create", &options.folder, &e))?;
         if args.classes.is_some() || args.anchors.is_some() {
             let path = options.folder.join(format!("{}.cfg", options.name));
@@ -274,6 +261,24 @@ fn adapt(
         return Err(Error::new("momentum must be below 1").file(&args.cfg).found(momentum.to_string()));
     }
     Ok(batches)
+}
+
+/// How examples are made.
+fn samples_options(graph: &Graph, training: &Training, batches: u64, seed: u64) -> Options {
+    let sizes = Sizes {
+        input: graph.input,
+        multi_scale: training.augmentation.multi_scale,
+        resize_step: training.augmentation.resize_step,
+        max_batches: batches,
+    };
+    Options {
+        augmentation: training.augmentation.clone(),
+        sizes,
+        max_boxes: max_boxes(training),
+        batch: training.batch,
+        seed,
+        cache_bytes: CACHE_BYTES,
+    }
 }
 
 fn max_boxes(training: &Training) -> usize {

@@ -87,7 +87,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE.mask", requires = "weights")]
     masks: Option<PathBuf>,
     /// Train the network's int8 form: forward in rounded weights and outputs, with frozen batch norm; accuracy is that
-    /// of the int8 network. The teacher is the network itself in float, unless --teacher names another.
+    /// of the int8 network. A detector's teacher is itself in float, unless --teacher names another.
     #[arg(long, conflicts_with = "classes")]
     int8: bool,
     /// Also write the best weights (without `valid`: the last) to this file.
@@ -108,11 +108,11 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// Cfg and weights of the teacher.
-    fn teacher(&self) -> Option<[&Path; 2]> {
+    /// Cfg and weights of the teacher. A detector's int8 form has the detector itself, unless another one is named.
+    fn teacher(&self, is_detector: bool) -> Option<[&Path; 2]> {
         match (&self.teacher, &self.weights) {
             (Some(paths), _) => Some([&paths[0], &paths[1]]),
-            (None, Some(weights)) if self.int8 => Some([&self.cfg, weights]),
+            (None, Some(weights)) if self.int8 && is_detector => Some([&self.cfg, weights]),
             _ => None,
         }
     }
@@ -150,12 +150,13 @@ pub(crate) fn run(args: Args, manner: Manner, global: &Global) -> Result<()> {
     let job = Job::prepare(&args, manner, global)?;
     job.warnings.iter().for_each(|warning| errln!("warning: {warning}"));
     let mut host = TrainingHost::new(&job, global)?;
-    let teacher = args.teacher().map(|[cfg, weights]| -> Result<Teacher> {
+    let teacher = args.teacher(job.graph.has_heads());
+    let columns = Columns { parts: job.parts(teacher.is_some()), measure: host.measure().to_owned() };
+    let teacher = teacher.map(|[cfg, weights]| -> Result<Teacher> {
         let teacher = darknet::load(cfg, Some(weights))?;
         Teacher::new(&teacher.graph, teacher.weights()?, &job.graph, args.teacher_weight)
             .map_err(|error| error.file(cfg))
     });
-    let columns = Columns { parts: job.parts(args.teacher().is_some()), measure: host.measure().to_owned() };
     let session = Session::open(
         &job.graph,
         &job.weights,
