@@ -169,10 +169,12 @@ fn a_recipe_prunes_and_heals_in_rounds() {
         "map-float",
         "quantize-trained",
         "compile-trained",
+        "ana-1",
         "prune-1",
         "transform-1",
         "recalibrate-1",
         "finetune-1",
+        "ana",
         "prune",
         "transform",
         "recalibrate",
@@ -207,7 +209,7 @@ fn a_recipe_prunes_and_heals_in_rounds() {
     let (ran, _) = build(path, &[]);
     assert_eq!(ran, ["quantize", "compile", "map-int8"], "the names of `build` alone");
     let csv = std::fs::read_to_string(path.join("out/training/pruned.csv")).unwrap();
-    assert_eq!(csv.lines().filter(|line| line.starts_with("8,")).count(), 1, "{csv}");
+    assert!(csv.lines().last().is_some_and(|line| line.starts_with("8,")), "{csv}");
 }
 
 #[test]
