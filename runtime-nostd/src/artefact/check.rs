@@ -2,34 +2,20 @@
 //! is verified here.
 
 use zerocopy::little_endian::{I32, U32};
-use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
+use super::directory::{Directory, frame};
 use super::error::{Error, Fault};
 use super::format::{
-    ALIGNMENT, CLASS_LIMIT, CRC_BYTES, DType, EXTENT_LIMIT, HEAD_VALUE_LIMIT, HeadKind, HeadRecord, Header,
-    INPUT_LIMIT, MAGIC, MEMORY_LIMIT, OPTIONAL, REUSE_LIMIT, ReorgMode, Requant, Section, SectionRecord,
-    StepKind, TensorRecord, VERSION_MAJOR, WINDOW_LIMIT,
+    CLASS_LIMIT, DType, EXTENT_LIMIT, HEAD_VALUE_LIMIT, HeadKind, HeadRecord, INPUT_LIMIT, MEMORY_LIMIT,
+    REUSE_LIMIT, ReorgMode, Requant, Section, StepKind, TensorRecord, WINDOW_LIMIT,
 };
 use super::step::{Operation, Step};
-use super::view::{Head, Model, Records, Suppression, to_usize};
+use super::view::{Head, Model, Suppression, to_usize};
 use crate::kernels::{Epilogue, Window};
 use crate::npu::Program;
 use crate::npu::program::MapRecord;
 use crate::npu::stream::Commands;
 use crate::tensor::Tensor;
-
-/// Table for the CRC: small in flash, wide on hosts (about 3 GB/s with 16 tables).
-#[cfg(target_pointer_width = "64")]
-type CrcTable = crc::Table<16>;
-#[cfg(not(target_pointer_width = "64"))]
-type CrcTable = crc::Table<1>;
-
-static CRC: crc::Crc<u32, CrcTable> = crc::Crc::<u32, CrcTable>::new(&crc::CRC_32_ISO_HDLC);
-
-/// CRC-32 of `bytes`, as it ends an artefact.
-pub fn crc32(bytes: &[u8]) -> u32 {
-    CRC.checksum(bytes)
-}
 
 pub(super) fn model(bytes: &[u8]) -> Result<Model<'_>, Error> {
     let header = frame(bytes)?;
@@ -102,119 +88,6 @@ fn program_map(model: &Model<'_>, map: &MapRecord) -> Option<()> {
     let [h, w, c] = model.tensor(to_usize(map.tensor))?.shape();
     let same = [h, w, c] == [map.h, map.w, map.channels].map(to_usize);
     (same && map.address.get().is_multiple_of(16) && map.pitch.get().is_multiple_of(16)).then_some(())
-}
-
-/// Magic, version, length and CRC.
-fn frame(bytes: &[u8]) -> Result<&Header, Error> {
-    let short = Error::TooShort { bytes: bytes.len() };
-    let (header, _) = Header::ref_from_prefix(bytes).map_err(|_| short)?;
-    if header.magic != MAGIC {
-        return Err(Error::Magic);
-    }
-    let (major, minor) = (header.version_major.get(), header.version_minor.get());
-    if major != VERSION_MAJOR {
-        return Err(Error::Version { major, minor });
-    }
-    if to_usize(header.file_bytes) != bytes.len() {
-        return Err(Error::Length { header: to_usize(header.file_bytes), found: bytes.len() });
-    }
-    let (body, crc) = bytes.split_last_chunk::<CRC_BYTES>().ok_or(short)?;
-    let (stored, computed) = (u32::from_le_bytes(*crc), crc32(body));
-    if stored != computed {
-        return Err(Error::Crc { stored, computed });
-    }
-    Ok(header)
-}
-
-/// The sections, in file order, without overlap.
-struct Directory<'a> {
-    bytes: &'a [u8],
-    sections: &'a [SectionRecord],
-}
-
-impl<'a> Directory<'a> {
-    fn new(bytes: &'a [u8], header: &Header) -> Result<Self, Error> {
-        let count = to_usize(header.section_count);
-        let size = size_of::<SectionRecord>();
-        let start = size_of::<Header>();
-        let end = count.checked_mul(size).and_then(|n| n.checked_add(start));
-        let body = bytes.len() - CRC_BYTES;
-        let sections = end
-            .filter(|&end| end <= body)
-            .and_then(|end| bytes.get(start..end))
-            .and_then(|bytes| <[SectionRecord]>::ref_from_bytes(bytes).ok())
-            .ok_or(Error::Section { kind: 0 })?;
-        let mut free = start + size_of_val(sections);
-        // A bit for each known kind that has occurred: their numbers differ in the last six bits.
-        let mut seen = 0u64;
-        for section in sections {
-            let kind = section.kind.get();
-            let known = Section::from_code(kind).is_some_and(|kind| kind != Section::Commands);
-            if !known && kind & OPTIONAL == 0 {
-                return Err(Error::UnknownSection { kind });
-            }
-            let offset = to_usize(section.offset);
-            let bytes = to_usize(section.count).checked_mul(to_usize(section.stride));
-            let end = bytes.and_then(|bytes| bytes.checked_add(offset));
-            let end = end.ok_or(Error::Section { kind })?;
-            let bit = if known { 1 << (kind % u64::BITS) } else { 0 };
-            if offset < free || !offset.is_multiple_of(ALIGNMENT) || end > body || seen & bit != 0 {
-                return Err(Error::Section { kind });
-            }
-            seen |= bit;
-            free = end;
-        }
-        Ok(Self { bytes, sections })
-    }
-
-    fn find(&self, section: Section) -> Result<(&'a [u8], usize, usize), Error> {
-        let kind = section.code();
-        let missing = Error::Section { kind };
-        let record = self.sections.iter().find(|record| record.kind.get() == kind).ok_or(missing)?;
-        let (count, stride) = (to_usize(record.count), to_usize(record.stride));
-        let start = to_usize(record.offset);
-        let bytes = self.bytes.get(start..start + count * stride).ok_or(missing)?;
-        Ok((bytes, count, stride))
-    }
-
-    fn records<T>(&self, section: Section) -> Result<Records<'a, T>, Error>
-    where
-        T: FromBytes + KnownLayout + Immutable + Unaligned,
-    {
-        let (bytes, count, stride) = self.find(section)?;
-        Records::new(bytes, count, stride).ok_or(Error::Section { kind: section.code() })
-    }
-
-    fn blob(&self, section: Section) -> Result<&'a [u8], Error> {
-        match self.find(section)? {
-            (bytes, _, 1) => Ok(bytes),
-            _ => Err(Error::Section { kind: section.code() }),
-        }
-    }
-
-    /// A section that may be missing, but not damaged.
-    fn optional<T>(
-        &self,
-        section: Section,
-        read: impl FnOnce(&Self, Section) -> Result<T, Error>,
-    ) -> Result<Option<T>, Error> {
-        if self.find(section).is_err() { Ok(None) } else { read(self, section).map(Some) }
-    }
-
-    fn program(&self, section: Section) -> Result<Program<'a>, Error> {
-        Program::new(self.blob(section)?).ok_or(Error::Section { kind: section.code() })
-    }
-
-    fn single<T>(&self, section: Section) -> Result<&'a T, Error>
-    where
-        T: FromBytes + KnownLayout + Immutable + Unaligned,
-    {
-        let records = self.records(section)?;
-        if records.len() != 1 {
-            return Err(Error::Section { kind: section.code() });
-        }
-        records.get(0).ok_or(Error::Section { kind: section.code() })
-    }
 }
 
 fn tensor(record: &TensorRecord, arena: usize) -> Option<()> {

@@ -4,8 +4,10 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 mod network;
+mod weights;
 
-pub use network::{RandomOptions, random_network, random_weights};
+pub use network::{RandomOptions, random_network};
+pub use weights::random_weights;
 
 /// The folder of real models and images: `SECATEUR_DATA`, else `../shared/data` beside the workspace or
 /// one folder further up. Where there is none the test prints that it was skipped and returns, except in

@@ -8,10 +8,9 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use secateur_frontend::darknet::{Cfg, build_graph};
-use secateur_ir::{
-    Activation, BatchNorm, Conv, Graph, LayerWeights, Op, Padding, Pool, Shape, Weights, infer,
-    parameter_counts,
-};
+use secateur_ir::{Activation, Conv, Graph, Op, Padding, Pool, Shape, Weights, infer};
+
+use crate::random_weights;
 
 /// Options of [`random_network`].
 #[derive(Debug, Clone)]
@@ -70,35 +69,6 @@ pub fn random_network(seed: u64, options: &RandomOptions) -> (String, Graph, Wei
         .unwrap_or_else(|error| panic!("seed {seed}: {error:?}\n{text}"));
     let weights = random_weights(seed, &graph);
     (text, graph, weights)
-}
-
-/// Random numbers for a graph, of sizes that keep activations near 1.
-pub fn random_weights(seed: u64, graph: &Graph) -> Weights {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x5eca_7e0d);
-    let layers = (0..graph.nodes.len()).map(|layer| layer_weights(&mut rng, graph, layer)).collect();
-    Weights { layers }
-}
-
-fn layer_weights(rng: &mut ChaCha8Rng, graph: &Graph, layer: usize) -> LayerWeights {
-    let inputs = graph.input_shapes(layer);
-    let counts = parameter_counts(&graph.nodes[layer].op, &inputs);
-    let mut uniform = |count: usize, low: f32, high: f32| -> Vec<f32> {
-        (0..count).map(|_| rng.random_range(low..high)).collect()
-    };
-    let spread = match counts.bias {
-        0 => 1.0,
-        outputs => (6.0 * outputs as f32 / counts.weights.max(1) as f32).sqrt(),
-    };
-    LayerWeights {
-        bias: uniform(counts.bias, -0.5, 0.5),
-        batch_norm: counts.batch_norm.then(|| BatchNorm {
-            // A negative γ turns an order round: rare in training, and every pass must survive it.
-            scale: uniform(counts.bias, -0.3, 1.5),
-            mean: uniform(counts.bias, -0.3, 0.3),
-            variance: uniform(counts.bias, 0.1, 2.0),
-        }),
-        weights: uniform(counts.weights, -spread, spread),
-    }
 }
 
 /// The cfg as drawn so far.
