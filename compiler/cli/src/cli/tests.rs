@@ -174,7 +174,7 @@ fn rounded_training_computes_what_the_integers_do() {
         let images: Vec<Vec<f32>> = (0..12)
             .map(|i| Sample::load(&folder.at(&format!("{i}.png")), graph.input, Fit::Stretch).unwrap().input)
             .collect();
-        let options = QuantiseOptions { correction: 0, ..QuantiseOptions::default() };
+        let options = QuantiseOptions::default();
         let int8 = quantise(&graph, &weights, &images, &options, Vec::new(), Provenance::default()).unwrap();
         let network = QDetector::new(&int8.net, &graph).unwrap();
         let rounding = roundings(&graph, &weights, &images, &options).unwrap();

@@ -17,6 +17,8 @@ pub struct Rounding {
     pub columns: Vec<f32>,
     /// Weights of one input channel in a filter: taps, or pixels of a connected layer's input.
     pub block: usize,
+    /// `[channel]` what bias correction adds to the biases; empty: nothing.
+    pub correction: Vec<f32>,
     /// `[channel]` where a table is the activation, what it reads; else empty.
     pub before: Vec<Grid>,
     /// `[channel]` the output; empty: the layer hands on numbers that are rounded already, or is no part of int8.

@@ -25,6 +25,8 @@ const SHORT_RATE: f32 = 0.005;
 const FINETUNE_RATE: f32 = 0.002;
 /// Rounded weights move in steps: a trained network is to stay where it is.
 const INT8_RATE: f32 = 0.0005;
+/// Under a teacher of the weight that --int8 has by default.
+const INT8_TEACHER_RATE: f32 = 1e-5;
 const FINETUNE_AVERAGE: f32 = 0.995;
 const FINETUNE_CLIP: f32 = 50.0;
 const FINETUNE_BATCH: u32 = 8;
@@ -238,6 +240,7 @@ fn adapt(
     }
     if is_short {
         let rate = args.rate.unwrap_or(match manner {
+            _ if args.int8 && is_detector => INT8_TEACHER_RATE,
             _ if args.int8 => INT8_RATE,
             Manner::Darknet => SHORT_RATE,
             _ => FINETUNE_RATE,
@@ -319,7 +322,7 @@ fn identity(
         hash.update(files::read_limited(path, MAX_TEACHER_BYTES)?);
     }
     let options =
-        (&args.average, &args.clip, args.teacher_weight, &args.patience, &args.evaluate_every, args.int8);
+        (&args.average, &args.clip, args.teacher_weight(), &args.patience, &args.evaluate_every, args.int8);
     hash.update(format!("{training:?} {options:?} {seed} {}", initial::VERSION));
     Ok(hash.finalize().into())
 }

@@ -80,9 +80,9 @@ pub(crate) struct Args {
     /// A trained network with the same heads, whose outputs this one follows.
     #[arg(long, num_args = 2, value_names = ["CFG", "WEIGHTS"])]
     teacher: Option<Vec<PathBuf>>,
-    /// Weight of the teacher beside the labels.
-    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = positive, requires = "teacher")]
-    teacher_weight: f32,
+    /// Weight of the teacher beside the labels [default: 1; --int8: 300].
+    #[arg(long, value_name = "FACTOR", value_parser = positive)]
+    teacher_weight: Option<f32>,
     /// Masks that `prune` wrote with the weights: what they remove stays zero.
     #[arg(long, value_name = "FILE.mask", requires = "weights")]
     masks: Option<PathBuf>,
@@ -116,7 +116,14 @@ impl Args {
             _ => None,
         }
     }
+
+    fn teacher_weight(&self) -> f32 {
+        self.teacher_weight.unwrap_or(if self.int8 { INT8_TEACHER_WEIGHT } else { 1.0 })
+    }
 }
+
+/// The int8 form is to do what the float network does: labels, of which there may be few, only help.
+const INT8_TEACHER_WEIGHT: f32 = 300.0;
 
 /// Which defaults hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,10 +158,13 @@ pub(crate) fn run(args: Args, manner: Manner, global: &Global) -> Result<()> {
     job.warnings.iter().for_each(|warning| errln!("warning: {warning}"));
     let mut host = TrainingHost::new(&job, global)?;
     let teacher = args.teacher(job.graph.has_heads());
+    if args.teacher_weight.is_some() && teacher.is_none() {
+        return Err(Error::new("--teacher-weight needs a teacher").help("give --teacher CFG WEIGHTS"));
+    }
     let columns = Columns { parts: job.parts(teacher.is_some()), measure: host.measure().to_owned() };
     let teacher = teacher.map(|[cfg, weights]| -> Result<Teacher> {
         let teacher = darknet::load(cfg, Some(weights))?;
-        Teacher::new(&teacher.graph, teacher.weights()?, &job.graph, args.teacher_weight)
+        Teacher::new(&teacher.graph, teacher.weights()?, &job.graph, args.teacher_weight())
             .map_err(|error| error.file(cfg))
     });
     let session = Session::open(

@@ -52,6 +52,9 @@ impl<T: Scalar> Rounder<T> {
 
     /// After normalisation and activation of the operator's map are known: rounds its output.
     pub(super) fn end(&mut self, out: &mut Value<T>) {
+        for (shift, &correction) in out.shift.iter_mut().zip(&self.rounding.correction) {
+            *shift += T::from_f32(correction);
+        }
         self.swap(out);
         let (Some(exact), Rounding { before, output, .. }) = (&self.exact, &self.rounding) else { return };
         out.rows_mut().into_par_iter().enumerate().for_each(|(c, rounded)| {

@@ -294,6 +294,7 @@ fn rounded_networks_are_trained_straight_through() {
             0..3 => Rounding {
                 columns: (0..graph.input_shape(layer).c).map(|c| 1.0 + c as f32).collect(),
                 block: if layer < 2 { 9 } else { 1 },
+                correction: vec![0.125; channels[layer]],
                 before: if layer == 2 { vec![grid(1.0 / 64.0, -128.0); 4] } else { Vec::new() },
                 output: (0..channels[layer]).map(|c| grid(0.01 * (1.0 + c as f32), -100.0)).collect(),
             },
