@@ -26,4 +26,4 @@ pub use recalibrate::{LoadImage, recalibrate};
 pub use scalar::Scalar;
 pub use taylor::{TaylorSums, taylor};
 pub use teacher::Teacher;
-pub use trainer::{LayerCost, TEACHER, Trainer};
+pub use trainer::{LayerCost, LossObserver, TEACHER, Trainer};

@@ -3,18 +3,31 @@
 use rayon::prelude::*;
 use secateur_ir::{Conv, Shape};
 
+use super::epilogue::GradientRow;
+use super::gradients::Sink;
 use super::operator::{Backward, Forward, Operator};
 use super::parameter::{Kind, Parameter};
-use super::value::{Row, Sink};
+use super::statistics::{Moments, Projections};
+use super::value::{Read, Row};
 use super::window::{Scratch, Strip, Window};
-use crate::matrix::{Correlation, LANES};
+use crate::matrix::{Correlation, Packed, Product, written};
 use crate::scalar::Scalar;
+
+/// Grid positions of a strip, which stays in the first-level cache.
+const STRIP: usize = 1 << 11;
 
 /// A convolution whose groups have one input and one output channel.
 pub(super) struct Depthwise<T> {
     weights: Parameter<T>,
     window: Window,
     images: usize,
+}
+
+/// Taps of one phase of the input's gradient: the phase, its weights, and where their gradients are.
+struct Phase<T> {
+    phase: (usize, usize),
+    weights: Packed<T>,
+    offsets: Vec<usize>,
 }
 
 impl<T: Scalar> Depthwise<T> {
@@ -24,170 +37,167 @@ impl<T: Scalar> Depthwise<T> {
         Self { weights: Parameter::new(Kind::Weights, weights), window, images }
     }
 
-    fn strip(&self, image: usize) -> Strip {
-        Strip { image, rows: 0..self.window.rows.output }
-    }
-
-    /// Makes room for the planes of a whole image.
-    fn resize(&self, scratch: &mut Scratch<T>) {
-        let rows = self.window.rows.output;
-        let planes = self.window.planes_len(rows) + self.window.tail();
-        scratch.planes.resize(planes, T::ZERO);
-        // Read with the last row: what an earlier layer left there need not be finite.
-        scratch.planes[planes - self.window.tail()..].fill(T::ZERO);
-    }
-
+    /// Fills the planes of a strip.
     #[inline(always)]
+    fn load(&self, row: Row<'_, T>, strip: &Strip, scratch: &mut Scratch<T>) {
+        let len = self.window.planes_len(strip);
+        scratch.planes.resize(len + self.window.tail(), T::ZERO);
+        // Read with the last row: what an earlier strip left there need not be finite.
+        scratch.planes[len..].fill(T::ZERO);
+        self.window.load(row, strip, &mut scratch.planes[..len], &mut scratch.line, T::ZERO);
+    }
+
     fn forward_channel(&self, weights: &[T], row: Row<'_, T>, out: &mut [T], scratch: &mut Scratch<T>) {
-        self.resize(scratch);
-        let rows = self.window.rows.output;
-        let (offsets, len) = (self.window.offsets(rows), self.window.planes_len(rows));
-        scratch.grid.resize(self.window.grid_len(rows), T::ZERO);
-        for image in 0..self.images {
-            let strip = self.strip(image);
-            self.window.load(row, &strip, &mut scratch.planes[..len], &mut scratch.line);
-            weighted_sum(&scratch.planes, &offsets, weights, &mut scratch.grid);
-            self.window.unload_grid(&scratch.grid, &mut out[self.window.output_range(&strip)]);
+        let left = Packed::new(1, weights.len(), |_, tap| weights[tap]);
+        for strip in self.window.strips(self.images, STRIP) {
+            let (grid, offsets) = (self.window.grid_len(&strip), self.window.offsets(&strip));
+            T::vectorise(
+                #[inline(always)]
+                || self.load(row, &strip, scratch),
+            );
+            scratch.grid.resize(grid, T::ZERO);
+            T::product(Product {
+                left: &left,
+                right: &scratch.planes,
+                offsets: &offsets,
+                columns: grid,
+                out: &mut written([&mut scratch.grid[..grid]]),
+            });
+            self.window.unload_grid(&strip, &scratch.grid, &mut out[self.window.output_range(&strip)]);
         }
     }
 
-    /// Gradient of the channel's weights; its input's goes to `sink`.
-    #[inline(always)]
-    fn backward_channel(
+    /// Returns the gradient of the channel's weights.
+    fn weight_gradient(
         &self,
-        weights: &[T],
         row: Row<'_, T>,
-        gradient: &[T],
-        mut sink: Option<Sink<'_, T>>,
+        gradient: GradientRow<'_, T>,
         scratch: &mut Scratch<T>,
     ) -> Vec<T> {
-        self.resize(scratch);
-        let rows = self.window.rows.output;
-        let (offsets, len) = (self.window.offsets(rows), self.window.planes_len(rows));
-        let mut sums = vec![T::ZERO; weights.len()];
-        let phases = self.window.phase_taps(rows);
-        // Before the grid there is room for the furthest tap, behind it for what is read with the last row.
-        let margin = offsets.iter().zip(&phases).map(|(offset, phase)| offset - phase).max().unwrap_or(0);
-        let margin = margin.next_multiple_of(LANES);
-        let grid = self.window.grid_len(rows);
-        let plane = len / self.window.phase_count();
-        let end = margin + grid;
-        scratch.grid.resize(margin + grid.max(plane) + LANES, T::ZERO);
-        scratch.grid[..margin].fill(T::ZERO);
-        scratch.grid[end..].fill(T::ZERO);
-        for image in 0..self.images {
-            let strip = self.strip(image);
-            self.window.load(row, &strip, &mut scratch.planes[..len], &mut scratch.line);
-            let pixels = &gradient[self.window.output_range(&strip)];
-            self.window.load_grid(pixels, &mut scratch.grid[margin..margin + grid]);
+        let mut sums = vec![T::ZERO; self.window.taps()];
+        for strip in self.window.strips(self.images, STRIP) {
+            let (grid, offsets) = (self.window.grid_len(&strip), self.window.offsets(&strip));
+            let start = self.window.output_range(&strip).start;
+            scratch.grid.resize(grid, T::ZERO);
+            T::vectorise(
+                #[inline(always)]
+                || {
+                    self.load(row, &strip, scratch);
+                    let read = |at: usize, out: &mut [T]| gradient.read(start + at, out);
+                    self.window.load_grid(&strip, &mut scratch.grid[..grid], T::ZERO, read);
+                },
+            );
             T::correlate(Correlation {
-                left: &scratch.grid[margin..],
+                left: &scratch.grid,
                 pitch: grid,
                 right: &scratch.planes,
                 offsets: &offsets,
                 columns: grid,
                 sums: &mut sums,
             });
-            let Some(sink) = &mut sink else { continue };
-            scratch.sums.resize(len, T::ZERO);
-            for (phase, planes) in scratch.sums.chunks_exact_mut(plane).enumerate() {
-                let taps = || (0..weights.len()).filter(|&tap| phases[tap] == phase * plane);
-                let behind: Vec<usize> = taps().map(|tap| margin + phase * plane - offsets[tap]).collect();
-                let weights: Vec<T> = taps().map(|tap| weights[tap]).collect();
-                weighted_sum(&scratch.grid, &behind, &weights, planes);
-            }
-            self.window.unload(&scratch.sums, sink, image, &mut scratch.line);
         }
         sums
     }
-}
 
-/// `out[i] = Σ_t weights[t] · x[offsets[t] + i]`.
-#[inline(always)]
-fn weighted_sum<T: Scalar>(x: &[T], offsets: &[usize], weights: &[T], out: &mut [T]) {
-    /// Numbers of `out` that stay in the first-level cache while all taps are added.
-    const RUN: usize = 512;
-    for (run, out) in out.chunks_mut(RUN).enumerate() {
-        let at = run * RUN;
-        let mut taps = offsets.chunks(3).zip(weights.chunks(3));
-        let first = taps.next();
-        match first {
-            Some((offsets, weights)) => three_taps(&x[at..], offsets, weights, out, false),
-            None => out.fill(T::ZERO),
-        }
-        taps.for_each(|(offsets, weights)| three_taps(&x[at..], offsets, weights, out, true));
-    }
-}
-
-/// Up to three taps in one sweep.
-#[inline(always)]
-fn three_taps<T: Scalar>(x: &[T], offsets: &[usize], weights: &[T], out: &mut [T], add: bool) {
-    let len = out.len();
-    let row = |t: usize| &x[offsets[t]..][..len];
-    match (offsets.len(), add) {
-        (3, false) => {
-            let (a, b, c) = (row(0), row(1), row(2));
-            for i in 0..len {
-                out[i] = weights[0] * a[i] + weights[1] * b[i] + weights[2] * c[i];
+    /// Hands the gradient of the channel's input back, and returns its projections.
+    fn input_gradient(
+        &self,
+        weights: &[T],
+        gradient: GradientRow<'_, T>,
+        mut sink: Sink<'_, T>,
+        scratch: &mut Scratch<T>,
+    ) -> Projections {
+        let transposed = self.window.transposed();
+        let phases: Vec<Phase<T>> = transposed
+            .phases()
+            .into_iter()
+            .map(|phase| {
+                let taps = transposed.taps(phase);
+                let left = Packed::new(1, taps.len(), |_, i| weights[taps[i].0]);
+                Phase { phase, weights: left, offsets: taps.iter().map(|&(_, offset)| offset).collect() }
+            })
+            .collect();
+        let mut projections = Projections::default();
+        for strip in transposed.strips(self.images, STRIP) {
+            let (plane, grid) = (transposed.plane_len(&strip), transposed.grid_len(&strip));
+            scratch.planes.resize(plane + transposed.tail(), T::ZERO);
+            scratch.planes[plane..].fill(T::ZERO);
+            scratch.grid.resize(grid, T::ZERO);
+            T::vectorise(
+                #[inline(always)]
+                || transposed.load(&gradient, &strip, &mut scratch.planes[..plane]),
+            );
+            let range = transposed.input_range(&strip);
+            let mut part = sink.part(range);
+            for Phase { phase, weights, offsets } in &phases {
+                T::product(Product {
+                    left: weights,
+                    right: &scratch.planes,
+                    offsets,
+                    columns: grid,
+                    out: &mut written([&mut scratch.grid[..grid]]),
+                });
+                T::vectorise(
+                    #[inline(always)]
+                    || transposed.unload(&scratch.grid, &strip, *phase, &mut part),
+                );
             }
+            projections.add(T::vectorise(
+                #[inline(always)]
+                || part.projections(),
+            ));
         }
-        (3, true) => {
-            let (a, b, c) = (row(0), row(1), row(2));
-            for i in 0..len {
-                out[i] += weights[0] * a[i] + weights[1] * b[i] + weights[2] * c[i];
-            }
-        }
-        _ => {
-            if !add {
-                out.fill(T::ZERO);
-            }
-            for (t, &weight) in weights.iter().enumerate() {
-                out.iter_mut().zip(row(t)).for_each(|(y, &v)| *y += weight * v);
-            }
-        }
+        projections
     }
 }
 
 impl<T: Scalar> Operator<T> for Depthwise<T> {
     fn forward(&mut self, forward: Forward<'_, T>) {
-        let Forward { inputs, maps, out, .. } = forward;
+        let Forward { inputs, maps, out, wants_moments, .. } = forward;
         let rows = maps.rows(&inputs[0]);
         let taps = self.window.taps();
-        out.rows_mut().into_par_iter().zip(rows).enumerate().for_each_init(
-            Scratch::default,
-            |scratch, (c, (out, row))| {
-                let weights = &self.weights.value[c * taps..][..taps];
+        let moments: Vec<Moments> = out
+            .rows_mut()
+            .into_par_iter()
+            .zip(rows)
+            .enumerate()
+            .map_init(Scratch::default, |scratch, (c, (out, row))| {
+                self.forward_channel(&self.weights.value[c * taps..][..taps], row, out, scratch);
+                if !wants_moments {
+                    return Moments::default();
+                }
                 T::vectorise(
                     #[inline(always)]
-                    || self.forward_channel(weights, row, out, scratch),
-                );
-            },
-        );
+                    || Moments::of(out),
+                )
+            })
+            .collect();
+        if wants_moments {
+            out.moments = moments;
+        }
     }
 
     fn backward(&mut self, backward: Backward<'_, T>) {
-        let Backward { inputs, maps, gradient, gradients, .. } = backward;
-        let rows = maps.rows(&inputs[0]);
-        let sinks = gradients.sinks(&inputs[0]);
+        let Backward { inputs, maps, gradient, node, gradients, .. } = backward;
         let taps = self.window.taps();
-        let len = self.images * self.window.rows.output * self.window.columns.output;
+        let sinks = gradients.summing_sinks(&inputs[0], maps, node);
         let this = &*self;
-        let sums: Vec<Vec<T>> = rows
+        let (sums, projections): (Vec<Vec<T>>, Vec<Projections>) = maps
+            .rows(&inputs[0])
             .into_par_iter()
             .zip(sinks)
             .enumerate()
             .map_init(Scratch::default, |scratch, (c, (row, sink))| {
-                let weights = &this.weights.value[c * taps..][..taps];
-                let gradient = &gradient[c * len..][..len];
-                T::vectorise(
-                    #[inline(always)]
-                    || this.backward_channel(weights, row, gradient, sink, scratch),
-                )
+                let (weights, gradient) = (&this.weights.value[c * taps..][..taps], gradient.row(c));
+                let sums = this.weight_gradient(row, gradient, scratch);
+                let projections = sink.map(|sink| this.input_gradient(weights, gradient, sink, scratch));
+                (sums, projections.unwrap_or_default())
             })
-            .collect();
+            .unzip();
         for (total, sum) in self.weights.gradient.iter_mut().zip(sums.iter().flatten()) {
             *total += *sum;
         }
+        gradients.record(&inputs[0], node, &projections);
     }
 
     fn parameters(&mut self) -> Vec<&mut Parameter<T>> {

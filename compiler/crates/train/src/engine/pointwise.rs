@@ -1,18 +1,20 @@
-//! 1×1 convolution in steps of 1: a matrix product over the pixels of all images, which need no neighbours.
+//! 1×1 convolution with steps of 1: one matrix product over the pixels of all images, cut into strips of pixels.
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 use secateur_ir::Conv;
 
+use super::gradients::{Sink, split_sinks};
 use super::operator::{Backward, Forward, Operator};
 use super::parameter::{Kind, Parameter};
-use super::value::{Row, Sink, split, split_sinks};
+use super::statistics::{Moments, Projections, join};
+use super::value::{Read, split};
 use crate::matrix::{BLOCK, Correlation, Packed, Product, parts, written};
 use crate::scalar::Scalar;
 
-/// Numbers of a strip's inputs or outputs: they stay in the second-level cache while they are used.
-const STRIP: usize = 1 << 16;
+/// Numbers of a strip's wider side: inputs, outputs and gradients fit the second-level cache while they are used.
+const STRIP: usize = 1 << 15;
 
 /// A pointwise convolution with one group.
 pub(super) struct Pointwise<T> {
@@ -23,16 +25,16 @@ pub(super) struct Pointwise<T> {
     pixels: usize,
 }
 
-/// Loaded inputs of a strip.
+/// Numbers of a strip as they are read.
 #[derive(Default)]
 struct Planes<T> {
-    /// `[in][pitch]`, zero beyond the strip.
+    /// `[channel][pitch]`, zero beyond the strip.
     numbers: Vec<T>,
     pitch: usize,
 }
 
 impl<T: Scalar> Planes<T> {
-    fn load(&mut self, rows: &[Row<'_, T>], strip: &Range<usize>) {
+    fn load(&mut self, rows: &[impl Read<T>], strip: &Range<usize>) {
         self.pitch = strip.len().next_multiple_of(BLOCK);
         self.numbers.resize(rows.len() * self.pitch, T::ZERO);
         T::vectorise(
@@ -50,6 +52,19 @@ impl<T: Scalar> Planes<T> {
     fn offsets(&self) -> Vec<usize> {
         (0..self.numbers.len()).step_by(self.pitch).collect()
     }
+}
+
+/// What a task computes in.
+#[derive(Default)]
+struct Scratch<T> {
+    inputs: Planes<T>,
+    gradients: Planes<T>,
+}
+
+/// What a task hands back: its share of the weights' gradient, and of the projections of each input channel.
+struct Share<T> {
+    weights: Vec<T>,
+    projections: Vec<Projections>,
 }
 
 impl<T: Scalar> Pointwise<T> {
@@ -70,64 +85,89 @@ impl<T: Scalar> Pointwise<T> {
         (0..self.pixels).step_by(length).map(|at| at..self.pixels.min(at + length)).collect()
     }
 
-    /// One strip's share of both gradients: by the weights into `sums`, by the inputs into `sinks`.
+    /// One strip's share of both gradients: by the weights into `share`, by the inputs into `sinks`.
     fn backward_strip(
         &self,
-        planes: &Planes<T>,
-        gradient: &[T],
         strip: &Range<usize>,
+        scratch: &Scratch<T>,
         transposed: &Packed<T>,
         sinks: &mut [Option<Sink<'_, T>>],
-        sums: &mut [T],
+        share: &mut Share<T>,
     ) {
-        // Beyond the strip the gradient is another strip's or channel's, but there the inputs are zero.
+        let Scratch { inputs, gradients } = scratch;
         T::correlate(Correlation {
-            left: &gradient[strip.start..],
-            pitch: self.pixels,
-            right: &planes.numbers,
-            offsets: &planes.offsets(),
-            columns: planes.pitch,
-            sums,
+            left: &gradients.numbers,
+            pitch: gradients.pitch,
+            right: &inputs.numbers,
+            offsets: &inputs.offsets(),
+            columns: inputs.pitch,
+            sums: &mut share.weights,
         });
-        if sinks.iter().any(Option::is_some) {
-            let offsets: Vec<usize> = (0..self.outputs()).map(|o| o * self.pixels + strip.start).collect();
-            let columns = strip.len();
-            T::product(Product { left: transposed, right: gradient, offsets: &offsets, columns, out: sinks });
+        if sinks.iter().all(Option::is_none) {
+            return;
         }
+        let mut targets: Vec<_> = sinks.iter_mut().map(|sink| sink.as_mut().map(Sink::target)).collect();
+        T::product(Product {
+            left: transposed,
+            right: &gradients.numbers,
+            offsets: &gradients.offsets(),
+            columns: strip.len(),
+            out: &mut targets,
+        });
+        T::vectorise(
+            #[inline(always)]
+            || {
+                for (sink, sums) in sinks.iter().zip(&mut share.projections) {
+                    if let Some(sink) = sink {
+                        sums.add(sink.projections());
+                    }
+                }
+            },
+        );
     }
 }
 
 impl<T: Scalar> Operator<T> for Pointwise<T> {
     fn forward(&mut self, forward: Forward<'_, T>) {
-        let Forward { inputs, maps, out, .. } = forward;
+        let Forward { inputs, maps, out, wants_moments, .. } = forward;
         let rows = maps.rows(&inputs[0]);
         let weights = &self.weights.value;
         let left = Packed::new(self.outputs(), self.inputs, |o, i| weights[o * self.inputs + i]);
         let strips = self.strips();
-        split(out.rows_mut(), &strips).into_par_iter().zip(&strips).for_each_init(
-            Planes::default,
-            |planes, (out, strip)| {
+        let moments: Vec<Vec<Moments>> = split(out.rows_mut(), &strips)
+            .into_par_iter()
+            .zip(&strips)
+            .map_init(Planes::default, |planes, (mut out, strip)| {
                 planes.load(&rows, strip);
                 T::product(Product {
                     left: &left,
                     right: &planes.numbers,
                     offsets: &planes.offsets(),
                     columns: strip.len(),
-                    out: &mut written(out),
+                    out: &mut written(out.iter_mut().map(|row| &mut **row)),
                 });
-            },
-        );
+                if !wants_moments {
+                    return Vec::new();
+                }
+                T::vectorise(
+                    #[inline(always)]
+                    || out.iter().map(|row| Moments::of(row)).collect(),
+                )
+            })
+            .collect();
+        out.moments = join(&moments);
     }
 
     fn backward(&mut self, backward: Backward<'_, T>) {
-        let Backward { inputs, maps, padded, gradients, .. } = backward;
-        let rows = maps.rows(&inputs[0]);
+        let Backward { inputs, maps, gradient, node, gradients, .. } = backward;
+        let (rows, gradient_rows) = (maps.rows(&inputs[0]), gradient.rows());
         let strips = self.strips();
         let len = self.weights.value.len();
         let parts = parts(strips.len(), len);
         let weights = &self.weights.value;
         let transposed = Packed::new(self.inputs, self.outputs(), |i, o| weights[o * self.inputs + i]);
-        let mut sinks = split_sinks(gradients.sinks(&inputs[0]), &strips).into_iter();
+        let sinks = gradients.summing_sinks(&inputs[0], maps, node);
+        let mut sinks = split_sinks(sinks, &strips).into_iter();
         let tasks: Vec<(&[Range<usize>], Vec<_>)> = (0..parts)
             .map(|part| {
                 let strips = &strips[strips.len() * part / parts..strips.len() * (part + 1) / parts];
@@ -135,20 +175,28 @@ impl<T: Scalar> Operator<T> for Pointwise<T> {
             })
             .collect();
         let this = &*self;
-        let partial: Vec<Vec<T>> = tasks
+        let shares: Vec<Share<T>> = tasks
             .into_par_iter()
-            .map_init(Planes::default, |planes, (strips, sinks)| {
-                let mut sums = vec![T::ZERO; len];
+            .map_init(Scratch::default, |scratch, (strips, sinks)| {
+                let mut share = Share {
+                    weights: vec![T::ZERO; len],
+                    projections: vec![Projections::default(); this.inputs],
+                };
                 for (strip, mut sinks) in strips.iter().zip(sinks) {
-                    planes.load(&rows, strip);
-                    this.backward_strip(planes, padded, strip, &transposed, &mut sinks, &mut sums);
+                    scratch.inputs.load(&rows, strip);
+                    scratch.gradients.load(&gradient_rows, strip);
+                    this.backward_strip(strip, scratch, &transposed, &mut sinks, &mut share);
                 }
-                sums
+                share
             })
             .collect();
-        for sums in &partial {
-            self.weights.gradient.iter_mut().zip(sums).for_each(|(total, &sum)| *total += sum);
+        let mut projections = vec![Projections::default(); self.inputs];
+        for share in &shares {
+            let weights = self.weights.gradient.iter_mut().zip(&share.weights);
+            weights.for_each(|(total, &sum)| *total += sum);
+            projections.iter_mut().zip(&share.projections).for_each(|(total, &sums)| total.add(sums));
         }
+        gradients.record(&inputs[0], node, &projections);
     }
 
     fn parameters(&mut self) -> Vec<&mut Parameter<T>> {

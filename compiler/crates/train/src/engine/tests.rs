@@ -157,7 +157,7 @@ pub(super) fn engine<T: Scalar>(layers: &str, seed: u64) -> (Engine<T>, Vec<f32>
 
 /// `Σ factors · y` of the last layer's input.
 pub(super) fn loss(engine: &mut Engine<f64>, input: &[f32], factors: &[f32]) -> f64 {
-    engine.forward(input, 3, &mut |_, x, y| y.copy_from_slice(x));
+    engine.forward(input, 3, &mut |_, x| Some(x.to_vec()));
     let view = &engine.views[engine.graph.nodes.len() - 2];
     let plane = view.shape.plane();
     let mut sum = 0.0;
@@ -231,7 +231,7 @@ fn vectors_and_threads_change_nothing() {
 
 /// Gradients of all parameters after one pass.
 fn gradients<T: Scalar>((mut engine, input, factors): (Engine<T>, Vec<f32>, Vec<f32>)) -> Vec<Vec<f64>> {
-    engine.forward(&input, 3, &mut |_, x, y| y.copy_from_slice(x));
+    engine.forward(&input, 3, &mut |_, x| Some(x.to_vec()));
     engine.seed(engine.graph.nodes.len() - 1, &factors);
     engine.backward();
     engine.parameters().iter().map(|(_, p)| p.gradient.iter().map(|g| g.to_f64()).collect()).collect()
@@ -247,7 +247,7 @@ fn forward_is_the_oracles() {
         let options = EngineOptions { images: IMAGES, ..EngineOptions::default() };
         let mut engine = Engine::<f32>::new(&graph, &weights, &options).unwrap();
         let input: Vec<f32> = (0..graph.input.len() * IMAGES).map(|_| rng.random_range(0.0..1.0)).collect();
-        engine.forward(&input, 0, &mut |_, x, y| y.copy_from_slice(x));
+        engine.forward(&input, 0, &mut |_, x| Some(x.to_vec()));
         for (image, pixels) in input.chunks_exact(graph.input.len()).enumerate() {
             let outputs = secateur_float::oracle::run(&graph, &weights, pixels);
             for (node, expected) in outputs.iter().enumerate() {
