@@ -3,7 +3,9 @@
 mod activation;
 pub mod anchors;
 pub mod augment;
+mod buffer;
 pub mod engine;
+mod filter;
 pub mod initial;
 pub mod log;
 pub mod loss;

@@ -7,6 +7,7 @@
 #![allow(clippy::needless_range_loop, reason = "tiles of registers are indexed in step with each other")]
 
 use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
 
 use crate::scalar::Scalar;
 
@@ -28,6 +29,9 @@ pub(crate) fn parts(strips: usize, len: usize) -> usize {
     PARTS.min(strips).min((MAX_PARTIAL / len).max(1))
 }
 
+/// Columns of panels that are packed in one task at least.
+const MIN_PACKED: usize = 1 << 11;
+
 /// A left-hand side, `[panel][depth][PANEL]`; missing rows are zero.
 #[derive(Debug, Clone, Default)]
 pub struct Packed<T> {
@@ -38,14 +42,19 @@ pub struct Packed<T> {
 
 impl<T: Scalar> Packed<T> {
     /// Packs the matrix of `rows × depth` numbers `at(row, column)`.
-    pub fn new(rows: usize, depth: usize, at: impl Fn(usize, usize) -> T) -> Self {
+    pub fn new(rows: usize, depth: usize, at: impl Fn(usize, usize) -> T + Sync) -> Self {
         let mut panels = vec![T::ZERO; rows.div_ceil(PANEL) * depth * PANEL];
-        for row in 0..rows {
-            let panel = &mut panels[row / PANEL * depth * PANEL..];
-            for column in 0..depth {
-                panel[column * PANEL + row % PANEL] = at(row, column);
+        let pack = |(panel, numbers): (usize, &mut [T])| {
+            let first = panel * PANEL;
+            for (column, numbers) in numbers.as_chunks_mut::<PANEL>().0.iter_mut().enumerate() {
+                for row in first..rows.min(first + PANEL) {
+                    numbers[row - first] = at(row, column);
+                }
             }
-        }
+        };
+        // Small ones are packed sooner than shared out.
+        let of_panels = panels.par_chunks_mut((depth * PANEL).max(1)).enumerate();
+        of_panels.with_min_len(MIN_PACKED.div_ceil(depth.max(1))).for_each(pack);
         Self { panels, rows, depth }
     }
 
@@ -222,15 +231,7 @@ impl WithSimd for Correlation<'_, f32> {
     fn with_simd<S: Simd>(mut self, simd: S) {
         assert!(self.columns.is_multiple_of(LANES));
         if S::F32_LANES == LANES {
-            // A depthwise filter's taps at once, or as large a tile as registers hold.
-            match (self.sums.len() == self.offsets.len(), self.offsets.len()) {
-                (true, 9) => self.dots::<S, 1, 9>(simd, 0, 0),
-                (true, 25) => {
-                    self.dots::<S, 1, 13>(simd, 0, 0);
-                    self.dots::<S, 1, 12>(simd, 0, 13);
-                }
-                _ => self.tiles::<S, 4, 6>(simd),
-            }
+            self.tiles::<S, 4, 6>(simd);
         } else {
             self.tiles::<S, 2, 4>(simd);
         }

@@ -22,7 +22,7 @@ pub struct LayerCost {
 }
 
 /// Is handed every loss layer with its output and delta, `[image][c][h][w]`.
-pub type LossObserver<'a> = &'a mut dyn FnMut(usize, &[f32], &[f32]);
+pub type LossObserver<'a> = &'a mut (dyn FnMut(usize, &[f32], &[f32]) + Send);
 
 /// A network under training.
 pub struct Trainer<T = f32> {
@@ -128,6 +128,16 @@ impl<T: Scalar> Trainer<T> {
         &mut self,
         input: &[f32],
         truths: Truths<'_>,
+        observe: Option<LossObserver<'_>>,
+    ) -> Vec<LayerCost> {
+        // On a thread of the pool, the layers' tasks begin without a change of threads.
+        rayon::scope(|_| self.compute(input, truths, observe))
+    }
+
+    fn compute(
+        &mut self,
+        input: &[f32],
+        truths: Truths<'_>,
         mut observe: Option<LossObserver<'_>>,
     ) -> Vec<LayerCost> {
         let pass = Pass { input: self.engine.graph().input, truths, seen: self.seen };
@@ -181,7 +191,8 @@ impl<T: Scalar> Trainer<T> {
             layers: &self.training.layers,
             clip: self.clip,
         };
-        let norm = update.apply(self.engine.parameters(), &mut self.memories);
+        let Self { engine, memories, .. } = self;
+        let norm = rayon::scope(|_| update.apply(engine.parameters(), memories));
         (rate, norm)
     }
 

@@ -13,6 +13,7 @@ use super::operator::Operator;
 use super::parameter::{Kind, Parameter};
 use super::pointwise::Pointwise;
 use super::pool::{AveragePool, DepthPool, MaxPool};
+use super::scratch::Scratches;
 use super::sum::Sum;
 use super::value::{Value, View};
 use super::{Engine, Layer};
@@ -48,6 +49,7 @@ impl<T: Scalar> Engine<T> {
             values: vec![Value::new(graph.input, options.images, Activation::Linear)],
             views: Vec::new(),
             gradients: Gradients::new(Vec::new()),
+            scratches: Scratches::default(),
         };
         for node in 0..graph.nodes.len() {
             engine.add(node, &weights.layers[node], options).map_err(|error| graph.locate(node, error))?;

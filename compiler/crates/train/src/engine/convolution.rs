@@ -9,13 +9,14 @@ use rayon::prelude::*;
 use secateur_ir::{Conv, Shape};
 
 use super::epilogue::GradientRow;
-use super::gradients::{Sink, split_sinks};
+use super::gradients::{Sink, add_projections, split_sinks};
 use super::operator::{Backward, Forward, Operator};
 use super::parameter::{Kind, Parameter};
-use super::statistics::{Moments, Projections, join};
+use super::scratch::{Loan, Scratch, Scratches};
+use super::statistics::{Moments, Projections, join, moments_of};
 use super::transposed::Transposed;
 use super::value::{Read, Row, split};
-use super::window::{Scratch, Strip, Window};
+use super::window::{Strip, Window};
 use crate::matrix::{BLOCK, Correlation, PARTS, Packed, Product, parts, written};
 use crate::scalar::Scalar;
 
@@ -66,15 +67,19 @@ impl<T: Scalar> Convolution<T> {
     }
 
     /// Loads the phase planes of a group's channels.
-    #[inline(always)]
     fn load(&self, rows: &[Row<'_, T>], strip: &Strip, scratch: &mut Scratch<T>) {
-        let len = self.window.planes_len(strip);
-        scratch.planes.resize(rows.len() * len + self.window.tail(), T::ZERO);
-        for (&row, planes) in rows.iter().zip(scratch.planes.chunks_exact_mut(len)) {
-            self.window.load(row, strip, planes, &mut scratch.line, T::ZERO);
-        }
-        // Read with the last channel's: what an earlier strip left there need not be finite.
-        scratch.planes[rows.len() * len..].fill(T::ZERO);
+        let Scratch { planes, line, .. } = scratch;
+        let (len, tail) = (self.window.planes_len(strip), self.window.tail());
+        planes.resize(rows.len() * len + tail);
+        T::vectorise(
+            #[inline(always)]
+            || {
+                // Each channel's tail is where the next one begins.
+                for (i, &row) in rows.iter().enumerate() {
+                    self.window.load(row, strip, &mut planes[i * len..][..len + tail], line, T::ZERO);
+                }
+            },
+        );
     }
 
     /// For every column of a filter, the distance to its pixel.
@@ -85,37 +90,55 @@ impl<T: Scalar> Convolution<T> {
     }
 
     /// Gradient of the weights: the strips' shares one after the other, then the partial sums in order.
-    fn weight_gradient(&mut self, rows: &[Row<'_, T>], gradient: &[GradientRow<'_, T>]) {
+    fn weight_gradient(
+        &mut self,
+        rows: &[Row<'_, T>],
+        gradient: &[GradientRow<'_, T>],
+        scratches: &Scratches<T>,
+    ) {
         let strips = self.window.strips(self.images, CORRELATED);
         let len = self.weights.value.len();
         let parts = parts(strips.len(), len);
         // Where partial sums would be too many, the filters are shared out as well.
         let bands = (PARTS / parts).clamp(1, self.out_group.div_ceil(8));
-        let tasks: Vec<(usize, usize)> =
-            (0..parts).flat_map(|part| (0..bands).map(move |band| (part, band))).collect();
-        let this = &*self;
-        let partial: Vec<Vec<T>> = tasks
-            .into_par_iter()
-            .map_init(Scratch::default, |scratch, (part, band)| {
-                let range = |count: usize, of: usize, i: usize| count * i / of..count * (i + 1) / of;
-                let filters = range(this.out_group, bands, band);
-                let mut sums = vec![T::ZERO; this.groups * filters.len() * this.depth()];
-                for strip in &strips[range(strips.len(), parts, part)] {
-                    this.correlate(rows, gradient, strip, &filters, scratch, &mut sums);
-                }
+        let range = |count: usize, of: usize, i: usize| count * i / of..count * (i + 1) / of;
+        let mut gradients = std::mem::take(&mut self.weights.gradient);
+        let (this, depth) = (&*self, self.depth());
+        let add = |scratch: &mut Scratch<T>, part: usize, band: usize, sums: &mut [T]| {
+            for strip in &strips[range(strips.len(), parts, part)] {
+                this.correlate(rows, gradient, strip, &range(this.out_group, bands, band), scratch, sums);
+            }
+        };
+        if (parts, this.groups) == (1, 1) {
+            let mut rest = &mut gradients[..];
+            let of_bands: Vec<&mut [T]> = (0..bands)
+                .map(|band| {
+                    let len = range(this.out_group, bands, band).len() * depth;
+                    rest.split_off_mut(..len).expect("the bands are all filters")
+                })
+                .collect();
+            let tasks = of_bands.into_par_iter().enumerate();
+            tasks.for_each_init(|| scratches.lend(), |scratch, (band, sums)| add(scratch, 0, band, sums));
+        } else {
+            let tasks: Vec<(usize, usize)> =
+                (0..parts).flat_map(|part| (0..bands).map(move |band| (part, band))).collect();
+            let compute = |scratch: &mut Loan<'_, T>, (part, band): (usize, usize)| {
+                let filters = range(this.out_group, bands, band).len();
+                let mut sums = vec![T::ZERO; this.groups * filters * depth];
+                add(scratch, part, band, &mut sums);
                 sums
-            })
-            .collect();
-        for (i, sums) in partial.iter().enumerate() {
-            let band = i % bands;
-            let filters = self.out_group * band / bands..self.out_group * (band + 1) / bands;
-            let (depth, out_group) = (self.depth(), self.out_group);
-            for (group, sums) in sums.chunks_exact(filters.len() * depth).enumerate() {
-                let at = (group * out_group + filters.start) * depth;
-                let target = &mut self.weights.gradient[at..][..sums.len()];
-                target.iter_mut().zip(sums).for_each(|(total, &sum)| *total += sum);
+            };
+            let partial: Vec<Vec<T>> = tasks.into_par_iter().map_init(|| scratches.lend(), compute).collect();
+            for (i, sums) in partial.iter().enumerate() {
+                let filters = range(this.out_group, bands, i % bands);
+                for (group, sums) in sums.chunks_exact(filters.len() * depth).enumerate() {
+                    let at = (group * this.out_group + filters.start) * depth;
+                    let target = &mut gradients[at..][..sums.len()];
+                    target.iter_mut().zip(sums).for_each(|(total, &sum)| *total += sum);
+                }
             }
         }
+        self.weights.gradient = gradients;
     }
 
     /// Adds one strip's share of the gradient of some filters of every group.
@@ -132,15 +155,20 @@ impl<T: Scalar> Convolution<T> {
         let start = self.window.output_range(strip).start;
         let offsets = self.offsets(strip);
         for (group, sums) in sums.chunks_exact_mut(filters.len() * self.depth()).enumerate() {
-            scratch.grid.resize(filters.len() * grid, T::ZERO);
+            scratch.grid.resize(filters.len() * grid);
+            self.load(&rows[group * self.in_group..][..self.in_group], strip, scratch);
             T::vectorise(
                 #[inline(always)]
                 || {
-                    self.load(&rows[group * self.in_group..][..self.in_group], strip, scratch);
                     for (filter, grid) in filters.clone().zip(scratch.grid.chunks_exact_mut(grid)) {
                         let row = &gradient[group * self.out_group + filter];
-                        let read = |at: usize, out: &mut [T]| row.read(start + at, out);
-                        self.window.load_grid(strip, grid, T::ZERO, read);
+                        self.window.load_grid(
+                            strip,
+                            grid,
+                            T::ZERO,
+                            #[inline(always)]
+                            |at, out| row.read(start + at, out),
+                        );
                     }
                 },
             );
@@ -166,17 +194,14 @@ impl<T: Scalar> Convolution<T> {
     ) {
         let grid = self.window.grid_len(strip);
         let offsets = self.offsets(strip);
-        T::vectorise(
-            #[inline(always)]
-            || self.load(rows, strip, scratch),
-        );
+        self.load(rows, strip, scratch);
         let right = &scratch.planes[..];
         if self.window.is_dense(strip) {
             let columns = out[0].len();
             let mut out = written(out.iter_mut().map(|row| &mut **row));
             return T::product(Product { left, right, offsets: &offsets, columns, out: &mut out });
         }
-        scratch.sums.resize(self.out_group * grid, T::ZERO);
+        scratch.sums.resize(self.out_group * grid);
         let mut sums = written(scratch.sums.chunks_exact_mut(grid));
         T::product(Product { left, right, offsets: &offsets, columns: grid, out: &mut sums });
         for (pixels, sums) in out.iter_mut().zip(scratch.sums.chunks_exact(grid)) {
@@ -207,6 +232,7 @@ impl<T: Scalar> Convolution<T> {
         &self,
         gradient: &[GradientRow<'_, T>],
         sinks: Vec<Option<Sink<'_, T>>>,
+        scratches: &Scratches<T>,
     ) -> Vec<Projections> {
         let mut projections = vec![Projections::default(); sinks.len()];
         if sinks.iter().all(Option::is_none) {
@@ -219,21 +245,18 @@ impl<T: Scalar> Convolution<T> {
         let of_strips: Vec<Vec<Projections>> = split_sinks(sinks, &ranges)
             .into_par_iter()
             .zip(&strips)
-            .map_init(Scratch::default, |scratch, (mut sinks, strip)| {
-                for (group, sinks) in sinks.chunks_mut(self.in_group).enumerate() {
-                    let gradient = &gradient[group * self.out_group..][..self.out_group];
-                    self.input_strip(&transposed, strip, (group, &phases), gradient, sinks, scratch);
-                }
-                T::vectorise(
-                    #[inline(always)]
-                    || {
-                        sinks
-                            .iter()
-                            .map(|sink| sink.as_ref().map_or_else(Default::default, Sink::projections))
-                            .collect()
-                    },
-                )
-            })
+            .map_init(
+                || scratches.lend(),
+                |scratch, (mut sinks, strip)| {
+                    for (group, sinks) in sinks.chunks_mut(self.in_group).enumerate() {
+                        let gradient = &gradient[group * self.out_group..][..self.out_group];
+                        self.input_strip(&transposed, strip, (group, &phases), gradient, sinks, scratch);
+                    }
+                    let mut sums = vec![Projections::default(); sinks.len()];
+                    add_projections(&sinks, &mut sums);
+                    sums
+                },
+            )
             .collect();
         for of_strip in of_strips {
             projections.iter_mut().zip(of_strip).for_each(|(total, sums)| total.add(sums));
@@ -255,17 +278,19 @@ impl<T: Scalar> Convolution<T> {
             return;
         }
         let (plane, grid) = (transposed.plane_len(strip), transposed.grid_len(strip));
-        scratch.planes.resize(self.out_group * plane + transposed.tail(), T::ZERO);
-        scratch.planes[self.out_group * plane..].fill(T::ZERO);
+        let Scratch { planes, line, .. } = &mut *scratch;
+        planes.resize(self.out_group * plane + transposed.tail());
         T::vectorise(
             #[inline(always)]
             || {
-                for (row, plane) in gradient.iter().zip(scratch.planes.chunks_exact_mut(plane)) {
-                    transposed.load(row, strip, plane);
+                // Each filter's tail is where the next one begins.
+                for (i, row) in gradient.iter().enumerate() {
+                    let len = plane + transposed.tail();
+                    transposed.load(row, strip, &mut planes[i * plane..][..len], line);
                 }
             },
         );
-        scratch.sums.resize(self.in_group * grid, T::ZERO);
+        scratch.sums.resize(self.in_group * grid);
         for Phase { phase, weights, offsets } in phases {
             let offsets: Vec<usize> = (0..self.out_group)
                 .flat_map(|filter| offsets.iter().map(move |offset| filter * plane + offset))
@@ -293,7 +318,7 @@ impl<T: Scalar> Convolution<T> {
 
 impl<T: Scalar> Operator<T> for Convolution<T> {
     fn forward(&mut self, forward: Forward<'_, T>) {
-        let Forward { inputs, maps, out, wants_moments, .. } = forward;
+        let Forward { inputs, maps, out, wants_moments, scratches, .. } = forward;
         let rows = maps.rows(&inputs[0]);
         let depth = self.depth();
         let packed: Vec<Packed<T>> = self
@@ -307,28 +332,26 @@ impl<T: Scalar> Operator<T> for Convolution<T> {
         let moments: Vec<Vec<Moments>> = split(out.rows_mut(), &ranges)
             .into_par_iter()
             .zip(&strips)
-            .map_init(Scratch::default, |scratch, (mut out, strip)| {
-                for (group, out) in out.chunks_mut(self.out_group).enumerate() {
-                    let rows = &rows[group * self.in_group..][..self.in_group];
-                    self.forward_strip(rows, strip, &packed[group], out, scratch);
-                }
-                if !wants_moments {
-                    return Vec::new();
-                }
-                T::vectorise(
-                    #[inline(always)]
-                    || out.iter().map(|row| Moments::of(row)).collect(),
-                )
-            })
+            .map_init(
+                || scratches.lend(),
+                |scratch, (mut out, strip)| {
+                    for (group, out) in out.chunks_mut(self.out_group).enumerate() {
+                        let rows = &rows[group * self.in_group..][..self.in_group];
+                        self.forward_strip(rows, strip, &packed[group], out, scratch);
+                    }
+                    if wants_moments { moments_of(&out) } else { Vec::new() }
+                },
+            )
             .collect();
         out.moments = join(&moments);
     }
 
     fn backward(&mut self, backward: Backward<'_, T>) {
-        let Backward { inputs, maps, gradient, node, gradients, .. } = backward;
+        let Backward { inputs, maps, gradient, node, gradients, scratches, .. } = backward;
         let rows = gradient.rows();
-        self.weight_gradient(&maps.rows(&inputs[0]), &rows);
-        let projections = self.input_gradient(&rows, gradients.summing_sinks(&inputs[0], maps, node));
+        self.weight_gradient(&maps.rows(&inputs[0]), &rows, scratches);
+        let projections =
+            self.input_gradient(&rows, gradients.summing_sinks(&inputs[0], maps, node), scratches);
         gradients.record(&inputs[0], node, &projections);
     }
 

@@ -7,10 +7,12 @@ use super::epilogue::GradientRow;
 use super::gradients::Sink;
 use super::operator::{Backward, Forward, Operator};
 use super::parameter::{Kind, Parameter};
-use super::statistics::{Moments, Projections};
+use super::scratch::Scratch;
+use super::statistics::{Moments, Projections, moments_of};
+use super::transposed::Transposed;
 use super::value::{Read, Row};
-use super::window::{Scratch, Strip, Window};
-use crate::matrix::{Correlation, Packed, Product, written};
+use super::window::{Strip, Window};
+use crate::filter::{Filter, FilterGradient};
 use crate::scalar::Scalar;
 
 /// Grid positions of a strip, which stays in the first-level cache.
@@ -23,11 +25,19 @@ pub(super) struct Depthwise<T> {
     images: usize,
 }
 
-/// Taps of one phase of the input's gradient: the phase, its weights, and where their gradients are.
-struct Phase<T> {
+/// Taps that meet one phase of the input, and where their gradients are.
+struct Phase {
     phase: (usize, usize),
-    weights: Packed<T>,
+    taps: Vec<usize>,
     offsets: Vec<usize>,
+}
+
+/// What is the same for all channels: strips of outputs, and strips of inputs with the taps that meet them.
+struct Plan {
+    strips: Vec<Strip>,
+    transposed: Transposed,
+    input_strips: Vec<Strip>,
+    phases: Vec<Phase>,
 }
 
 impl<T: Scalar> Depthwise<T> {
@@ -37,33 +47,49 @@ impl<T: Scalar> Depthwise<T> {
         Self { weights: Parameter::new(Kind::Weights, weights), window, images }
     }
 
-    /// Fills the planes of a strip.
-    #[inline(always)]
-    fn load(&self, row: Row<'_, T>, strip: &Strip, scratch: &mut Scratch<T>) {
-        let len = self.window.planes_len(strip);
-        scratch.planes.resize(len + self.window.tail(), T::ZERO);
-        // Read with the last row: what an earlier strip left there need not be finite.
-        scratch.planes[len..].fill(T::ZERO);
-        self.window.load(row, strip, &mut scratch.planes[..len], &mut scratch.line, T::ZERO);
+    fn plan(&self) -> Plan {
+        let transposed = self.window.transposed();
+        let of_phase = |phase| {
+            let (taps, offsets) = transposed.taps(phase).into_iter().unzip();
+            Phase { phase, taps, offsets }
+        };
+        Plan {
+            strips: self.window.strips(self.images, STRIP),
+            input_strips: transposed.strips(self.images, STRIP),
+            phases: transposed.phases().into_iter().map(of_phase).collect(),
+            transposed,
+        }
     }
 
-    fn forward_channel(&self, weights: &[T], row: Row<'_, T>, out: &mut [T], scratch: &mut Scratch<T>) {
-        let left = Packed::new(1, weights.len(), |_, tap| weights[tap]);
-        for strip in self.window.strips(self.images, STRIP) {
-            let (grid, offsets) = (self.window.grid_len(&strip), self.window.offsets(&strip));
-            T::vectorise(
-                #[inline(always)]
-                || self.load(row, &strip, scratch),
-            );
-            scratch.grid.resize(grid, T::ZERO);
-            T::product(Product {
-                left: &left,
-                right: &scratch.planes,
-                offsets: &offsets,
-                columns: grid,
-                out: &mut written([&mut scratch.grid[..grid]]),
+    /// Fills the planes of a strip.
+    fn load(&self, row: Row<'_, T>, strip: &Strip, scratch: &mut Scratch<T>) {
+        let Scratch { planes, line, .. } = scratch;
+        planes.resize(self.window.planes_len(strip) + self.window.tail());
+        T::vectorise(
+            #[inline(always)]
+            || self.window.load(row, strip, planes, line, T::ZERO),
+        );
+    }
+
+    fn forward_channel(
+        &self,
+        weights: &[T],
+        row: Row<'_, T>,
+        strips: &[Strip],
+        out: &mut [T],
+        scratch: &mut Scratch<T>,
+    ) {
+        for strip in strips {
+            self.load(row, strip, scratch);
+            T::filter(Filter {
+                weights,
+                plane: &scratch.planes,
+                offsets: &self.window.offsets(strip),
+                rows: &self.window.grid_rows(strip).collect::<Vec<_>>(),
+                width: self.window.columns.output,
+                out: &mut out[self.window.output_range(strip)],
+                add: false,
             });
-            self.window.unload_grid(&strip, &scratch.grid, &mut out[self.window.output_range(&strip)]);
         }
     }
 
@@ -72,27 +98,24 @@ impl<T: Scalar> Depthwise<T> {
         &self,
         row: Row<'_, T>,
         gradient: GradientRow<'_, T>,
+        strips: &[Strip],
         scratch: &mut Scratch<T>,
     ) -> Vec<T> {
         let mut sums = vec![T::ZERO; self.window.taps()];
-        for strip in self.window.strips(self.images, STRIP) {
-            let (grid, offsets) = (self.window.grid_len(&strip), self.window.offsets(&strip));
-            let start = self.window.output_range(&strip).start;
-            scratch.grid.resize(grid, T::ZERO);
+        for strip in strips {
+            self.load(row, strip, scratch);
+            let range = self.window.output_range(strip);
+            scratch.grid.resize(range.len());
             T::vectorise(
                 #[inline(always)]
-                || {
-                    self.load(row, &strip, scratch);
-                    let read = |at: usize, out: &mut [T]| gradient.read(start + at, out);
-                    self.window.load_grid(&strip, &mut scratch.grid[..grid], T::ZERO, read);
-                },
+                || gradient.read(range.start, &mut scratch.grid),
             );
-            T::correlate(Correlation {
+            T::filter_gradient(FilterGradient {
                 left: &scratch.grid,
-                pitch: grid,
-                right: &scratch.planes,
-                offsets: &offsets,
-                columns: grid,
+                plane: &scratch.planes,
+                offsets: &self.window.offsets(strip),
+                rows: &self.window.grid_rows(strip).collect::<Vec<_>>(),
+                width: self.window.columns.output,
                 sums: &mut sums,
             });
         }
@@ -104,43 +127,36 @@ impl<T: Scalar> Depthwise<T> {
         &self,
         weights: &[T],
         gradient: GradientRow<'_, T>,
+        plan: &Plan,
         mut sink: Sink<'_, T>,
         scratch: &mut Scratch<T>,
     ) -> Projections {
-        let transposed = self.window.transposed();
-        let phases: Vec<Phase<T>> = transposed
-            .phases()
-            .into_iter()
-            .map(|phase| {
-                let taps = transposed.taps(phase);
-                let left = Packed::new(1, taps.len(), |_, i| weights[taps[i].0]);
-                Phase { phase, weights: left, offsets: taps.iter().map(|&(_, offset)| offset).collect() }
-            })
-            .collect();
+        let Plan { transposed, .. } = plan;
+        let of_phases: Vec<Vec<T>> =
+            plan.phases.iter().map(|phase| phase.taps.iter().map(|&tap| weights[tap]).collect()).collect();
         let mut projections = Projections::default();
-        for strip in transposed.strips(self.images, STRIP) {
-            let (plane, grid) = (transposed.plane_len(&strip), transposed.grid_len(&strip));
-            scratch.planes.resize(plane + transposed.tail(), T::ZERO);
-            scratch.planes[plane..].fill(T::ZERO);
-            scratch.grid.resize(grid, T::ZERO);
+        for strip in &plan.input_strips {
+            let Scratch { planes: plane, grid, line, .. } = &mut *scratch;
+            plane.resize(transposed.plane_len(strip) + transposed.tail());
             T::vectorise(
                 #[inline(always)]
-                || transposed.load(&gradient, &strip, &mut scratch.planes[..plane]),
+                || transposed.load(&gradient, strip, plane, line),
             );
-            let range = transposed.input_range(&strip);
-            let mut part = sink.part(range);
-            for Phase { phase, weights, offsets } in &phases {
-                T::product(Product {
-                    left: weights,
-                    right: &scratch.planes,
-                    offsets,
-                    columns: grid,
-                    out: &mut written([&mut scratch.grid[..grid]]),
-                });
-                T::vectorise(
-                    #[inline(always)]
-                    || transposed.unload(&scratch.grid, &strip, *phase, &mut part),
-                );
+            let plane = &plane[..];
+            let mut part = sink.part(transposed.input_range(strip));
+            for (Phase { phase, offsets, .. }, weights) in plan.phases.iter().zip(&of_phases) {
+                if let Some(rows) = transposed.input_places(strip) {
+                    let (rows, width, add) = (&rows[..], self.window.columns.input, part.add);
+                    T::filter(Filter { weights, plane, offsets, rows, width, out: part.row, add });
+                } else {
+                    let (rows, width) = (&[(0, 0)], transposed.grid_len(strip));
+                    grid.resize(width);
+                    T::filter(Filter { weights, plane, offsets, rows, width, out: grid, add: false });
+                    T::vectorise(
+                        #[inline(always)]
+                        || transposed.unload(grid, strip, *phase, &mut part),
+                    );
+                }
             }
             projections.add(T::vectorise(
                 #[inline(always)]
@@ -153,33 +169,28 @@ impl<T: Scalar> Depthwise<T> {
 
 impl<T: Scalar> Operator<T> for Depthwise<T> {
     fn forward(&mut self, forward: Forward<'_, T>) {
-        let Forward { inputs, maps, out, wants_moments, .. } = forward;
-        let rows = maps.rows(&inputs[0]);
-        let taps = self.window.taps();
-        let moments: Vec<Moments> = out
+        let Forward { inputs, maps, out, wants_moments, scratches, .. } = forward;
+        let (rows, plan, taps) = (maps.rows(&inputs[0]), self.plan(), self.window.taps());
+        let moments: Vec<Vec<Moments>> = out
             .rows_mut()
             .into_par_iter()
             .zip(rows)
             .enumerate()
-            .map_init(Scratch::default, |scratch, (c, (out, row))| {
-                self.forward_channel(&self.weights.value[c * taps..][..taps], row, out, scratch);
-                if !wants_moments {
-                    return Moments::default();
-                }
-                T::vectorise(
-                    #[inline(always)]
-                    || Moments::of(out),
-                )
-            })
+            .map_init(
+                || scratches.lend(),
+                |scratch, (c, (out, row))| {
+                    let weights = &self.weights.value[c * taps..][..taps];
+                    self.forward_channel(weights, row, &plan.strips, out, scratch);
+                    if wants_moments { moments_of(&[out]) } else { Vec::new() }
+                },
+            )
             .collect();
-        if wants_moments {
-            out.moments = moments;
-        }
+        out.moments = moments.concat();
     }
 
     fn backward(&mut self, backward: Backward<'_, T>) {
-        let Backward { inputs, maps, gradient, node, gradients, .. } = backward;
-        let taps = self.window.taps();
+        let Backward { inputs, maps, gradient, node, gradients, scratches, .. } = backward;
+        let (plan, taps) = (self.plan(), self.window.taps());
         let sinks = gradients.summing_sinks(&inputs[0], maps, node);
         let this = &*self;
         let (sums, projections): (Vec<Vec<T>>, Vec<Projections>) = maps
@@ -187,12 +198,16 @@ impl<T: Scalar> Operator<T> for Depthwise<T> {
             .into_par_iter()
             .zip(sinks)
             .enumerate()
-            .map_init(Scratch::default, |scratch, (c, (row, sink))| {
-                let (weights, gradient) = (&this.weights.value[c * taps..][..taps], gradient.row(c));
-                let sums = this.weight_gradient(row, gradient, scratch);
-                let projections = sink.map(|sink| this.input_gradient(weights, gradient, sink, scratch));
-                (sums, projections.unwrap_or_default())
-            })
+            .map_init(
+                || scratches.lend(),
+                |scratch, (c, (row, sink))| {
+                    let (weights, gradient) = (&this.weights.value[c * taps..][..taps], gradient.row(c));
+                    let sums = this.weight_gradient(row, gradient, &plan.strips, scratch);
+                    let projections =
+                        sink.map(|sink| this.input_gradient(weights, gradient, &plan, sink, scratch));
+                    (sums, projections.unwrap_or_default())
+                },
+            )
             .unzip();
         for (total, sum) in self.weights.gradient.iter_mut().zip(sums.iter().flatten()) {
             *total += *sum;

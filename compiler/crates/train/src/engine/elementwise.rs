@@ -151,7 +151,7 @@ impl<T: Scalar> Operator<T> for Dropout {
     }
 
     fn backward(&mut self, backward: Backward<'_, T>) {
-        let Backward { inputs, maps, out, gradient, node, gradients } = backward;
+        let Backward { inputs, maps, out, gradient, node, gradients, .. } = backward;
         let gradient = &*gradient.numbers();
         let len = out.row_len();
         let sinks = gradients.summing_sinks(&inputs[0], maps, node);

@@ -7,7 +7,7 @@ use secateur_ir::{Activation, BATCH_NORM_EPSILON};
 
 use super::gradients::Taken;
 use super::parameter::{Kind, Parameter};
-use super::statistics::{Moments, Projections, means_in_order, projections};
+use super::statistics::{Moments, Projections, means_in_order, moments_of, projections};
 use super::value::{Read, Row, Value};
 use crate::activation;
 use crate::scalar::Scalar;
@@ -168,11 +168,11 @@ impl<T: Scalar> Epilogue<T> {
             let Some(norm) = &mut self.norm else { continue };
             let inverse = norm.inverse[c];
             let along = along * inverse.to_f64();
+            let scale = norm.scale.value[c] * inverse;
             gradient.norm.push(NormGradient {
                 direct: norm.scale.value[c] * norm.direct[c],
-                scale: norm.scale.value[c] * inverse,
-                shift: T::from_f64(sum / len as f64),
-                slope: T::from_f64(along / len as f64) * inverse,
+                shift: scale * T::from_f64(sum / len as f64),
+                slope: scale * T::from_f64(along / len as f64) * inverse,
             });
             norm.scale.gradient[c] += T::from_f64(along);
         }
@@ -195,17 +195,19 @@ fn moments<T: Scalar>(value: &Value<T>, in_order: bool) -> Vec<Moments> {
     const CHANNELS: usize = 16;
     let rows: Vec<&[T]> = (0..value.shape.c).map(|c| value.row(c).raw).collect();
     let of_rows = |rows: &[&[T]]| -> Vec<Moments> {
+        if !in_order {
+            return moments_of(rows);
+        }
+        let mut moments = vec![Moments::default(); rows.len()];
         T::vectorise(
             #[inline(always)]
             || {
-                if in_order {
-                    let means = means_in_order(rows);
-                    rows.iter().zip(means).map(|(row, mean)| Moments::around(row, mean)).collect()
-                } else {
-                    rows.iter().map(|row| Moments::of(row)).collect()
+                for ((moments, row), mean) in moments.iter_mut().zip(rows).zip(means_in_order(rows)) {
+                    *moments = Moments::around(row, mean);
                 }
             },
-        )
+        );
+        moments
     };
     rows.par_chunks(CHANNELS).flat_map_iter(of_rows).collect()
 }
@@ -218,12 +220,10 @@ fn activate_backward<T: Scalar>(row: Row<'_, T>, gradient: &mut [T]) {
     }
 }
 
-/// What batch norm makes of the gradient `g` by its output at the raw number z:
-/// `direct · g − scale · (shift + (z − mean) · slope)`.
+/// What batch norm makes of the gradient `g` by its output at the raw number z: `direct · g − shift − (z − mean) · slope`.
 #[derive(Debug, Clone, Copy)]
 struct NormGradient<T> {
     direct: T,
-    scale: T,
     shift: T,
     slope: T,
 }
@@ -292,21 +292,26 @@ impl<T: Scalar> Read<T> for GradientRow<'_, T> {
     fn read(&self, at: usize, out: &mut [T]) {
         let (numbers, raw) = (&self.numbers[at..][..out.len()], &self.row.raw[at..][..out.len()]);
         let pairs = out.iter_mut().zip(numbers.iter().zip(raw));
-        let activated = |g: T, z: T| if self.row.normalised(z) > T::ZERO { g } else { self.slope * g };
+        let mean = self.row.mean;
         match (self.norm, self.slope == T::ONE) {
             (None, true) => out.copy_from_slice(numbers),
-            (None, false) => pairs.for_each(|(d, (&g, &z))| *d = activated(g, z)),
-            (Some(norm), true) => pairs.for_each(|(d, (&g, &z))| *d = norm.apply(g, z - self.row.mean)),
-            (Some(norm), false) => {
-                pairs.for_each(|(d, (&g, &z))| *d = norm.apply(activated(g, z), z - self.row.mean));
+            (None, false) => {
+                for (d, (&g, &z)) in pairs {
+                    *d = if self.row.is_positive(z) { g } else { self.slope * g };
+                }
+            }
+            (Some(NormGradient { direct, shift, slope }), true) => {
+                for (d, (&g, &z)) in pairs {
+                    *d = direct * g - shift - (z - mean) * slope;
+                }
+            }
+            (Some(NormGradient { direct, shift, slope }), false) => {
+                let below = direct * self.slope;
+                for (d, (&g, &z)) in pairs {
+                    let factor = if self.row.is_positive(z) { direct } else { below };
+                    *d = factor * g - shift - (z - mean) * slope;
+                }
             }
         }
-    }
-}
-
-impl<T: Scalar> NormGradient<T> {
-    #[inline(always)]
-    fn apply(self, g: T, distance: T) -> T {
-        self.direct * g - self.scale * (self.shift + distance * self.slope)
     }
 }

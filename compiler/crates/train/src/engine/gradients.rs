@@ -9,6 +9,7 @@ use super::operator::Maps;
 use super::statistics::{Projections, projections};
 use super::value::{Row, View, split};
 use crate::activation;
+use crate::buffer::Buffer;
 use crate::matrix::Target;
 use crate::scalar::Scalar;
 
@@ -38,6 +39,17 @@ impl<'a, T: Scalar> Sink<'a, T> {
         }
     }
 
+    /// Writes or adds numbers that are `stride` apart in a range of places.
+    #[inline(always)]
+    pub(super) fn put_spread(&mut self, places: Range<usize>, stride: usize, values: &[T]) {
+        let pairs = self.row[places].iter_mut().step_by(stride).zip(values);
+        if self.add {
+            pairs.for_each(|(sum, &value)| *sum += value);
+        } else {
+            pairs.for_each(|(place, &value)| *place = value);
+        }
+    }
+
     /// Makes the row zero if it is empty yet, so that parts of it can be added to.
     pub(super) fn zero(&mut self) {
         if !self.add {
@@ -52,6 +64,7 @@ impl<'a, T: Scalar> Sink<'a, T> {
     }
 
     /// A part of the channel.
+    #[inline(always)]
     pub(super) fn part(&mut self, range: Range<usize>) -> Sink<'_, T> {
         Sink { of: self.of.map(|of| of.part(range.clone())), row: &mut self.row[range], add: self.add }
     }
@@ -59,15 +72,28 @@ impl<'a, T: Scalar> Sink<'a, T> {
     /// The sums over the channel's gradient, when it is final; nothing if they are not wanted.
     #[inline(always)]
     pub(super) fn projections(&self) -> Projections {
-        self.of.map_or_else(Projections::default, |row| {
-            let slope = activation::slope(row.activation).expect("sums are wanted of such activations alone");
-            projections(row, self.row, slope)
-        })
+        let Some(row) = self.of else { return Projections::default() };
+        let slope = activation::slope(row.activation).expect("sums are wanted of such activations alone");
+        projections(row, self.row, slope)
     }
 }
 
+/// Adds the projections of every channel to `totals`.
+pub(super) fn add_projections<T: Scalar>(sinks: &[Option<Sink<'_, T>>], totals: &mut [Projections]) {
+    T::vectorise(
+        #[inline(always)]
+        || {
+            for (sink, total) in sinks.iter().zip(totals) {
+                if let Some(sink) = sink {
+                    total.add(sink.projections());
+                }
+            }
+        },
+    );
+}
+
 /// What is known of a map whose gradient is needed.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct MapLayout {
     pub channels: usize,
     /// Numbers of a channel.
@@ -77,11 +103,11 @@ pub(super) struct MapLayout {
 }
 
 /// The gradient of one map.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct MapGradient<T> {
     layout: MapLayout,
     /// `None` until a reader has handed one back, and again after the operator has used it.
-    numbers: Option<Vec<T>>,
+    numbers: Option<Buffer<T>>,
     /// By channel: the gradient has been written, further ones are added.
     written: Vec<bool>,
     /// By channel, of the gradient as it stands.
@@ -91,18 +117,18 @@ struct MapGradient<T> {
 /// A gradient that is complete.
 pub(super) struct Taken<T> {
     /// As long as the map at least.
-    pub numbers: Vec<T>,
+    pub numbers: Buffer<T>,
     /// By channel, where the last reader has taken them.
     pub sums: Vec<Option<Projections>>,
 }
 
 /// Gradients of the loss by the outputs of every map.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Gradients<T> {
     /// `None` for maps whose gradient nobody needs.
     maps: Vec<Option<MapGradient<T>>>,
     /// Buffers that are free.
-    pool: Vec<Vec<T>>,
+    pool: Vec<Buffer<T>>,
 }
 
 impl<T: Scalar> Gradients<T> {
@@ -130,7 +156,7 @@ impl<T: Scalar> Gradients<T> {
     }
 
     /// Gives a buffer back that [`Gradients::take`] returned.
-    pub(super) fn give_back(&mut self, buffer: Vec<T>) {
+    pub(super) fn give_back(&mut self, buffer: Buffer<T>) {
         self.pool.push(buffer);
     }
 
@@ -204,16 +230,13 @@ impl<T: Scalar> Gradients<T> {
     }
 }
 
-/// The smallest free buffer that is large enough, or a new one, of at least `len` numbers of unspecified content.
-fn take_buffer<T: Scalar>(pool: &mut Vec<Vec<T>>, len: usize) -> Vec<T> {
+/// The smallest free buffer that is large enough, or a new one, of `len` numbers of unspecified content.
+fn take_buffer<T: Scalar>(pool: &mut Vec<Buffer<T>>, len: usize) -> Buffer<T> {
     let best = (0..pool.len()).filter(|&i| pool[i].capacity() >= len).min_by_key(|&i| pool[i].capacity());
     // None is large enough: the largest grows, so that there are never more than are in use at once.
     let best = best.or_else(|| (0..pool.len()).max_by_key(|&i| pool[i].capacity()));
-    let mut buffer = best.map_or_else(Vec::new, |i| pool.swap_remove(i));
-    // It never becomes shorter: to grow again it would be filled with zeros.
-    if buffer.len() < len {
-        buffer.resize(len, T::ZERO);
-    }
+    let mut buffer = best.map_or_else(Buffer::default, |i| pool.swap_remove(i));
+    buffer.resize(len);
     buffer
 }
 

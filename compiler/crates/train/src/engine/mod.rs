@@ -15,6 +15,7 @@ mod operator;
 mod parameter;
 mod pointwise;
 mod pool;
+mod scratch;
 mod statistics;
 mod sum;
 #[cfg(test)]
@@ -35,6 +36,7 @@ use crate::scalar::Scalar;
 use epilogue::Epilogue;
 use gradients::Gradients;
 use operator::{Backward, Forward, Maps, Operator};
+use scratch::Scratches;
 use value::{Read, Value, View};
 
 /// A layer that computes something.
@@ -60,6 +62,7 @@ pub struct Engine<T> {
     /// Outputs, by node.
     views: Vec<View>,
     gradients: Gradients<T>,
+    scratches: Scratches<T>,
 }
 
 /// Is handed a loss layer's node and its input `[image][c][h][w]`. Returns its output of the same shape, or nothing where
@@ -93,8 +96,9 @@ impl<T: Scalar> Engine<T> {
                 let maps = Maps(&self.values);
                 let wants_moments = layer.epilogue.wants_moments(out.row_len(), self.variance);
                 let inputs = &layer.inputs;
-                layer.operator.forward(Forward { inputs, maps, out: &mut out, pass, wants_moments });
-                layer.epilogue.forward(&mut out, self.variance);
+                let (out, scratches) = (&mut out, &self.scratches);
+                layer.operator.forward(Forward { inputs, maps, out, pass, wants_moments, scratches });
+                layer.epilogue.forward(out, self.variance);
             }
             self.values[i + 1] = out;
             self.layers[i] = Some(layer);
@@ -148,6 +152,7 @@ impl<T: Scalar> Engine<T> {
                     gradient: &gradient,
                     node: i,
                     gradients: &mut self.gradients,
+                    scratches: &self.scratches,
                 });
                 self.gradients.give_back(taken.numbers);
             }

@@ -3,6 +3,7 @@
 use super::epilogue::RawGradient;
 use super::gradients::Gradients;
 use super::parameter::Parameter;
+use super::scratch::Scratches;
 use super::value::{Row, Value, View};
 use crate::scalar::Scalar;
 
@@ -27,6 +28,7 @@ pub(super) struct Forward<'a, T> {
     pub pass: u64,
     /// Batch norm asks for the moments of what is computed, in `out`; without them it takes them itself.
     pub wants_moments: bool,
+    pub scratches: &'a Scratches<T>,
 }
 
 /// What an operator is given on its way back.
@@ -39,6 +41,7 @@ pub(super) struct Backward<'a, T> {
     /// The operator's node.
     pub node: usize,
     pub gradients: &'a mut Gradients<T>,
+    pub scratches: &'a Scratches<T>,
 }
 
 /// One operator over all images of a pass, without normalisation, bias and activation.

@@ -5,16 +5,18 @@ use std::ops::Range;
 use rayon::prelude::*;
 use secateur_ir::Conv;
 
-use super::gradients::{Sink, split_sinks};
+use super::gradients::{Sink, add_projections, split_sinks};
 use super::operator::{Backward, Forward, Operator};
 use super::parameter::{Kind, Parameter};
-use super::statistics::{Moments, Projections, join};
+use super::scratch::Scratch;
+use super::statistics::{Moments, Projections, join, moments_of};
 use super::value::{Read, split};
+use crate::buffer::Buffer;
 use crate::matrix::{BLOCK, Correlation, Packed, Product, parts, written};
 use crate::scalar::Scalar;
 
 /// Numbers of a strip's wider side: inputs, outputs and gradients fit the second-level cache while they are used.
-const STRIP: usize = 1 << 15;
+const STRIP: usize = 1 << 16;
 
 /// A pointwise convolution with one group.
 pub(super) struct Pointwise<T> {
@@ -25,40 +27,26 @@ pub(super) struct Pointwise<T> {
     pixels: usize,
 }
 
-/// Numbers of a strip as they are read.
-#[derive(Default)]
-struct Planes<T> {
-    /// `[channel][pitch]`, zero beyond the strip.
-    numbers: Vec<T>,
-    pitch: usize,
+/// Loads a strip of every row into `planes`, `[row][pitch]`, zero beyond the strip. Returns the pitch.
+fn load<T: Scalar>(planes: &mut Buffer<T>, rows: &[impl Read<T>], strip: &Range<usize>) -> usize {
+    let pitch = strip.len().next_multiple_of(BLOCK);
+    planes.resize(rows.len() * pitch);
+    T::vectorise(
+        #[inline(always)]
+        || {
+            for (row, plane) in rows.iter().zip(planes.chunks_exact_mut(pitch)) {
+                let (head, tail) = plane.split_at_mut(strip.len());
+                row.read(strip.start, head);
+                tail.fill(T::ZERO);
+            }
+        },
+    );
+    pitch
 }
 
-impl<T: Scalar> Planes<T> {
-    fn load(&mut self, rows: &[impl Read<T>], strip: &Range<usize>) {
-        self.pitch = strip.len().next_multiple_of(BLOCK);
-        self.numbers.resize(rows.len() * self.pitch, T::ZERO);
-        T::vectorise(
-            #[inline(always)]
-            || {
-                for (row, plane) in rows.iter().zip(self.numbers.chunks_exact_mut(self.pitch)) {
-                    let (head, tail) = plane.split_at_mut(strip.len());
-                    row.read(strip.start, head);
-                    tail.fill(T::ZERO);
-                }
-            },
-        );
-    }
-
-    fn offsets(&self) -> Vec<usize> {
-        (0..self.numbers.len()).step_by(self.pitch).collect()
-    }
-}
-
-/// What a task computes in.
-#[derive(Default)]
-struct Scratch<T> {
-    inputs: Planes<T>,
-    gradients: Planes<T>,
+/// Places of `rows` rows.
+fn offsets(rows: usize, pitch: usize) -> Vec<usize> {
+    (0..rows).map(|row| row * pitch).collect()
 }
 
 /// What a task hands back: its share of the weights' gradient, and of the projections of each input channel.
@@ -85,22 +73,22 @@ impl<T: Scalar> Pointwise<T> {
         (0..self.pixels).step_by(length).map(|at| at..self.pixels.min(at + length)).collect()
     }
 
-    /// One strip's share of both gradients: by the weights into `share`, by the inputs into `sinks`.
+    /// One strip's share of both gradients, by the weights into `share` and by the inputs into `sinks`, from inputs in
+    /// `scratch.planes` and gradients in `scratch.grid`.
     fn backward_strip(
         &self,
         strip: &Range<usize>,
-        scratch: &Scratch<T>,
+        (scratch, pitch): (&Scratch<T>, usize),
         transposed: &Packed<T>,
         sinks: &mut [Option<Sink<'_, T>>],
         share: &mut Share<T>,
     ) {
-        let Scratch { inputs, gradients } = scratch;
         T::correlate(Correlation {
-            left: &gradients.numbers,
-            pitch: gradients.pitch,
-            right: &inputs.numbers,
-            offsets: &inputs.offsets(),
-            columns: inputs.pitch,
+            left: &scratch.grid,
+            pitch,
+            right: &scratch.planes,
+            offsets: &offsets(self.inputs, pitch),
+            columns: pitch,
             sums: &mut share.weights,
         });
         if sinks.iter().all(Option::is_none) {
@@ -109,27 +97,18 @@ impl<T: Scalar> Pointwise<T> {
         let mut targets: Vec<_> = sinks.iter_mut().map(|sink| sink.as_mut().map(Sink::target)).collect();
         T::product(Product {
             left: transposed,
-            right: &gradients.numbers,
-            offsets: &gradients.offsets(),
+            right: &scratch.grid,
+            offsets: &offsets(self.outputs(), pitch),
             columns: strip.len(),
             out: &mut targets,
         });
-        T::vectorise(
-            #[inline(always)]
-            || {
-                for (sink, sums) in sinks.iter().zip(&mut share.projections) {
-                    if let Some(sink) = sink {
-                        sums.add(sink.projections());
-                    }
-                }
-            },
-        );
+        add_projections(sinks, &mut share.projections);
     }
 }
 
 impl<T: Scalar> Operator<T> for Pointwise<T> {
     fn forward(&mut self, forward: Forward<'_, T>) {
-        let Forward { inputs, maps, out, wants_moments, .. } = forward;
+        let Forward { inputs, maps, out, wants_moments, scratches, .. } = forward;
         let rows = maps.rows(&inputs[0]);
         let weights = &self.weights.value;
         let left = Packed::new(self.outputs(), self.inputs, |o, i| weights[o * self.inputs + i]);
@@ -137,29 +116,26 @@ impl<T: Scalar> Operator<T> for Pointwise<T> {
         let moments: Vec<Vec<Moments>> = split(out.rows_mut(), &strips)
             .into_par_iter()
             .zip(&strips)
-            .map_init(Planes::default, |planes, (mut out, strip)| {
-                planes.load(&rows, strip);
-                T::product(Product {
-                    left: &left,
-                    right: &planes.numbers,
-                    offsets: &planes.offsets(),
-                    columns: strip.len(),
-                    out: &mut written(out.iter_mut().map(|row| &mut **row)),
-                });
-                if !wants_moments {
-                    return Vec::new();
-                }
-                T::vectorise(
-                    #[inline(always)]
-                    || out.iter().map(|row| Moments::of(row)).collect(),
-                )
-            })
+            .map_init(
+                || scratches.lend(),
+                |scratch, (mut out, strip)| {
+                    let pitch = load(&mut scratch.planes, &rows, strip);
+                    T::product(Product {
+                        left: &left,
+                        right: &scratch.planes,
+                        offsets: &offsets(self.inputs, pitch),
+                        columns: strip.len(),
+                        out: &mut written(out.iter_mut().map(|row| &mut **row)),
+                    });
+                    if wants_moments { moments_of(&out) } else { Vec::new() }
+                },
+            )
             .collect();
         out.moments = join(&moments);
     }
 
     fn backward(&mut self, backward: Backward<'_, T>) {
-        let Backward { inputs, maps, gradient, node, gradients, .. } = backward;
+        let Backward { inputs, maps, gradient, node, gradients, scratches, .. } = backward;
         let (rows, gradient_rows) = (maps.rows(&inputs[0]), gradient.rows());
         let strips = self.strips();
         let len = self.weights.value.len();
@@ -177,18 +153,21 @@ impl<T: Scalar> Operator<T> for Pointwise<T> {
         let this = &*self;
         let shares: Vec<Share<T>> = tasks
             .into_par_iter()
-            .map_init(Scratch::default, |scratch, (strips, sinks)| {
-                let mut share = Share {
-                    weights: vec![T::ZERO; len],
-                    projections: vec![Projections::default(); this.inputs],
-                };
-                for (strip, mut sinks) in strips.iter().zip(sinks) {
-                    scratch.inputs.load(&rows, strip);
-                    scratch.gradients.load(&gradient_rows, strip);
-                    this.backward_strip(strip, scratch, &transposed, &mut sinks, &mut share);
-                }
-                share
-            })
+            .map_init(
+                || scratches.lend(),
+                |scratch, (strips, sinks)| {
+                    let mut share = Share {
+                        weights: vec![T::ZERO; len],
+                        projections: vec![Projections::default(); this.inputs],
+                    };
+                    for (strip, mut sinks) in strips.iter().zip(sinks) {
+                        let pitch = load(&mut scratch.planes, &rows, strip);
+                        load(&mut scratch.grid, &gradient_rows, strip);
+                        this.backward_strip(strip, (scratch, pitch), &transposed, &mut sinks, &mut share);
+                    }
+                    share
+                },
+            )
             .collect();
         let mut projections = vec![Projections::default(); self.inputs];
         for share in &shares {

@@ -7,9 +7,10 @@ use secateur_ir::{Divisor, Pool, Shape};
 
 use super::gradients::Sink;
 use super::operator::{Backward, Forward, Operator};
+use super::scratch::Scratch;
 use super::statistics::Projections;
 use super::value::{Read, Row};
-use super::window::{Scratch, Window};
+use super::window::Window;
 use crate::scalar::Scalar;
 
 /// Maximum over a window; the first of equal ones counts.
@@ -25,14 +26,6 @@ const STRIP: usize = 1 << 11;
 
 /// No tap: a window that meets no pixel has no largest one.
 const NONE: u32 = u32::MAX;
-
-/// What a thread pools in.
-#[derive(Default)]
-struct PoolScratch<T> {
-    scratch: Scratch<T>,
-    /// Taps on the output's grid.
-    taps: Vec<u32>,
-}
 
 impl MaxPool {
     pub(super) fn new(pool: &Pool, input: Shape, output: Shape) -> Self {
@@ -50,17 +43,16 @@ impl MaxPool {
         row: Row<'_, T>,
         out: &mut [T],
         largest: &mut [u32],
-        pool: &mut PoolScratch<T>,
+        scratch: &mut Scratch<T>,
     ) {
         let lowest = T::from_f32(f32::MIN);
-        let PoolScratch { scratch: Scratch { planes, grid, line, .. }, taps } = pool;
+        let Scratch { planes, grid, line, taps, .. } = scratch;
         for strip in self.window.strips(out.len() / self.output.plane(), STRIP) {
             let (len, grid_len) = (self.window.planes_len(&strip), self.window.grid_len(&strip));
-            planes.resize(len + self.window.tail(), lowest);
-            planes[len..].fill(lowest);
-            self.window.load(row, &strip, &mut planes[..len], line, lowest);
-            grid.clear();
-            grid.resize(grid_len, lowest);
+            planes.resize(len + self.window.tail());
+            self.window.load(row, &strip, planes, line, lowest);
+            grid.resize(grid_len);
+            grid.fill(lowest);
             taps.clear();
             taps.resize(grid_len, NONE);
             for (tap, offset) in self.window.offsets(&strip).into_iter().enumerate() {
@@ -83,14 +75,14 @@ impl MaxPool {
         gradient: &[T],
         largest: &[u32],
         sink: &mut Sink<'_, T>,
-        pool: &mut PoolScratch<T>,
+        scratch: &mut Scratch<T>,
     ) -> Projections {
-        let PoolScratch { scratch: Scratch { planes, grid, line, .. }, taps } = pool;
+        let Scratch { planes, grid, line, taps, .. } = scratch;
         let mut sums = Projections::default();
         for strip in self.window.whole_strips(gradient.len() / self.output.plane(), STRIP) {
             let (len, grid_len) = (self.window.planes_len(&strip), self.window.grid_len(&strip));
             let start = self.window.output_range(&strip).start;
-            grid.resize(grid_len, T::ZERO);
+            grid.resize(grid_len);
             taps.resize(grid_len, NONE);
             self.window.load_grid(&strip, grid, T::ZERO, |at, row| {
                 row.copy_from_slice(&gradient[start + at..][..row.len()]);
@@ -98,8 +90,8 @@ impl MaxPool {
             self.window.load_grid(&strip, taps, NONE, |at, row| {
                 row.copy_from_slice(&largest[start + at..][..row.len()]);
             });
-            planes.clear();
-            planes.resize(len + self.window.tail(), T::ZERO);
+            planes.resize(len + self.window.tail());
+            planes.fill(T::ZERO);
             for (tap, offset) in self.window.offsets(&strip).into_iter().enumerate() {
                 let numbers = grid.iter().zip(&*taps);
                 for (sum, (&g, &at)) in planes[offset..][..grid_len].iter_mut().zip(numbers) {
@@ -115,36 +107,42 @@ impl MaxPool {
 
 impl<T: Scalar> Operator<T> for MaxPool {
     fn forward(&mut self, forward: Forward<'_, T>) {
-        let Forward { inputs, maps, out, .. } = forward;
+        let Forward { inputs, maps, out, scratches, .. } = forward;
         let rows = maps.rows(&inputs[0]);
         let len = out.row_len();
         let mut largest = std::mem::take(&mut self.largest);
         largest.resize(len * self.output.c, NONE);
         let outputs = out.rows_mut().into_par_iter().zip(largest.par_chunks_exact_mut(len));
-        outputs.zip(rows).for_each_init(PoolScratch::default, |pool, ((out, largest), row)| {
-            T::vectorise(
-                #[inline(always)]
-                || self.forward_channel(row, out, largest, pool),
-            );
-        });
+        outputs.zip(rows).for_each_init(
+            || scratches.lend(),
+            |scratch, ((out, largest), row)| {
+                T::vectorise(
+                    #[inline(always)]
+                    || self.forward_channel(row, out, largest, scratch),
+                );
+            },
+        );
         self.largest = largest;
     }
 
     fn backward(&mut self, backward: Backward<'_, T>) {
-        let Backward { inputs, maps, out, gradient, node, gradients } = backward;
+        let Backward { inputs, maps, out, gradient, node, gradients, scratches } = backward;
         let gradient = &*gradient.numbers();
         let len = out.row_len();
         let sinks = gradients.summing_sinks(&inputs[0], maps, node).into_par_iter();
         let sources = gradient.par_chunks_exact(len).zip(self.largest.par_chunks_exact(len));
         let sums: Vec<Projections> = sinks
             .zip(sources)
-            .map_init(PoolScratch::default, |pool, (sink, (gradient, largest))| {
-                let Some(mut sink) = sink else { return Projections::default() };
-                T::vectorise(
-                    #[inline(always)]
-                    || self.backward_channel(gradient, largest, &mut sink, pool),
-                )
-            })
+            .map_init(
+                || scratches.lend(),
+                |scratch, (sink, (gradient, largest))| {
+                    let Some(mut sink) = sink else { return Projections::default() };
+                    T::vectorise(
+                        #[inline(always)]
+                        || self.backward_channel(gradient, largest, &mut sink, scratch),
+                    )
+                },
+            )
             .collect();
         gradients.record(&inputs[0], node, &sums);
     }

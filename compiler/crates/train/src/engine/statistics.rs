@@ -62,10 +62,17 @@ pub(super) struct Moments {
 }
 
 impl Moments {
+    /// In one sweep: distances are from the mean of the first numbers, which keeps their squares small.
     #[inline(always)]
     pub(super) fn of<T: Scalar>(x: &[T]) -> Self {
-        let mean = sums(x, x, |value, _| [value])[0] / x.len() as f64;
-        Self::around(x, mean)
+        let (head, count) = (&x[..x.len().min(SIDE)], x.len() as f64);
+        let [first] = sums(head, head, |value, _| [value]);
+        let centre = T::from_f64(first / head.len() as f64);
+        let [sum, squares] = sums(x, x, |value, _| {
+            let distance = value - centre;
+            [distance, distance * distance]
+        });
+        Self { count, mean: centre.to_f64() + sum / count, squares: (squares - sum * sum / count).max(0.0) }
     }
 
     /// With a mean that is known.
@@ -84,6 +91,20 @@ impl Moments {
         self.squares += other.squares + distance * distance * self.count * share;
         self.count = count;
     }
+}
+
+/// Moments of every row.
+pub(super) fn moments_of<T: Scalar>(rows: &[impl AsRef<[T]>]) -> Vec<Moments> {
+    let mut moments = vec![Moments::default(); rows.len()];
+    T::vectorise(
+        #[inline(always)]
+        || {
+            for (moments, row) in moments.iter_mut().zip(rows) {
+                *moments = Moments::of(row.as_ref());
+            }
+        },
+    );
+    moments
 }
 
 /// Means of channels of equal length, summed as Darknet does, one number after the other.
@@ -130,7 +151,7 @@ impl Projections {
 pub(super) fn projections<T: Scalar>(row: Row<'_, T>, gradient: &[T], slope: T) -> Projections {
     let mean = row.mean;
     let [sum, along] = sums(row.raw, gradient, |z, g| {
-        let g = if row.normalised(z) > T::ZERO { g } else { slope * g };
+        let g = if row.is_positive(z) { g } else { slope * g };
         [g, g * (z - mean)]
     });
     Projections { sum, along }

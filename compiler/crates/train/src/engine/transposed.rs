@@ -1,11 +1,13 @@
 //! The gradient by a window's input: for each phase of input positions a convolution, in steps of 1, of the gradient by
 //! the output with the taps that meet that phase.
 
+use std::hint::black_box;
 use std::ops::Range;
 
 use super::gradients::Sink;
 use super::value::Read;
-use super::window::{Axis, Strip, strips};
+use super::window::{Axis, Strip, copy_over, strips};
+use crate::buffer::Buffer;
 use crate::matrix::{BLOCK, LANES};
 use crate::scalar::Scalar;
 
@@ -95,24 +97,41 @@ impl Transposed {
         taps
     }
 
-    /// Fills one channel's plane with the gradients that a strip needs, zero outside the output.
+    /// Fills one channel's plane with the gradients that a strip needs, zero outside the output and in the tail. `line` is
+    /// room for the gradients.
     #[inline(always)]
-    pub(super) fn load<T: Scalar>(&self, gradient: &impl Read<T>, strip: &Strip, plane: &mut [T]) {
+    pub(super) fn load<T: Scalar>(
+        &self,
+        gradient: &impl Read<T>,
+        strip: &Strip,
+        plane: &mut [T],
+        line: &mut Buffer<T>,
+    ) {
         let (h, w, image_rows) = (self.rows.output, self.columns.output, self.image_rows(strip));
         let (start, from, count) = run(&self.columns);
-        for (i, row) in plane.chunks_exact_mut(self.width).enumerate() {
+        // Unknown to the compiler, so that it calls no library function for one number of a margin.
+        let zero = black_box(T::ZERO);
+        // All rows of the strip follow each other: they are read at once.
+        let first = strip.rows.start.saturating_sub(self.rows.reach()).min(h);
+        let begin = (strip.images.start * h + first) * w;
+        let end = ((strip.images.end - 1) * h + strip.rows.end.min(h)) * w;
+        let len = end.saturating_sub(begin);
+        line.resize(len + LANES);
+        gradient.read(begin, &mut line[..len]);
+        for i in 0..self.plane_len(strip) / self.width {
             // Rows behind the last image's pitch are its own still.
             let image = (i / image_rows).min(strip.images.len() - 1);
+            let row = &mut plane[i * self.width..];
             let o = (strip.rows.start + i - image * image_rows).checked_sub(self.rows.reach());
             let Some(o) = o.filter(|&o| o < h) else {
-                row.fill(T::ZERO);
+                row[..self.width].fill(zero);
                 continue;
             };
-            row[..start].fill(T::ZERO);
-            row[start + count..].fill(T::ZERO);
-            let begin = ((strip.images.start + image) * h + o) * w;
-            gradient.read(begin + from, &mut row[start..start + count]);
+            row[..start].fill(zero);
+            copy_over(&line[(image * h + o - first) * w + from..], &mut row[start..], count);
+            row[start + count..self.width].fill(zero);
         }
+        plane[self.plane_len(strip)..].fill(zero);
     }
 
     /// Hands one phase's gradients on; `sink` holds the strip's input rows only.
@@ -135,13 +154,29 @@ impl Transposed {
                     sink.put(line, &row[..self.columns.input]);
                     continue;
                 }
-                for (q, &value) in columns.clone().zip(row) {
-                    if let Some(x) = self.columns.position(q, phase.1) {
-                        sink.put_one(line + x, value);
-                    }
-                }
+                // The first position of the phase that is on the map.
+                let first = columns.clone().find_map(|q| Some((q, self.columns.position(q, phase.1)?)));
+                let Some((q, x)) = first else { continue };
+                sink.put_spread(
+                    line + x..line + self.columns.input,
+                    self.columns.stride,
+                    &row[q - columns.start..],
+                );
             }
         }
+    }
+
+    /// With steps of 1: the place of each input row of a strip in its input range, and on the grid.
+    pub(super) fn input_places(&self, strip: &Strip) -> Option<Vec<(usize, usize)>> {
+        if [self.rows.stride, self.columns.stride] != [1; 2] {
+            return None;
+        }
+        let (height, image_rows) = (strip.rows.len(), self.image_rows(strip));
+        let place = |image: usize, row: usize| {
+            ((image * height + row) * self.columns.input, (image * image_rows + row) * self.width)
+        };
+        let images = 0..strip.images.len();
+        Some(images.flat_map(|image| (0..height).map(move |row| place(image, row))).collect())
     }
 
     /// Input rows of a strip.

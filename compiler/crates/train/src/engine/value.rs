@@ -10,15 +10,16 @@ use secateur_ir::{Activation, Shape};
 
 use super::statistics::Moments;
 use crate::activation;
+use crate::buffer::Buffer;
 use crate::scalar::Scalar;
 
 /// One operator's output for all images.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Value<T> {
     pub shape: Shape,
     pub images: usize,
     /// `[c][image][h][w]`
-    pub raw: Vec<T>,
+    pub raw: Buffer<T>,
     /// `[c]`: the output is `activation(scale · (raw − mean) + shift)`. The mean stands for itself, since the difference
     /// may be far smaller than either.
     pub mean: Vec<T>,
@@ -34,7 +35,7 @@ impl<T> Default for Value<T> {
     fn default() -> Self {
         let (shape, activation) = (Shape::new(0, 0, 0), Activation::Linear);
         let (mean, scale, shift) = (Vec::new(), Vec::new(), Vec::new());
-        Self { shape, images: 0, raw: Vec::new(), mean, scale, shift, activation, moments: Vec::new() }
+        Self { shape, images: 0, raw: Buffer::default(), mean, scale, shift, activation, moments: Vec::new() }
     }
 }
 
@@ -43,7 +44,7 @@ impl<T: Scalar> Value<T> {
         Self {
             shape,
             images,
-            raw: vec![T::ZERO; shape.len() * images],
+            raw: Buffer::zeros(shape.len() * images),
             mean: vec![T::ZERO; shape.c],
             scale: vec![T::ONE; shape.c],
             shift: vec![T::ZERO; shape.c],
@@ -99,6 +100,13 @@ impl<T: Scalar> Row<'_, T> {
         self.scale * (raw - self.mean) + self.shift
     }
 
+    /// Whether the activation is applied to a number above zero.
+    #[inline(always)]
+    pub(super) fn is_positive(&self, raw: T) -> bool {
+        // The sum's sign is exact, so that this is the sign of `normalised`.
+        self.scale * (raw - self.mean) > -self.shift
+    }
+
     /// The numbers of a part of the channel.
     pub(super) fn part(&self, range: Range<usize>) -> Self {
         Self { raw: &self.raw[range], ..*self }
@@ -121,9 +129,10 @@ impl<T: Scalar> Read<T> for Row<'_, T> {
                 out.iter_mut().zip(raw).for_each(|(y, &z)| *y = self.normalised(z));
             }
             Some(slope) => {
+                // With a slope below 1 the larger one is that of its side.
                 for (y, &z) in out.iter_mut().zip(raw) {
                     let t = self.normalised(z);
-                    *y = if t > T::ZERO { t } else { slope * t };
+                    *y = t.maximum(slope * t);
                 }
             }
             None => {

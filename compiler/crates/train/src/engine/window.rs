@@ -6,6 +6,7 @@
 //! common *grid*, which is as wide as a row with its margin, so that a whole strip of rows is one run of numbers. Where a
 //! row ends and begins with zeros, the margin before the next row is that behind this one, too; likewise between images.
 
+use std::hint::black_box;
 use std::ops::Range;
 
 use secateur_ir::{Conv, Padding, Pool, Shape};
@@ -13,6 +14,7 @@ use secateur_ir::{Conv, Padding, Pool, Shape};
 use super::gradients::Sink;
 use super::transposed::Transposed;
 use super::value::{Read, Row};
+use crate::buffer::Buffer;
 use crate::matrix::{BLOCK, LANES};
 use crate::scalar::Scalar;
 
@@ -50,6 +52,7 @@ impl Axis {
     }
 
     /// The input position at `q` of a phase, if it is on the map.
+    #[inline(always)]
     pub(super) fn position(&self, q: usize, phase: usize) -> Option<usize> {
         (q * self.stride + phase).checked_sub(self.before).filter(|&at| at < self.input)
     }
@@ -84,18 +87,6 @@ pub(super) struct Window {
     phases: Vec<(usize, usize)>,
     /// Width of the grid.
     width: usize,
-}
-
-/// What a thread loads and computes of a strip.
-#[derive(Default)]
-pub(super) struct Scratch<T> {
-    /// Phase planes of input channels, or of gradients.
-    pub planes: Vec<T>,
-    /// Output positions.
-    pub grid: Vec<T>,
-    pub sums: Vec<T>,
-    /// One line of input pixels.
-    pub line: Vec<T>,
 }
 
 /// Positions that are computed together: rows of one image, or all rows of several.
@@ -200,64 +191,55 @@ impl Window {
         self.strips(images, positions.max(self.rows.pitch() * self.width))
     }
 
-    /// Fills the phase planes of one channel for a strip: the pixels as they are read, and `outside` around the map.
+    /// Fills the phase planes of one channel for a strip: the pixels as they are read, and `outside` around the map and in
+    /// the tail. `line` is room for the pixels.
     #[inline(always)]
     pub(super) fn load<T: Scalar>(
         &self,
         row: Row<'_, T>,
         strip: &Strip,
         planes: &mut [T],
-        line: &mut Vec<T>,
+        line: &mut Buffer<T>,
         outside: T,
     ) {
+        // Unknown to the compiler, so that it calls no library function for one number of a margin.
+        let outside = black_box(outside);
         let (width, plane_len, image_rows) = (self.width, self.plane_len(strip), self.image_rows(strip));
-        let (plane, height) = (self.input_plane(), plane_len / width);
-        line.resize(self.columns.input, T::ZERO);
-        // Phases of the same rows follow each other: a line is read once for all of them.
-        let mut first = 0;
-        while first < self.phases.len() {
-            let row_phase = self.phases[first].0;
-            let count = self.phases[first..].iter().take_while(|phase| phase.0 == row_phase).count();
+        let (plane, w, height) = (self.input_plane(), self.columns.input, plane_len / width);
+        // All lines of the strip follow each other: they are read at once.
+        let Axis { kernel, stride, dilation, before, input, .. } = self.rows;
+        let end = (strip.rows.end - 1) * stride + (kernel - 1) * dilation + 1;
+        let first_line = (strip.rows.start * stride).saturating_sub(before).min(input);
+        let last_line = end.saturating_sub(before).min(input);
+        let begin = strip.images.start * plane + first_line * w;
+        let len = (strip.images.len() - 1) * plane + last_line.saturating_sub(first_line) * w;
+        line.resize(len + w + LANES);
+        row.read(begin, &mut line[..len]);
+        for (place, &(row_phase, column_phase)) in self.phases.iter().enumerate() {
+            let Run { start, at, count } = self.columns.run(column_phase, width);
             for q in 0..height {
                 // Rows behind the last image's pitch are its own still.
                 let image = (q / image_rows).min(strip.images.len() - 1);
-                let place = |phase: usize| phase * plane_len + q * width;
-                let q = strip.rows.start + q - image * image_rows;
-                let Some(y) = self.rows.position(q, row_phase) else {
-                    (first..first + count).for_each(|phase| planes[place(phase)..][..width].fill(outside));
+                let out = &mut planes[place * plane_len + q * width..];
+                let Some(y) = self.rows.position(strip.rows.start + q - image * image_rows, row_phase) else {
+                    out[..width].fill(outside);
                     continue;
                 };
-                let begin = (strip.images.start + image) * plane + y * self.columns.input;
+                out[..start].fill(outside);
+                let pixels = &line[image * plane + (y - first_line) * w + at..];
                 if self.columns.stride == 1 {
-                    let out = &mut planes[place(first)..][..width];
-                    let Run { start, at, count } = self.columns.run(0, width);
-                    out[..start].fill(outside);
-                    out[start + count..].fill(outside);
-                    row.read(begin + at, &mut out[start..start + count]);
-                    continue;
+                    copy_over(pixels, &mut out[start..], count);
+                } else if self.columns.stride == 2 {
+                    let pairs = pixels[..2 * count].as_chunks::<2>().0;
+                    out[start..].iter_mut().zip(pairs).for_each(|(y, pair)| *y = pair[0]);
+                } else {
+                    let pixels = pixels.iter().step_by(self.columns.stride).take(count);
+                    out[start..].iter_mut().zip(pixels).for_each(|(y, &x)| *y = x);
                 }
-                row.read(begin, line);
-                for phase in first..first + count {
-                    self.spread(line, self.phases[phase].1, &mut planes[place(phase)..][..width], outside);
-                }
+                out[start + count..width].fill(outside);
             }
-            first += count;
         }
-    }
-
-    /// One line's pixels of a phase.
-    #[inline(always)]
-    fn spread<T: Scalar>(&self, line: &[T], phase: usize, out: &mut [T], outside: T) {
-        let Run { start, at, count } = self.columns.run(phase, out.len());
-        out[..start].fill(outside);
-        out[start + count..].fill(outside);
-        let target = &mut out[start..start + count];
-        if self.columns.stride == 2 && at + 2 * count <= line.len() {
-            let pairs = line[at..at + 2 * count].as_chunks::<2>().0;
-            target.iter_mut().zip(pairs).for_each(|(y, pair)| *y = pair[0]);
-        } else {
-            target.iter_mut().zip(line[at..].iter().step_by(self.columns.stride)).for_each(|(y, &x)| *y = x);
-        }
+        planes[self.phases.len() * plane_len..].fill(outside);
     }
 
     /// Hands back gradients that lie in the phase planes of a strip of whole images, as [`Window::load`] fills them.
@@ -267,13 +249,13 @@ impl Window {
         planes: &[T],
         sink: &mut Sink<'_, T>,
         strip: &Strip,
-        line: &mut Vec<T>,
+        line: &mut Buffer<T>,
     ) {
         let (width, plane_len, image_rows) = (self.width, self.plane_len(strip), self.image_rows(strip));
+        line.resize(self.columns.input);
         for image in 0..strip.images.len() {
             for y in 0..self.rows.input {
-                line.clear();
-                line.resize(self.columns.input, T::ZERO);
+                line.fill(T::ZERO);
                 let position = y + self.rows.before;
                 let (q, row_phase) = (position / self.rows.stride, position % self.rows.stride);
                 for (i, &(of_row, of_column)) in self.phases.iter().enumerate() {
@@ -288,7 +270,7 @@ impl Window {
         }
     }
 
-    /// The opposite of [`Window::spread`].
+    /// Copies what one phase's row holds to its line.
     #[inline(always)]
     fn gather<T: Scalar>(&self, from: &[T], phase: usize, line: &mut [T]) {
         let Run { start, at, count } = self.columns.run(phase, from.len());
@@ -301,7 +283,7 @@ impl Window {
     }
 
     /// For each row of output pixels of a strip: its place among the strip's pixels, and on the grid.
-    fn grid_rows(&self, strip: &Strip) -> impl Iterator<Item = (usize, usize)> {
+    pub(super) fn grid_rows(&self, strip: &Strip) -> impl Iterator<Item = (usize, usize)> + use<> {
         let (height, image_rows, width) = (strip.rows.len(), self.image_rows(strip), self.width);
         let place = move |image: usize, row: usize| (image * image_rows + row) * width;
         let columns = self.columns.output;
@@ -320,7 +302,7 @@ impl Window {
         outside: U,
         read: impl Fn(usize, &mut [U]),
     ) {
-        let mut end = 0;
+        let (outside, mut end) = (black_box(outside), 0);
         for (at, place) in self.grid_rows(strip) {
             grid[end..place].fill(outside);
             end = place + self.columns.output;
@@ -333,8 +315,7 @@ impl Window {
     #[inline(always)]
     pub(super) fn unload_grid<U: Copy>(&self, strip: &Strip, grid: &[U], pixels: &mut [U]) {
         for (at, place) in self.grid_rows(strip) {
-            let w = self.columns.output;
-            pixels[at..at + w].copy_from_slice(&grid[place..place + w]);
+            copy_over(&grid[place..], &mut pixels[at..], self.columns.output);
         }
     }
 
@@ -359,6 +340,20 @@ impl Window {
     pub(super) fn transposed(&self) -> Transposed {
         Transposed::new(self.rows, self.columns)
     }
+}
+
+/// Copies `count` numbers, and possibly a few more: rows are copied in order, so that the next row replaces them. Short
+/// rows are copied without a library function so.
+#[inline(always)]
+pub(super) fn copy_over<U: Copy>(from: &[U], to: &mut [U], count: usize) {
+    let blocks = count.div_ceil(LANES);
+    let room = from.len().min(to.len()) / LANES;
+    if blocks > room {
+        to[..count].copy_from_slice(&from[..count]);
+        return;
+    }
+    let (from, to) = (from.as_chunks::<LANES>().0, to.as_chunks_mut::<LANES>().0);
+    to[..blocks].iter_mut().zip(from).for_each(|(to, from)| *to = *from);
 }
 
 /// Strips of about `positions` positions: of some of `rows`, or of several images of `[height, width]` positions.
