@@ -59,9 +59,9 @@ impl<T: Scalar> Buffer<T> {
     }
 }
 
-/// Pages of their own for so many bytes; nothing if they are few, or the system refuses.
+/// Huge pages for so many bytes; nothing if those would be less than half of one, or the system refuses.
 fn pages(bytes: usize) -> Option<MmapMut> {
-    let pages = (bytes >= HUGE).then(|| MmapMut::map_anon(bytes).ok())??;
+    let pages = (bytes >= HUGE / 2).then(|| MmapMut::map_anon(bytes.next_multiple_of(HUGE)).ok())??;
     // Advice that is not taken costs time alone.
     #[cfg(target_os = "linux")]
     let _ = pages.advise(memmap2::Advice::HugePage);

@@ -152,23 +152,19 @@ impl<T: Scalar> Convolution<T> {
         sums: &mut [T],
     ) {
         let grid = self.window.grid_len(strip);
-        let start = self.window.output_range(strip).start;
+        let range = self.window.output_range(strip);
         let offsets = self.offsets(strip);
         for (group, sums) in sums.chunks_exact_mut(filters.len() * self.depth()).enumerate() {
-            scratch.grid.resize(filters.len() * grid);
             self.load(&rows[group * self.in_group..][..self.in_group], strip, scratch);
+            let Scratch { grid: grids, line, .. } = &mut *scratch;
+            grids.resize(filters.len() * grid);
+            line.resize(range.len());
             T::vectorise(
                 #[inline(always)]
                 || {
-                    for (filter, grid) in filters.clone().zip(scratch.grid.chunks_exact_mut(grid)) {
-                        let row = &gradient[group * self.out_group + filter];
-                        self.window.load_grid(
-                            strip,
-                            grid,
-                            T::ZERO,
-                            #[inline(always)]
-                            |at, out| row.read(start + at, out),
-                        );
+                    for (filter, grid) in filters.clone().zip(grids.chunks_exact_mut(grid)) {
+                        gradient[group * self.out_group + filter].read(range.start, line);
+                        self.window.load_grid(strip, grid, T::ZERO, line);
                     }
                 },
             );

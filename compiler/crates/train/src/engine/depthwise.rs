@@ -32,11 +32,26 @@ struct Phase {
     offsets: Vec<usize>,
 }
 
-/// What is the same for all channels: strips of outputs, and strips of inputs with the taps that meet them.
+/// A strip of outputs, where each tap's pixels are, and the rows that filters run over: where each one belongs, or all of
+/// the grid as one.
+struct OutputStrip {
+    strip: Strip,
+    offsets: Vec<usize>,
+    rows: Vec<(usize, usize)>,
+    width: usize,
+}
+
+/// A strip of inputs; with steps of 1 and long rows, where each one belongs and where it is on the grid.
+struct InputStrip {
+    strip: Strip,
+    rows: Option<Vec<(usize, usize)>>,
+}
+
+/// What is the same for all channels.
 struct Plan {
-    strips: Vec<Strip>,
+    outputs: Vec<OutputStrip>,
     transposed: Transposed,
-    input_strips: Vec<Strip>,
+    inputs: Vec<InputStrip>,
     phases: Vec<Phase>,
 }
 
@@ -53,9 +68,23 @@ impl<T: Scalar> Depthwise<T> {
             let (taps, offsets) = transposed.taps(phase).into_iter().unzip();
             Phase { phase, taps, offsets }
         };
+        let is_long = self.window.has_long_rows();
+        let output = |strip: Strip| {
+            let offsets = self.window.offsets(&strip);
+            let (rows, width) = if is_long {
+                (self.window.grid_rows(&strip).collect(), self.window.columns.output)
+            } else {
+                (vec![(0, 0)], self.window.grid_len(&strip))
+            };
+            OutputStrip { strip, offsets, rows, width }
+        };
+        let input = |strip: Strip| {
+            let rows = if is_long { transposed.input_places(&strip) } else { None };
+            InputStrip { strip, rows }
+        };
         Plan {
-            strips: self.window.strips(self.images, STRIP),
-            input_strips: transposed.strips(self.images, STRIP),
+            outputs: self.window.strips(self.images, STRIP).into_iter().map(output).collect(),
+            inputs: transposed.strips(self.images, STRIP).into_iter().map(input).collect(),
             phases: transposed.phases().into_iter().map(of_phase).collect(),
             transposed,
         }
@@ -75,21 +104,22 @@ impl<T: Scalar> Depthwise<T> {
         &self,
         weights: &[T],
         row: Row<'_, T>,
-        strips: &[Strip],
+        strips: &[OutputStrip],
         out: &mut [T],
         scratch: &mut Scratch<T>,
     ) {
-        for strip in strips {
+        for OutputStrip { strip, offsets, rows, width } in strips {
             self.load(row, strip, scratch);
-            T::filter(Filter {
-                weights,
-                plane: &scratch.planes,
-                offsets: &self.window.offsets(strip),
-                rows: &self.window.grid_rows(strip).collect::<Vec<_>>(),
-                width: self.window.columns.output,
-                out: &mut out[self.window.output_range(strip)],
-                add: false,
-            });
+            let Scratch { planes: plane, grid, .. } = &mut *scratch;
+            let (plane, width, add) = (&plane[..], *width, false);
+            let out = &mut out[self.window.output_range(strip)];
+            if self.window.has_long_rows() {
+                T::filter(Filter { weights, plane, offsets, rows, width, out, add });
+            } else {
+                grid.resize(width);
+                T::filter(Filter { weights, plane, offsets, rows, width, out: grid, add });
+                self.window.unload_grid(strip, grid, out);
+            }
         }
     }
 
@@ -98,26 +128,27 @@ impl<T: Scalar> Depthwise<T> {
         &self,
         row: Row<'_, T>,
         gradient: GradientRow<'_, T>,
-        strips: &[Strip],
+        strips: &[OutputStrip],
         scratch: &mut Scratch<T>,
     ) -> Vec<T> {
         let mut sums = vec![T::ZERO; self.window.taps()];
-        for strip in strips {
+        for OutputStrip { strip, offsets, rows, width } in strips {
             self.load(row, strip, scratch);
-            let range = self.window.output_range(strip);
-            scratch.grid.resize(range.len());
+            let Scratch { planes: plane, grid, line, .. } = &mut *scratch;
+            let (plane, width, range) = (&plane[..], *width, self.window.output_range(strip));
+            line.resize(range.len());
             T::vectorise(
                 #[inline(always)]
-                || gradient.read(range.start, &mut scratch.grid),
+                || gradient.read(range.start, line),
             );
-            T::filter_gradient(FilterGradient {
-                left: &scratch.grid,
-                plane: &scratch.planes,
-                offsets: &self.window.offsets(strip),
-                rows: &self.window.grid_rows(strip).collect::<Vec<_>>(),
-                width: self.window.columns.output,
-                sums: &mut sums,
-            });
+            let left = if self.window.has_long_rows() {
+                line
+            } else {
+                grid.resize(width);
+                self.window.load_grid(strip, grid, T::ZERO, line);
+                grid
+            };
+            T::filter_gradient(FilterGradient { left, plane, offsets, rows, width, sums: &mut sums });
         }
         sums
     }
@@ -135,7 +166,7 @@ impl<T: Scalar> Depthwise<T> {
         let of_phases: Vec<Vec<T>> =
             plan.phases.iter().map(|phase| phase.taps.iter().map(|&tap| weights[tap]).collect()).collect();
         let mut projections = Projections::default();
-        for strip in &plan.input_strips {
+        for InputStrip { strip, rows } in &plan.inputs {
             let Scratch { planes: plane, grid, line, .. } = &mut *scratch;
             plane.resize(transposed.plane_len(strip) + transposed.tail());
             T::vectorise(
@@ -145,8 +176,8 @@ impl<T: Scalar> Depthwise<T> {
             let plane = &plane[..];
             let mut part = sink.part(transposed.input_range(strip));
             for (Phase { phase, offsets, .. }, weights) in plan.phases.iter().zip(&of_phases) {
-                if let Some(rows) = transposed.input_places(strip) {
-                    let (rows, width, add) = (&rows[..], self.window.columns.input, part.add);
+                if let Some(rows) = rows {
+                    let (width, add) = (self.window.columns.input, part.add);
                     T::filter(Filter { weights, plane, offsets, rows, width, out: part.row, add });
                 } else {
                     let (rows, width) = (&[(0, 0)], transposed.grid_len(strip));
@@ -180,7 +211,7 @@ impl<T: Scalar> Operator<T> for Depthwise<T> {
                 || scratches.lend(),
                 |scratch, (c, (out, row))| {
                     let weights = &self.weights.value[c * taps..][..taps];
-                    self.forward_channel(weights, row, &plan.strips, out, scratch);
+                    self.forward_channel(weights, row, &plan.outputs, out, scratch);
                     if wants_moments { moments_of(&[out]) } else { Vec::new() }
                 },
             )
@@ -202,7 +233,7 @@ impl<T: Scalar> Operator<T> for Depthwise<T> {
                 || scratches.lend(),
                 |scratch, (c, (row, sink))| {
                     let (weights, gradient) = (&this.weights.value[c * taps..][..taps], gradient.row(c));
-                    let sums = this.weight_gradient(row, gradient, &plan.strips, scratch);
+                    let sums = this.weight_gradient(row, gradient, &plan.outputs, scratch);
                     let projections =
                         sink.map(|sink| this.input_gradient(weights, gradient, &plan, sink, scratch));
                     (sums, projections.unwrap_or_default())

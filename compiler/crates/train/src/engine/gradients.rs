@@ -8,6 +8,7 @@ use std::ops::Range;
 use super::operator::Maps;
 use super::statistics::{Projections, projections};
 use super::value::{Row, View, split};
+use super::window::copy_over;
 use crate::activation;
 use crate::buffer::Buffer;
 use crate::matrix::Target;
@@ -27,6 +28,16 @@ impl<'a, T: Scalar> Sink<'a, T> {
     #[inline(always)]
     pub(super) fn put(&mut self, at: usize, values: &[T]) {
         self.target().put(at, values);
+    }
+
+    /// Writes or adds `count` numbers at `at`, of rows that are handed in order: see [`copy_over`].
+    #[inline(always)]
+    pub(super) fn put_over(&mut self, at: usize, values: &[T], count: usize) {
+        if self.add {
+            self.put(at, &values[..count]);
+        } else {
+            copy_over(values, &mut self.row[at..], count);
+        }
     }
 
     /// Writes or adds one number.

@@ -81,15 +81,11 @@ impl MaxPool {
         let mut sums = Projections::default();
         for strip in self.window.whole_strips(gradient.len() / self.output.plane(), STRIP) {
             let (len, grid_len) = (self.window.planes_len(&strip), self.window.grid_len(&strip));
-            let start = self.window.output_range(&strip).start;
+            let range = self.window.output_range(&strip);
             grid.resize(grid_len);
             taps.resize(grid_len, NONE);
-            self.window.load_grid(&strip, grid, T::ZERO, |at, row| {
-                row.copy_from_slice(&gradient[start + at..][..row.len()]);
-            });
-            self.window.load_grid(&strip, taps, NONE, |at, row| {
-                row.copy_from_slice(&largest[start + at..][..row.len()]);
-            });
+            self.window.load_grid(&strip, grid, T::ZERO, &gradient[range.clone()]);
+            self.window.load_grid(&strip, taps, NONE, &largest[range]);
             planes.resize(len + self.window.tail());
             planes.fill(T::ZERO);
             for (tap, offset) in self.window.offsets(&strip).into_iter().enumerate() {

@@ -151,7 +151,7 @@ impl Transposed {
                 let row = &grid[(image * image_rows + i) * self.width..];
                 let line = (image * self.rows.input + y - first) * self.columns.input;
                 if self.columns.stride == 1 {
-                    sink.put(line, &row[..self.columns.input]);
+                    sink.put_over(line, row, self.columns.input);
                     continue;
                 }
                 // The first position of the phase that is on the map.

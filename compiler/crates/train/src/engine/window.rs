@@ -292,21 +292,20 @@ impl Window {
             .map(move |(row, place)| (row * columns, place))
     }
 
-    /// Fills the grid of a strip: `read` is handed places among the strip's output pixels and yields the numbers from there
-    /// on; `outside` is between the rows and behind them.
+    /// Whether rows are long enough to be computed one by one, where they belong, rather than on the grid: few lanes of
+    /// their last vector are lost.
+    pub(super) fn has_long_rows(&self) -> bool {
+        self.columns.output >= 4 * LANES || self.columns.output.is_multiple_of(LANES)
+    }
+
+    /// Copies a strip's output pixels to its grid; `outside` is between the rows and behind them.
     #[inline(always)]
-    pub(super) fn load_grid<U: Copy>(
-        &self,
-        strip: &Strip,
-        grid: &mut [U],
-        outside: U,
-        read: impl Fn(usize, &mut [U]),
-    ) {
+    pub(super) fn load_grid<U: Copy>(&self, strip: &Strip, grid: &mut [U], outside: U, pixels: &[U]) {
         let (outside, mut end) = (black_box(outside), 0);
         for (at, place) in self.grid_rows(strip) {
             grid[end..place].fill(outside);
+            copy_over(&pixels[at..], &mut grid[place..], self.columns.output);
             end = place + self.columns.output;
-            read(at, &mut grid[place..end]);
         }
         grid[end..].fill(outside);
     }
