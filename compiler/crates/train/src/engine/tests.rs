@@ -17,6 +17,14 @@ const NETWORKS: &[(&str, &str)] = &[
         "dense, stride 2, batch norm, mish",
         "[convolutional]\nbatch_normalize=1\nfilters=5\nsize=3\nstride=2\npad=1\nactivation=mish",
     ),
+    (
+        "dense and pointwise, batch norm, leaky",
+        "[convolutional]\nbatch_normalize=1\nfilters=5\nsize=3\nstride=1\npad=1\nactivation=leaky\n[convolutional]\nbatch_normalize=1\nfilters=4\nsize=1\nactivation=relu",
+    ),
+    (
+        "read twice, batch norm, leaky",
+        "[convolutional]\nbatch_normalize=1\nfilters=6\nsize=3\npad=1\ngroups=6\nactivation=leaky\n[convolutional]\nbatch_normalize=1\nfilters=6\nsize=1\nactivation=linear\n[shortcut]\nfrom=-2\nactivation=linear",
+    ),
     ("stride 3 past the kernel", "[convolutional]\nfilters=4\nsize=2\nstride=3\nactivation=linear"),
     ("1×1 with stride 2", "[convolutional]\nfilters=4\nsize=1\nstride=2\nactivation=linear"),
     (
@@ -102,14 +110,31 @@ const NETWORKS: &[(&str, &str)] = &[
     ("dropout", "[dropout]\nprobability=.4\n[convolutional]\nfilters=3\nsize=1\nactivation=linear"),
 ];
 
-/// The network behind a convolution of six channels, in front of a loss, on 3×8×6 pixels.
-fn graph(layers: &str) -> Graph {
-    parse(&text(layers))
-}
+/// Networks on maps that do not fit one strip. Over so many pixels differences need activations without a kink.
+const LARGE: &[(&str, &str)] = &[
+    ("dense", "[convolutional]\nbatch_normalize=1\nfilters=3\nsize=3\nstride=1\npad=1\nactivation=linear"),
+    ("dense, stride 2", "[convolutional]\nfilters=3\nsize=3\nstride=2\npad=1\nactivation=linear"),
+    (
+        "depthwise",
+        "[convolutional]\nbatch_normalize=1\nfilters=6\nsize=3\npad=1\ngroups=6\nactivation=linear",
+    ),
+    (
+        "depthwise, stride 2",
+        "[convolutional]\nfilters=6\nsize=5\nstride=2\npad=1\ngroups=6\nactivation=linear",
+    ),
+    ("pointwise", "[convolutional]\nbatch_normalize=1\nfilters=5\nsize=1\nactivation=linear"),
+    ("maxpool", "[maxpool]\nsize=2\nstride=2"),
+    ("overlapping maxpool", "[maxpool]\nsize=3\nstride=1"),
+];
 
-fn text(layers: &str) -> String {
+/// Height and width of the images of [`NETWORKS`] and of [`LARGE`]; of the latter, rows are no whole vectors.
+const SMALL_SIZE: [usize; 2] = [8, 6];
+const LARGE_SIZE: [usize; 2] = [150, 83];
+
+/// The network behind a convolution of six channels, in front of a loss.
+fn text(layers: &str, [height, width]: [usize; 2]) -> String {
     format!(
-        "[net]\nchannels=3\nheight=8\nwidth=6\n\
+        "[net]\nchannels=3\nheight={height}\nwidth={width}\n\
          [convolutional]\nbatch_normalize=1\nfilters=6\nsize=3\npad=1\nactivation=mish\n{layers}\n[cost]\n"
     )
 }
@@ -141,7 +166,11 @@ fn random_weights(graph: &Graph, rng: &mut ChaCha8Rng) -> Weights {
 }
 
 pub(super) fn engine<T: Scalar>(layers: &str, seed: u64) -> (Engine<T>, Vec<f32>, Vec<f32>) {
-    let graph = graph(layers);
+    sized_engine(layers, SMALL_SIZE, seed)
+}
+
+fn sized_engine<T: Scalar>(layers: &str, size: [usize; 2], seed: u64) -> (Engine<T>, Vec<f32>, Vec<f32>) {
+    let graph = parse(&text(layers, size));
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let weights = random_weights(&graph, &mut rng);
     let mut dropout = vec![0.0; graph.nodes.len()];
@@ -170,61 +199,78 @@ pub(super) fn loss(engine: &mut Engine<f64>, input: &[f32], factors: &[f32]) -> 
     sum
 }
 
+/// Compares `numbers` numbers of every parameter's gradient with differences of the loss.
+fn check_gradients(name: &str, layers: &str, size: [usize; 2], seed: u64, numbers: usize) {
+    let (mut engine, input, factors) = sized_engine::<f64>(layers, size, seed);
+    loss(&mut engine, &input, &factors);
+    let last = engine.graph.nodes.len() - 1;
+    engine.seed(last, &factors);
+    engine.backward();
+    let count = engine.parameters().len();
+    for parameter in 0..count {
+        let gradient = engine.parameters()[parameter].1.gradient.clone();
+        let largest = gradient.iter().fold(0.0_f64, |largest, g| largest.max(g.abs()));
+        let step = gradient.len().div_ceil(numbers);
+        for i in (0..gradient.len()).step_by(step) {
+            let mut at = |offset: f64| {
+                let old = engine.parameters()[parameter].1.value[i];
+                engine.parameters()[parameter].1.value[i] = old + offset;
+                let loss = loss(&mut engine, &input, &factors);
+                engine.parameters()[parameter].1.value[i] = old;
+                loss
+            };
+            let h = 1e-5;
+            // Five points: the error falls with h⁴.
+            let difference = (8.0 * (at(h) - at(-h)) - (at(2.0 * h) - at(-2.0 * h))) / (12.0 * h);
+            let error = (gradient[i] - difference).abs();
+            assert!(
+                error <= 1e-5 * difference.abs().max(1e-3 * largest) + 1e-8,
+                "{name}, parameter {parameter}, number {i}: {} instead of {difference}",
+                gradient[i]
+            );
+        }
+    }
+    assert!(count > 0 && engine.parameters().iter().any(|(_, p)| p.gradient.iter().any(|&g| g != 0.0)));
+}
+
 #[test]
 fn gradients_are_central_differences() {
     for (seed, (name, layers)) in NETWORKS.iter().enumerate() {
-        let (mut engine, input, factors) = engine::<f64>(layers, seed as u64);
-        loss(&mut engine, &input, &factors);
-        let last = engine.graph.nodes.len() - 1;
-        engine.seed(last, &factors);
-        engine.backward();
-        let count = engine.parameters().len();
-        for parameter in 0..count {
-            let gradient = engine.parameters()[parameter].1.gradient.clone();
-            let largest = gradient.iter().fold(0.0_f64, |largest, g| largest.max(g.abs()));
-            let step = gradient.len().div_ceil(24);
-            for i in (0..gradient.len()).step_by(step) {
-                let mut at = |offset: f64| {
-                    let old = engine.parameters()[parameter].1.value[i];
-                    engine.parameters()[parameter].1.value[i] = old + offset;
-                    let loss = loss(&mut engine, &input, &factors);
-                    engine.parameters()[parameter].1.value[i] = old;
-                    loss
-                };
-                let h = 1e-5;
-                // Five points: the error falls with h⁴.
-                let difference = (8.0 * (at(h) - at(-h)) - (at(2.0 * h) - at(-2.0 * h))) / (12.0 * h);
-                let error = (gradient[i] - difference).abs();
-                assert!(
-                    error <= 1e-5 * difference.abs().max(1e-3 * largest) + 1e-8,
-                    "{name}, parameter {parameter}, number {i}: {} instead of {difference}",
-                    gradient[i]
-                );
-            }
-        }
-        assert!(count > 0 && engine.parameters().iter().any(|(_, p)| p.gradient.iter().any(|&g| g != 0.0)));
+        check_gradients(name, layers, SMALL_SIZE, seed as u64, 24);
+    }
+}
+
+#[test]
+fn vectors_and_threads_change_nothing() {
+    for (seed, (name, layers)) in NETWORKS.iter().enumerate() {
+        compare_threads(name, layers, SMALL_SIZE, seed as u64);
+    }
+}
+
+#[test]
+fn maps_of_many_strips() {
+    for (seed, (name, layers)) in LARGE.iter().enumerate() {
+        check_gradients(name, layers, LARGE_SIZE, seed as u64, 1);
+        compare_threads(name, layers, LARGE_SIZE, seed as u64);
     }
 }
 
 /// `f32` is `f64` rounded, and the same bytes on one thread and on three.
-#[test]
-fn vectors_and_threads_change_nothing() {
-    for (seed, (name, layers)) in NETWORKS.iter().enumerate() {
-        let run = |threads: usize| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| gradients(engine::<f32>(layers, seed as u64)))
-        };
-        let (one, three) = (run(1), run(3));
-        assert!(one == three, "{name}: threads");
-        let exact = gradients(engine::<f64>(layers, seed as u64));
-        for (found, expected) in one.iter().zip(&exact) {
-            let largest = expected.iter().fold(0.0_f64, |largest, g| largest.max(g.abs()));
-            for (&found, &expected) in found.iter().zip(expected) {
-                assert!(
-                    (found - expected).abs() <= 2e-4 * largest + 1e-5,
-                    "{name}: {found} instead of {expected}"
-                );
-            }
+fn compare_threads(name: &str, layers: &str, size: [usize; 2], seed: u64) {
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| gradients(sized_engine::<f32>(layers, size, seed)))
+    };
+    let (one, three) = (run(1), run(3));
+    assert!(one == three, "{name}: threads");
+    let exact = gradients(sized_engine::<f64>(layers, size, seed));
+    for (found, expected) in one.iter().zip(&exact) {
+        let largest = expected.iter().fold(0.0_f64, |largest, g| largest.max(g.abs()));
+        for (&found, &expected) in found.iter().zip(expected) {
+            assert!(
+                (found - expected).abs() <= 2e-4 * largest + 1e-5,
+                "{name}: {found} instead of {expected}"
+            );
         }
     }
 }
@@ -241,7 +287,8 @@ fn gradients<T: Scalar>((mut engine, input, factors): (Engine<T>, Vec<f32>, Vec<
 #[test]
 fn forward_is_the_oracles() {
     for (seed, (name, layers)) in NETWORKS.iter().enumerate() {
-        let graph = parse(&text(layers).replace("batch_normalize=1", "").replace("[batchnorm]", ""));
+        let graph =
+            parse(&text(layers, SMALL_SIZE).replace("batch_normalize=1", "").replace("[batchnorm]", ""));
         let mut rng = ChaCha8Rng::seed_from_u64(seed as u64);
         let weights = random_weights(&graph, &mut rng);
         let options = EngineOptions { images: IMAGES, ..EngineOptions::default() };
