@@ -1,81 +1,53 @@
-//! One whole step of training, batch 8: forward, loss, backward, update.
+//! A whole step of training: forward, loss, backward, update.
 //!
-//! `cargo bench -p secateur-train -- yolo-fastest` times the networks of the test data; beside another framework, use the
-//! ratio of two runs that alternate.
+//! `cargo bench -p secateur-train --bench step -- NETWORK.cfg SIZE BATCH` makes a step for every line that it reads and
+//! prints its milliseconds; at the end of its input it prints its peak memory in MB. `pytorch/compare.py` drives it.
 
 use std::hint::black_box;
+use std::io::BufRead;
 use std::path::Path;
+use std::time::Instant;
 
-use criterion::{Criterion, criterion_group, criterion_main};
 use secateur_base::BBox;
 use secateur_data::Truth;
 use secateur_frontend::darknet::{self, Cfg};
-use secateur_ir::{Graph, Weights};
-use secateur_testing::{data_dir, random_weights};
+use secateur_ir::training::Training;
+use secateur_testing::random_weights;
 use secateur_train::Trainer;
 use secateur_train::loss::Truths;
 
-const BATCH: usize = 8;
-
-/// Kernels of 3×3 alone, 16 to 512 filters, as YOLOv3-tiny has them.
-fn plain_cfg(size: usize) -> String {
-    let mut text = format!("[net]\nbatch={BATCH}\nsubdivisions=1\nchannels=3\nheight={size}\nwidth={size}\n");
-    for filters in [16, 32, 64, 128, 256, 512] {
-        text += &format!(
-            "[convolutional]\nbatch_normalize=1\nfilters={filters}\nsize=3\npad=1\nactivation=leaky\n"
-        );
-        if filters < 512 {
-            text += "[maxpool]\nsize=2\nstride=2\n";
-        }
-    }
-    text + "[convolutional]\nfilters=24\nsize=1\nactivation=linear\n\
-            [yolo]\nmask=0,1,2\nanchors=10,14,23,27,37,58\nclasses=3\nnum=3\nignore_thresh=.7\n"
-}
-
-/// A cfg with its sides and batch changed.
-fn resized(text: &str, size: usize) -> String {
-    let lines = text.lines().map(|line| match line.split('=').next().map(str::trim) {
-        Some("width") => format!("width={size}"),
-        Some("height") => format!("height={size}"),
-        Some("batch") => format!("batch={BATCH}"),
-        Some("subdivisions") => "subdivisions=1".to_owned(),
-        _ => line.to_owned(),
-    });
-    lines.collect::<Vec<_>>().join("\n")
-}
-
-fn step(criterion: &mut Criterion, name: &str, text: &str) {
-    let cfg = Cfg::parse(Path::new("bench.cfg"), text.as_bytes()).expect("the cfg is sound");
-    let graph: Graph = darknet::build_graph(&cfg).expect("the cfg is sound");
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let [cfg, size, batch] = &arguments[..] else {
+        println!("give a cfg, the side of its images and the batch; see pytorch/compare.py");
+        return;
+    };
+    let (size, batch) = (size.parse().expect("a side in pixels"), batch.parse().expect("a number of images"));
+    let text = std::fs::read(cfg).expect("the cfg can be read");
+    let cfg = Cfg::parse(Path::new(cfg), &text).expect("the cfg is sound");
+    let graph =
+        darknet::build_graph(&cfg).and_then(|graph| graph.resized(size, size)).expect("the cfg is sound");
     let training = darknet::training(&cfg, &graph).expect("the cfg is sound");
-    let weights: Weights = random_weights(1, &graph);
+    let training = Training { batch, subdivisions: 1, ..training };
+    let weights = random_weights(1, &graph);
     let mut trainer = Trainer::<f32>::new(&graph, &weights, &training, 0, 1).expect("it can be trained");
-    let input: Vec<f32> = (0..graph.input.len() * BATCH).map(|i| (i * 7919 % 251) as f32 / 251.0).collect();
+    let input: Vec<f32> = (0..graph.input.len() * batch).map(|i| (i * 7919 % 251) as f32 / 251.0).collect();
     let truth =
         |i: usize| Truth { class: i % 3, bbox: BBox { x: 0.3, y: 0.2 + 0.1 * i as f32, w: 0.2, h: 0.1 } };
-    let boxes: Vec<Vec<Truth>> = (0..BATCH).map(|_| (0..6).map(truth).collect()).collect();
-    criterion.bench_function(name, |bencher| {
-        bencher.iter(|| {
-            black_box(trainer.pass(&input, Truths::Boxes(&boxes), |_, _, _| {}));
-            trainer.update()
-        });
-    });
-}
-
-fn steps(criterion: &mut Criterion) {
-    if let Some(data) = data_dir() {
-        let cfg = data.join("models/yolo-fastest-1.1/yolo-fastest-1.1.cfg");
-        let text = std::fs::read_to_string(cfg).expect("the test data are whole");
-        for size in [320, 160] {
-            step(criterion, &format!("yolo-fastest-1.1 at {size}"), &resized(&text, size));
-        }
+    let boxes: Vec<Vec<Truth>> = (0..batch).map(|_| (0..6).map(truth).collect()).collect();
+    for _ in std::io::stdin().lock().lines() {
+        let start = Instant::now();
+        black_box(trainer.pass(&input, Truths::Boxes(&boxes), None));
+        let (_, norm) = trainer.update();
+        assert!(norm.is_finite(), "the step changed nothing");
+        println!("{}", start.elapsed().as_secs_f64() * 1e3);
     }
-    step(criterion, "plain 3×3 at 224", &plain_cfg(224));
+    println!("{}", peak_memory());
 }
 
-criterion_group! {
-    name = benches;
-    config = Criterion::default().sample_size(10);
-    targets = steps
+/// The largest resident set of this process so far, in MB.
+fn peak_memory() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux tells a process its memory");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak is there");
+    line.trim().trim_end_matches(" kB").parse::<f64>().expect("in kB") / 1e3
 }
-criterion_main!(benches);

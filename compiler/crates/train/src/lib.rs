@@ -3,7 +3,9 @@
 mod activation;
 pub mod anchors;
 pub mod augment;
+mod buffer;
 pub mod engine;
+mod filter;
 pub mod initial;
 pub mod log;
 pub mod loss;
@@ -26,4 +28,4 @@ pub use recalibrate::{LoadImage, recalibrate};
 pub use scalar::Scalar;
 pub use taylor::{TaylorSums, taylor};
 pub use teacher::Teacher;
-pub use trainer::{LayerCost, TEACHER, Trainer};
+pub use trainer::{LayerCost, LossObserver, TEACHER, Trainer};

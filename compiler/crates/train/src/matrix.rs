@@ -7,6 +7,7 @@
 #![allow(clippy::needless_range_loop, reason = "tiles of registers are indexed in step with each other")]
 
 use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
 
 use crate::scalar::Scalar;
 
@@ -28,6 +29,9 @@ pub(crate) fn parts(strips: usize, len: usize) -> usize {
     PARTS.min(strips).min((MAX_PARTIAL / len).max(1))
 }
 
+/// Columns of panels that are packed in one task at least.
+const MIN_PACKED: usize = 1 << 11;
+
 /// A left-hand side, `[panel][depth][PANEL]`; missing rows are zero.
 #[derive(Debug, Clone, Default)]
 pub struct Packed<T> {
@@ -38,14 +42,19 @@ pub struct Packed<T> {
 
 impl<T: Scalar> Packed<T> {
     /// Packs the matrix of `rows × depth` numbers `at(row, column)`.
-    pub fn new(rows: usize, depth: usize, at: impl Fn(usize, usize) -> T) -> Self {
+    pub fn new(rows: usize, depth: usize, at: impl Fn(usize, usize) -> T + Sync) -> Self {
         let mut panels = vec![T::ZERO; rows.div_ceil(PANEL) * depth * PANEL];
-        for row in 0..rows {
-            let panel = &mut panels[row / PANEL * depth * PANEL..];
-            for column in 0..depth {
-                panel[column * PANEL + row % PANEL] = at(row, column);
+        let pack = |(panel, numbers): (usize, &mut [T])| {
+            let first = panel * PANEL;
+            for (column, numbers) in numbers.as_chunks_mut::<PANEL>().0.iter_mut().enumerate() {
+                for row in first..rows.min(first + PANEL) {
+                    numbers[row - first] = at(row, column);
+                }
             }
-        }
+        };
+        // Small ones are packed sooner than shared out.
+        let of_panels = panels.par_chunks_mut((depth * PANEL).max(1)).enumerate();
+        of_panels.with_min_len(MIN_PACKED.div_ceil(depth.max(1))).for_each(pack);
         Self { panels, rows, depth }
     }
 
@@ -70,24 +79,6 @@ impl<T: Scalar> Target<'_, T> {
             row.iter_mut().zip(values).for_each(|(sum, &value)| *sum += value);
         } else {
             row.copy_from_slice(values);
-        }
-    }
-
-    /// Writes or adds one number.
-    #[inline(always)]
-    pub fn put_one(&mut self, at: usize, value: T) {
-        if self.add {
-            self.row[at] += value;
-        } else {
-            self.row[at] = value;
-        }
-    }
-
-    /// Makes the row zero if it is empty yet, so that parts of it can be added to.
-    pub fn zero(&mut self) {
-        if !self.add {
-            self.row.fill(T::ZERO);
-            self.add = true;
         }
     }
 }
@@ -141,67 +132,72 @@ impl WithSimd for Product<'_, '_, f32> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
+    fn with_simd<S: Simd>(mut self, simd: S) {
         self.check();
         for at in (0..self.columns).step_by(BLOCK) {
-            let width = BLOCK.min(self.columns - at);
-            for panel in 0..self.left.rows.div_ceil(PANEL) {
-                let left = &self.left.panels[panel * self.left.depth * PANEL..][..self.left.depth * PANEL];
-                let mut sums = [0.0; PANEL * BLOCK];
-                // 32 registers hold 8 rows of three vectors, 16 hold 4.
-                if S::F32_LANES == LANES {
-                    tile::<S, 8>(simd, left, 0, &self.right[at..], 0, self.offsets, &mut sums);
-                } else {
-                    for row in (0..PANEL).step_by(4) {
-                        for column in (0..BLOCK).step_by(3 * S::F32_LANES) {
-                            tile::<S, 4>(simd, left, row, &self.right[at..], column, self.offsets, &mut sums);
-                        }
-                    }
-                }
-                let targets = &mut self.out[panel * PANEL..];
-                for (target, sums) in targets.iter_mut().zip(sums.as_chunks::<BLOCK>().0).take(PANEL) {
-                    let Some(target) = target else { continue };
-                    // Of a length that the compiler knows, no library function copies it.
-                    match target.row[at..].first_chunk_mut::<BLOCK>() {
-                        Some(row) if width == BLOCK && target.add => {
-                            row.iter_mut().zip(sums).for_each(|(sum, value)| *sum += value);
-                        }
-                        Some(row) if width == BLOCK => *row = *sums,
-                        _ => target.put(at, &sums[..width]),
-                    }
+            for first in (0..self.left.rows).step_by(PANEL) {
+                let rows = PANEL.min(self.left.rows - first);
+                // 32 registers hold 8 rows of three vectors, 16 hold 4; fewer rows or columns cost less.
+                match (S::F32_LANES == LANES, rows, (self.columns - at).div_ceil(LANES)) {
+                    (true, 1, 3..) => self.tile::<S, 1, 3>(simd, first, at),
+                    (true, 2..=4, 3..) => self.tile::<S, 4, 3>(simd, first, at),
+                    (true, _, 3..) => self.tile::<S, 8, 3>(simd, first, at),
+                    (true, _, 2) => self.tile::<S, 8, 2>(simd, first, at),
+                    (true, _, _) => self.tile::<S, 8, 1>(simd, first, at),
+                    (false, ..) => self.narrow_tiles(simd, first, at),
                 }
             }
         }
     }
 }
 
-/// Sums of `R` rows from `row` on by three vectors from `column` on, into `sums[PANEL][BLOCK]`.
-#[inline(always)]
-fn tile<S: Simd, const R: usize>(
-    simd: S,
-    left: &[f32],
-    row: usize,
-    right: &[f32],
-    column: usize,
-    offsets: &[usize],
-    sums: &mut [f32; PANEL * BLOCK],
-) {
-    let mut acc = [[simd.splat_f32s(0.0); 3]; R];
-    let (weights, _) = left.as_chunks::<PANEL>();
-    for (weights, &offset) in weights.iter().zip(offsets) {
-        let values = &right[offset + column..][..3 * S::F32_LANES];
-        let values = S::as_simd_f32s(values).0;
-        let values = [values[0], values[1], values[2]];
-        for r in 0..R {
-            let weight = simd.splat_f32s(weights[row + r]);
-            for v in 0..3 {
-                acc[r][v] = simd.mul_add_f32s(weight, values[v], acc[r][v]);
+impl Product<'_, '_, f32> {
+    /// A whole tile of `PANEL` rows and `BLOCK` columns, on a processor with shorter vectors.
+    #[inline(always)]
+    fn narrow_tiles<S: Simd>(&mut self, simd: S, first: usize, at: usize) {
+        let end = self.columns.min(at + BLOCK);
+        for at in (at..end).step_by(3 * S::F32_LANES) {
+            for row in (first..self.left.rows.min(first + PANEL)).step_by(4) {
+                if row + 1 == self.left.rows {
+                    self.tile::<S, 1, 3>(simd, row, at);
+                } else {
+                    self.tile::<S, 4, 3>(simd, row, at);
+                }
             }
         }
     }
-    for (r, acc) in acc.iter().enumerate() {
-        let target = &mut sums[(row + r) * BLOCK + column..][..3 * S::F32_LANES];
-        S::as_mut_simd_f32s(target).0.copy_from_slice(acc);
+
+    /// `R` rows from `row` on by `V` vectors from column `at` on, as far as there are such rows and columns.
+    #[inline(always)]
+    fn tile<S: Simd, const R: usize, const V: usize>(&mut self, simd: S, row: usize, at: usize) {
+        let depth = self.left.depth;
+        let panel = &self.left.panels[row / PANEL * depth * PANEL..][..depth * PANEL];
+        let right = &self.right[at..];
+        let mut acc = [[simd.splat_f32s(0.0); V]; R];
+        for (weights, &offset) in panel.as_chunks::<PANEL>().0.iter().zip(self.offsets) {
+            let values = S::as_simd_f32s(&right[offset..][..V * S::F32_LANES]).0;
+            let values: [S::f32s; V] = std::array::from_fn(|v| values[v]);
+            for r in 0..R {
+                let weight = simd.splat_f32s(weights[row % PANEL + r]);
+                for v in 0..V {
+                    acc[r][v] = simd.mul_add_f32s(weight, values[v], acc[r][v]);
+                }
+            }
+        }
+        for (target, acc) in self.out[row..].iter_mut().zip(acc) {
+            let Some(target) = target else { continue };
+            if let Some(part) = target.row.get_mut(at..at + V * S::F32_LANES) {
+                let part = S::as_mut_simd_f32s(part).0;
+                for v in 0..V {
+                    part[v] = if target.add { simd.add_f32s(part[v], acc[v]) } else { acc[v] };
+                }
+            } else {
+                let mut sums = [0.0; BLOCK];
+                S::as_mut_simd_f32s(&mut sums[..V * S::F32_LANES]).0.copy_from_slice(&acc);
+                let width = target.row.len() - at;
+                target.put(at, &sums[..width]);
+            }
+        }
     }
 }
 

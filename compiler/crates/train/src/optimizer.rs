@@ -6,6 +6,9 @@ use secateur_ir::training::{LayerTraining, Optimizer};
 use crate::engine::{Kind, Parameter};
 use crate::scalar::Scalar;
 
+/// Numbers of a parameter that are one task.
+const CHUNK: usize = 1 << 16;
+
 /// One update of all parameters.
 #[derive(Debug, Clone, Copy)]
 pub struct Update<'a> {
@@ -43,55 +46,86 @@ impl Update<'_> {
         memories: &mut Vec<Memory<T>>,
     ) -> f64 {
         memories.resize_with(parameters.len(), Memory::default);
-        let squares: f64 =
-            parameters.iter().flat_map(|(_, p)| &p.gradient).map(|g| g.to_f64() * g.to_f64()).sum();
-        let norm = squares.sqrt() / self.batch as f64;
+        let squares: Vec<f64> = parameters.par_iter().map(|(_, p)| squares(&p.gradient)).collect();
+        let norm = squares.iter().sum::<f64>().sqrt() / self.batch as f64;
         if norm.is_finite() {
             let scale = self.clip.filter(|&clip| norm > clip).map_or(1.0, |clip| clip / norm);
             parameters.par_iter_mut().zip(memories).for_each(|((node, parameter), memory)| {
                 let layer = &self.layers[*node];
                 if self.number >= layer.updates_from {
                     let rate = f64::from(self.rate * layer.learning_rate_scale);
-                    T::vectorise(
-                        #[inline(always)]
-                        || self.step(parameter, memory, rate, T::from_f64(scale)),
-                    );
+                    self.step(parameter, memory, rate, T::from_f64(scale));
                 }
             });
         }
-        parameters.iter_mut().for_each(|(_, parameter)| parameter.gradient.fill(T::ZERO));
+        parameters.par_iter_mut().for_each(|(_, parameter)| parameter.gradient.fill(T::ZERO));
         norm
     }
 
-    #[inline(always)]
     fn step<T: Scalar>(&self, parameter: &mut Parameter<T>, memory: &mut Memory<T>, rate: f64, scale: T) {
         let decay =
             if parameter.kind == Kind::Weights { f64::from(self.decay) * self.batch as f64 } else { 0.0 };
         let decay = T::from_f64(decay);
-        let numbers = parameter.value.iter_mut().zip(&parameter.gradient);
+        let (values, gradients) =
+            (parameter.value.par_chunks_mut(CHUNK), parameter.gradient.par_chunks(CHUNK));
         memory.first.resize(parameter.gradient.len(), T::ZERO);
+        let first = memory.first.par_chunks_mut(CHUNK);
         match self.optimizer {
             Optimizer::Sgd { momentum } => {
                 let (momentum, rate) = (T::from_f32(momentum), T::from_f64(rate / self.batch as f64));
-                for ((w, &g), step) in numbers.zip(&mut memory.first) {
-                    *step = *step - scale * g - decay * *w;
-                    *w += rate * *step;
-                    *step = momentum * *step;
-                }
+                values.zip(gradients).zip(first).for_each(|((values, gradients), first)| {
+                    T::vectorise(
+                        #[inline(always)]
+                        || {
+                            for ((w, &g), step) in values.iter_mut().zip(gradients).zip(first) {
+                                *step = *step - scale * g - decay * *w;
+                                *w += rate * *step;
+                                *step = momentum * *step;
+                            }
+                        },
+                    );
+                });
             }
             Optimizer::Adam { beta1, beta2, epsilon } => {
                 memory.second.resize(parameter.gradient.len(), T::ZERO);
-                let corrected = |beta: f32| 1.0 - libm::pow(f64::from(beta), self.number as f64);
-                let (first, second) = (T::from_f64(corrected(beta1)), T::from_f64(corrected(beta2)));
+                let second = memory.second.par_chunks_mut(CHUNK);
+                let corrected = |beta: f32| T::from_f64(1.0 - libm::pow(f64::from(beta), self.number as f64));
+                let corrected = (corrected(beta1), corrected(beta2));
                 let (b1, b2) = (T::from_f32(beta1), T::from_f32(beta2));
                 let (rate, epsilon) = (T::from_f64(rate), T::from_f32(epsilon));
-                for ((w, &g), (m, v)) in numbers.zip(memory.first.iter_mut().zip(&mut memory.second)) {
-                    let d = -(scale * g) - decay * *w;
-                    *m = b1 * *m + (T::ONE - b1) * d;
-                    *v = b2 * *v + (T::ONE - b2) * d * d;
-                    *w += rate * (*m / first) / ((*v / second).sqrt() + epsilon);
-                }
+                values.zip(gradients).zip(first.zip(second)).for_each(|((values, gradients), (m, v))| {
+                    T::vectorise(
+                        #[inline(always)]
+                        || {
+                            let moments = m.iter_mut().zip(v);
+                            for ((w, &g), (m, v)) in values.iter_mut().zip(gradients).zip(moments) {
+                                let d = -(scale * g) - decay * *w;
+                                *m = b1 * *m + (T::ONE - b1) * d;
+                                *v = b2 * *v + (T::ONE - b2) * d * d;
+                                *w += rate * (*m / corrected.0) / ((*v / corrected.1).sqrt() + epsilon);
+                            }
+                        },
+                    );
+                });
             }
         }
     }
+}
+
+/// Sum of squares, over chunks side by side.
+fn squares<T: Scalar>(gradient: &[T]) -> f64 {
+    let of_chunk = |chunk: &[T]| -> f64 {
+        T::vectorise(
+            #[inline(always)]
+            || {
+                let mut sums = [0.0; 16];
+                for numbers in chunk.chunks(sums.len()) {
+                    sums.iter_mut().zip(numbers).for_each(|(sum, g)| *sum += g.to_f64() * g.to_f64());
+                }
+                sums.iter().sum()
+            },
+        )
+    };
+    // Collected first, so that the order of the sum is fixed.
+    gradient.par_chunks(CHUNK).map(of_chunk).collect::<Vec<f64>>().into_iter().sum()
 }

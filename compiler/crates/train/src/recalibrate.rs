@@ -46,7 +46,7 @@ pub fn recalibrate(
     for pass in 0..passes {
         engine.set_momentum(1.0 / (pass + 1) as f64);
         let input = load(image, &of_pass(pass, passes, size))?;
-        engine.forward(&input, pass as u64, &mut |_, x, y| y.copy_from_slice(x));
+        engine.forward(&input, pass as u64, &mut |_, x| Some(x.to_vec()));
         progress.advance(1);
     }
     let mut recalibrated = weights.clone();

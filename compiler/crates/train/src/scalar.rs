@@ -6,6 +6,7 @@ use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
 
 use secateur_ir::Activation;
 
+use crate::filter::{Filter, FilterGradient};
 use crate::matrix::{Correlation, Product};
 
 /// A real number with the operations that the kernels need.
@@ -23,6 +24,7 @@ pub trait Scalar:
     + Neg<Output = Self>
     + AddAssign
     + Sum
+    + pulp::bytemuck::Pod
     + 'static
 {
     const ZERO: Self;
@@ -68,6 +70,12 @@ pub trait Scalar:
 
     /// Adds a correlation to its sums.
     fn correlate(correlation: Correlation<'_, Self>);
+
+    /// Runs a depthwise filter over rows.
+    fn filter(filter: Filter<'_, Self>);
+
+    /// Adds a depthwise filter's gradient to its sums.
+    fn filter_gradient(gradient: FilterGradient<'_, Self>);
 
     /// Runs `work` compiled for the widest vectors of this processor.
     fn vectorise<R>(work: impl FnOnce() -> R) -> R;
@@ -123,6 +131,14 @@ impl Scalar for f32 {
         pulp::Arch::new().dispatch(correlation);
     }
 
+    fn filter(filter: Filter<'_, Self>) {
+        pulp::Arch::new().dispatch(filter);
+    }
+
+    fn filter_gradient(gradient: FilterGradient<'_, Self>) {
+        pulp::Arch::new().dispatch(gradient);
+    }
+
     #[inline(always)]
     fn vectorise<R>(work: impl FnOnce() -> R) -> R {
         pulp::Arch::new().dispatch(work)
@@ -168,6 +184,14 @@ impl Scalar for f64 {
 
     fn correlate(correlation: Correlation<'_, Self>) {
         correlation.plain();
+    }
+
+    fn filter(filter: Filter<'_, Self>) {
+        filter.plain();
+    }
+
+    fn filter_gradient(gradient: FilterGradient<'_, Self>) {
+        gradient.plain();
     }
 
     fn vectorise<R>(work: impl FnOnce() -> R) -> R {

@@ -109,15 +109,13 @@ fn add_pass(
 ) {
     let pass = Pass { input: engine.graph().input, truths, seen: SEEN };
     let mut gradients: Vec<(usize, Vec<f32>)> = Vec::new();
-    engine.forward(input, 0, &mut |layer, x, output| {
-        let Some(loss) = &losses[layer] else {
-            output.copy_from_slice(x);
-            return;
-        };
-        let mut delta = vec![0.0; x.len()];
-        loss.forward(x, &pass, Some(&mut *output), &mut delta);
+    engine.forward(input, 0, &mut |layer, x| {
+        let Some(loss) = &losses[layer] else { return Some(x.to_vec()) };
+        let (mut output, mut delta) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+        loss.forward(x, &pass, Some(&mut output), &mut delta);
         // The sign of a whole gradient changes no score, so that the delta stands for it as it is.
         gradients.push((layer, delta));
+        Some(output)
     });
     for (layer, gradient) in &gradients {
         engine.seed(*layer, gradient);
@@ -156,7 +154,7 @@ mod tests {
         let filters = weights.layers[1].weights.chunks_exact_mut(CHANNELS);
         filters.for_each(|filter| filter[channel] *= factor);
         let mut trainer = Trainer::<f64>::new(&net.graph, &weights, &net.training, 0, 1).unwrap();
-        trainer.pass(&net.image(image), Truths::Targets(targets), |_, _, _| {})[0].cost.total
+        trainer.pass(&net.image(image), Truths::Targets(targets), None)[0].cost.total
     }
 
     /// Two images go in passes of their own. The cost is quadratic in the factor of a channel, so that a central

@@ -2,7 +2,7 @@
 
 use secateur_base::Result;
 use secateur_ir::training::Training;
-use secateur_ir::{Graph, Rounding, Shape, Weights};
+use secateur_ir::{Graph, Rounding, Shape, Source, Weights};
 
 use crate::engine::{BatchVariance, Engine, EngineOptions, Kind};
 use crate::loss::{self, Cost, Loss, Pass, Truths};
@@ -20,6 +20,9 @@ pub struct LayerCost {
     pub layer: usize,
     pub cost: Cost,
 }
+
+/// Is handed every loss layer with its output and delta, `[image][c][h][w]`.
+pub type LossObserver<'a> = &'a mut (dyn FnMut(usize, &[f32], &[f32]) + Send);
 
 /// A network under training.
 pub struct Trainer<T = f32> {
@@ -146,13 +149,22 @@ impl<T: Scalar> Trainer<T> {
         Ok(())
     }
 
-    /// One pass forward and backward: `input` is `[image][c][h][w]` in 0..1. Returns the cost of every loss layer, and
-    /// hands each one's output and delta to `observe`.
+    /// One pass forward and backward: `input` is `[image][c][h][w]` in 0..1. Returns the cost of every loss layer.
     pub fn pass(
         &mut self,
         input: &[f32],
         truths: Truths<'_>,
-        mut observe: impl FnMut(usize, &[f32], &[f32]),
+        observe: Option<LossObserver<'_>>,
+    ) -> Vec<LayerCost> {
+        // On a thread of the pool, the layers' tasks begin without a change of threads.
+        rayon::scope(|_| self.compute(input, truths, observe))
+    }
+
+    fn compute(
+        &mut self,
+        input: &[f32],
+        truths: Truths<'_>,
+        mut observe: Option<LossObserver<'_>>,
     ) -> Vec<LayerCost> {
         let pass = Pass { input: self.engine.graph().input, truths, seen: self.seen };
         let mut targets =
@@ -162,22 +174,26 @@ impl<T: Scalar> Trainer<T> {
         let number = self.seen / self.engine.images() as u64;
         let (losses, teacher) = (&self.losses, &self.teacher);
         let values: Vec<usize> = self.engine.graph().nodes.iter().map(|node| node.shape.len()).collect();
-        self.engine.forward(input, number, &mut |layer, x, output| {
-            let Some(loss) = &losses[layer] else {
-                output.copy_from_slice(x);
-                return;
-            };
+        let read: Vec<Source> =
+            self.engine.graph().nodes.iter().flat_map(|node| node.inputs.clone()).collect();
+        self.engine.forward(input, number, &mut |layer, x| {
+            let Some(loss) = &losses[layer] else { return Some(x.to_vec()) };
             let mut delta = vec![0.0; x.len()];
-            let mut cost = loss.forward(x, &pass, Some(&mut *output), &mut delta);
+            let is_read = observe.is_some() || read.contains(&Source::Layer(layer));
+            let mut output = is_read.then(|| vec![0.0; x.len()]);
+            let mut cost = loss.forward(x, &pass, output.as_deref_mut(), &mut delta);
             if let Some((teacher, target)) = teacher.as_ref().zip(targets.next()) {
                 let pulled = teacher.pull(values[layer], x, &target, &mut delta);
                 cost.parts.push((TEACHER, pulled));
                 cost.total += pulled;
             }
-            observe(layer, output, &delta);
+            if let Some((observe, output)) = observe.as_mut().zip(output.as_ref()) {
+                observe(layer, output, &delta);
+            }
             delta.iter_mut().for_each(|value| *value = -*value);
             costs.push(LayerCost { layer, cost });
             gradients.push((layer, delta));
+            output
         });
         for (layer, gradient) in &gradients {
             self.engine.seed(*layer, gradient);
@@ -202,7 +218,8 @@ impl<T: Scalar> Trainer<T> {
             layers: &self.training.layers,
             clip: self.clip,
         };
-        let norm = update.apply(self.engine.parameters(), &mut self.memories);
+        let Self { engine, memories, .. } = self;
+        let norm = rayon::scope(|_| update.apply(engine.parameters(), memories));
         (rate, norm)
     }
 
@@ -291,7 +308,7 @@ mod tests {
                 .unwrap()
                 .with_kept(Some(kept.clone()));
             for _ in 0..3 {
-                trainer.pass(&input, Truths::Targets(&targets), |_, _, _| {});
+                trainer.pass(&input, Truths::Targets(&targets), None);
                 let (_, norm) = trainer.update();
                 assert!(norm > 0.0);
             }

@@ -69,7 +69,7 @@ impl Case {
         let of_image = |image: usize| self.truths.iter().filter(move |fields| fields[0] as usize == image);
         let of_pass = pass * images..(pass + 1) * images;
         let mut observed = Observed::new();
-        let observe = |layer: usize, output: &[f32], delta: &[f32]| {
+        let mut observe = |layer: usize, output: &[f32], delta: &[f32]| {
             observed.insert(layer, (output.to_vec(), delta.to_vec()));
         };
         let costs = if self.network.graph.has_heads() {
@@ -80,14 +80,14 @@ impl Case {
                 })
             };
             let boxes: Vec<Vec<Truth>> = of_pass.map(|image| boxes(image).collect()).collect();
-            trainer.pass(input, Truths::Boxes(&boxes), observe)
+            trainer.pass(input, Truths::Boxes(&boxes), Some(&mut observe))
         } else {
             let values = self.network.graph.nodes.last().unwrap().shape.len();
             let mut targets = vec![0.0; images * values];
             for (i, image) in of_pass.enumerate() {
                 of_image(image).for_each(|fields| targets[i * values + fields[1] as usize] = 1.0);
             }
-            trainer.pass(input, Truths::Targets(&targets), observe)
+            trainer.pass(input, Truths::Targets(&targets), Some(&mut observe))
         };
         let total: f64 = costs.iter().map(|layer| layer.cost.total).sum();
         (total / costs.len() as f64, observed)

@@ -7,14 +7,16 @@ use super::convolution::Convolution;
 use super::depthwise::Depthwise;
 use super::elementwise::{Connected, Copy, Dropout, Factors, Multiply};
 use super::epilogue::{BatchVariance, Epilogue, Norm};
+use super::gradients::{Gradients, MapLayout};
 use super::moves::{Gather, Upsampling};
 use super::operator::Operator;
 use super::parameter::{Kind, Parameter};
 use super::pointwise::Pointwise;
 use super::pool::{AveragePool, DepthPool, MaxPool};
 use super::rounding::Rounder;
+use super::scratch::Scratches;
 use super::sum::Sum;
-use super::value::{Gradients, Value, View};
+use super::value::{Value, View};
 use super::{Engine, Layer};
 use crate::activation::is_elementwise;
 use crate::scalar::Scalar;
@@ -50,18 +52,37 @@ impl<T: Scalar> Engine<T> {
             layers: Vec::new(),
             values: vec![Value::new(graph.input, options.images, Activation::Linear)],
             views: Vec::new(),
-            gradients: Gradients::new(&[]),
+            gradients: Gradients::new(Vec::new()),
+            scratches: Scratches::default(),
         };
         for node in 0..graph.nodes.len() {
             engine.add(node, &weights.layers[node], options).map_err(|error| graph.locate(node, error))?;
         }
-        let rows: Vec<Option<(usize, usize)>> = std::iter::once(None)
-            .chain(engine.layers.iter().zip(&engine.values[1..]).map(|(layer, value)| {
-                layer.as_ref().is_some_and(|layer| layer.trains).then(|| (value.shape.c, value.row_len()))
+        engine.gradients = Gradients::new(engine.gradient_layouts());
+        Ok(engine)
+    }
+
+    /// By map, what is known of its gradient.
+    fn gradient_layouts(&self) -> Vec<Option<MapLayout>> {
+        let layers = self.layers.iter().zip(&self.values[1..]);
+        let mut layouts: Vec<Option<MapLayout>> = std::iter::once(None)
+            .chain(layers.map(|(layer, value)| {
+                let layer = layer.as_ref().filter(|layer| layer.trains)?;
+                let last = layer.epilogue.wants_projections().then(|| vec![usize::MAX; value.shape.c]);
+                Some(MapLayout { channels: value.shape.c, row_len: value.row_len(), last })
             }))
             .collect();
-        engine.gradients = Gradients::new(&rows);
-        Ok(engine)
+        // Backward walks from the last node to the first: the first reader writes last.
+        for (node, layer) in self.layers.iter().enumerate().rev() {
+            for &(value, channel) in
+                layer.iter().flat_map(|layer| &layer.inputs).flat_map(|view| &view.channels)
+            {
+                if let Some(last) = layouts[value].as_mut().and_then(|layout| layout.last.as_mut()) {
+                    last[channel] = node;
+                }
+            }
+        }
+        layouts
     }
 
     fn source(&self, source: Source) -> View {
@@ -144,7 +165,7 @@ impl<T: Scalar> Engine<T> {
             Op::Conv(conv) => Box::new(Convolution::new(conv, numbers(), input, shape, images)),
             Op::Connected(_) => Box::new(Connected::new(numbers(), input, images)),
             Op::MaxPool(pool) if pool.depth.is_some() => Box::new(DepthPool::new()),
-            Op::MaxPool(pool) => Box::new(MaxPool::new(pool.clone(), input, shape)),
+            Op::MaxPool(pool) => Box::new(MaxPool::new(pool, input, shape)),
             Op::GlobalMaxPool => Box::new(MaxPool::global(input, shape)),
             Op::AvgPool => Box::new(AveragePool::global(input, shape)),
             Op::LocalAvgPool(pool) => Box::new(AveragePool::new(pool.clone(), input, shape)),

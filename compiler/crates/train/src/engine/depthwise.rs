@@ -3,18 +3,56 @@
 use rayon::prelude::*;
 use secateur_ir::{Conv, Shape};
 
+use super::epilogue::GradientRow;
+use super::gradients::Sink;
 use super::operator::{Backward, Forward, Operator};
 use super::parameter::{Kind, Parameter};
-use super::value::{Row, Sink};
-use super::window::{Scratch, Strip, Window};
-use crate::matrix::{Correlation, LANES};
+use super::scratch::Scratch;
+use super::statistics::{Moments, Projections, moments_of};
+use super::transposed::Transposed;
+use super::value::{Read, Row};
+use super::window::{Strip, Window};
+use crate::filter::{Filter, FilterGradient};
 use crate::scalar::Scalar;
+
+/// Grid positions of a strip, which stays in the first-level cache.
+const STRIP: usize = 1 << 11;
 
 /// A convolution whose groups have one input and one output channel.
 pub(super) struct Depthwise<T> {
     weights: Parameter<T>,
     window: Window,
     images: usize,
+}
+
+/// Taps that meet one phase of the input, and where their gradients are.
+struct Phase {
+    phase: (usize, usize),
+    taps: Vec<usize>,
+    offsets: Vec<usize>,
+}
+
+/// A strip of outputs, where each tap's pixels are, and the rows that filters run over: where each one belongs, or all of
+/// the grid as one.
+struct OutputStrip {
+    strip: Strip,
+    offsets: Vec<usize>,
+    rows: Vec<(usize, usize)>,
+    width: usize,
+}
+
+/// A strip of inputs; with steps of 1 and long rows, where each one belongs and where it is on the grid.
+struct InputStrip {
+    strip: Strip,
+    rows: Option<Vec<(usize, usize)>>,
+}
+
+/// What is the same for all channels.
+struct Plan {
+    outputs: Vec<OutputStrip>,
+    transposed: Transposed,
+    inputs: Vec<InputStrip>,
+    phases: Vec<Phase>,
 }
 
 impl<T: Scalar> Depthwise<T> {
@@ -24,170 +62,188 @@ impl<T: Scalar> Depthwise<T> {
         Self { weights: Parameter::new(Kind::Weights, weights), window, images }
     }
 
-    fn strip(&self, image: usize) -> Strip {
-        Strip { image, rows: 0..self.window.rows.output }
-    }
-
-    /// Makes room for the planes of a whole image.
-    fn resize(&self, scratch: &mut Scratch<T>) {
-        let rows = self.window.rows.output;
-        let planes = self.window.planes_len(rows) + self.window.tail();
-        scratch.planes.resize(planes, T::ZERO);
-        // Read with the last row: what an earlier layer left there need not be finite.
-        scratch.planes[planes - self.window.tail()..].fill(T::ZERO);
-    }
-
-    #[inline(always)]
-    fn forward_channel(&self, weights: &[T], row: Row<'_, T>, out: &mut [T], scratch: &mut Scratch<T>) {
-        self.resize(scratch);
-        let rows = self.window.rows.output;
-        let (offsets, len) = (self.window.offsets(rows), self.window.planes_len(rows));
-        scratch.grid.resize(self.window.grid_len(rows), T::ZERO);
-        for image in 0..self.images {
-            let strip = self.strip(image);
-            self.window.load(row, &strip, &mut scratch.planes[..len], &mut scratch.line);
-            weighted_sum(&scratch.planes, &offsets, weights, &mut scratch.grid);
-            self.window.unload_grid(&scratch.grid, &mut out[self.window.output_range(&strip)]);
+    fn plan(&self) -> Plan {
+        let transposed = self.window.transposed();
+        let of_phase = |phase| {
+            let (taps, offsets) = transposed.taps(phase).into_iter().unzip();
+            Phase { phase, taps, offsets }
+        };
+        let is_long = self.window.has_long_rows();
+        let output = |strip: Strip| {
+            let offsets = self.window.offsets(&strip);
+            let (rows, width) = if is_long {
+                (self.window.grid_rows(&strip).collect(), self.window.columns.output)
+            } else {
+                (vec![(0, 0)], self.window.grid_len(&strip))
+            };
+            OutputStrip { strip, offsets, rows, width }
+        };
+        let input = |strip: Strip| {
+            let rows = if is_long { transposed.input_places(&strip) } else { None };
+            InputStrip { strip, rows }
+        };
+        Plan {
+            outputs: self.window.strips(self.images, STRIP).into_iter().map(output).collect(),
+            inputs: transposed.strips(self.images, STRIP).into_iter().map(input).collect(),
+            phases: transposed.phases().into_iter().map(of_phase).collect(),
+            transposed,
         }
     }
 
-    /// Gradient of the channel's weights; its input's goes to `sink`.
-    #[inline(always)]
-    fn backward_channel(
+    /// Fills the planes of a strip.
+    fn load(&self, row: Row<'_, T>, strip: &Strip, scratch: &mut Scratch<T>) {
+        let Scratch { planes, line, .. } = scratch;
+        planes.resize(self.window.planes_len(strip) + self.window.tail());
+        T::vectorise(
+            #[inline(always)]
+            || self.window.load(row, strip, planes, line, T::ZERO),
+        );
+    }
+
+    fn forward_channel(
         &self,
         weights: &[T],
         row: Row<'_, T>,
-        gradient: &[T],
-        mut sink: Option<Sink<'_, T>>,
+        strips: &[OutputStrip],
+        out: &mut [T],
+        scratch: &mut Scratch<T>,
+    ) {
+        for OutputStrip { strip, offsets, rows, width } in strips {
+            self.load(row, strip, scratch);
+            let Scratch { planes: plane, grid, .. } = &mut *scratch;
+            let (plane, width, add) = (&plane[..], *width, false);
+            let out = &mut out[self.window.output_range(strip)];
+            if self.window.has_long_rows() {
+                T::filter(Filter { weights, plane, offsets, rows, width, out, add });
+            } else {
+                grid.resize(width);
+                T::filter(Filter { weights, plane, offsets, rows, width, out: grid, add });
+                self.window.unload_grid(strip, grid, out);
+            }
+        }
+    }
+
+    /// Returns the gradient of the channel's weights.
+    fn weight_gradient(
+        &self,
+        row: Row<'_, T>,
+        gradient: GradientRow<'_, T>,
+        strips: &[OutputStrip],
         scratch: &mut Scratch<T>,
     ) -> Vec<T> {
-        self.resize(scratch);
-        let rows = self.window.rows.output;
-        let (offsets, len) = (self.window.offsets(rows), self.window.planes_len(rows));
-        let mut sums = vec![T::ZERO; weights.len()];
-        let phases = self.window.phase_taps(rows);
-        // Before the grid there is room for the furthest tap, behind it for what is read with the last row.
-        let margin = offsets.iter().zip(&phases).map(|(offset, phase)| offset - phase).max().unwrap_or(0);
-        let margin = margin.next_multiple_of(LANES);
-        let grid = self.window.grid_len(rows);
-        let plane = len / self.window.phase_count();
-        let end = margin + grid;
-        scratch.grid.resize(margin + grid.max(plane) + LANES, T::ZERO);
-        scratch.grid[..margin].fill(T::ZERO);
-        scratch.grid[end..].fill(T::ZERO);
-        for image in 0..self.images {
-            let strip = self.strip(image);
-            self.window.load(row, &strip, &mut scratch.planes[..len], &mut scratch.line);
-            let pixels = &gradient[self.window.output_range(&strip)];
-            self.window.load_grid(pixels, &mut scratch.grid[margin..margin + grid]);
-            T::correlate(Correlation {
-                left: &scratch.grid[margin..],
-                pitch: grid,
-                right: &scratch.planes,
-                offsets: &offsets,
-                columns: grid,
-                sums: &mut sums,
-            });
-            let Some(sink) = &mut sink else { continue };
-            scratch.sums.resize(len, T::ZERO);
-            for (phase, planes) in scratch.sums.chunks_exact_mut(plane).enumerate() {
-                let taps = || (0..weights.len()).filter(|&tap| phases[tap] == phase * plane);
-                let behind: Vec<usize> = taps().map(|tap| margin + phase * plane - offsets[tap]).collect();
-                let weights: Vec<T> = taps().map(|tap| weights[tap]).collect();
-                weighted_sum(&scratch.grid, &behind, &weights, planes);
-            }
-            self.window.unload(&scratch.sums, sink, image, &mut scratch.line);
+        let mut sums = vec![T::ZERO; self.window.taps()];
+        for OutputStrip { strip, offsets, rows, width } in strips {
+            self.load(row, strip, scratch);
+            let Scratch { planes: plane, grid, line, .. } = &mut *scratch;
+            let (plane, width, range) = (&plane[..], *width, self.window.output_range(strip));
+            line.resize(range.len());
+            T::vectorise(
+                #[inline(always)]
+                || gradient.read(range.start, line),
+            );
+            let left = if self.window.has_long_rows() {
+                line
+            } else {
+                grid.resize(width);
+                self.window.load_grid(strip, grid, T::ZERO, line);
+                grid
+            };
+            T::filter_gradient(FilterGradient { left, plane, offsets, rows, width, sums: &mut sums });
         }
         sums
     }
-}
 
-/// `out[i] = Σ_t weights[t] · x[offsets[t] + i]`.
-#[inline(always)]
-fn weighted_sum<T: Scalar>(x: &[T], offsets: &[usize], weights: &[T], out: &mut [T]) {
-    /// Numbers of `out` that stay in the first-level cache while all taps are added.
-    const RUN: usize = 512;
-    for (run, out) in out.chunks_mut(RUN).enumerate() {
-        let at = run * RUN;
-        let mut taps = offsets.chunks(3).zip(weights.chunks(3));
-        let first = taps.next();
-        match first {
-            Some((offsets, weights)) => three_taps(&x[at..], offsets, weights, out, false),
-            None => out.fill(T::ZERO),
-        }
-        taps.for_each(|(offsets, weights)| three_taps(&x[at..], offsets, weights, out, true));
-    }
-}
-
-/// Up to three taps in one sweep.
-#[inline(always)]
-fn three_taps<T: Scalar>(x: &[T], offsets: &[usize], weights: &[T], out: &mut [T], add: bool) {
-    let len = out.len();
-    let row = |t: usize| &x[offsets[t]..][..len];
-    match (offsets.len(), add) {
-        (3, false) => {
-            let (a, b, c) = (row(0), row(1), row(2));
-            for i in 0..len {
-                out[i] = weights[0] * a[i] + weights[1] * b[i] + weights[2] * c[i];
+    /// Hands the gradient of the channel's input back, and returns its projections.
+    fn input_gradient(
+        &self,
+        weights: &[T],
+        gradient: GradientRow<'_, T>,
+        plan: &Plan,
+        mut sink: Sink<'_, T>,
+        scratch: &mut Scratch<T>,
+    ) -> Projections {
+        let Plan { transposed, .. } = plan;
+        let of_phases: Vec<Vec<T>> =
+            plan.phases.iter().map(|phase| phase.taps.iter().map(|&tap| weights[tap]).collect()).collect();
+        let mut projections = Projections::default();
+        for InputStrip { strip, rows } in &plan.inputs {
+            let Scratch { planes: plane, grid, line, .. } = &mut *scratch;
+            plane.resize(transposed.plane_len(strip) + transposed.tail());
+            T::vectorise(
+                #[inline(always)]
+                || transposed.load(&gradient, strip, plane, line),
+            );
+            let plane = &plane[..];
+            let mut part = sink.part(transposed.input_range(strip));
+            for (Phase { phase, offsets, .. }, weights) in plan.phases.iter().zip(&of_phases) {
+                if let Some(rows) = rows {
+                    let (width, add) = (self.window.columns.input, part.add);
+                    T::filter(Filter { weights, plane, offsets, rows, width, out: part.row, add });
+                } else {
+                    let (rows, width) = (&[(0, 0)], transposed.grid_len(strip));
+                    grid.resize(width);
+                    T::filter(Filter { weights, plane, offsets, rows, width, out: grid, add: false });
+                    T::vectorise(
+                        #[inline(always)]
+                        || transposed.unload(grid, strip, *phase, &mut part),
+                    );
+                }
             }
+            projections.add(T::vectorise(
+                #[inline(always)]
+                || part.projections(),
+            ));
         }
-        (3, true) => {
-            let (a, b, c) = (row(0), row(1), row(2));
-            for i in 0..len {
-                out[i] += weights[0] * a[i] + weights[1] * b[i] + weights[2] * c[i];
-            }
-        }
-        _ => {
-            if !add {
-                out.fill(T::ZERO);
-            }
-            for (t, &weight) in weights.iter().enumerate() {
-                out.iter_mut().zip(row(t)).for_each(|(y, &v)| *y += weight * v);
-            }
-        }
+        projections
     }
 }
 
 impl<T: Scalar> Operator<T> for Depthwise<T> {
     fn forward(&mut self, forward: Forward<'_, T>) {
-        let Forward { inputs, maps, out, .. } = forward;
-        let rows = maps.rows(&inputs[0]);
-        let taps = self.window.taps();
-        out.rows_mut().into_par_iter().zip(rows).enumerate().for_each_init(
-            Scratch::default,
-            |scratch, (c, (out, row))| {
-                let weights = &self.weights.value[c * taps..][..taps];
-                T::vectorise(
-                    #[inline(always)]
-                    || self.forward_channel(weights, row, out, scratch),
-                );
-            },
-        );
+        let Forward { inputs, maps, out, wants_moments, scratches, .. } = forward;
+        let (rows, plan, taps) = (maps.rows(&inputs[0]), self.plan(), self.window.taps());
+        let moments: Vec<Vec<Moments>> = out
+            .rows_mut()
+            .into_par_iter()
+            .zip(rows)
+            .enumerate()
+            .map_init(
+                || scratches.lend(),
+                |scratch, (c, (out, row))| {
+                    let weights = &self.weights.value[c * taps..][..taps];
+                    self.forward_channel(weights, row, &plan.outputs, out, scratch);
+                    if wants_moments { moments_of(&[out]) } else { Vec::new() }
+                },
+            )
+            .collect();
+        out.moments = moments.concat();
     }
 
     fn backward(&mut self, backward: Backward<'_, T>) {
-        let Backward { inputs, maps, gradient, gradients, .. } = backward;
-        let rows = maps.rows(&inputs[0]);
-        let sinks = gradients.sinks(&inputs[0]);
-        let taps = self.window.taps();
-        let len = self.images * self.window.rows.output * self.window.columns.output;
+        let Backward { inputs, maps, gradient, node, gradients, scratches, .. } = backward;
+        let (plan, taps) = (self.plan(), self.window.taps());
+        let sinks = gradients.summing_sinks(&inputs[0], maps, node);
         let this = &*self;
-        let sums: Vec<Vec<T>> = rows
+        let (sums, projections): (Vec<Vec<T>>, Vec<Projections>) = maps
+            .rows(&inputs[0])
             .into_par_iter()
             .zip(sinks)
             .enumerate()
-            .map_init(Scratch::default, |scratch, (c, (row, sink))| {
-                let weights = &this.weights.value[c * taps..][..taps];
-                let gradient = &gradient[c * len..][..len];
-                T::vectorise(
-                    #[inline(always)]
-                    || this.backward_channel(weights, row, gradient, sink, scratch),
-                )
-            })
-            .collect();
+            .map_init(
+                || scratches.lend(),
+                |scratch, (c, (row, sink))| {
+                    let (weights, gradient) = (&this.weights.value[c * taps..][..taps], gradient.row(c));
+                    let sums = this.weight_gradient(row, gradient, &plan.outputs, scratch);
+                    let projections =
+                        sink.map(|sink| this.input_gradient(weights, gradient, &plan, sink, scratch));
+                    (sums, projections.unwrap_or_default())
+                },
+            )
+            .unzip();
         for (total, sum) in self.weights.gradient.iter_mut().zip(sums.iter().flatten()) {
             *total += *sum;
         }
+        gradients.record(&inputs[0], node, &projections);
     }
 
     fn parameters(&mut self) -> Vec<&mut Parameter<T>> {

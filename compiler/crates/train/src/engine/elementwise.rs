@@ -3,8 +3,11 @@
 use rayon::prelude::*;
 use secateur_ir::Shape;
 
+use super::gradients::Sink;
 use super::operator::{Backward, Forward, Operator};
 use super::parameter::{Kind, Parameter};
+use super::statistics::Projections;
+use super::value::Read;
 use crate::matrix::{BLOCK, Correlation, Packed, Product, written};
 use crate::scalar::Scalar;
 
@@ -51,10 +54,11 @@ impl<T: Scalar> Operator<T> for Multiply {
 
     fn backward(&mut self, backward: Backward<'_, T>) {
         let Backward { inputs, maps, out, gradient, gradients, .. } = backward;
+        let gradient = &*gradient.numbers();
         let (factors, rows) = (maps.rows(&inputs[0]), maps.rows(&inputs[1]));
         let (len, plane) = (out.row_len(), out.shape.plane());
         let mut sinks = gradients.sinks(&inputs[0]);
-        sinks.iter_mut().flatten().for_each(super::value::Sink::zero);
+        sinks.iter_mut().flatten().for_each(Sink::zero);
         for (c, (gradient, row)) in gradient.chunks_exact(len).zip(&rows).enumerate() {
             for (at, &g) in gradient.iter().enumerate() {
                 let (channel, place) = self.place(c, at, plane);
@@ -86,6 +90,7 @@ impl<T: Scalar> Operator<T> for Copy {
 
     fn backward(&mut self, backward: Backward<'_, T>) {
         let Backward { inputs, out, gradient, gradients, .. } = backward;
+        let gradient = &*gradient.numbers();
         let mut rows = gradient.chunks_exact(out.row_len());
         for view in inputs {
             // One channel after the other, since some may be the same.
@@ -110,51 +115,62 @@ impl Dropout {
         Self { probability, seed, pass: 0 }
     }
 
-    /// The factor of number `index` of the whole map: a hash of seed, pass and index decides, so that it does not depend
-    /// on threads.
+    /// Multiplies a channel's numbers, which begin at `start` in the whole map. A hash of seed, pass and index decides, so
+    /// that it does not depend on threads.
     #[inline(always)]
-    fn factor<T: Scalar>(&self, index: usize) -> T {
-        let mut x =
-            self.seed ^ self.pass.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (index as u64).rotate_left(32);
-        // SplitMix64's finaliser.
-        for multiplier in [0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb] {
-            x = (x ^ (x >> 30)).wrapping_mul(multiplier);
+    fn apply<T: Scalar>(&self, start: usize, numbers: &mut [T]) {
+        let key = self.seed ^ self.pass.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        // 53 bits of the hash, as a fraction of 1, are compared with the probability.
+        let bound = (self.probability * (1_u64 << 53) as f64).ceil() as u64;
+        let kept = T::from_f64(1.0 / (1.0 - self.probability));
+        for (i, number) in numbers.iter_mut().enumerate() {
+            let mut x = key ^ ((start + i) as u64).rotate_left(32);
+            // SplitMix64's finaliser.
+            x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            x = (x ^ (x >> 30)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            let factor = if ((x ^ (x >> 31)) >> 11) < bound { T::ZERO } else { kept };
+            *number = *number * factor;
         }
-        let uniform = ((x ^ (x >> 31)) >> 11) as f64 / (1_u64 << 53) as f64;
-        T::from_f64(if uniform < self.probability { 0.0 } else { 1.0 / (1.0 - self.probability) })
     }
 }
 
 impl<T: Scalar> Operator<T> for Dropout {
     fn forward(&mut self, forward: Forward<'_, T>) {
-        let Forward { inputs, maps, out, pass } = forward;
+        let Forward { inputs, maps, out, pass, .. } = forward;
         self.pass = pass;
         let (rows, len) = (maps.rows(&inputs[0]), out.row_len());
-        for (c, (out, row)) in out.rows_mut().into_iter().zip(rows).enumerate() {
+        out.rows_mut().into_par_iter().zip(rows).enumerate().for_each(|(c, (out, row))| {
             T::vectorise(
                 #[inline(always)]
                 || {
                     row.read(0, out);
-                    out.iter_mut().enumerate().for_each(|(i, y)| *y = *y * self.factor(c * len + i));
+                    self.apply(c * len, out);
                 },
             );
-        }
+        });
     }
 
     fn backward(&mut self, backward: Backward<'_, T>) {
-        let Backward { inputs, out, gradient, gradients, .. } = backward;
+        let Backward { inputs, maps, out, gradient, node, gradients, .. } = backward;
+        let gradient = &*gradient.numbers();
         let len = out.row_len();
-        for (c, sink) in gradients.sinks(&inputs[0]).into_iter().enumerate() {
-            let Some(mut sink) = sink else { continue };
+        let sinks = gradients.summing_sinks(&inputs[0], maps, node);
+        let of_channel = |buffer: &mut Vec<T>, (c, sink): (usize, Option<Sink<'_, T>>)| {
+            let Some(mut sink) = sink else { return Projections::default() };
             T::vectorise(
                 #[inline(always)]
                 || {
-                    for (i, &g) in gradient[c * len..][..len].iter().enumerate() {
-                        sink.put_one(i, g * self.factor(c * len + i));
-                    }
+                    buffer.clear();
+                    buffer.extend_from_slice(&gradient[c * len..][..len]);
+                    self.apply(c * len, buffer);
+                    sink.put(0, buffer);
+                    sink.projections()
                 },
-            );
-        }
+            )
+        };
+        let sums: Vec<Projections> =
+            sinks.into_par_iter().enumerate().map_init(Vec::new, of_channel).collect();
+        gradients.record(&inputs[0], node, &sums);
     }
 }
 
@@ -231,6 +247,7 @@ impl<T: Scalar> Operator<T> for Connected<T> {
 
     fn backward(&mut self, backward: Backward<'_, T>) {
         let Backward { inputs, maps, gradient, gradients, .. } = backward;
+        let gradient = &*gradient.numbers();
         let columns = self.columns(&maps.rows(&inputs[0]));
         let (len, pitch, outputs) = (self.input.len(), self.pitch(), self.outputs());
         let gradient = self.padded(&gradient[..outputs * self.images]);

@@ -1,12 +1,14 @@
 //! Between an operator's sums and its output: batch norm or bias, then the activation.
 
-#![allow(clippy::needless_range_loop, reason = "sums side by side are indexed in step with each other")]
+use std::borrow::Cow;
 
 use rayon::prelude::*;
 use secateur_ir::{Activation, BATCH_NORM_EPSILON};
 
+use super::gradients::Taken;
 use super::parameter::{Kind, Parameter};
-use super::value::{Row, Value};
+use super::statistics::{Moments, Projections, means_in_order, moments_of, projections};
+use super::value::{Read, Row, Value};
 use crate::activation;
 use crate::scalar::Scalar;
 
@@ -20,6 +22,10 @@ pub enum BatchVariance {
     /// Divided by N, as in other frameworks.
     Biased,
 }
+
+/// Numbers of a channel up to which a mean is summed in Darknet's order. Longer sums would cost time, and Darknet's error
+/// in them is larger than what the order decides.
+const IN_ORDER: usize = 1 << 13;
 
 /// Batch norm in training: this batch's statistics normalise, and the running ones follow them.
 #[derive(Debug, Clone)]
@@ -71,6 +77,32 @@ impl<T: Scalar> Norm<T> {
             value.shift[c] = bias.map_or(T::ZERO, |bias| bias[c]);
         }
     }
+
+    /// Takes a batch's statistics of channel `c`. Returns the factor that normalises it.
+    fn follow(&mut self, c: usize, moments: Moments, variance: BatchVariance) -> f64 {
+        let epsilon = f64::from(BATCH_NORM_EPSILON);
+        let Moments { count, mean, squares } = moments;
+        let of_squares = |divisor: f64| (squares / divisor, 1.0 / (squares / divisor + epsilon).sqrt());
+        let (variance, inverse, direct) = match variance {
+            BatchVariance::Darknet => {
+                let (variance, inverse) = of_squares((count - 1.0).max(1.0));
+                (variance, inverse, 1.0 / (variance.sqrt() + epsilon))
+            }
+            BatchVariance::Biased => {
+                let (variance, inverse) = of_squares(count);
+                (variance, inverse, inverse)
+            }
+        };
+        self.mean[c] = T::from_f64(mean);
+        (self.inverse[c], self.direct[c]) = (T::from_f64(inverse), T::from_f64(direct));
+        let momentum = self.momentum;
+        let follow = |running: &mut T, batch: f64| {
+            *running = T::from_f64((1.0 - momentum) * running.to_f64() + momentum * batch);
+        };
+        follow(&mut self.running_mean[c], mean);
+        follow(&mut self.running_variance[c], variance);
+        inverse
+    }
 }
 
 /// What turns an operator's raw numbers into its output.
@@ -82,6 +114,16 @@ pub(super) struct Epilogue<T> {
 }
 
 impl<T: Scalar> Epilogue<T> {
+    /// Whether forward wants the moments of a map with channels of `row_len` numbers from whoever computes them.
+    pub(super) fn wants_moments(&self, row_len: usize, variance: BatchVariance) -> bool {
+        self.norm.as_ref().is_some_and(|norm| !norm.frozen) && !is_in_order(row_len, variance)
+    }
+
+    /// Whether backward wants the projections of the gradient from whoever writes it last.
+    pub(super) fn wants_projections(&self) -> bool {
+        (self.norm.is_some() || self.bias.is_some()) && activation::slope::<T>(self.activation).is_some()
+    }
+
     /// Sets scale and shift of `value` from its raw numbers.
     pub(super) fn forward(&mut self, value: &mut Value<T>, variance: BatchVariance) {
         let bias = self.bias.as_ref().map(|bias| &bias.value[..]);
@@ -95,88 +137,73 @@ impl<T: Scalar> Epilogue<T> {
             norm.forward_frozen(value, bias);
             return;
         }
-        let count = value.row_len() as f64;
-        let in_order = variance == BatchVariance::Darknet && value.row_len() <= IN_ORDER;
-        let statistics: Vec<(f64, f64)> = (0..value.shape.c)
-            .into_par_iter()
-            .map(|c| {
-                T::vectorise(
-                    #[inline(always)]
-                    || moments(value.row(c).raw, in_order),
-                )
-            })
-            .collect();
-        for (c, (mean, squares)) in statistics.into_iter().enumerate() {
-            let epsilon = f64::from(BATCH_NORM_EPSILON);
-            let of_squares = |divisor: f64| (squares / divisor, 1.0 / (squares / divisor + epsilon).sqrt());
-            let (variance, inverse, direct) = match variance {
-                BatchVariance::Darknet => {
-                    let (variance, inverse) = of_squares((count - 1.0).max(1.0));
-                    (variance, inverse, 1.0 / (variance.sqrt() + epsilon))
-                }
-                BatchVariance::Biased => {
-                    let (variance, inverse) = of_squares(count);
-                    (variance, inverse, inverse)
-                }
-            };
-            norm.mean[c] = T::from_f64(mean);
-            (norm.inverse[c], norm.direct[c]) = (T::from_f64(inverse), T::from_f64(direct));
-            let momentum = norm.momentum;
-            let follow = |running: &mut T, batch: f64| {
-                *running = T::from_f64((1.0 - momentum) * running.to_f64() + momentum * batch);
-            };
-            follow(&mut norm.running_mean[c], mean);
-            follow(&mut norm.running_variance[c], variance);
+        let moments = if value.moments.is_empty() {
+            moments(value, is_in_order(value.row_len(), variance))
+        } else {
+            std::mem::take(&mut value.moments)
+        };
+        for (c, moments) in moments.into_iter().enumerate() {
+            let inverse = norm.follow(c, moments, variance);
             value.mean[c] = norm.mean[c];
             value.scale[c] = T::from_f64(norm.scale.value[c].to_f64() * inverse);
             value.shift[c] = bias.map_or(T::ZERO, |bias| bias[c]);
         }
     }
 
-    /// Turns `gradient`, which is by the output, into the gradient by the raw numbers, and adds those of the parameters.
-    pub(super) fn backward(&mut self, value: &Value<T>, gradient: &mut [T]) {
+    /// Adds the gradients of its parameters. The result reads the gradient, which is by the output, as that by the raw
+    /// numbers.
+    pub(super) fn backward<'a>(
+        &mut self,
+        value: &'a Value<T>,
+        taken: &'a mut Taken<T>,
+    ) -> RawGradient<'a, T> {
         let len = value.row_len();
-        let norm = self.norm.as_ref();
-        let linear = value.activation == Activation::Linear;
-        let sums: Vec<(f64, f64)> = gradient
-            .par_chunks_exact_mut(len)
-            .take(value.shape.c)
-            .enumerate()
-            .map(|(c, gradient)| {
+        let Taken { numbers, sums } = taken;
+        let numbers = &mut numbers[..len * value.shape.c];
+        let slope = activation::slope::<T>(value.activation).unwrap_or_else(|| {
+            // Too costly to be computed by every reader.
+            numbers.par_chunks_exact_mut(len).enumerate().for_each(|(c, gradient)| {
                 T::vectorise(
                     #[inline(always)]
-                    || {
-                        let row = value.row(c);
-                        if !linear {
-                            activate_backward(row, gradient);
-                        }
-                        let Some(norm) = norm else { return (total(gradient), 0.0) };
-                        let (mean, inverse) = (norm.mean[c], norm.inverse[c]);
-                        let (sum, along) = projections(row.raw, gradient, mean, inverse);
-                        let (scale, direct) =
-                            (norm.scale.value[c] * inverse, norm.scale.value[c] * norm.direct[c]);
-                        if norm.frozen {
-                            gradient.iter_mut().for_each(|g| *g = scale * *g);
-                            return (sum, along);
-                        }
-                        let (shift, slope) =
-                            (T::from_f64(sum / len as f64), T::from_f64(along / len as f64) * inverse);
-                        for (g, &z) in gradient.iter_mut().zip(row.raw) {
-                            *g = direct * *g - scale * (shift + (z - mean) * slope);
-                        }
-                        (sum, along)
-                    },
-                )
+                    || activate_backward(value.row(c), gradient),
+                );
+            });
+            T::ONE
+        });
+        let numbers = &*numbers;
+        let mut gradient = RawGradient { numbers, value, slope, norm: Vec::new() };
+        if self.norm.is_none() && self.bias.is_none() {
+            return gradient;
+        }
+        let sums: Vec<Projections> = (0..value.shape.c)
+            .into_par_iter()
+            .map(|c| {
+                sums[c].unwrap_or_else(|| {
+                    T::vectorise(
+                        #[inline(always)]
+                        || projections(value.row(c), &numbers[c * len..][..len], slope),
+                    )
+                })
             })
             .collect();
-        for (c, (sum, along)) in sums.into_iter().enumerate() {
+        for (c, Projections { sum, along }) in sums.into_iter().enumerate() {
             if let Some(bias) = &mut self.bias {
                 bias.gradient[c] += T::from_f64(sum);
             }
-            if let Some(norm) = &mut self.norm {
-                norm.scale.gradient[c] += T::from_f64(along);
-            }
+            let Some(norm) = &mut self.norm else { continue };
+            let inverse = norm.inverse[c];
+            let along = along * inverse.to_f64();
+            let scale = norm.scale.value[c] * inverse;
+            // Statistics that are frozen do not depend on the batch.
+            let mean = |sum: f64| if norm.frozen { T::ZERO } else { T::from_f64(sum / len as f64) };
+            gradient.norm.push(NormGradient {
+                direct: norm.scale.value[c] * norm.direct[c],
+                shift: scale * mean(sum),
+                slope: scale * mean(along) * inverse,
+            });
+            norm.scale.gradient[c] += T::from_f64(along);
         }
+        gradient
     }
 
     /// Its parameters: bias, then scale.
@@ -185,86 +212,133 @@ impl<T: Scalar> Epilogue<T> {
     }
 }
 
+fn is_in_order(row_len: usize, variance: BatchVariance) -> bool {
+    variance == BatchVariance::Darknet && row_len <= IN_ORDER
+}
+
+/// Moments of every channel.
+fn moments<T: Scalar>(value: &Value<T>, in_order: bool) -> Vec<Moments> {
+    /// Channels of a task.
+    const CHANNELS: usize = 16;
+    let rows: Vec<&[T]> = (0..value.shape.c).map(|c| value.row(c).raw).collect();
+    let of_rows = |rows: &[&[T]]| -> Vec<Moments> {
+        if !in_order {
+            return moments_of(rows);
+        }
+        let mut moments = vec![Moments::default(); rows.len()];
+        T::vectorise(
+            #[inline(always)]
+            || {
+                for ((moments, row), mean) in moments.iter_mut().zip(rows).zip(means_in_order(rows)) {
+                    *moments = Moments::around(row, mean);
+                }
+            },
+        );
+        moments
+    };
+    rows.par_chunks(CHANNELS).flat_map_iter(of_rows).collect()
+}
+
 /// Multiplies the gradient by the activation's derivative.
 #[inline(always)]
 fn activate_backward<T: Scalar>(row: Row<'_, T>, gradient: &mut [T]) {
-    if let Some(slope) = activation::slope::<T>(row.activation) {
-        for (g, &z) in gradient.iter_mut().zip(row.raw) {
-            *g = if row.normalised(z) > T::ZERO { *g } else { slope * *g };
-        }
-    } else {
-        for (g, &z) in gradient.iter_mut().zip(row.raw) {
-            *g = *g * activation::derivative(row.activation, row.normalised(z));
-        }
+    for (g, &z) in gradient.iter_mut().zip(row.raw) {
+        *g = *g * activation::derivative(row.activation, row.normalised(z));
     }
 }
 
-/// Numbers that are summed in the engine's type before the sum is added in `f64`.
-const RUN: usize = 1024;
-/// Partial sums side by side, so that they fill vectors.
-const SIDE: usize = 64;
+/// What batch norm makes of the gradient `g` by its output at the raw number z: `direct · g − shift − (z − mean) · slope`.
+#[derive(Debug, Clone, Copy)]
+struct NormGradient<T> {
+    direct: T,
+    shift: T,
+    slope: T,
+}
 
-/// Sums of what `term` yields for every number, as many sums as it yields numbers.
-#[inline(always)]
-fn sums<T: Scalar, const N: usize>(x: &[T], term: impl Fn(T) -> [T; N]) -> [f64; N] {
-    let mut totals = [0.0; N];
-    for run in x.chunks(RUN) {
-        let mut sums = [[T::ZERO; SIDE]; N];
-        let (sides, rest) = run.as_chunks::<SIDE>();
-        for side in sides {
-            for i in 0..SIDE {
-                let terms = term(side[i]);
-                for n in 0..N {
-                    sums[n][i] += terms[n];
+/// The gradient by an operator's raw numbers. Only that by its output is stored: activation and batch norm are applied by
+/// whoever reads it, as in forward.
+pub(super) struct RawGradient<'a, T> {
+    numbers: &'a [T],
+    value: &'a Value<T>,
+    /// Of the activation, below zero.
+    slope: T,
+    /// By channel; nothing without batch norm.
+    norm: Vec<NormGradient<T>>,
+}
+
+impl<T: Scalar> RawGradient<'_, T> {
+    /// One channel.
+    pub(super) fn row(&self, channel: usize) -> GradientRow<'_, T> {
+        let len = self.value.row_len();
+        GradientRow {
+            numbers: &self.numbers[channel * len..][..len],
+            row: self.value.row(channel),
+            slope: self.slope,
+            norm: self.norm.get(channel).copied(),
+        }
+    }
+
+    /// All channels.
+    pub(super) fn rows(&self) -> Vec<GradientRow<'_, T>> {
+        (0..self.value.shape.c).map(|channel| self.row(channel)).collect()
+    }
+
+    /// Whether the gradient is the same as that by the output.
+    fn is_plain(&self) -> bool {
+        self.slope == T::ONE && self.norm.is_empty()
+    }
+
+    /// All numbers, `[c][image][h][w]`, for operators that do not read them by channel.
+    pub(super) fn numbers(&self) -> Cow<'_, [T]> {
+        if self.is_plain() {
+            return Cow::Borrowed(self.numbers);
+        }
+        let mut numbers = vec![T::ZERO; self.numbers.len()];
+        let rows = numbers.par_chunks_exact_mut(self.value.row_len()).zip(self.rows());
+        rows.for_each(|(out, row)| {
+            T::vectorise(
+                #[inline(always)]
+                || row.read(0, out),
+            );
+        });
+        Cow::Owned(numbers)
+    }
+}
+
+/// One channel of a [`RawGradient`].
+#[derive(Debug, Clone, Copy)]
+pub(super) struct GradientRow<'a, T> {
+    numbers: &'a [T],
+    row: Row<'a, T>,
+    slope: T,
+    norm: Option<NormGradient<T>>,
+}
+
+impl<T: Scalar> Read<T> for GradientRow<'_, T> {
+    #[inline(always)]
+    fn read(&self, at: usize, out: &mut [T]) {
+        let (numbers, raw) = (&self.numbers[at..][..out.len()], &self.row.raw[at..][..out.len()]);
+        let pairs = out.iter_mut().zip(numbers.iter().zip(raw));
+        let mean = self.row.mean;
+        match (self.norm, self.slope == T::ONE) {
+            (None, true) => out.copy_from_slice(numbers),
+            (None, false) => {
+                for (d, (&g, &z)) in pairs {
+                    *d = if self.row.is_positive(z) { g } else { self.slope * g };
+                }
+            }
+            (Some(NormGradient { direct, shift, slope }), true) => {
+                for (d, (&g, &z)) in pairs {
+                    *d = direct * g - shift - (z - mean) * slope;
+                }
+            }
+            (Some(NormGradient { direct, shift, slope }), false) => {
+                let below = direct * self.slope;
+                for (d, (&g, &z)) in pairs {
+                    let factor = if self.row.is_positive(z) { direct } else { below };
+                    *d = factor * g - shift - (z - mean) * slope;
                 }
             }
         }
-        for (i, &value) in rest.iter().enumerate() {
-            let terms = term(value);
-            for n in 0..N {
-                sums[n][i] += terms[n];
-            }
-        }
-        for n in 0..N {
-            totals[n] += sums[n].iter().map(|sum| sum.to_f64()).sum::<f64>();
-        }
     }
-    totals
-}
-
-#[inline(always)]
-fn total<T: Scalar>(x: &[T]) -> f64 {
-    sums(x, |value| [value])[0]
-}
-
-/// Numbers of a channel up to which a mean is summed as Darknet does, one after the other.
-///
-/// A sum of `f32` depends on its order, and with it the side of zero on which a unit falls that has almost the mean;
-/// there a leaky unit's gradient jumps. Longer sums would cost time, and Darknet's error in them is larger than the jump.
-const IN_ORDER: usize = 1 << 13;
-
-/// Mean, and sum of squared distances from it.
-#[inline(always)]
-fn moments<T: Scalar>(x: &[T], in_order: bool) -> (f64, f64) {
-    let mean = if in_order {
-        x.iter().fold(T::ZERO, |sum, &value| sum + value).to_f64() * f64::from(1.0 / x.len() as f32)
-    } else {
-        total(x) / x.len() as f64
-    };
-    let centre = T::from_f64(mean);
-    (mean, sums(x, |value| [(value - centre) * (value - centre)])[0])
-}
-
-/// Sums of the gradient, and of the gradient times the normalised number.
-#[inline(always)]
-fn projections<T: Scalar>(raw: &[T], gradient: &[T], mean: T, inverse: T) -> (f64, f64) {
-    let (mut sum, mut along) = (0.0, 0.0);
-    for (raw, gradient) in raw.chunks(RUN).zip(gradient.chunks(RUN)) {
-        let mut products = [T::ZERO; RUN];
-        let products = &mut products[..gradient.len()];
-        products.iter_mut().zip(raw).zip(gradient).for_each(|((p, &z), &g)| *p = g * (z - mean));
-        sum += total(gradient);
-        along += total(products);
-    }
-    (sum, along * inverse.to_f64())
 }

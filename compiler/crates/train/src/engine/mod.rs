@@ -8,6 +8,7 @@ mod convolution;
 mod depthwise;
 mod elementwise;
 mod epilogue;
+mod gradients;
 mod moves;
 mod observation;
 mod operator;
@@ -15,9 +16,12 @@ mod parameter;
 mod pointwise;
 mod pool;
 mod rounding;
+mod scratch;
+mod statistics;
 mod sum;
 #[cfg(test)]
 mod tests;
+mod transposed;
 mod value;
 mod window;
 
@@ -26,13 +30,16 @@ pub use epilogue::BatchVariance;
 pub use observation::{BackwardObserver, Observation};
 pub use parameter::{Kind, Parameter};
 
+use rayon::prelude::*;
 use secateur_ir::{BatchNorm, Graph, LayerWeights, Source, Weights};
 
 use crate::scalar::Scalar;
 use epilogue::Epilogue;
+use gradients::Gradients;
 use operator::{Backward, Forward, Maps, Operator};
 use rounding::Rounder;
-use value::{Gradients, Value, View};
+use scratch::Scratches;
+use value::{Read, Value, View};
 
 /// A layer that computes something.
 struct Layer<T> {
@@ -59,10 +66,12 @@ pub struct Engine<T> {
     /// Outputs, by node.
     views: Vec<View>,
     gradients: Gradients<T>,
+    scratches: Scratches<T>,
 }
 
-/// Computes a loss layer's output: its node, its input `[image][c][h][w]`, its output of the same shape.
-pub type LossForward<'a> = &'a mut dyn FnMut(usize, &[f32], &mut [f32]);
+/// Is handed a loss layer's node and its input `[image][c][h][w]`. Returns its output of the same shape, or nothing where
+/// nobody reads it.
+pub type LossForward<'a> = &'a mut dyn FnMut(usize, &[f32]) -> Option<Vec<f32>>;
 
 impl<T: Scalar> Engine<T> {
     /// The network's structure.
@@ -85,16 +94,24 @@ impl<T: Scalar> Engine<T> {
             let Some(mut layer) = self.layers[i].take() else { continue };
             let mut out = std::mem::take(&mut self.values[i + 1]);
             if layer.is_loss {
-                let x = self.load(&layer.inputs[0]);
-                let mut y = vec![0.0; x.len()];
-                loss(i, &x, &mut y);
-                store(&mut out, &y);
+                if let Some(y) = loss(i, &self.load(&layer.inputs[0])) {
+                    store(&mut out, &y);
+                }
             } else {
                 let maps = Maps(&self.values);
                 if let Some(rounder) = &mut layer.rounder {
                     rounder.begin(&mut out, layer.operator.parameters());
                 }
-                layer.operator.forward(Forward { inputs: &layer.inputs, maps, out: &mut out, pass });
+                let wants_moments = layer.epilogue.wants_moments(out.row_len(), self.variance);
+                let (inputs, scratches) = (&layer.inputs, &self.scratches);
+                layer.operator.forward(Forward {
+                    inputs,
+                    maps,
+                    out: &mut out,
+                    pass,
+                    wants_moments,
+                    scratches,
+                });
                 layer.epilogue.forward(&mut out, self.variance);
                 if let Some(rounder) = &mut layer.rounder {
                     rounder.end(&mut out);
@@ -108,14 +125,19 @@ impl<T: Scalar> Engine<T> {
     /// Adds a gradient of the loss by the input of `node`, `[image][c][h][w]`. Before [`Engine::backward`].
     pub fn seed(&mut self, node: usize, gradient: &[f32]) {
         let view = self.view(self.graph.nodes[node].inputs[0]).clone();
-        let plane = view.shape.plane();
-        for (c, sink) in self.gradients.sinks(&view).into_iter().enumerate() {
-            let Some(mut sink) = sink else { continue };
-            for image in 0..self.images {
-                let values = &gradient[(image * view.shape.c + c) * plane..][..plane];
-                values.iter().enumerate().for_each(|(i, &g)| sink.put_one(image * plane + i, T::from_f32(g)));
-            }
-        }
+        let (plane, images) = (view.shape.plane(), self.images);
+        self.gradients.sinks(&view).into_par_iter().enumerate().for_each_init(
+            Vec::new,
+            |buffer, (c, sink)| {
+                let Some(mut sink) = sink else { return };
+                for image in 0..images {
+                    let values = &gradient[(image * view.shape.c + c) * plane..][..plane];
+                    buffer.clear();
+                    buffer.extend(values.iter().map(|&g| T::from_f32(g)));
+                    sink.put(image * plane, buffer);
+                }
+            },
+        );
     }
 
     /// Sets the share of a pass' statistics in the running ones, of every batch norm.
@@ -135,25 +157,30 @@ impl<T: Scalar> Engine<T> {
         for i in (0..self.layers.len()).rev() {
             let Some(mut layer) = self.layers[i].take() else { continue };
             if layer.trains
-                && let Some(mut gradient) = self.gradients.take(i + 1)
+                && let Some(mut taken) = self.gradients.take(i + 1)
             {
                 let mut out = &self.values[i + 1];
-                let len = out.row_len() * out.shape.c;
-                observe(i, Observation { output: out, gradient: &gradient[..len] });
-                if let Some(rounder) = &layer.rounder {
-                    rounder.clamp_gradient(&mut gradient[..len]);
-                    out = rounder.exact().unwrap_or(out);
+                let len = out.raw.len();
+                observe(i, Observation { output: out, gradient: &taken.numbers[..len] });
+                if let Some((rounder, exact)) =
+                    layer.rounder.as_ref().and_then(|rounder| Some((rounder, rounder.exact()?)))
+                {
+                    // Readers took their sums of the rounded map.
+                    taken.sums.fill(None);
+                    rounder.clamp_gradient(&mut taken.numbers[..len]);
+                    out = exact;
                 }
-                layer.epilogue.backward(out, &mut gradient[..len]);
+                let gradient = layer.epilogue.backward(out, &mut taken);
                 layer.operator.backward(Backward {
                     inputs: &layer.inputs,
                     maps: Maps(&self.values),
                     out,
-                    gradient: &gradient[..len],
-                    padded: &gradient,
+                    gradient: &gradient,
+                    node: i,
                     gradients: &mut self.gradients,
+                    scratches: &self.scratches,
                 });
-                self.gradients.give_back(gradient);
+                self.gradients.give_back(taken.numbers);
             }
             self.layers[i] = Some(layer);
         }
@@ -214,14 +241,16 @@ impl<T: Scalar> Engine<T> {
     fn load(&self, view: &View) -> Vec<f32> {
         let plane = view.shape.plane();
         let mut out = vec![0.0; view.shape.len() * self.images];
-        let mut buffer = vec![T::ZERO; plane];
-        for (c, row) in Maps(&self.values).rows(view).into_iter().enumerate() {
-            for image in 0..self.images {
-                row.read(image * plane, &mut buffer);
-                let target = &mut out[(image * view.shape.c + c) * plane..][..plane];
-                target.iter_mut().zip(&buffer).for_each(|(y, x)| *y = x.to_f32());
-            }
-        }
+        let rows = Maps(&self.values).rows(view);
+        out.par_chunks_exact_mut(view.shape.len()).enumerate().for_each_init(
+            || vec![T::ZERO; plane],
+            |buffer, (image, out)| {
+                for (row, target) in rows.iter().zip(out.chunks_exact_mut(plane)) {
+                    row.read(image * plane, buffer);
+                    target.iter_mut().zip(&*buffer).for_each(|(y, x)| *y = x.to_f32());
+                }
+            },
+        );
         out
     }
 }
@@ -229,10 +258,10 @@ impl<T: Scalar> Engine<T> {
 /// Sets a map from `[image][c][h][w]`.
 fn store<T: Scalar>(value: &mut Value<T>, numbers: &[f32]) {
     let (channels, plane) = (value.shape.c, value.shape.plane());
-    for (c, row) in value.rows_mut().into_iter().enumerate() {
+    value.rows_mut().into_par_iter().enumerate().for_each(|(c, row)| {
         for (image, target) in row.chunks_exact_mut(plane).enumerate() {
             let source = &numbers[(image * channels + c) * plane..][..plane];
             target.iter_mut().zip(source).for_each(|(y, &x)| *y = T::from_f32(x));
         }
-    }
+    });
 }

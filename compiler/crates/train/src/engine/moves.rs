@@ -3,8 +3,9 @@
 use rayon::prelude::*;
 use secateur_ir::{Shape, Upsample};
 
+use super::gradients::Sink;
 use super::operator::{Backward, Forward, Operator};
-use super::value::Sink;
+use super::value::Read;
 use crate::scalar::Scalar;
 
 /// Nearest-neighbour upsampling, or its opposite, the sum of blocks.
@@ -85,6 +86,7 @@ impl<T: Scalar> Operator<T> for Upsampling<T> {
 
     fn backward(&mut self, backward: Backward<'_, T>) {
         let Backward { inputs, out, gradient, gradients, .. } = backward;
+        let gradient = &*gradient.numbers();
         let shapes = (self.output, self.input);
         let rows = gradient.par_chunks_exact(out.row_len());
         gradients.sinks(&inputs[0]).into_par_iter().zip(rows).for_each(|(sink, gradient)| {
@@ -135,6 +137,7 @@ impl<T: Scalar> Operator<T> for Gather {
 
     fn backward(&mut self, backward: Backward<'_, T>) {
         let Backward { inputs, out, gradient, gradients, .. } = backward;
+        let gradient = &*gradient.numbers();
         let mut sinks = gradients.sinks(&inputs[0]);
         sinks.iter_mut().flatten().for_each(Sink::zero);
         let (plane, from) = (self.output.plane(), self.input.plane());

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::value::Value;
+use super::value::{Read, Value};
 use crate::scalar::Scalar;
 
 /// The output of a node, after its activation, and the gradient of the loss by it.

@@ -1,7 +1,10 @@
 //! An operator of the engine.
 
+use super::epilogue::RawGradient;
+use super::gradients::Gradients;
 use super::parameter::Parameter;
-use super::value::{Gradients, Row, Value, View};
+use super::scratch::Scratches;
+use super::value::{Row, Value, View};
 use crate::scalar::Scalar;
 
 /// The maps that operators read.
@@ -23,6 +26,9 @@ pub(super) struct Forward<'a, T> {
     pub out: &'a mut Value<T>,
     /// Number of the pass since training began; random masks depend on it.
     pub pass: u64,
+    /// Batch norm asks for the moments of what is computed, in `out`; without them it takes them itself.
+    pub wants_moments: bool,
+    pub scratches: &'a Scratches<T>,
 }
 
 /// What an operator is given on its way back.
@@ -30,11 +36,12 @@ pub(super) struct Backward<'a, T> {
     pub inputs: &'a [View],
     pub maps: Maps<'a, T>,
     pub out: &'a Value<T>,
-    /// By its raw numbers, laid out as they are.
-    pub gradient: &'a [T],
-    /// The same with what a product may read behind the last channel.
-    pub padded: &'a [T],
+    /// By its raw numbers.
+    pub gradient: &'a RawGradient<'a, T>,
+    /// The operator's node.
+    pub node: usize,
     pub gradients: &'a mut Gradients<T>,
+    pub scratches: &'a Scratches<T>,
 }
 
 /// One operator over all images of a pass, without normalisation, bias and activation.

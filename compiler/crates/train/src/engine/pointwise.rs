@@ -1,17 +1,21 @@
-//! 1×1 convolution in steps of 1: a matrix product over the pixels of all images, which need no neighbours.
+//! 1×1 convolution with steps of 1: one matrix product over the pixels of all images, cut into strips of pixels.
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 use secateur_ir::Conv;
 
+use super::gradients::{Sink, add_projections, split_sinks};
 use super::operator::{Backward, Forward, Operator};
 use super::parameter::{Kind, Parameter};
-use super::value::{Row, Sink, split, split_sinks};
+use super::scratch::Scratch;
+use super::statistics::{Moments, Projections, join, moments_of};
+use super::value::{Read, split};
+use crate::buffer::Buffer;
 use crate::matrix::{BLOCK, Correlation, Packed, Product, parts, written};
 use crate::scalar::Scalar;
 
-/// Numbers of a strip's inputs or outputs: they stay in the second-level cache while they are used.
+/// Numbers of a strip's wider side: inputs, outputs and gradients fit the second-level cache while they are used.
 const STRIP: usize = 1 << 16;
 
 /// A pointwise convolution with one group.
@@ -23,33 +27,32 @@ pub(super) struct Pointwise<T> {
     pixels: usize,
 }
 
-/// Loaded inputs of a strip.
-#[derive(Default)]
-struct Planes<T> {
-    /// `[in][pitch]`, zero beyond the strip.
-    numbers: Vec<T>,
-    pitch: usize,
+/// Loads a strip of every row into `planes`, `[row][pitch]`, zero beyond the strip. Returns the pitch.
+fn load<T: Scalar>(planes: &mut Buffer<T>, rows: &[impl Read<T>], strip: &Range<usize>) -> usize {
+    let pitch = strip.len().next_multiple_of(BLOCK);
+    planes.resize(rows.len() * pitch);
+    T::vectorise(
+        #[inline(always)]
+        || {
+            for (row, plane) in rows.iter().zip(planes.chunks_exact_mut(pitch)) {
+                let (head, tail) = plane.split_at_mut(strip.len());
+                row.read(strip.start, head);
+                tail.fill(T::ZERO);
+            }
+        },
+    );
+    pitch
 }
 
-impl<T: Scalar> Planes<T> {
-    fn load(&mut self, rows: &[Row<'_, T>], strip: &Range<usize>) {
-        self.pitch = strip.len().next_multiple_of(BLOCK);
-        self.numbers.resize(rows.len() * self.pitch, T::ZERO);
-        T::vectorise(
-            #[inline(always)]
-            || {
-                for (row, plane) in rows.iter().zip(self.numbers.chunks_exact_mut(self.pitch)) {
-                    let (head, tail) = plane.split_at_mut(strip.len());
-                    row.read(strip.start, head);
-                    tail.fill(T::ZERO);
-                }
-            },
-        );
-    }
+/// Places of `rows` rows.
+fn offsets(rows: usize, pitch: usize) -> Vec<usize> {
+    (0..rows).map(|row| row * pitch).collect()
+}
 
-    fn offsets(&self) -> Vec<usize> {
-        (0..self.numbers.len()).step_by(self.pitch).collect()
-    }
+/// What a task hands back: its share of the weights' gradient, and of the projections of each input channel.
+struct Share<T> {
+    weights: Vec<T>,
+    projections: Vec<Projections>,
 }
 
 impl<T: Scalar> Pointwise<T> {
@@ -70,64 +73,77 @@ impl<T: Scalar> Pointwise<T> {
         (0..self.pixels).step_by(length).map(|at| at..self.pixels.min(at + length)).collect()
     }
 
-    /// One strip's share of both gradients: by the weights into `sums`, by the inputs into `sinks`.
+    /// One strip's share of both gradients, by the weights into `share` and by the inputs into `sinks`, from inputs in
+    /// `scratch.planes` and gradients in `scratch.grid`.
     fn backward_strip(
         &self,
-        planes: &Planes<T>,
-        gradient: &[T],
         strip: &Range<usize>,
+        (scratch, pitch): (&Scratch<T>, usize),
         transposed: &Packed<T>,
         sinks: &mut [Option<Sink<'_, T>>],
-        sums: &mut [T],
+        share: &mut Share<T>,
     ) {
-        // Beyond the strip the gradient is another strip's or channel's, but there the inputs are zero.
         T::correlate(Correlation {
-            left: &gradient[strip.start..],
-            pitch: self.pixels,
-            right: &planes.numbers,
-            offsets: &planes.offsets(),
-            columns: planes.pitch,
-            sums,
+            left: &scratch.grid,
+            pitch,
+            right: &scratch.planes,
+            offsets: &offsets(self.inputs, pitch),
+            columns: pitch,
+            sums: &mut share.weights,
         });
-        if sinks.iter().any(Option::is_some) {
-            let offsets: Vec<usize> = (0..self.outputs()).map(|o| o * self.pixels + strip.start).collect();
-            let columns = strip.len();
-            T::product(Product { left: transposed, right: gradient, offsets: &offsets, columns, out: sinks });
+        if sinks.iter().all(Option::is_none) {
+            return;
         }
+        let mut targets: Vec<_> = sinks.iter_mut().map(|sink| sink.as_mut().map(Sink::target)).collect();
+        T::product(Product {
+            left: transposed,
+            right: &scratch.grid,
+            offsets: &offsets(self.outputs(), pitch),
+            columns: strip.len(),
+            out: &mut targets,
+        });
+        add_projections(sinks, &mut share.projections);
     }
 }
 
 impl<T: Scalar> Operator<T> for Pointwise<T> {
     fn forward(&mut self, forward: Forward<'_, T>) {
-        let Forward { inputs, maps, out, .. } = forward;
+        let Forward { inputs, maps, out, wants_moments, scratches, .. } = forward;
         let rows = maps.rows(&inputs[0]);
         let weights = &self.weights.value;
         let left = Packed::new(self.outputs(), self.inputs, |o, i| weights[o * self.inputs + i]);
         let strips = self.strips();
-        split(out.rows_mut(), &strips).into_par_iter().zip(&strips).for_each_init(
-            Planes::default,
-            |planes, (out, strip)| {
-                planes.load(&rows, strip);
-                T::product(Product {
-                    left: &left,
-                    right: &planes.numbers,
-                    offsets: &planes.offsets(),
-                    columns: strip.len(),
-                    out: &mut written(out),
-                });
-            },
-        );
+        let moments: Vec<Vec<Moments>> = split(out.rows_mut(), &strips)
+            .into_par_iter()
+            .zip(&strips)
+            .map_init(
+                || scratches.lend(),
+                |scratch, (mut out, strip)| {
+                    let pitch = load(&mut scratch.planes, &rows, strip);
+                    T::product(Product {
+                        left: &left,
+                        right: &scratch.planes,
+                        offsets: &offsets(self.inputs, pitch),
+                        columns: strip.len(),
+                        out: &mut written(out.iter_mut().map(|row| &mut **row)),
+                    });
+                    if wants_moments { moments_of(&out) } else { Vec::new() }
+                },
+            )
+            .collect();
+        out.moments = join(&moments);
     }
 
     fn backward(&mut self, backward: Backward<'_, T>) {
-        let Backward { inputs, maps, padded, gradients, .. } = backward;
-        let rows = maps.rows(&inputs[0]);
+        let Backward { inputs, maps, gradient, node, gradients, scratches, .. } = backward;
+        let (rows, gradient_rows) = (maps.rows(&inputs[0]), gradient.rows());
         let strips = self.strips();
         let len = self.weights.value.len();
         let parts = parts(strips.len(), len);
         let weights = &self.weights.value;
         let transposed = Packed::new(self.inputs, self.outputs(), |i, o| weights[o * self.inputs + i]);
-        let mut sinks = split_sinks(gradients.sinks(&inputs[0]), &strips).into_iter();
+        let sinks = gradients.summing_sinks(&inputs[0], maps, node);
+        let mut sinks = split_sinks(sinks, &strips).into_iter();
         let tasks: Vec<(&[Range<usize>], Vec<_>)> = (0..parts)
             .map(|part| {
                 let strips = &strips[strips.len() * part / parts..strips.len() * (part + 1) / parts];
@@ -135,20 +151,31 @@ impl<T: Scalar> Operator<T> for Pointwise<T> {
             })
             .collect();
         let this = &*self;
-        let partial: Vec<Vec<T>> = tasks
+        let shares: Vec<Share<T>> = tasks
             .into_par_iter()
-            .map_init(Planes::default, |planes, (strips, sinks)| {
-                let mut sums = vec![T::ZERO; len];
-                for (strip, mut sinks) in strips.iter().zip(sinks) {
-                    planes.load(&rows, strip);
-                    this.backward_strip(planes, padded, strip, &transposed, &mut sinks, &mut sums);
-                }
-                sums
-            })
+            .map_init(
+                || scratches.lend(),
+                |scratch, (strips, sinks)| {
+                    let mut share = Share {
+                        weights: vec![T::ZERO; len],
+                        projections: vec![Projections::default(); this.inputs],
+                    };
+                    for (strip, mut sinks) in strips.iter().zip(sinks) {
+                        let pitch = load(&mut scratch.planes, &rows, strip);
+                        load(&mut scratch.grid, &gradient_rows, strip);
+                        this.backward_strip(strip, (scratch, pitch), &transposed, &mut sinks, &mut share);
+                    }
+                    share
+                },
+            )
             .collect();
-        for sums in &partial {
-            self.weights.gradient.iter_mut().zip(sums).for_each(|(total, &sum)| *total += sum);
+        let mut projections = vec![Projections::default(); self.inputs];
+        for share in &shares {
+            let weights = self.weights.gradient.iter_mut().zip(&share.weights);
+            weights.for_each(|(total, &sum)| *total += sum);
+            projections.iter_mut().zip(&share.projections).for_each(|(total, &sums)| total.add(sums));
         }
+        gradients.record(&inputs[0], node, &projections);
     }
 
     fn parameters(&mut self) -> Vec<&mut Parameter<T>> {

@@ -3,98 +3,144 @@
 use std::ops::Range;
 
 use rayon::prelude::*;
-use secateur_ir::{Divisor, Extent, Pool, Shape};
+use secateur_ir::{Divisor, Pool, Shape};
 
+use super::gradients::Sink;
 use super::operator::{Backward, Forward, Operator};
-use super::value::{Row, Sink};
+use super::scratch::Scratch;
+use super::statistics::Projections;
+use super::value::{Read, Row};
+use super::window::Window;
 use crate::scalar::Scalar;
 
 /// Maximum over a window; the first of equal ones counts.
 pub(super) struct MaxPool {
-    pool: Pool,
-    input: Shape,
+    window: Window,
     output: Shape,
-    /// `[c][image][h][w]`: the input pixel that was the largest, within its image.
+    /// `[c][image][h][w]`: the window's tap that met the largest pixel, or `NONE`.
     largest: Vec<u32>,
 }
 
+/// Grid positions of a strip, which stays in the first-level cache.
+const STRIP: usize = 1 << 11;
+
+/// No tap: a window that meets no pixel has no largest one.
+const NONE: u32 = u32::MAX;
+
 impl MaxPool {
-    pub(super) fn new(pool: Pool, input: Shape, output: Shape) -> Self {
-        Self { pool, input, output, largest: Vec::new() }
+    pub(super) fn new(pool: &Pool, input: Shape, output: Shape) -> Self {
+        Self { window: Window::of_pool(pool, input, output), output, largest: Vec::new() }
     }
 
     /// Maximum over whole maps.
     pub(super) fn global(input: Shape, output: Shape) -> Self {
-        let pool = Pool { kernel: [input.h, input.w], ..Pool::square(1, 1) };
-        Self::new(pool, input, output)
+        Self::new(&Pool { kernel: [input.h, input.w], ..Pool::square(1, 1) }, input, output)
     }
 
     #[inline(always)]
-    fn forward_channel<T: Scalar>(&self, row: Row<'_, T>, out: &mut [T], largest: &mut [u32]) {
-        let mut image = vec![T::ZERO; self.input.plane()];
-        let rows: Vec<Extent> = (0..self.output.h).map(|y| self.pool.extent(0, y, self.input.h)).collect();
-        let columns: Vec<Extent> = (0..self.output.w).map(|x| self.pool.extent(1, x, self.input.w)).collect();
-        let planes =
-            out.chunks_exact_mut(self.output.plane()).zip(largest.chunks_exact_mut(self.output.plane()));
-        for (i, (out, largest)) in planes.enumerate() {
-            row.read(i * self.input.plane(), &mut image);
-            let mut outputs = out.iter_mut().zip(largest);
-            for rows in &rows {
-                for (columns, (out, largest)) in columns.iter().zip(&mut outputs) {
-                    // A window that meets no pixel has no largest one.
-                    let mut best = (T::from_f32(f32::MIN), usize::MAX);
-                    for y in rows.inside.clone() {
-                        for x in columns.inside.clone() {
-                            let at = y * self.input.w + x;
-                            if image[at] > best.0 {
-                                best = (image[at], at);
-                            }
-                        }
-                    }
-                    (*out, *largest) = (best.0, u32::try_from(best.1).unwrap_or(u32::MAX));
+    fn forward_channel<T: Scalar>(
+        &self,
+        row: Row<'_, T>,
+        out: &mut [T],
+        largest: &mut [u32],
+        scratch: &mut Scratch<T>,
+    ) {
+        let lowest = T::from_f32(f32::MIN);
+        let Scratch { planes, grid, line, taps, .. } = scratch;
+        for strip in self.window.strips(out.len() / self.output.plane(), STRIP) {
+            let (len, grid_len) = (self.window.planes_len(&strip), self.window.grid_len(&strip));
+            planes.resize(len + self.window.tail());
+            self.window.load(row, &strip, planes, line, lowest);
+            grid.resize(grid_len);
+            grid.fill(lowest);
+            taps.clear();
+            taps.resize(grid_len, NONE);
+            for (tap, offset) in self.window.offsets(&strip).into_iter().enumerate() {
+                let best = grid.iter_mut().zip(&mut *taps);
+                for ((best, at), &value) in best.zip(&planes[offset..][..grid_len]) {
+                    let larger = value > *best;
+                    *best = if larger { value } else { *best };
+                    *at = if larger { tap as u32 } else { *at };
                 }
             }
+            let range = self.window.output_range(&strip);
+            self.window.unload_grid(&strip, grid, &mut out[range.clone()]);
+            self.window.unload_grid(&strip, taps, &mut largest[range]);
         }
+    }
+
+    #[inline(always)]
+    fn backward_channel<T: Scalar>(
+        &self,
+        gradient: &[T],
+        largest: &[u32],
+        sink: &mut Sink<'_, T>,
+        scratch: &mut Scratch<T>,
+    ) -> Projections {
+        let Scratch { planes, grid, line, taps, .. } = scratch;
+        let mut sums = Projections::default();
+        for strip in self.window.whole_strips(gradient.len() / self.output.plane(), STRIP) {
+            let (len, grid_len) = (self.window.planes_len(&strip), self.window.grid_len(&strip));
+            let range = self.window.output_range(&strip);
+            grid.resize(grid_len);
+            taps.resize(grid_len, NONE);
+            self.window.load_grid(&strip, grid, T::ZERO, &gradient[range.clone()]);
+            self.window.load_grid(&strip, taps, NONE, &largest[range]);
+            planes.resize(len + self.window.tail());
+            planes.fill(T::ZERO);
+            for (tap, offset) in self.window.offsets(&strip).into_iter().enumerate() {
+                let numbers = grid.iter().zip(&*taps);
+                for (sum, (&g, &at)) in planes[offset..][..grid_len].iter_mut().zip(numbers) {
+                    *sum += if at == tap as u32 { g } else { T::ZERO };
+                }
+            }
+            self.window.unload(planes, sink, &strip, line);
+            sums.add(sink.part(self.window.input_range(&strip)).projections());
+        }
+        sums
     }
 }
 
 impl<T: Scalar> Operator<T> for MaxPool {
     fn forward(&mut self, forward: Forward<'_, T>) {
-        let Forward { inputs, maps, out, .. } = forward;
+        let Forward { inputs, maps, out, scratches, .. } = forward;
         let rows = maps.rows(&inputs[0]);
         let len = out.row_len();
         let mut largest = std::mem::take(&mut self.largest);
-        largest.resize(len * self.output.c, 0);
+        largest.resize(len * self.output.c, NONE);
         let outputs = out.rows_mut().into_par_iter().zip(largest.par_chunks_exact_mut(len));
-        outputs.zip(rows).for_each(|((out, largest), row)| {
-            T::vectorise(
-                #[inline(always)]
-                || self.forward_channel(row, out, largest),
-            );
-        });
+        outputs.zip(rows).for_each_init(
+            || scratches.lend(),
+            |scratch, ((out, largest), row)| {
+                T::vectorise(
+                    #[inline(always)]
+                    || self.forward_channel(row, out, largest, scratch),
+                );
+            },
+        );
         self.largest = largest;
     }
 
     fn backward(&mut self, backward: Backward<'_, T>) {
-        let Backward { inputs, out, gradient, gradients, .. } = backward;
+        let Backward { inputs, maps, out, gradient, node, gradients, scratches } = backward;
+        let gradient = &*gradient.numbers();
         let len = out.row_len();
-        let sinks = gradients.sinks(&inputs[0]).into_par_iter();
+        let sinks = gradients.summing_sinks(&inputs[0], maps, node).into_par_iter();
         let sources = gradient.par_chunks_exact(len).zip(self.largest.par_chunks_exact(len));
-        sinks.zip(sources).for_each(|(sink, (gradient, largest))| {
-            let Some(mut sink) = sink else { return };
-            sink.zero();
-            let (from, to) = (self.output.plane(), self.input.plane());
-            for (i, (gradient, largest)) in
-                gradient.chunks_exact(from).zip(largest.chunks_exact(from)).enumerate()
-            {
-                let image = &mut sink.row[i * to..][..to];
-                for (&g, &at) in gradient.iter().zip(largest) {
-                    if let Some(sum) = image.get_mut(at as usize) {
-                        *sum += g;
-                    }
-                }
-            }
-        });
+        let sums: Vec<Projections> = sinks
+            .zip(sources)
+            .map_init(
+                || scratches.lend(),
+                |scratch, (sink, (gradient, largest))| {
+                    let Some(mut sink) = sink else { return Projections::default() };
+                    T::vectorise(
+                        #[inline(always)]
+                        || self.backward_channel(gradient, largest, &mut sink, scratch),
+                    )
+                },
+            )
+            .collect();
+        gradients.record(&inputs[0], node, &sums);
     }
 }
 
@@ -151,6 +197,7 @@ impl<T: Scalar> Operator<T> for AveragePool {
 
     fn backward(&mut self, backward: Backward<'_, T>) {
         let Backward { inputs, out, gradient, gradients, .. } = backward;
+        let gradient = &*gradient.numbers();
         let sinks = gradients.sinks(&inputs[0]).into_par_iter();
         sinks.zip(gradient.par_chunks_exact(out.row_len())).for_each(|(sink, gradient)| {
             let Some(mut sink) = sink else { return };
@@ -205,6 +252,7 @@ impl<T: Scalar> Operator<T> for DepthPool {
 
     fn backward(&mut self, backward: Backward<'_, T>) {
         let Backward { inputs, out, gradient, gradients, .. } = backward;
+        let gradient = &*gradient.numbers();
         let len = out.row_len();
         let mut sinks: Vec<Option<Sink<'_, T>>> = gradients.sinks(&inputs[0]);
         sinks.iter_mut().flatten().for_each(Sink::zero);

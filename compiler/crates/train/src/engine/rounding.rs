@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use secateur_ir::{Activation, Grid, Rounding};
 
 use super::parameter::{Kind, Parameter};
-use super::value::{Row, Value};
+use super::value::{Read, Row, Value};
 use crate::scalar::Scalar;
 
 /// The largest integer of a weight.

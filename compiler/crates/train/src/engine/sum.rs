@@ -3,9 +3,10 @@
 use rayon::prelude::*;
 use secateur_ir::{Shape, Shortcut, ShortcutWeights, WeightsNormalization, shortcut_steps};
 
+use super::gradients::Sink;
 use super::operator::{Backward, Forward, Maps, Operator};
 use super::parameter::{Kind, Parameter};
-use super::value::{Row, Sink, View};
+use super::value::{Read, Row, View};
 use crate::scalar::Scalar;
 
 /// Added to the sum that normalises factors, as in the float oracle.
@@ -190,6 +191,7 @@ impl<T: Scalar> Operator<T> for Sum<T> {
 
     fn backward(&mut self, backward: Backward<'_, T>) {
         let Backward { inputs, maps, out, gradient, gradients, .. } = backward;
+        let gradient = &*gradient.numbers();
         let len = out.row_len();
         let factors = self.factors();
         let mut by_factor = vec![0.0; factors.len()];

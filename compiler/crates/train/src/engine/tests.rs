@@ -17,6 +17,14 @@ const NETWORKS: &[(&str, &str)] = &[
         "dense, stride 2, batch norm, mish",
         "[convolutional]\nbatch_normalize=1\nfilters=5\nsize=3\nstride=2\npad=1\nactivation=mish",
     ),
+    (
+        "dense and pointwise, batch norm, leaky",
+        "[convolutional]\nbatch_normalize=1\nfilters=5\nsize=3\nstride=1\npad=1\nactivation=leaky\n[convolutional]\nbatch_normalize=1\nfilters=4\nsize=1\nactivation=relu",
+    ),
+    (
+        "read twice, batch norm, leaky",
+        "[convolutional]\nbatch_normalize=1\nfilters=6\nsize=3\npad=1\ngroups=6\nactivation=leaky\n[convolutional]\nbatch_normalize=1\nfilters=6\nsize=1\nactivation=linear\n[shortcut]\nfrom=-2\nactivation=linear",
+    ),
     ("stride 3 past the kernel", "[convolutional]\nfilters=4\nsize=2\nstride=3\nactivation=linear"),
     ("1×1 with stride 2", "[convolutional]\nfilters=4\nsize=1\nstride=2\nactivation=linear"),
     (
@@ -102,14 +110,31 @@ const NETWORKS: &[(&str, &str)] = &[
     ("dropout", "[dropout]\nprobability=.4\n[convolutional]\nfilters=3\nsize=1\nactivation=linear"),
 ];
 
-/// The network behind a convolution of six channels, in front of a loss, on 3×8×6 pixels.
-fn graph(layers: &str) -> Graph {
-    parse(&text(layers))
-}
+/// Networks on maps that do not fit one strip. Over so many pixels differences need activations without a kink.
+const LARGE: &[(&str, &str)] = &[
+    ("dense", "[convolutional]\nbatch_normalize=1\nfilters=3\nsize=3\nstride=1\npad=1\nactivation=linear"),
+    ("dense, stride 2", "[convolutional]\nfilters=3\nsize=3\nstride=2\npad=1\nactivation=linear"),
+    (
+        "depthwise",
+        "[convolutional]\nbatch_normalize=1\nfilters=6\nsize=3\npad=1\ngroups=6\nactivation=linear",
+    ),
+    (
+        "depthwise, stride 2",
+        "[convolutional]\nfilters=6\nsize=5\nstride=2\npad=1\ngroups=6\nactivation=linear",
+    ),
+    ("pointwise", "[convolutional]\nbatch_normalize=1\nfilters=5\nsize=1\nactivation=linear"),
+    ("maxpool", "[maxpool]\nsize=2\nstride=2"),
+    ("overlapping maxpool", "[maxpool]\nsize=3\nstride=1"),
+];
 
-fn text(layers: &str) -> String {
+/// Height and width of the images of [`NETWORKS`] and of [`LARGE`]; of the latter, rows are no whole vectors.
+const SMALL_SIZE: [usize; 2] = [8, 6];
+const LARGE_SIZE: [usize; 2] = [150, 83];
+
+/// The network behind a convolution of six channels, in front of a loss.
+fn text(layers: &str, [height, width]: [usize; 2]) -> String {
     format!(
-        "[net]\nchannels=3\nheight=8\nwidth=6\n\
+        "[net]\nchannels=3\nheight={height}\nwidth={width}\n\
          [convolutional]\nbatch_normalize=1\nfilters=6\nsize=3\npad=1\nactivation=mish\n{layers}\n[cost]\n"
     )
 }
@@ -141,16 +166,21 @@ fn random_weights(graph: &Graph, rng: &mut ChaCha8Rng) -> Weights {
 }
 
 pub(super) fn engine<T: Scalar>(layers: &str, seed: u64) -> (Engine<T>, Vec<f32>, Vec<f32>) {
-    rounded_engine(layers, seed, |_| Vec::new())
+    sized_engine(layers, SMALL_SIZE, seed)
+}
+
+fn sized_engine<T: Scalar>(layers: &str, size: [usize; 2], seed: u64) -> (Engine<T>, Vec<f32>, Vec<f32>) {
+    rounded_engine(layers, size, seed, |_| Vec::new())
 }
 
 /// An engine that rounds what `rounding` says of the graph.
 fn rounded_engine<T: Scalar>(
     layers: &str,
+    size: [usize; 2],
     seed: u64,
     rounding: impl Fn(&Graph) -> Vec<Rounding>,
 ) -> (Engine<T>, Vec<f32>, Vec<f32>) {
-    let graph = graph(layers);
+    let graph = parse(&text(layers, size));
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let weights = random_weights(&graph, &mut rng);
     let mut dropout = vec![0.0; graph.nodes.len()];
@@ -172,7 +202,7 @@ fn rounded_engine<T: Scalar>(
 
 /// `Σ factors · y` of the last layer's input.
 pub(super) fn loss(engine: &mut Engine<f64>, input: &[f32], factors: &[f32]) -> f64 {
-    engine.forward(input, 3, &mut |_, x, y| y.copy_from_slice(x));
+    engine.forward(input, 3, &mut |_, x| Some(x.to_vec()));
     let view = &engine.views[engine.graph.nodes.len() - 2];
     let plane = view.shape.plane();
     let mut sum = 0.0;
@@ -185,16 +215,12 @@ pub(super) fn loss(engine: &mut Engine<f64>, input: &[f32], factors: &[f32]) -> 
     sum
 }
 
-#[test]
-fn gradients_are_central_differences() {
-    let frozen = |graph: &Graph| vec![Rounding::default(); graph.nodes.len()];
-    for (seed, (name, layers)) in NETWORKS.iter().enumerate() {
-        check_gradients(name, engine::<f64>(layers, seed as u64));
-        check_gradients(&format!("{name}, frozen"), rounded_engine::<f64>(layers, seed as u64, frozen));
-    }
-}
-
-fn check_gradients(name: &str, (mut engine, input, factors): (Engine<f64>, Vec<f32>, Vec<f32>)) {
+/// Compares `numbers` numbers of every parameter's gradient with differences of the loss.
+fn check_gradients(
+    name: &str,
+    (mut engine, input, factors): (Engine<f64>, Vec<f32>, Vec<f32>),
+    numbers: usize,
+) {
     loss(&mut engine, &input, &factors);
     let last = engine.graph.nodes.len() - 1;
     engine.seed(last, &factors);
@@ -203,7 +229,7 @@ fn check_gradients(name: &str, (mut engine, input, factors): (Engine<f64>, Vec<f
     for parameter in 0..count {
         let gradient = engine.parameters()[parameter].1.gradient.clone();
         let largest = gradient.iter().fold(0.0_f64, |largest, g| largest.max(g.abs()));
-        let step = gradient.len().div_ceil(24);
+        let step = gradient.len().div_ceil(numbers);
         for i in (0..gradient.len()).step_by(step) {
             let mut at = |offset: f64| {
                 let old = engine.parameters()[parameter].1.value[i];
@@ -226,32 +252,56 @@ fn check_gradients(name: &str, (mut engine, input, factors): (Engine<f64>, Vec<f
     assert!(count > 0 && engine.parameters().iter().any(|(_, p)| p.gradient.iter().any(|&g| g != 0.0)));
 }
 
-/// `f32` is `f64` rounded, and the same bytes on one thread and on three.
+#[test]
+fn gradients_are_central_differences() {
+    let frozen = |graph: &Graph| vec![Rounding::default(); graph.nodes.len()];
+    for (seed, (name, layers)) in NETWORKS.iter().enumerate() {
+        let engine = |rounding: &dyn Fn(&Graph) -> Vec<Rounding>| {
+            rounded_engine::<f64>(layers, SMALL_SIZE, seed as u64, rounding)
+        };
+        check_gradients(name, engine(&|_| Vec::new()), 24);
+        check_gradients(&format!("{name}, frozen"), engine(&frozen), 24);
+    }
+}
+
 #[test]
 fn vectors_and_threads_change_nothing() {
     for (seed, (name, layers)) in NETWORKS.iter().enumerate() {
-        let run = |threads: usize| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| gradients(engine::<f32>(layers, seed as u64)))
-        };
-        let (one, three) = (run(1), run(3));
-        assert!(one == three, "{name}: threads");
-        let exact = gradients(engine::<f64>(layers, seed as u64));
-        for (found, expected) in one.iter().zip(&exact) {
-            let largest = expected.iter().fold(0.0_f64, |largest, g| largest.max(g.abs()));
-            for (&found, &expected) in found.iter().zip(expected) {
-                assert!(
-                    (found - expected).abs() <= 2e-4 * largest + 1e-5,
-                    "{name}: {found} instead of {expected}"
-                );
-            }
+        compare_threads(name, layers, SMALL_SIZE, seed as u64);
+    }
+}
+
+#[test]
+fn maps_of_many_strips() {
+    for (seed, (name, layers)) in LARGE.iter().enumerate() {
+        check_gradients(name, sized_engine(layers, LARGE_SIZE, seed as u64), 1);
+        compare_threads(name, layers, LARGE_SIZE, seed as u64);
+    }
+}
+
+/// `f32` is `f64` rounded, and the same bytes on one thread and on three.
+fn compare_threads(name: &str, layers: &str, size: [usize; 2], seed: u64) {
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| gradients(sized_engine::<f32>(layers, size, seed)))
+    };
+    let (one, three) = (run(1), run(3));
+    assert!(one == three, "{name}: threads");
+    let exact = gradients(sized_engine::<f64>(layers, size, seed));
+    for (found, expected) in one.iter().zip(&exact) {
+        let largest = expected.iter().fold(0.0_f64, |largest, g| largest.max(g.abs()));
+        for (&found, &expected) in found.iter().zip(expected) {
+            assert!(
+                (found - expected).abs() <= 2e-4 * largest + 1e-5,
+                "{name}: {found} instead of {expected}"
+            );
         }
     }
 }
 
 /// Gradients of all parameters after one pass.
 fn gradients<T: Scalar>((mut engine, input, factors): (Engine<T>, Vec<f32>, Vec<f32>)) -> Vec<Vec<f64>> {
-    engine.forward(&input, 3, &mut |_, x, y| y.copy_from_slice(x));
+    engine.forward(&input, 3, &mut |_, x| Some(x.to_vec()));
     engine.seed(engine.graph.nodes.len() - 1, &factors);
     engine.backward();
     engine.parameters().iter().map(|(_, p)| p.gradient.iter().map(|g| g.to_f64()).collect()).collect()
@@ -261,13 +311,14 @@ fn gradients<T: Scalar>((mut engine, input, factors): (Engine<T>, Vec<f32>, Vec<
 #[test]
 fn forward_is_the_oracles() {
     for (seed, (name, layers)) in NETWORKS.iter().enumerate() {
-        let graph = parse(&text(layers).replace("batch_normalize=1", "").replace("[batchnorm]", ""));
+        let graph =
+            parse(&text(layers, SMALL_SIZE).replace("batch_normalize=1", "").replace("[batchnorm]", ""));
         let mut rng = ChaCha8Rng::seed_from_u64(seed as u64);
         let weights = random_weights(&graph, &mut rng);
         let options = EngineOptions { images: IMAGES, ..EngineOptions::default() };
         let mut engine = Engine::<f32>::new(&graph, &weights, &options).unwrap();
         let input: Vec<f32> = (0..graph.input.len() * IMAGES).map(|_| rng.random_range(0.0..1.0)).collect();
-        engine.forward(&input, 0, &mut |_, x, y| y.copy_from_slice(x));
+        engine.forward(&input, 0, &mut |_, x| Some(x.to_vec()));
         for (image, pixels) in input.chunks_exact(graph.input.len()).enumerate() {
             let outputs = secateur_float::oracle::run(&graph, &weights, pixels);
             for (node, expected) in outputs.iter().enumerate() {
@@ -302,11 +353,11 @@ fn rounded_networks_are_trained_straight_through() {
         };
         (0..graph.nodes.len()).map(of_layer).collect()
     };
-    let (mut engine, input, factors) = rounded_engine::<f64>(layers, 3, rounding);
+    let (mut engine, input, factors) = rounded_engine::<f64>(layers, SMALL_SIZE, 3, rounding);
     let before = engine.weights();
     let mut rounded = 0;
     for _ in 0..2 {
-        engine.forward(&input, 0, &mut |_, x, y| y.copy_from_slice(x));
+        engine.forward(&input, 0, &mut |_, x| Some(x.to_vec()));
         for (layer, &channels) in channels.iter().enumerate() {
             let plane = engine.graph().nodes[layer].shape.plane();
             for (i, &y) in engine.output(layer).iter().enumerate() {

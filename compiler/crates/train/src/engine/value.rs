@@ -8,25 +8,26 @@ use std::ops::Range;
 
 use secateur_ir::{Activation, Shape};
 
+use super::statistics::Moments;
 use crate::activation;
-use crate::matrix::BLOCK;
-/// The gradient of one channel, to be written, or added to those that earlier readers have left.
-pub(super) use crate::matrix::Target as Sink;
+use crate::buffer::Buffer;
 use crate::scalar::Scalar;
 
 /// One operator's output for all images.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Value<T> {
     pub shape: Shape,
     pub images: usize,
-    /// `[c][image][h][w]`, then [`BLOCK`] numbers that a product may read beyond the last.
-    pub raw: Vec<T>,
+    /// `[c][image][h][w]`
+    pub raw: Buffer<T>,
     /// `[c]`: the output is `activation(scale · (raw − mean) + shift)`. The mean stands for itself, since the difference
     /// may be far smaller than either.
     pub mean: Vec<T>,
     pub scale: Vec<T>,
     pub shift: Vec<T>,
     pub activation: Activation,
+    /// `[c]` of the raw numbers, if whoever computed them was asked for them and nobody has used them yet.
+    pub moments: Vec<Moments>,
 }
 
 impl<T> Default for Value<T> {
@@ -34,7 +35,7 @@ impl<T> Default for Value<T> {
     fn default() -> Self {
         let (shape, activation) = (Shape::new(0, 0, 0), Activation::Linear);
         let (mean, scale, shift) = (Vec::new(), Vec::new(), Vec::new());
-        Self { shape, images: 0, raw: Vec::new(), mean, scale, shift, activation }
+        Self { shape, images: 0, raw: Buffer::default(), mean, scale, shift, activation, moments: Vec::new() }
     }
 }
 
@@ -43,11 +44,12 @@ impl<T: Scalar> Value<T> {
         Self {
             shape,
             images,
-            raw: vec![T::ZERO; shape.len() * images + BLOCK],
+            raw: Buffer::zeros(shape.len() * images),
             mean: vec![T::ZERO; shape.c],
             scale: vec![T::ONE; shape.c],
             shift: vec![T::ZERO; shape.c],
             activation,
+            moments: Vec::new(),
         }
     }
 
@@ -58,8 +60,8 @@ impl<T: Scalar> Value<T> {
 
     /// Raw numbers of every channel.
     pub(super) fn rows_mut(&mut self) -> Vec<&mut [T]> {
-        let (len, row) = (self.shape.len() * self.images, self.row_len());
-        self.raw[..len].chunks_exact_mut(row).collect()
+        let row = self.row_len();
+        self.raw.chunks_exact_mut(row).collect()
     }
 
     /// One channel to be read.
@@ -85,6 +87,12 @@ pub(super) struct Row<'a, T> {
     pub activation: Activation,
 }
 
+/// A channel whose numbers are computed where they are read.
+pub(super) trait Read<T>: Sync {
+    /// Writes the numbers `at..at + out.len()` to `out`.
+    fn read(&self, at: usize, out: &mut [T]);
+}
+
 impl<T: Scalar> Row<'_, T> {
     /// The number that the activation is applied to.
     #[inline(always)]
@@ -92,18 +100,39 @@ impl<T: Scalar> Row<'_, T> {
         self.scale * (raw - self.mean) + self.shift
     }
 
-    /// Writes the outputs `at..at + out.len()` to `out`.
+    /// Whether the activation is applied to a number above zero.
     #[inline(always)]
-    pub(super) fn read(&self, at: usize, out: &mut [T]) {
+    pub(super) fn is_positive(&self, raw: T) -> bool {
+        // The sum's sign is exact, so that this is the sign of `normalised`.
+        self.scale * (raw - self.mean) > -self.shift
+    }
+
+    /// The numbers of a part of the channel.
+    pub(super) fn part(&self, range: Range<usize>) -> Self {
+        Self { raw: &self.raw[range], ..*self }
+    }
+
+    /// One output.
+    pub(super) fn at(&self, at: usize) -> T {
+        let mut value = [T::ZERO];
+        self.read(at, &mut value);
+        value[0]
+    }
+}
+
+impl<T: Scalar> Read<T> for Row<'_, T> {
+    #[inline(always)]
+    fn read(&self, at: usize, out: &mut [T]) {
         let raw = &self.raw[at..][..out.len()];
         match activation::slope::<T>(self.activation) {
             Some(slope) if slope == T::ONE => {
                 out.iter_mut().zip(raw).for_each(|(y, &z)| *y = self.normalised(z));
             }
             Some(slope) => {
+                // With a slope below 1 the larger one is that of its side.
                 for (y, &z) in out.iter_mut().zip(raw) {
                     let t = self.normalised(z);
-                    *y = if t > T::ZERO { t } else { slope * t };
+                    *y = t.maximum(slope * t);
                 }
             }
             None => {
@@ -112,13 +141,6 @@ impl<T: Scalar> Row<'_, T> {
                 }
             }
         }
-    }
-
-    /// One output.
-    pub(super) fn at(&self, at: usize) -> T {
-        let mut value = [T::ZERO];
-        self.read(at, &mut value);
-        value[0]
     }
 }
 
@@ -143,96 +165,6 @@ impl View {
     }
 }
 
-/// Gradients of the loss by the outputs of every map.
-#[derive(Debug, Clone)]
-pub(super) struct Gradients<T> {
-    /// By map; `None` until a reader has handed one back, and again after the operator has used it.
-    maps: Vec<Option<Vec<T>>>,
-    /// By map and channel: the gradient has been written, further ones are added.
-    written: Vec<Vec<bool>>,
-    /// By map: numbers of one channel, or nothing for maps whose gradient nobody needs.
-    row_len: Vec<Option<usize>>,
-    /// Buffers that are free.
-    pool: Vec<Vec<T>>,
-}
-
-impl<T: Scalar> Gradients<T> {
-    /// `rows`: for every map its channels and their numbers, or `None` where no gradient is needed.
-    pub(super) fn new(rows: &[Option<(usize, usize)>]) -> Self {
-        Self {
-            maps: vec![None; rows.len()],
-            written: rows.iter().map(|row| vec![false; row.map_or(0, |(channels, _)| channels)]).collect(),
-            row_len: rows.iter().map(|row| row.map(|(_, len)| len)).collect(),
-            pool: Vec::new(),
-        }
-    }
-
-    /// Takes the gradient of a map: zero where no reader left one. `None` where no reader left any.
-    pub(super) fn take(&mut self, value: usize) -> Option<Vec<T>> {
-        let mut map = self.maps[value].take()?;
-        let len = self.row_len[value].expect("a gradient is only kept where it is needed");
-        for (row, written) in map.chunks_exact_mut(len).zip(&mut self.written[value]) {
-            if !std::mem::take(written) {
-                row.fill(T::ZERO);
-            }
-        }
-        Some(map)
-    }
-
-    /// Gives a buffer back that [`Gradients::take`] returned.
-    pub(super) fn give_back(&mut self, buffer: Vec<T>) {
-        self.pool.push(buffer);
-    }
-
-    /// Forgets every gradient, also those that nobody took.
-    pub(super) fn clear(&mut self) {
-        self.pool.extend(self.maps.iter_mut().filter_map(Option::take));
-        self.written.iter_mut().flatten().for_each(|written| *written = false);
-    }
-
-    /// Where the gradients of a view's channels go; `None` for channels whose gradient nobody needs. No channel may
-    /// occur twice.
-    pub(super) fn sinks(&mut self, view: &View) -> Vec<Option<Sink<'_, T>>> {
-        for &(value, _) in &view.channels {
-            if let Some(len) = self.row_len[value]
-                && self.maps[value].is_none()
-            {
-                self.maps[value] = Some(take_buffer(&mut self.pool, len * self.written[value].len() + BLOCK));
-            }
-        }
-        let mut rows: Vec<Vec<Option<&mut [T]>>> = self
-            .maps
-            .iter_mut()
-            .zip(&self.row_len)
-            .map(|(map, len)| match (map, len) {
-                (Some(map), Some(len)) => map.chunks_exact_mut(*len).map(Some).collect(),
-                _ => Vec::new(),
-            })
-            .collect();
-        view.channels
-            .iter()
-            .map(|&(value, channel)| {
-                self.row_len[value]?;
-                let row = rows[value][channel].take().expect("a view has no channel twice");
-                Some(Sink { row, add: std::mem::replace(&mut self.written[value][channel], true) })
-            })
-            .collect()
-    }
-}
-
-/// The smallest free buffer that is large enough, or a new one, of at least `len` numbers of unspecified content.
-fn take_buffer<T: Scalar>(pool: &mut Vec<Vec<T>>, len: usize) -> Vec<T> {
-    let best = (0..pool.len()).filter(|&i| pool[i].capacity() >= len).min_by_key(|&i| pool[i].capacity());
-    // None is large enough: the largest grows, so that there are never more than are in use at once.
-    let best = best.or_else(|| (0..pool.len()).max_by_key(|&i| pool[i].capacity()));
-    let mut buffer = best.map_or_else(Vec::new, |i| pool.swap_remove(i));
-    // It never becomes shorter: to grow again it would be filled with zeros.
-    if buffer.len() < len {
-        buffer.resize(len, T::ZERO);
-    }
-    buffer
-}
-
 /// Cuts every row at the same places: for each of `ranges`, which are in order and do not overlap, the part of every row.
 pub(super) fn split<'a, T>(
     rows: impl IntoIterator<Item = &'a mut [T]>,
@@ -247,26 +179,6 @@ pub(super) fn split<'a, T>(
             let (head, tail) = rest.split_at_mut(range.end - start);
             part.push(&mut head[range.start - start..]);
             (rest, start) = (tail, range.end);
-        }
-    }
-    parts
-}
-
-/// [`split`] of sinks.
-pub(super) fn split_sinks<'a, T>(
-    sinks: Vec<Option<Sink<'a, T>>>,
-    ranges: &[Range<usize>],
-) -> Vec<Vec<Option<Sink<'a, T>>>> {
-    let mut parts: Vec<Vec<Option<Sink<'a, T>>>> =
-        ranges.iter().map(|_| Vec::with_capacity(sinks.len())).collect();
-    for sink in sinks {
-        match sink {
-            None => parts.iter_mut().for_each(|part| part.push(None)),
-            Some(Sink { row, add }) => {
-                for (part, rows) in parts.iter_mut().zip(split([row], ranges)) {
-                    part.extend(rows.into_iter().map(|row| Some(Sink { row, add })));
-                }
-            }
         }
     }
     parts

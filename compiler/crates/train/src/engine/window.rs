@@ -3,13 +3,18 @@
 //! Input position `Y = y + padding` along an axis is met by tap `k` of output `o` where `Y = o · stride + k · dilation`.
 //! With `Y = q · stride + r` all taps of one remainder r (a *phase*) are at constant distances in a plane that holds only
 //! the positions of that phase, whatever the stride. Rows of a phase plane and of the output lie one behind the other on a
-//! common *grid*, which is as wide as a row with its margin, so that a whole strip of rows is one run of numbers.
+//! common *grid*, which is as wide as a row with its margin, so that a whole strip of rows is one run of numbers. Where a
+//! row ends and begins with zeros, the margin before the next row is that behind this one, too; likewise between images.
 
+use std::hint::black_box;
 use std::ops::Range;
 
-use secateur_ir::{Conv, Shape};
+use secateur_ir::{Conv, Padding, Pool, Shape};
 
-use super::value::{Row, Sink};
+use super::gradients::Sink;
+use super::transposed::Transposed;
+use super::value::{Read, Row};
+use crate::buffer::Buffer;
 use crate::matrix::{BLOCK, LANES};
 use crate::scalar::Scalar;
 
@@ -25,9 +30,19 @@ pub(super) struct Axis {
     pub output: usize,
 }
 
+/// Consecutive positions of a phase that are on the map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Run {
+    /// Their first.
+    start: usize,
+    /// The first one's place on the map.
+    at: usize,
+    count: usize,
+}
+
 impl Axis {
     /// Phase of a tap, and its distance there.
-    fn tap(&self, k: usize) -> (usize, usize) {
+    pub(super) fn tap(&self, k: usize) -> (usize, usize) {
         (k * self.dilation % self.stride, k * self.dilation / self.stride)
     }
 
@@ -37,8 +52,29 @@ impl Axis {
     }
 
     /// The input position at `q` of a phase, if it is on the map.
-    fn position(&self, q: usize, phase: usize) -> Option<usize> {
+    #[inline(always)]
+    pub(super) fn position(&self, q: usize, phase: usize) -> Option<usize> {
         (q * self.stride + phase).checked_sub(self.before).filter(|&at| at < self.input)
+    }
+
+    /// Of the first `length` positions of a phase those that are on the map.
+    #[inline(always)]
+    fn run(&self, phase: usize, length: usize) -> Run {
+        let start = self.before.saturating_sub(phase).div_ceil(self.stride).min(length);
+        let at = (start * self.stride + phase).saturating_sub(self.before).min(self.input);
+        let count = (self.input - at).div_ceil(self.stride).min(length - start);
+        Run { start, at, count }
+    }
+
+    /// Distance between rows on the grid: all positions that taps meet, without those that the next row begins with.
+    fn pitch(&self) -> usize {
+        let length = self.output + self.reach();
+        let shared = (0..self.kernel).map(|k| {
+            let Run { start, count, .. } = self.run(self.tap(k).0, length);
+            start.min(length - start - count)
+        });
+        // Output positions stay apart.
+        length - shared.min().unwrap_or(0).min(self.reach())
     }
 }
 
@@ -49,349 +85,296 @@ pub(super) struct Window {
     pub columns: Axis,
     /// Phases that some tap meets: (of the rows, of the columns).
     phases: Vec<(usize, usize)>,
+    /// Width of the grid.
+    width: usize,
 }
 
-/// What a thread loads and computes of a strip.
-#[derive(Default)]
-pub(super) struct Scratch<T> {
-    /// Phase planes of input channels, or of gradients.
-    pub(super) planes: Vec<T>,
-    /// Output positions.
-    pub(super) grid: Vec<T>,
-    pub(super) sums: Vec<T>,
-    /// One line of input pixels.
-    pub(super) line: Vec<T>,
-}
-
-/// Positions of one image that are computed together.
+/// Positions that are computed together: rows of one image, or all rows of several.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Strip {
-    pub image: usize,
+    pub images: Range<usize>,
     pub rows: Range<usize>,
 }
 
 impl Window {
+    /// The window of a convolution.
     pub(super) fn new(conv: &Conv, input: Shape, output: Shape) -> Self {
+        Self::with([conv.kernel, conv.stride, conv.dilation], &conv.padding, input, output)
+    }
+
+    /// The window of a pool.
+    pub(super) fn of_pool(pool: &Pool, input: Shape, output: Shape) -> Self {
+        Self::with([pool.kernel, pool.stride, [1; 2]], &pool.padding, input, output)
+    }
+
+    fn with(sizes: [[usize; 2]; 3], padding: &Padding, input: Shape, output: Shape) -> Self {
+        let [kernel, stride, dilation] = sizes;
         let axis = |i: usize, before: usize, input: usize, output: usize| Axis {
-            kernel: conv.kernel[i],
-            stride: conv.stride[i],
-            dilation: conv.dilation[i],
+            kernel: kernel[i],
+            stride: stride[i],
+            dilation: dilation[i],
             before,
             input,
             output,
         };
-        let rows = axis(0, conv.padding.top, input.h, output.h);
-        let columns = axis(1, conv.padding.left, input.w, output.w);
+        let rows = axis(0, padding.top, input.h, output.h);
+        let columns = axis(1, padding.left, input.w, output.w);
         let mut phases: Vec<(usize, usize)> = (0..rows.kernel)
             .flat_map(|y| (0..columns.kernel).map(move |x| (rows.tap(y).0, columns.tap(x).0)))
             .collect();
         phases.sort_unstable();
         phases.dedup();
-        Self { rows, columns, phases }
+        Self { rows, columns, phases, width: columns.pitch() }
     }
 
     pub(super) fn taps(&self) -> usize {
         self.rows.kernel * self.columns.kernel
     }
 
-    /// Width of the output's grid.
-    pub(super) fn grid_width(&self) -> usize {
-        self.columns.output + self.columns.reach()
+    /// Rows of a phase plane, and of the grid, from one image of a strip to the next.
+    fn image_rows(&self, strip: &Strip) -> usize {
+        if strip.images.len() > 1 { self.rows.pitch() } else { strip.rows.len() + self.rows.reach() }
     }
 
-    /// Numbers of the output's grid for a strip of `rows` rows, made whole [`BLOCK`]s.
-    pub(super) fn grid_len(&self, rows: usize) -> usize {
-        (rows * self.grid_width()).next_multiple_of(BLOCK)
+    /// Grid positions of a strip.
+    fn positions(&self, strip: &Strip) -> usize {
+        ((strip.images.len() - 1) * self.image_rows(strip) + strip.rows.len()) * self.width
     }
 
-    /// Rows of a phase plane for a strip of `rows` output rows.
-    fn plane_rows(&self, rows: usize) -> usize {
-        rows + self.rows.reach()
+    /// Numbers of the output's grid for a strip, made whole [`LANES`].
+    pub(super) fn grid_len(&self, strip: &Strip) -> usize {
+        self.positions(strip).next_multiple_of(LANES)
     }
 
-    /// Numbers of all phase planes of one channel for a strip of `rows` rows.
-    pub(super) fn planes_len(&self, rows: usize) -> usize {
-        self.phases.len() * self.plane_rows(rows) * self.grid_width()
+    /// Numbers of one phase plane.
+    fn plane_len(&self, strip: &Strip) -> usize {
+        self.positions(strip) + self.rows.reach() * self.width
+    }
+
+    /// Numbers of all phase planes of one channel for a strip.
+    pub(super) fn planes_len(&self, strip: &Strip) -> usize {
+        self.phases.len() * self.plane_len(strip)
     }
 
     /// Numbers behind the last channel's planes that are read with them.
     pub(super) fn tail(&self) -> usize {
-        BLOCK + LANES + self.grid_width()
+        BLOCK + LANES + self.columns.reach()
     }
 
-    /// For every tap, the distance from a grid position to the input pixel in the planes of a strip of `rows` rows.
-    pub(super) fn offsets(&self, rows: usize) -> Vec<usize> {
-        let (width, plane) = (self.grid_width(), self.plane_rows(rows) * self.grid_width());
+    /// For every tap, the distance from a grid position to the input pixel in the planes of a strip.
+    pub(super) fn offsets(&self, strip: &Strip) -> Vec<usize> {
+        let plane = self.plane_len(strip);
         let mut offsets = Vec::with_capacity(self.taps());
         for y in 0..self.rows.kernel {
             for x in 0..self.columns.kernel {
                 let ((row_phase, down), (column_phase, right)) = (self.rows.tap(y), self.columns.tap(x));
                 let phase =
                     self.phases.iter().position(|&p| p == (row_phase, column_phase)).expect("a tap's phase");
-                offsets.push(phase * plane + down * width + right);
+                offsets.push(phase * plane + down * self.width + right);
             }
         }
         offsets
     }
 
-    pub(super) fn phase_count(&self) -> usize {
-        self.phases.len()
+    /// Whether pixels of the output lie one behind the other on the grid of one image's rows.
+    pub(super) fn is_dense(&self, strip: &Strip) -> bool {
+        self.width == self.columns.output && self.positions(strip) == self.output_range(strip).len()
     }
 
-    /// For every tap, the place of its phase's plane.
-    pub(super) fn phase_taps(&self, rows: usize) -> Vec<usize> {
-        let plane = self.plane_rows(rows) * self.grid_width();
-        self.offsets(rows).into_iter().map(|offset| offset / plane * plane).collect()
+    /// Strips of all images in order; each has about `positions` grid positions.
+    pub(super) fn strips(&self, images: usize, positions: usize) -> Vec<Strip> {
+        strips(images, 0..self.rows.output, [self.rows.pitch(), self.width], positions)
     }
 
-    /// Strips of whole rows, of all images in order; each has about `columns` grid positions.
-    pub(super) fn strips(&self, images: usize, columns: usize) -> Vec<Strip> {
-        strips(images, 0..self.rows.output, columns.div_ceil(self.grid_width()))
+    /// Strips of whole images.
+    pub(super) fn whole_strips(&self, images: usize, positions: usize) -> Vec<Strip> {
+        self.strips(images, positions.max(self.rows.pitch() * self.width))
     }
 
-    /// Fills the phase planes of one channel for a strip: the pixels as they are read, zero around the map.
+    /// Fills the phase planes of one channel for a strip: the pixels as they are read, and `outside` around the map and in
+    /// the tail. `line` is room for the pixels.
     #[inline(always)]
     pub(super) fn load<T: Scalar>(
         &self,
         row: Row<'_, T>,
         strip: &Strip,
         planes: &mut [T],
-        line: &mut Vec<T>,
+        line: &mut Buffer<T>,
+        outside: T,
     ) {
-        let (width, height) = (self.grid_width(), self.plane_rows(strip.rows.len()));
-        let plane = self.rows.input * self.columns.input;
-        line.resize(self.columns.input, T::ZERO);
-        // Phases of the same rows follow each other: a line is read once for all of them.
-        let mut first = 0;
-        while first < self.phases.len() {
-            let row_phase = self.phases[first].0;
-            let count = self.phases[first..].iter().take_while(|phase| phase.0 == row_phase).count();
+        // Unknown to the compiler, so that it calls no library function for one number of a margin.
+        let outside = black_box(outside);
+        let (width, plane_len, image_rows) = (self.width, self.plane_len(strip), self.image_rows(strip));
+        let (plane, w, height) = (self.input_plane(), self.columns.input, plane_len / width);
+        // All lines of the strip follow each other: they are read at once.
+        let Axis { kernel, stride, dilation, before, input, .. } = self.rows;
+        let end = (strip.rows.end - 1) * stride + (kernel - 1) * dilation + 1;
+        let first_line = (strip.rows.start * stride).saturating_sub(before).min(input);
+        let last_line = end.saturating_sub(before).min(input);
+        let begin = strip.images.start * plane + first_line * w;
+        let len = (strip.images.len() - 1) * plane + last_line.saturating_sub(first_line) * w;
+        line.resize(len + w + LANES);
+        row.read(begin, &mut line[..len]);
+        for (place, &(row_phase, column_phase)) in self.phases.iter().enumerate() {
+            let Run { start, at, count } = self.columns.run(column_phase, width);
             for q in 0..height {
-                let place = |phase: usize| (phase * height + q) * width;
-                let Some(y) = self.rows.position(strip.rows.start + q, row_phase) else {
-                    (first..first + count).for_each(|phase| planes[place(phase)..][..width].fill(T::ZERO));
+                // Rows behind the last image's pitch are its own still.
+                let image = (q / image_rows).min(strip.images.len() - 1);
+                let out = &mut planes[place * plane_len + q * width..];
+                let Some(y) = self.rows.position(strip.rows.start + q - image * image_rows, row_phase) else {
+                    out[..width].fill(outside);
                     continue;
                 };
-                row.read(strip.image * plane + y * self.columns.input, line);
-                for phase in first..first + count {
-                    self.spread(line, self.phases[phase].1, &mut planes[place(phase)..][..width]);
+                out[..start].fill(outside);
+                let pixels = &line[image * plane + (y - first_line) * w + at..];
+                if self.columns.stride == 1 {
+                    copy_over(pixels, &mut out[start..], count);
+                } else if self.columns.stride == 2 {
+                    let pairs = pixels[..2 * count].as_chunks::<2>().0;
+                    out[start..].iter_mut().zip(pairs).for_each(|(y, pair)| *y = pair[0]);
+                } else {
+                    let pixels = pixels.iter().step_by(self.columns.stride).take(count);
+                    out[start..].iter_mut().zip(pixels).for_each(|(y, &x)| *y = x);
                 }
+                out[start + count..width].fill(outside);
             }
-            first += count;
         }
+        planes[self.phases.len() * plane_len..].fill(outside);
     }
 
-    /// One line's pixels of a phase.
-    #[inline(always)]
-    fn spread<T: Scalar>(&self, line: &[T], phase: usize, out: &mut [T]) {
-        let Axis { stride, before, .. } = self.columns;
-        // The first position on the map, and the number of those that are.
-        let start = before.saturating_sub(phase).div_ceil(stride).min(out.len());
-        let at = (start * stride + phase).saturating_sub(before);
-        let count = line.len().saturating_sub(at).div_ceil(stride).min(out.len() - start);
-        out[..start].fill(T::ZERO);
-        out[start + count..].fill(T::ZERO);
-        let target = &mut out[start..start + count];
-        if stride == 1 {
-            target.copy_from_slice(&line[at..at + count]);
-        } else {
-            target.iter_mut().zip(line[at..].iter().step_by(stride)).for_each(|(y, &x)| *y = x);
-        }
-    }
-
-    /// Hands back gradients that lie in the phase planes of a whole image, as [`Window::load`] fills them.
+    /// Hands back gradients that lie in the phase planes of a strip of whole images, as [`Window::load`] fills them.
     #[inline(always)]
     pub(super) fn unload<T: Scalar>(
         &self,
         planes: &[T],
         sink: &mut Sink<'_, T>,
-        image: usize,
-        line: &mut Vec<T>,
+        strip: &Strip,
+        line: &mut Buffer<T>,
     ) {
-        let (width, height) = (self.grid_width(), self.plane_rows(self.rows.output));
-        let plane = self.rows.input * self.columns.input;
-        for y in 0..self.rows.input {
-            line.clear();
-            line.resize(self.columns.input, T::ZERO);
-            let (q, row_phase) =
-                ((y + self.rows.before) / self.rows.stride, (y + self.rows.before) % self.rows.stride);
-            for (i, &(of_row, of_column)) in self.phases.iter().enumerate() {
-                if of_row == row_phase && q < height {
-                    self.gather(&planes[(i * height + q) * width..][..width], of_column, line);
+        let (width, plane_len, image_rows) = (self.width, self.plane_len(strip), self.image_rows(strip));
+        line.resize(self.columns.input);
+        for image in 0..strip.images.len() {
+            for y in 0..self.rows.input {
+                line.fill(T::ZERO);
+                let position = y + self.rows.before;
+                let (q, row_phase) = (position / self.rows.stride, position % self.rows.stride);
+                for (i, &(of_row, of_column)) in self.phases.iter().enumerate() {
+                    if of_row == row_phase && q < self.rows.output + self.rows.reach() {
+                        let row = &planes[i * plane_len + (image * image_rows + q) * width..][..width];
+                        self.gather(row, of_column, line);
+                    }
                 }
+                let image = strip.images.start + image;
+                sink.put(image * self.input_plane() + y * self.columns.input, line);
             }
-            sink.put(image * plane + y * self.columns.input, line);
         }
     }
 
-    /// The opposite of [`Window::spread`].
+    /// Copies what one phase's row holds to its line.
     #[inline(always)]
     fn gather<T: Scalar>(&self, from: &[T], phase: usize, line: &mut [T]) {
-        let Axis { stride, before, .. } = self.columns;
-        let start = before.saturating_sub(phase).div_ceil(stride).min(from.len());
-        let at = (start * stride + phase).saturating_sub(before);
-        let Some(line) = line.get_mut(at..) else { return };
-        line.iter_mut().step_by(stride).zip(&from[start..]).for_each(|(x, &y)| *x = y);
+        let Run { start, at, count } = self.columns.run(phase, from.len());
+        let from = &from[start..start + count];
+        if self.columns.stride == 1 {
+            line[at..at + count].copy_from_slice(from);
+        } else {
+            line[at..].iter_mut().step_by(self.columns.stride).zip(from).for_each(|(x, &y)| *x = y);
+        }
     }
 
-    /// Copies one channel's output pixels of a strip to its grid, zero between the rows and behind them.
+    /// For each row of output pixels of a strip: its place among the strip's pixels, and on the grid.
+    pub(super) fn grid_rows(&self, strip: &Strip) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let (height, image_rows, width) = (strip.rows.len(), self.image_rows(strip), self.width);
+        let place = move |image: usize, row: usize| (image * image_rows + row) * width;
+        let columns = self.columns.output;
+        (0..strip.images.len())
+            .flat_map(move |image| (0..height).map(move |row| (image * height + row, place(image, row))))
+            .map(move |(row, place)| (row * columns, place))
+    }
+
+    /// Whether rows are long enough to be computed one by one, where they belong, rather than on the grid: few lanes of
+    /// their last vector are lost.
+    pub(super) fn has_long_rows(&self) -> bool {
+        self.columns.output >= 4 * LANES || self.columns.output.is_multiple_of(LANES)
+    }
+
+    /// Copies a strip's output pixels to its grid; `outside` is between the rows and behind them.
     #[inline(always)]
-    pub(super) fn load_grid<T: Scalar>(&self, pixels: &[T], grid: &mut [T]) {
-        let (w, width) = (self.columns.output, self.grid_width());
-        if w == width {
-            let (head, tail) = grid.split_at_mut(pixels.len());
-            head.copy_from_slice(pixels);
-            return tail.fill(T::ZERO);
+    pub(super) fn load_grid<U: Copy>(&self, strip: &Strip, grid: &mut [U], outside: U, pixels: &[U]) {
+        let (outside, mut end) = (black_box(outside), 0);
+        for (at, place) in self.grid_rows(strip) {
+            grid[end..place].fill(outside);
+            copy_over(&pixels[at..], &mut grid[place..], self.columns.output);
+            end = place + self.columns.output;
         }
-        let mut end = 0;
-        for (row, pixels) in grid.chunks_exact_mut(width).zip(pixels.chunks_exact(w)) {
-            row[..w].copy_from_slice(pixels);
-            row[w..].fill(T::ZERO);
-            end += width;
-        }
-        grid[end..].fill(T::ZERO);
+        grid[end..].fill(outside);
     }
 
     /// Copies a strip's pixels from its grid.
     #[inline(always)]
-    pub(super) fn unload_grid<T: Scalar>(&self, grid: &[T], pixels: &mut [T]) {
-        let (w, width) = (self.columns.output, self.grid_width());
-        for (pixels, row) in pixels.chunks_exact_mut(w).zip(grid.chunks_exact(width)) {
-            pixels.copy_from_slice(&row[..w]);
+    pub(super) fn unload_grid<U: Copy>(&self, strip: &Strip, grid: &[U], pixels: &mut [U]) {
+        for (at, place) in self.grid_rows(strip) {
+            copy_over(&grid[place..], &mut pixels[at..], self.columns.output);
         }
     }
 
-    /// The numbers of a channel that a strip of output rows is.
+    /// Input pixels of one image.
+    pub(super) fn input_plane(&self) -> usize {
+        self.rows.input * self.columns.input
+    }
+
+    /// The numbers of a channel that a strip's output pixels are.
     pub(super) fn output_range(&self, strip: &Strip) -> Range<usize> {
-        let (w, plane) = (self.columns.output, self.rows.output * self.columns.output);
-        strip.image * plane + strip.rows.start * w..strip.image * plane + strip.rows.end * w
+        let (w, height) = (self.columns.output, self.rows.output);
+        let last = strip.images.end - 1;
+        (strip.images.start * height + strip.rows.start) * w..(last * height + strip.rows.end) * w
+    }
+
+    /// The numbers of a channel that the input pixels of a strip of whole images are.
+    pub(super) fn input_range(&self, strip: &Strip) -> Range<usize> {
+        strip.images.start * self.input_plane()..strip.images.end * self.input_plane()
     }
 
     /// How the gradient by the input is computed, phase by phase.
     pub(super) fn transposed(&self) -> Transposed {
-        Transposed { rows: self.rows, columns: self.columns }
+        Transposed::new(self.rows, self.columns)
     }
 }
 
-/// Strips of at most `height` rows.
-fn strips(images: usize, rows: Range<usize>, height: usize) -> Vec<Strip> {
-    let count = rows.len().div_ceil(height.max(1));
-    let bound = |i: usize| rows.start + rows.len() * i / count;
+/// Copies `count` numbers, and possibly a few more: rows are copied in order, so that the next row replaces them. Short
+/// rows are copied without a library function so.
+#[inline(always)]
+pub(super) fn copy_over<U: Copy>(from: &[U], to: &mut [U], count: usize) {
+    let blocks = count.div_ceil(LANES);
+    let room = from.len().min(to.len()) / LANES;
+    if blocks > room {
+        to[..count].copy_from_slice(&from[..count]);
+        return;
+    }
+    let (from, to) = (from.as_chunks::<LANES>().0, to.as_chunks_mut::<LANES>().0);
+    to[..blocks].iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+}
+
+/// Strips of about `positions` positions: of some of `rows`, or of several images of `[height, width]` positions.
+pub(super) fn strips(
+    images: usize,
+    rows: Range<usize>,
+    [height, width]: [usize; 2],
+    positions: usize,
+) -> Vec<Strip> {
+    let share = |range: &Range<usize>, of: usize, i: usize| {
+        range.start + range.len() * i / of..range.start + range.len() * (i + 1) / of
+    };
+    let together = positions / (height * width);
+    if together > 1 {
+        let count = images.div_ceil(together);
+        return (0..count)
+            .map(|i| Strip { images: share(&(0..images), count, i), rows: rows.clone() })
+            .collect();
+    }
+    let count = if together == 1 { 1 } else { rows.len().div_ceil((positions / width).max(1)) };
     (0..images)
-        .flat_map(|image| (0..count).map(move |i| Strip { image, rows: bound(i)..bound(i + 1) }))
+        .flat_map(|image| (0..count).map(move |i| (image, i)))
+        .map(|(image, i)| Strip { images: image..image + 1, rows: share(&rows, count, i) })
         .collect()
-}
-
-/// The gradient by the input: for each phase of input positions a convolution, in steps of 1, of the gradient by the
-/// output with the taps that meet that phase. Strips are of rows `q`, each with all its phases.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Transposed {
-    rows: Axis,
-    columns: Axis,
-}
-
-impl Transposed {
-    /// Positions `q` along an axis that some input position has.
-    fn positions(axis: Axis) -> Range<usize> {
-        axis.before / axis.stride..(axis.before + axis.input - 1) / axis.stride + 1
-    }
-
-    /// Width of the grid of gradients by the output, with the margin before them that taps reach back to.
-    pub(super) fn grid_width(&self) -> usize {
-        Self::positions(self.columns).len() + self.columns.reach()
-    }
-
-    /// Grid positions of a strip of `rows` rows.
-    pub(super) fn grid_len(&self, rows: usize) -> usize {
-        (rows * self.grid_width()).next_multiple_of(BLOCK)
-    }
-
-    /// Numbers of one channel's gradients for a strip of `rows` rows.
-    pub(super) fn plane_len(&self, rows: usize) -> usize {
-        (rows + self.rows.reach()) * self.grid_width()
-    }
-
-    pub(super) fn strips(&self, images: usize, columns: usize) -> Vec<Strip> {
-        strips(images, Self::positions(self.rows), columns.div_ceil(self.grid_width()))
-    }
-
-    /// All phases, those without taps too: (of the rows, of the columns).
-    pub(super) fn phases(&self) -> Vec<(usize, usize)> {
-        (0..self.rows.stride).flat_map(|y| (0..self.columns.stride).map(move |x| (y, x))).collect()
-    }
-
-    /// Taps of a phase, and how far behind a grid position in the plane of a strip each one's gradient is.
-    pub(super) fn taps(&self, phase: (usize, usize)) -> Vec<(usize, usize)> {
-        let mut taps = Vec::new();
-        for y in 0..self.rows.kernel {
-            for x in 0..self.columns.kernel {
-                let ((row_phase, down), (column_phase, right)) = (self.rows.tap(y), self.columns.tap(x));
-                if (row_phase, column_phase) == phase {
-                    let offset =
-                        (self.rows.reach() - down) * self.grid_width() + self.columns.reach() - right;
-                    taps.push((y * self.columns.kernel + x, offset));
-                }
-            }
-        }
-        taps
-    }
-
-    /// Fills one channel's plane with the gradients that a strip needs, zero outside the output.
-    #[inline(always)]
-    pub(super) fn load<T: Scalar>(&self, gradient: &[T], strip: &Strip, plane: &mut [T]) {
-        let (h, w, width) = (self.rows.output, self.columns.output, self.grid_width());
-        let left = Self::positions(self.columns).start as isize - self.columns.reach() as isize;
-        let start = (-left).clamp(0, width as isize) as usize;
-        let from = left.max(0) as usize;
-        let count = w.saturating_sub(from).min(width - start);
-        for (i, row) in plane.chunks_exact_mut(width).enumerate() {
-            let o = (strip.rows.start + i).checked_sub(self.rows.reach()).filter(|&o| o < h);
-            let Some(o) = o else {
-                row.fill(T::ZERO);
-                continue;
-            };
-            row[..start].fill(T::ZERO);
-            row[start + count..].fill(T::ZERO);
-            row[start..start + count].copy_from_slice(&gradient[(strip.image * h + o) * w + from..][..count]);
-        }
-    }
-
-    /// Hands one phase's gradients on; `sink` holds the strip's input rows only.
-    #[inline(always)]
-    pub(super) fn unload<T: Scalar>(
-        &self,
-        grid: &[T],
-        strip: &Strip,
-        phase: (usize, usize),
-        sink: &mut Sink<'_, T>,
-    ) {
-        let first = self.input_rows(strip).start;
-        let columns = Self::positions(self.columns);
-        for (q, row) in strip.rows.clone().zip(grid.chunks_exact(self.grid_width())) {
-            let Some(y) = self.rows.position(q, phase.0) else { continue };
-            let line = (y - first) * self.columns.input;
-            if self.columns.stride == 1 {
-                sink.put(line, &row[..self.columns.input]);
-                continue;
-            }
-            for (q, &value) in columns.clone().zip(row) {
-                if let Some(x) = self.columns.position(q, phase.1) {
-                    sink.put_one(line + x, value);
-                }
-            }
-        }
-    }
-
-    /// Input rows of a strip.
-    fn input_rows(&self, strip: &Strip) -> Range<usize> {
-        let row = |q: usize| (q * self.rows.stride).saturating_sub(self.rows.before).min(self.rows.input);
-        row(strip.rows.start)..row(strip.rows.end)
-    }
-
-    /// The numbers of a channel that a strip's input rows are.
-    pub(super) fn input_range(&self, strip: &Strip) -> Range<usize> {
-        let (w, rows) = (self.columns.input, self.input_rows(strip));
-        let first = strip.image * self.rows.input;
-        (first + rows.start) * w..(first + rows.end) * w
-    }
 }

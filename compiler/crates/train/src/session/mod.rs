@@ -246,7 +246,7 @@ impl<'a> Session<'a> {
         for part in 0..self.training.subdivisions {
             let batch = self.samples.batch(number, part * pass..(part + 1) * pass)?;
             self.trainer.resize(&self.graph, batch.input)?;
-            costs.extend(self.trainer.pass(&batch.values, batch.truths(), |_, _, _| {}));
+            costs.extend(self.trainer.pass(&batch.values, batch.truths(), None));
             images.extend(batch.images);
         }
         let loss: f64 = costs.iter().map(|layer| layer.cost.total).sum();
