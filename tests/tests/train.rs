@@ -302,6 +302,12 @@ fn the_int8_form_is_trained_and_measured() {
     done(again.path(), &line);
     assert!(final_weights(again.path()) == final_weights(whole.path()), "killed, on two threads");
 
+    // Weights that are worse than those at the start are not handed out.
+    let wild = ["--int8", "--rate", "0.5", "--backup", "wild", "-o", "wild.weights"];
+    let said = done(whole.path(), &[&finetune[..7], &wild[..]].concat());
+    assert!(said.contains(" after batch 0 of "), "{said}");
+    assert!(floats(&read(whole.path(), "wild.weights")) == floats(&read(whole.path(), "net.weights")));
+
     let float = project();
     done(float.path(), &[&finetune[..], &["--teacher", "net.cfg", "net.weights"]].concat());
     assert!(final_weights(float.path()) != final_weights(whole.path()));

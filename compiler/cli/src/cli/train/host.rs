@@ -30,6 +30,8 @@ pub(super) struct TrainingHost {
     manner: Manner,
     evaluator: Option<Evaluator>,
     int8: Option<Int8>,
+    /// Accuracy of the int8 form before it is trained.
+    start: Option<f64>,
     seed: u64,
     interrupt: Interrupt,
     batches: u64,
@@ -51,9 +53,12 @@ impl TrainingHost {
             .as_ref()
             .map(|valid| Evaluator::new(metric, &Plan::new(&job.graph, &job.weights)?, valid))
             .transpose()?;
+        let mut start = None;
         if let (Some(evaluator), Some(int8)) = (&evaluator, &job.int8) {
             let results = int8.results(evaluator, &job.graph, &job.weights)?;
-            outln!("before, in int8: {}: {}", evaluator.metric, evaluator.accuracy(&results, global.seed));
+            let accuracy = evaluator.accuracy(&results, global.seed);
+            outln!("before, in int8: {}: {accuracy}", evaluator.metric);
+            start = Some(accuracy.value);
         }
         Ok(Self {
             graph: job.graph.clone(),
@@ -61,6 +66,7 @@ impl TrainingHost {
             manner: job.manner,
             evaluator,
             int8: job.int8.clone(),
+            start,
             seed: global.seed,
             interrupt: Interrupt::catch()?,
             batches: job.options.batches,
@@ -72,6 +78,11 @@ impl TrainingHost {
             curves: job.options.folder.join(&job.options.name),
             name: job.options.name.clone(),
         })
+    }
+
+    /// Accuracy of the weights that the training begins with, where it was measured.
+    pub(super) fn start(&self) -> Option<f64> {
+        self.start
     }
 
     /// Name of the measure of accuracy.

@@ -176,6 +176,10 @@ pub(crate) fn run(args: Args, manner: Manner, global: &Global) -> Result<()> {
         columns,
         job.options.clone(),
     )?;
+    let session = match host.start() {
+        Some(accuracy) => session.with_start(&mut host, accuracy)?,
+        None => session,
+    };
     if session.batches() > 0 {
         outln!("going on after batch {}", session.batches());
     }

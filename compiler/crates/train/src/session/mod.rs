@@ -174,6 +174,19 @@ impl<'a> Session<'a> {
         Ok(Self { options, training, samples, graph, trainer, state, log, written, skipped_in_a_row: 0 })
     }
 
+    /// Counts the weights that the training begins with, of this accuracy, as its first evaluation: it then hands out none
+    /// that are worse.
+    ///
+    /// # Errors
+    /// They cannot be written.
+    pub fn with_start(mut self, host: &mut dyn Host, accuracy: f64) -> Result<Self> {
+        if self.state.batches == 0 && self.state.best.is_none() {
+            self.state.best = Some(Best { accuracy, batch: 0 });
+            self.save(host, &self.options.best_weights())?;
+        }
+        Ok(self)
+    }
+
     /// Batches that have been learnt.
     pub fn batches(&self) -> u64 {
         self.state.batches
