@@ -212,6 +212,35 @@ fn a_recipe_prunes_and_heals_in_rounds() {
     assert!(csv.lines().last().is_some_and(|line| line.starts_with("8,")), "{csv}");
 }
 
+/// What cannot be trained as the recipe asks is refused before the pruning.
+#[test]
+fn recipes_that_heal_are_checked_whole() {
+    let vectors = "rate = 0.3\ngranularity = \"vector:8\"\ncriterion = \"l1\"";
+    let whole = RECIPE.replace("[prune]\nmetric = \"dp\"\nrate = 0.2\n", "");
+    for (recipe, message) in [
+        (RECIPE.replace("rate = 0.2", &format!("{vectors}\nrounds = 2")) + "[finetune]\n", "in one round"),
+        (whole + "[finetune]\nteacher = true\n", "has no teacher"),
+    ] {
+        let project = project(&recipe);
+        let mut command = secateur();
+        command.current_dir(project.path()).args(["build", "recipe.toml", "--dry-run"]);
+        command.assert().code(1).stderr(contains("recipe.toml:").and(contains(message)));
+    }
+    // Vectors that are gone stay gone.
+    let project = project(&(RECIPE.replace("rate = 0.2", vectors) + "[finetune]\nepochs = 2\n"));
+    build(project.path(), &[]);
+    let zeros = |name: &str| {
+        let bytes = std::fs::read(project.path().join("out").join(name)).unwrap();
+        bytes[20..].chunks(4).filter(|word| word.iter().all(|&b| b == 0)).count()
+    };
+    let (masked, healed) = (zeros("weights.prune"), zeros("healed.weights"));
+    assert!(masked > 50 && healed >= masked, "{healed} of {masked} zeros");
+    assert_ne!(
+        std::fs::read(project.path().join("out/healed.weights")).unwrap(),
+        std::fs::read(project.path().join("out/pruned.weights")).unwrap()
+    );
+}
+
 #[test]
 fn results_do_not_depend_on_threads_or_place() {
     let (one, two) = (project(RECIPE), project(RECIPE));

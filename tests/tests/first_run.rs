@@ -32,9 +32,10 @@ fn figure(table: &str, label: &str, column: usize) -> f64 {
 fn drawn_scenes_and_the_demos_recipe_make_a_detector() {
     let project = tempfile::tempdir().unwrap();
     let folder = project.path();
-    for scenes in
-        ["scenes scenes --seed 2 --train 192 --val 32 --test 48", "scenes show --seed 3 --test 8 --size 384"]
-    {
+    for scenes in [
+        "scenes parts-scenes --seed 2 --train 192 --val 32 --test 48",
+        "scenes parts-show --seed 3 --test 8 --size 384",
+    ] {
         done(folder, &scenes.split(' ').collect::<Vec<_>>());
     }
     std::fs::write(folder.join("recipe.toml"), recipe(folder)).unwrap();
@@ -51,6 +52,6 @@ fn drawn_scenes_and_the_demos_recipe_make_a_detector() {
         folder.join("parts/detections/test-00000.png").exists() && folder.join("parts/overview.svg").exists()
     );
 
-    let frame = ["sim", "parts/model.sct", "scenes/images/test-00000.png", "--emulate"];
+    let frame = ["sim", "parts/model.sct", "parts-scenes/images/test-00000.png", "--emulate"];
     secateur().current_dir(folder).args(frame).assert().success();
 }

@@ -1,11 +1,12 @@
 //! `build`: runs the steps of a recipe, each an ordinary command, and reuses those whose inputs did not change.
 
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Parser;
 use secateur_base::terminal::print;
-use secateur_base::{Error, Result, files, outln};
+use secateur_base::{Error, Result, errln, files, outln};
+use secateur_data::Dataset;
 use secateur_frontend::darknet;
 use secateur_ir::training::Training;
 use secateur_project::{Plan, Recipe, Workspace, overview, shell_line};
@@ -38,7 +39,12 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
         recipe.workspace = workspace;
     }
     if recipe.finetune.is_some() {
-        require_trainable(&recipe.cfg, &recipe.weights)?;
+        require_trainable(&recipe)?;
+        if recipe.test.is_none() {
+            errln!(
+                "warning: accuracy is reported on the images that weights are chosen by; name others under `test`"
+            );
+        }
     }
     let plan = Plan::new(&recipe)?;
     let commands = plan.steps().iter().map(|step| step.command(&recipe.workspace)).chain(plan.detect());
@@ -54,7 +60,13 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     }
     let mut workspace = Workspace::open(&recipe.workspace)?;
     for step in plan.steps() {
-        workspace.run(step, |command| execute(command, global))?;
+        match workspace.run(step, |command| execute(command, global)) {
+            Err(error) if step.is_optional => {
+                errln!("{:<16} left out: {error}", step.name);
+                workspace.discard(step)?;
+            }
+            done => drop(done?),
+        }
     }
     if let Some(command) = plan.detect() {
         execute(&command, global)?;
@@ -67,9 +79,15 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     Ok(())
 }
 
-/// Fails on a network that cannot be trained: better here than after the pruning.
-fn require_trainable(cfg: &Path, weights: &Path) -> Result<()> {
-    let network = darknet::load(cfg, Some(weights))?;
+/// Fails on a network that cannot be trained, and on labels that cannot be read: better here than after the pruning.
+fn require_trainable(recipe: &Recipe) -> Result<()> {
+    let cfg = &recipe.cfg;
+    let network = darknet::load(cfg, Some(&recipe.weights))?;
+    if network.graph.has_heads() {
+        for list in [&recipe.train, &recipe.val] {
+            Dataset::from_list(list, &recipe.names)?;
+        }
+    }
     let training = Training { batch: 1, subdivisions: 1, ..darknet::training(&network.cfg, &network.graph)? };
     Trainer::<f32>::new(&network.graph, network.weights()?, &training, 0, 0)
         .map(drop)

@@ -268,6 +268,12 @@ impl Job {
 
 impl Args {
     fn goal(&self, subject: &Subject, units: &RankedUnits) -> Result<Goal> {
+        if self.macs.is_some()
+            && self.allocation.is_some_and(|search| search.name() == search::Uniform.name())
+        {
+            return Err(Error::new("--allocation uniform knows no factor of MACs")
+                .help("its --rate is the fraction of each group's units"));
+        }
         let common = subject.common_threshold(&self.common);
         let thresholds = common.map(|common| subject.thresholds(&self.common, units.groups(), common));
         Ok(Goal {

@@ -32,8 +32,10 @@ pub fn overview(recipe: &Recipe) -> Result<BuildReport> {
     let mut last = trained.clone();
     if recipe.prune.is_some() {
         if recipe.accelerated {
-            let sizes: ManifestSizes = read_json(&folder.join("trained.sct.json"))?;
-            stages[0].cycles = sizes.cycles();
+            // The step that makes it is optional.
+            let path = folder.join("trained.sct.json");
+            let sizes: Option<ManifestSizes> = path.exists().then(|| read_json(&path)).transpose()?;
+            stages[0].cycles = sizes.and_then(|sizes| sizes.cycles());
         }
         last = darknet::load(&folder.join("pruned.cfg"), None)?.graph;
         stages.push(stage("pruned", PRUNED_REPORT, &last, &folder.join("pruned.weights"))?);

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use secateur_base::{Result, files};
 use secateur_data::{label_path, read_list};
 use secateur_eval::Metric;
-use secateur_prune::Criterion;
 use secateur_prune::search::Search;
+use secateur_prune::{Criterion, Granularity};
 
 use crate::overview::{FLOAT_REPORT, HEALED_REPORT, INT8_REPORT, PRUNED_REPORT};
 use crate::recipe::{Finetune, Prune, Recipe, TargetChoice};
@@ -77,8 +77,11 @@ impl<'a> Plan<'a> {
         let mut network = Network { cfg: recipe.cfg.clone(), weights: recipe.weights.clone() };
         plan.map("map-float", network.args().to_vec(), FLOAT_REPORT);
         if recipe.prune.is_some() && recipe.accelerated {
+            let first = plan.steps.len();
             plan.quantize("-trained", &network, "trained.int8");
             plan.compile("-trained", "trained.int8", "trained.sct");
+            // What the target cannot hold may well be why it is pruned.
+            plan.steps[first..].iter_mut().for_each(|step| step.is_optional = true);
         }
         if let Some(prune) = &recipe.prune {
             for number in 1..=prune.rounds {
@@ -123,7 +126,13 @@ impl<'a> Plan<'a> {
     }
 
     fn push(&mut self, name: impl Into<String>, args: Vec<Arg>, also_reads: Vec<PathBuf>) {
-        self.steps.push(Step { name: name.into(), args, also_reads, also_writes: vec![] });
+        self.steps.push(Step {
+            name: name.into(),
+            args,
+            also_reads,
+            also_writes: vec![],
+            is_optional: false,
+        });
     }
 
     /// Prunes a network, and trains what is left where the recipe says so.
@@ -171,7 +180,9 @@ impl<'a> Plan<'a> {
         args.extend(option("--allocation", prune.allocation.map(Search::name)));
         args.extend(option("--rate", prune.rate.map(|rate| round.rate(rate))));
         args.extend(option("--budget", prune.budget));
-        args.extend(option("--metric", prune.budget_metric.map(Metric::name)));
+        // Without sensitivities nothing else tells the metric.
+        let metric = prune.budget_metric.or(prune.metric.filter(|_| !prune.needs_sensitivities()));
+        args.extend(option("--metric", metric.map(Metric::name)));
         args.extend(self.shared(prune));
         args.extend([text("--masks"), Arg::Output(round.file("weights.mask"))]);
         args.extend([text("-o"), Arg::Output(round.file("weights.prune"))]);
@@ -232,7 +243,11 @@ impl<'a> Plan<'a> {
         args.extend(option("--batch", finetune.batch));
         args.extend(option("--rate", finetune.rate));
         args.extend(option("--patience", finetune.patience));
-        if finetune.teacher && recipe.prune.is_some() {
+        if let Some(Granularity::Vector { .. }) = recipe.prune.as_ref().and_then(|prune| prune.granularity) {
+            // Vectors stay in the network, as zeros.
+            args.extend([text("--masks"), self.result(&round.file("weights.mask"))]);
+        }
+        if finetune.teacher {
             args.extend([text("--teacher"), input(&recipe.cfg), input(&recipe.weights)]);
         }
         args.extend([text("--seed"), text(recipe.seed), text("--backup"), Arg::Folder(TRAINING)]);
@@ -288,6 +303,7 @@ impl<'a> Plan<'a> {
             args,
             also_reads: vec![],
             also_writes: vec![format!("{output}.json")],
+            is_optional: false,
         });
     }
 

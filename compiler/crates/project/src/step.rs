@@ -28,6 +28,8 @@ pub struct Step {
     pub also_reads: Vec<PathBuf>,
     /// Files that the step writes beside those on its command line, named relative to the workspace.
     pub also_writes: Vec<String>,
+    /// A build goes on where the step fails: its result is only for comparison.
+    pub is_optional: bool,
 }
 
 impl Step {

@@ -106,6 +106,17 @@ impl Workspace {
         Ok(Outcome::Ran)
     }
 
+    /// Removes what a step that failed may have left of an earlier build.
+    ///
+    /// # Errors
+    /// A file cannot be removed.
+    pub fn discard(&self, step: &Step) -> Result<()> {
+        for path in step.outputs().map(|name| self.folder.join(name)).filter(|path| path.exists()) {
+            std::fs::remove_file(&path).map_err(|e| Error::io("remove", &path, &e))?;
+        }
+        Ok(())
+    }
+
     fn is_fresh(&mut self, step: &Step, stamp: &Path, key: &str) -> bool {
         let Ok(bytes) = std::fs::read(stamp) else { return false };
         let Ok(stamp) = serde_json::from_slice::<Stamp>(&bytes) else { return false };
@@ -194,6 +205,7 @@ mod tests {
             ],
             also_reads: Vec::new(),
             also_writes: Vec::new(),
+            is_optional: false,
         }
     }
 

@@ -1,16 +1,18 @@
 //! A training, checked before it starts.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use secateur_base::limits::MAX_TEXT_BYTES;
 use secateur_base::{Error, Result, files};
-use secateur_data::{Dataset, read_list, read_names};
+use secateur_data::{Dataset, label_path, read_list, read_names};
 use secateur_frontend::darknet::{self, Cfg, WeightsHeader};
 use secateur_ir::training::{LayerLoss, Mix, Optimizer, Policy, Schedule, Training};
 use secateur_ir::{Graph, Op, Weights};
 use secateur_train::anchors::{anchors, box_sizes};
 use secateur_train::initial::{random_weights, take_over};
 use secateur_train::samples::{Findings, Labels, Options, Samples, Sizes};
-use secateur_train::session::SessionOptions;
+use secateur_train::session::{NUMBERED, SessionOptions};
 use secateur_train::{TEACHER, initial};
 use sha2::{Digest, Sha256};
 
@@ -35,6 +37,8 @@ const FINETUNE_EPOCHS: u64 = 10;
 const MIN_EVALUATION: u64 = 20;
 /// Largest file of a teacher.
 const MAX_TEACHER_BYTES: u64 = 1 << 31;
+/// Bytes of an image's file that a checkpoint is known by.
+const FINGERPRINT_BYTES: u64 = 1 << 16;
 /// Memory for decoded images.
 const CACHE_BYTES: usize = 1 << 30;
 
@@ -89,8 +93,15 @@ impl Job {
         }
         let kept = masks::kept_numbers(args, &graph, &weights)?;
         let valid = lists.valid.as_ref().filter(|_| args.evaluate_every != Some(0));
-        let identity =
-            identity((&cfg, &weights, kept.as_ref()), &images, &labels, &training, args, global.seed)?;
+        let held_out = valid.map(|valid| read_list(valid)).transpose()?.unwrap_or_default();
+        let identity = identity(
+            (&cfg, &weights, kept.as_ref()),
+            [&images, &held_out],
+            &labels,
+            &training,
+            args,
+            global.seed,
+        )?;
         let epoch = (images.len() as u64).div_ceil(training.batch as u64);
         let mut options = SessionOptions {
             batches,
@@ -296,10 +307,10 @@ fn max_boxes(training: &Training) -> usize {
 /// A hash of all that decides the result, by which a checkpoint is known.
 ///
 /// # Errors
-/// The teacher cannot be read.
+/// A file cannot be read.
 fn identity(
     (cfg, weights, kept): (&Cfg, &Weights, Option<&Weights>),
-    images: &[PathBuf],
+    images: [&[PathBuf]; 2],
     labels: &Labels,
     training: &Training,
     args: &Args,
@@ -313,7 +324,12 @@ fn identity(
             hash.update(value.to_le_bytes());
         }
     }
-    images.iter().for_each(|image| hash.update(image.to_string_lossy().as_bytes()));
+    for image in images.into_iter().flatten() {
+        hash.update(fingerprint(image)?);
+    }
+    for label in images[1].iter().map(|image| label_path(image)).filter(|label| label.is_file()) {
+        hash.update(files::read_limited(&label, MAX_TEXT_BYTES)?);
+    }
     match labels {
         Labels::Boxes(boxes) => boxes.iter().for_each(|image| hash.update(format!("{image:?}"))),
         Labels::Targets(targets) => targets.iter().for_each(|image| hash.update(format!("{image:?}"))),
@@ -325,6 +341,17 @@ fn identity(
         (&args.average, &args.clip, args.teacher_weight(), &args.patience, &args.evaluate_every, args.int8);
     hash.update(format!("{training:?} {options:?} {seed} {}", initial::VERSION));
     Ok(hash.finalize().into())
+}
+
+/// Length and beginning of an image's file: other content under the same name is told apart, and a large data set is not
+/// read whole. Its path does not count, so that a folder may move.
+fn fingerprint(image: &Path) -> Result<[u8; 32]> {
+    let fail = |e: std::io::Error| Error::io("read", image, &e);
+    let file = std::fs::File::open(image).map_err(fail)?;
+    let mut beginning = Vec::new();
+    let length = file.metadata().map_err(fail)?.len();
+    file.take(FINGERPRINT_BYTES).read_to_end(&mut beginning).map_err(fail)?;
+    Ok(Sha256::new().chain_update(length.to_le_bytes()).chain_update(beginning).finalize().into())
 }
 
 /// Refuses to write over anything that is read.
@@ -346,6 +373,7 @@ fn refuse_overwrite(args: &Args, lists: &Lists, options: &SessionOptions, images
     ];
     let mut written: Vec<PathBuf> =
         suffixes.iter().map(|suffix| options.folder.join(format!("{}{suffix}", options.name))).collect();
+    written.extend((1..=options.batches / NUMBERED).map(|n| options.numbered_weights(n * NUMBERED)));
     written.extend(args.output.iter().cloned());
     files::refuse_overwrite(&read, &written.iter().map(PathBuf::as_path).collect::<Vec<&Path>>())
 }

@@ -84,7 +84,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FACTOR", value_parser = positive)]
     teacher_weight: Option<f32>,
     /// Masks that `prune` wrote with the weights: what they remove stays zero.
-    #[arg(long, value_name = "FILE.mask", requires = "weights")]
+    #[arg(long, value_name = "FILE.mask")]
     masks: Option<PathBuf>,
     /// Train the network's int8 form: forward in rounded weights and outputs, with frozen batch norm; accuracy is that
     /// of the int8 network. A detector's teacher is itself in float, unless --teacher names another.

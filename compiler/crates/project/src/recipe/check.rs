@@ -12,7 +12,7 @@ use secateur_eval::{Heads, Metric};
 use secateur_frontend::darknet::{self, Network};
 use secateur_ir::Graph;
 use secateur_prune::search::{self, Search, rate_of_factor};
-use secateur_prune::{Criterion, criteria};
+use secateur_prune::{Criterion, Granularity, criteria};
 use secateur_quant::{RangeRule, SPLIT_PERCENT};
 use toml::Spanned;
 
@@ -63,8 +63,18 @@ impl<'a> Checker<'a> {
             thresh: self.fraction(&raw.detect.thresh)?,
         };
         let network = self.files(&raw, &recipe)?;
-        if let Some(finetune) = &mut recipe.finetune {
+        if let Some((finetune, raw)) = recipe.finetune.as_mut().zip(raw.finetune.as_ref()) {
             finetune.recalibrate = network.weights()?.layers.iter().any(|layer| layer.batch_norm.is_some());
+            let asked = raw.get_ref().teacher.as_ref().filter(|teacher| *teacher.get_ref());
+            let reason = match (recipe.prune.is_some(), network.graph.has_heads()) {
+                (false, _) => Some("a network that is not pruned has no teacher"),
+                (true, false) => Some("a teacher is followed at a detector's heads, and there are none"),
+                (true, true) => None,
+            };
+            if let Some((asked, reason)) = asked.zip(reason) {
+                return Err(self.at(asked.span(), reason).allowed("teacher = false"));
+            }
+            finetune.teacher &= reason.is_none();
         }
         self.rounds_fit(&raw, &recipe)?;
         Ok(recipe)
@@ -165,7 +175,7 @@ impl<'a> Checker<'a> {
             batch: count("batch", &raw.batch, 1..=4096)?,
             rate: raw.rate.as_ref().map(|rate| *rate.get_ref()),
             patience: count("patience", &raw.patience, 1..=u32::MAX)?,
-            teacher: raw.teacher.unwrap_or(true),
+            teacher: raw.teacher.as_ref().is_none_or(|teacher| *teacher.get_ref()),
             recalibrate: false,
         })
     }
@@ -242,7 +252,19 @@ impl<'a> Checker<'a> {
     /// Checks that rounds of pruning have a training after each, and a goal that can be shared out.
     fn rounds_fit(&self, raw: &raw::Recipe, recipe: &Recipe) -> Result<()> {
         let Some((raw, prune)) = raw.prune.as_ref().zip(recipe.prune.as_ref()) else { return Ok(()) };
+        let vectors = matches!(prune.granularity, Some(Granularity::Vector { .. }));
+        let uniform = prune.allocation.is_some_and(|search| search.name() == search::Uniform.name());
+        if let Some(target) = raw.get_ref().target.as_ref().filter(|_| uniform) {
+            return Err(self
+                .at(target.macs.span(), "the allocation `uniform` knows no target of MACs")
+                .help("its rate is the fraction of each group's units: give rate"));
+        }
         let Some(rounds) = raw.get_ref().rounds.as_ref().filter(|_| prune.rounds > 1) else { return Ok(()) };
+        if vectors {
+            return Err(self
+                .at(rounds.span(), "vectors are pruned in one round")
+                .help("leave rounds out, or prune channels"));
+        }
         if recipe.finetune.is_none() {
             return Err(self
                 .at(rounds.span(), "rounds of pruning need a training after each")

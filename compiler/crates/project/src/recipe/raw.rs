@@ -74,7 +74,7 @@ pub(super) struct Finetune {
     pub(super) batch: Option<Spanned<u32>>,
     pub(super) rate: Option<Spanned<f64>>,
     pub(super) patience: Option<Spanned<u32>>,
-    pub(super) teacher: Option<bool>,
+    pub(super) teacher: Option<Spanned<bool>>,
 }
 
 #[derive(Default, Deserialize)]

@@ -124,6 +124,12 @@ fn errors_point_at_their_lines() {
             "no units of this granularity",
         ),
         (threshold, after("allocation = \"best\""), 14, "allowed: threshold, greedy, global, uniform"),
+        (
+            threshold,
+            "allocation = \"uniform\"\ntarget.macs = \"3x\"".to_owned(),
+            14,
+            "knows no target of MACs",
+        ),
         (threshold, "target.macs = \"3\"".to_owned(), 13, "as in 3x"),
         (threshold, "target.macs = \"0.5x\"".to_owned(), 13, "as in 3x"),
         (threshold, "target.latency = \"3x\"".to_owned(), 13, "unknown field"),

@@ -3,7 +3,7 @@
 use super::{Candidate, Problem, Records, Search};
 use crate::keep_count;
 use crate::sensitivity::{Analysis, RATES};
-use secateur_base::Result;
+use secateur_base::{Error, Result};
 
 /// The same ratio everywhere: the goal's rate is the fraction of each group's units, whatever their MACs.
 pub struct Uniform;
@@ -22,8 +22,12 @@ impl Search for Uniform {
     }
 
     fn run(&self, problem: &Problem, records: &mut Records) -> Result<Candidate> {
-        let analysis = problem.analysis;
-        let most = problem.goal.rate.unwrap_or(RATES[RATES.len() - 1]);
+        let (analysis, goal) = (problem.analysis, &problem.goal);
+        if goal.rate.is_none() && goal.budget.is_none() {
+            return Err(Error::new("a common ratio does not follow from thresholds")
+                .allowed("--rate or --budget with --allocation uniform"));
+        }
+        let most = goal.rate.unwrap_or(RATES[RATES.len() - 1]);
         problem.require_rate(&uniform(analysis, 1.0), &uniform(analysis, most))?;
         problem.solve(records.trials, |fraction| Ok(uniform(analysis, most * fraction)))
     }

@@ -21,7 +21,7 @@ const CHECKPOINT: Duration = Duration::from_secs(10);
 /// Batches in a row without a finite gradient after which a training goes back.
 const MAX_SKIPPED: u32 = 3;
 /// Batches between two numbered files of weights, as in Darknet.
-const NUMBERED: u64 = 1000;
+pub const NUMBERED: u64 = 1000;
 
 /// How a training runs.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,6 +65,11 @@ impl SessionOptions {
     /// Weights after the last batch.
     pub fn final_weights(&self) -> PathBuf {
         self.file("_final.weights")
+    }
+
+    /// Weights after so many batches, of each [`NUMBERED`].
+    pub fn numbered_weights(&self, batches: u64) -> PathBuf {
+        self.file(&format!("_{batches}.weights"))
     }
 
     /// Weights of the best evaluation.
@@ -207,8 +212,7 @@ impl<'a> Session<'a> {
                 self.evaluate(host)?;
             }
             if self.state.batches.is_multiple_of(NUMBERED) {
-                let path = self.options.file(&format!("_{}.weights", self.state.batches));
-                self.save(host, &path)?;
+                self.save(host, &self.options.numbered_weights(self.state.batches))?;
             }
             if self.written.elapsed() > CHECKPOINT {
                 self.checkpoint()?;
@@ -217,6 +221,10 @@ impl<'a> Session<'a> {
         self.save(host, &self.options.final_weights())?;
         self.log.write_summary(&self.options.file(".json"))?;
         self.checkpoint()?;
+        if host.is_stopped() {
+            // Whoever asked during the last batch wants no more of what comes after it.
+            return Ok(Outcome::Stopped { batches: self.state.batches });
+        }
         Ok(Outcome::Finished { best: self.state.best, batches: self.state.batches })
     }
 
