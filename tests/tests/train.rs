@@ -396,6 +396,9 @@ fn bad_input_is_found_before_training() {
     let bytes = std::fs::read(&checkpoint).unwrap();
     std::fs::write(&checkpoint, &bytes[..bytes.len() / 2]).unwrap();
     assert!(refused(folder, &TRAIN).contains("damaged"));
+    let expected = final_weights(folder);
+    done(folder, &[&TRAIN[..], &["--renew"]].concat());
+    assert!(final_weights(folder) == expected, "a training that begins anew ends as the first one");
 }
 
 /// A rate at which everything runs off: the training ends with a reason instead of weights that are no numbers.

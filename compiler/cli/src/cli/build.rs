@@ -1,12 +1,13 @@
 //! `build`: runs the steps of a recipe, each an ordinary command, and reuses those whose inputs did not change.
 
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use clap::Parser;
 use secateur_base::terminal::print;
 use secateur_base::{Error, Result, errln, files, outln};
-use secateur_data::Dataset;
+use secateur_data::{Dataset, read_list};
 use secateur_frontend::darknet;
 use secateur_ir::training::Training;
 use secateur_project::{Plan, Recipe, Workspace, overview, shell_line};
@@ -40,11 +41,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     }
     if recipe.finetune.is_some() {
         require_trainable(&recipe)?;
-        if recipe.test.is_none() {
-            errln!(
-                "warning: accuracy is reported on the images that weights are chosen by; name others under `test`"
-            );
-        }
+        warn_of_selection(&recipe)?;
     }
     let plan = Plan::new(&recipe)?;
     let commands = plan.steps().iter().map(|step| step.command(&recipe.workspace)).chain(plan.detect());
@@ -76,6 +73,22 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     let chart = recipe.workspace.join("overview.svg");
     files::write_bytes(&chart, report.to_svg()?.as_bytes())?;
     outln!("results in {}, chart {}", recipe.workspace.display(), chart.display());
+    Ok(())
+}
+
+/// Warns where accuracy is reported on images that the network was trained on or chosen by.
+fn warn_of_selection(recipe: &Recipe) -> Result<()> {
+    let Some(test) = &recipe.test else {
+        errln!(
+            "warning: accuracy is reported on the images that weights are chosen by; name others under `test`"
+        );
+        return Ok(());
+    };
+    let used: HashSet<PathBuf> =
+        [read_list(&recipe.train)?, read_list(&recipe.val)?].concat().into_iter().collect();
+    if read_list(test)?.iter().any(|image| used.contains(image)) {
+        errln!("warning: images of `test` are in `train` or `val` too; the reported accuracy is optimistic");
+    }
     Ok(())
 }
 

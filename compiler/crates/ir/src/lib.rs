@@ -22,7 +22,7 @@ pub use op::{
     Transpose, Upsample, WeightsNormalization, Yolo,
 };
 pub use origin::Origin;
-pub use rounding::{Grid, Rounding};
+pub use rounding::{Grid, Rounding, WEIGHT_LIMIT, round_half_up};
 pub use select::{Columns, select_graph, select_layer};
 pub use shape::{MAX_ELEMENTS, MAX_SIDE, ParameterCounts, check, infer, parameter_counts, shortcut_steps};
 pub use stat::{LayerCost, layer_cost, stat};

@@ -1,5 +1,14 @@
 //! What a network's int8 form rounds, in the numbers of the float network: training through quantisation needs it.
 
+/// The largest quantised weight; −128 stays unused so that weights are symmetric.
+pub const WEIGHT_LIMIT: f64 = 127.0;
+
+/// `round(x)` with ties upwards, as everything in the integer contract.
+#[inline(always)]
+pub fn round_half_up(x: f64) -> f64 {
+    (x + 0.5).floor()
+}
+
 /// The numbers that a channel can hold in int8: the multiples of `step` from `low` to `high`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Grid {

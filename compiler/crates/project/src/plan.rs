@@ -235,11 +235,12 @@ impl<'a> Plan<'a> {
     fn finetune(&mut self, finetune: &Finetune, network: Network, round: Round) -> Network {
         let recipe = self.recipe;
         let weights = round.file("healed.weights");
-        let epochs = if round.is_last() { finetune.epochs } else { finetune.epochs.div_ceil(2) };
+        let epochs = finetune.epochs.map(|all| if round.is_last() { all } else { all.div_ceil(2) });
         // Files in the folder of trainings have the name of the cfg.
         let mut args = vec![text("finetune"), Arg::NamedInput(network.cfg.clone()), input(&network.weights)];
         args.extend([text("--train"), input(&recipe.train), text("--list"), input(&recipe.val)]);
-        args.extend([text("--names"), input(&recipe.names), text("--epochs"), text(epochs)]);
+        args.extend([text("--names"), input(&recipe.names)]);
+        args.extend(option("--epochs", epochs));
         args.extend(option("--batch", finetune.batch));
         args.extend(option("--rate", finetune.rate));
         args.extend(option("--patience", finetune.patience));

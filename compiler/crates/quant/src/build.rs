@@ -6,17 +6,14 @@ use super::net::{
 };
 use super::numeric::{
     Scale, TwoSlope, activation_table, detection_tables, exponentials, region_tables, requant,
-    requant_negated, requant_sum, round_half_up, yolo_tables,
+    requant_negated, requant_sum, yolo_tables,
 };
 use super::prepare::Prepared;
 use super::ranges::Scales;
 use super::verify::prove_accumulators;
 use secateur_base::Result;
 use secateur_float as float;
-use secateur_ir::{Activation, Graph, Op, Pool, Shape, ShortcutWeights, Source};
-
-/// The largest quantised weight; −128 stays unused so that weights are symmetric.
-const WEIGHT_LIMIT: f64 = 127.0;
+use secateur_ir::{Activation, Graph, Op, Pool, Shape, ShortcutWeights, Source, WEIGHT_LIMIT, round_half_up};
 
 /// Biases stay below this in accumulator units: a nearly dead channel's weight scale is floored.
 const BIAS_LIMIT: f64 = (1u64 << 28) as f64;

@@ -186,7 +186,7 @@ fn session_options(args: &Args, manner: Manner, training: &Training, folder: Pat
 }
 
 fn is_short(args: &Args, manner: Manner) -> bool {
-    manner == Manner::Finetune || args.epochs.is_some() || args.batches.is_some()
+    manner == Manner::Finetune || args.int8 || args.epochs.is_some() || args.batches.is_some()
 }
 
 /// Classes of a network's heads, or outputs of a classifier.

@@ -22,8 +22,6 @@ use super::{Finetune, Prune, Quantize, Recipe, TargetChoice, paths, raw};
 const KERNEL_BATCH: RangeInclusive<usize> = 1..=1024;
 /// Rounds of pruning and training.
 const ROUNDS: RangeInclusive<u32> = 1..=20;
-/// Passes of a training over its images where the recipe names no other number.
-const FINETUNE_EPOCHS: u32 = 10;
 
 pub(super) struct Checker<'a> {
     path: &'a Path,
@@ -171,7 +169,7 @@ impl<'a> Checker<'a> {
                 .allowed("a learning rate above 0, up to 1"));
         }
         Ok(Finetune {
-            epochs: count("epochs", &raw.epochs, 1..=u32::MAX)?.unwrap_or(FINETUNE_EPOCHS),
+            epochs: count("epochs", &raw.epochs, 1..=u32::MAX)?,
             batch: count("batch", &raw.batch, 1..=4096)?,
             rate: raw.rate.as_ref().map(|rate| *rate.get_ref()),
             patience: count("patience", &raw.patience, 1..=u32::MAX)?,

@@ -83,7 +83,7 @@ impl Prune {
 #[derive(Debug)]
 pub struct Finetune {
     /// Passes over `train` after the last round; half as many after every earlier one.
-    pub epochs: u32,
+    pub epochs: Option<u32>,
     pub batch: Option<u32>,
     pub rate: Option<f64>,
     pub patience: Option<u32>,

@@ -6,6 +6,6 @@ mod table;
 
 pub use requant::QRequant;
 pub(crate) use requant::{TwoSlope, requant, requant_negated, requant_sum};
-pub(crate) use scale::{Scale, round_half_up};
+pub(crate) use scale::Scale;
 pub use table::{HeadTables, QTable};
 pub(crate) use table::{activation_table, detection_tables, exponentials, region_tables, yolo_tables};

@@ -1,5 +1,7 @@
 //! The scale and zero point of a tensor.
 
+use secateur_ir::round_half_up;
+
 /// The smallest scale. A tensor of such small values is as good as zero, and products of two scales and of
 /// a weight's scale (f32) stay far above the smallest normal f32 (1e-38).
 const MIN_SCALE: f64 = 1e-12;
@@ -40,11 +42,6 @@ impl Scale {
     pub(crate) fn real(self, q: i8) -> f64 {
         self.scale * (f64::from(q) - f64::from(self.zero_point))
     }
-}
-
-/// `round(x)` with ties upwards, as everything in the contract.
-pub(crate) fn round_half_up(x: f64) -> f64 {
-    (x + 0.5).floor()
 }
 
 #[cfg(test)]

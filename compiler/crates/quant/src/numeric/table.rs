@@ -3,7 +3,9 @@
 // That of the C library differs from system to system, and with the processor.
 use libm::exp;
 
-use super::scale::{Scale, round_half_up};
+use secateur_ir::round_half_up;
+
+use super::scale::Scale;
 use secateur_float as float;
 use secateur_ir::{Activation, Detection, Region, Yolo};
 use serde::{Deserialize, Serialize};

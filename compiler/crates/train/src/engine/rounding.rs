@@ -5,14 +5,12 @@
 //! Source: Jacob et al. 2018, section 3; for the estimator Bengio et al. 2013, arXiv:1308.3432.
 
 use rayon::prelude::*;
-use secateur_ir::{Activation, Grid, Rounding};
+use secateur_ir::{Activation, Grid, Rounding, WEIGHT_LIMIT, round_half_up};
 
 use super::parameter::{Kind, Parameter};
 use super::value::{Read, Row, Value};
 use crate::scalar::Scalar;
 
-/// The largest integer of a weight.
-const WEIGHT_LIMIT: f64 = 127.0;
 /// Numbers that are looked at side by side.
 const RUN: usize = 1024;
 
@@ -132,7 +130,7 @@ fn round<T: Scalar>(numbers: &mut [T], grid: Grid) {
     let (step, low, high) = (f64::from(grid.step), f64::from(grid.low), f64::from(grid.high));
     let inverse = 1.0 / step;
     for number in numbers {
-        let multiple = (number.to_f64() * inverse + 0.5).floor();
+        let multiple = round_half_up(number.to_f64() * inverse);
         *number = T::from_f64((multiple * step).max(low).min(high));
     }
 }
@@ -156,7 +154,7 @@ fn round_weights<T: Scalar>(weights: &mut [T], rounding: &Rounding, outputs: usi
         for (part, &factor) in filter.chunks_exact_mut(*block).zip(columns) {
             let step = scale / f64::from(factor);
             for w in part {
-                *w = T::from_f64((w.to_f64() / step + 0.5).floor() * step);
+                *w = T::from_f64(round_half_up(w.to_f64() / step) * step);
             }
         }
     }

@@ -6,7 +6,7 @@ mod checkpoint;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use secateur_base::{Error, Result};
+use secateur_base::{Error, ErrorKind, Result};
 use secateur_ir::training::Training;
 use secateur_ir::{Graph, Rounding, Weights};
 
@@ -161,7 +161,10 @@ impl<'a> Session<'a> {
         options: SessionOptions,
     ) -> Result<Self> {
         let found = match Checkpoint::read(&options.checkpoint(), options.identity) {
-            Err(_) if options.renew => None,
+            Err(error) if options.renew && error.kind() == ErrorKind::User => {
+                tracing::warn!("the training begins anew: {error}");
+                None
+            }
             found => found?,
         };
         let state = found
