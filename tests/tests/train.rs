@@ -106,6 +106,19 @@ fn threads_and_kills_change_no_byte() {
 }
 
 #[test]
+fn a_second_training_of_the_same_files_is_refused() {
+    let project = project();
+    let folder = project.path();
+    std::fs::create_dir(folder.join("backup")).unwrap();
+    let lock = std::fs::File::create(folder.join("backup/net.lock")).unwrap();
+    lock.lock().unwrap();
+    let said = refused(folder, &TRAIN);
+    assert!(said.contains("another training is at work on the same files"), "{said}");
+    drop(lock);
+    done(folder, &TRAIN);
+}
+
+#[test]
 fn new_heads_begin_at_random_and_keep_the_body() {
     let project = project();
     std::fs::write(project.path().join("names"), "square\ndisc\nring\n").unwrap();

@@ -44,6 +44,20 @@ pub fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Creates the file and locks it until it is dropped; `None` if another process holds the lock. The kernel gives up
+/// the lock of a process that was killed.
+///
+/// # Errors
+/// The file cannot be created, or its file system has no locks.
+pub fn lock(path: &Path) -> Result<Option<File>> {
+    let file = File::create(path).map_err(|e| Error::io("create", path, &e))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(e)) => Err(Error::io("lock", path, &e)),
+    }
+}
+
 /// Refuses a command that would write over one of its inputs, or write two results to one file.
 ///
 /// Files are the same if their paths or, where they exist, what links and mounts make of them are.

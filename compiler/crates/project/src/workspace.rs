@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fs::{File, Metadata, TryLockError};
+use std::fs::{File, Metadata};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -58,17 +58,11 @@ impl Workspace {
     pub fn open(folder: &Path) -> Result<Self> {
         let stamps = folder.join(STAMPS);
         std::fs::create_dir_all(&stamps).map_err(|e| Error::io("create", &stamps, &e))?;
-        let path = stamps.join("lock");
-        let lock = File::create(&path).map_err(|e| Error::io("create", &path, &e))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(Error::new("another build is at work in this workspace")
-                    .file(folder)
-                    .help("wait for it, or give the recipe another workspace"));
-            }
-            Err(TryLockError::Error(e)) => return Err(Error::io("lock", &path, &e)),
-        }
+        let lock = files::lock(&stamps.join("lock"))?.ok_or_else(|| {
+            Error::new("another build is at work in this workspace")
+                .file(folder)
+                .help("wait for it, or give the recipe another workspace")
+        })?;
         for name in FOLDERS {
             // Nobody else writes here while the folder is locked: leftovers are of dead builds, however young.
             files::remove_leftovers(&folder.join(name), Duration::ZERO);

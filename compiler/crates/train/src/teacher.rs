@@ -9,8 +9,8 @@ use secateur_ir::{Graph, Source, Weights};
 pub struct Teacher {
     graph: Graph,
     weights: Weights,
-    /// Weight of the squared difference beside the task's loss.
-    factor: f32,
+    /// How strongly the heads are drawn, beside the labels.
+    pub(crate) factor: f32,
     plan: Plan,
     /// Layers that feed the heads.
     sources: Vec<usize>,
@@ -79,19 +79,5 @@ impl Teacher {
         (0..self.sources.len())
             .map(|head| of_image.iter().flat_map(|heads| heads[head].clone()).collect())
             .collect()
-    }
-
-    /// Adds to `delta`, which moves a head's input `x` of `values` values an image, what draws it to the teacher's
-    /// `target`. Returns the cost: for each image half the mean squared difference. A sum instead would drown the
-    /// labels, which few of the values have.
-    pub fn pull(&self, values: usize, x: &[f32], target: &[f32], delta: &mut [f32]) -> f64 {
-        let factor = self.factor / values as f32;
-        let mut cost = 0.0;
-        for ((delta, &x), &target) in delta.iter_mut().zip(x).zip(target) {
-            let difference = target - x;
-            *delta += factor * difference;
-            cost += 0.5 * f64::from(factor * difference * difference);
-        }
-        cost
     }
 }

@@ -173,7 +173,6 @@ impl<T: Scalar> Trainer<T> {
         let mut gradients = Vec::new();
         let number = self.seen / self.engine.images() as u64;
         let (losses, teacher) = (&self.losses, &self.teacher);
-        let values: Vec<usize> = self.engine.graph().nodes.iter().map(|node| node.shape.len()).collect();
         let read: Vec<Source> =
             self.engine.graph().nodes.iter().flat_map(|node| node.inputs.clone()).collect();
         self.engine.forward(input, number, &mut |layer, x| {
@@ -183,7 +182,7 @@ impl<T: Scalar> Trainer<T> {
             let mut output = is_read.then(|| vec![0.0; x.len()]);
             let mut cost = loss.forward(x, &pass, output.as_deref_mut(), &mut delta);
             if let Some((teacher, target)) = teacher.as_ref().zip(targets.next()) {
-                let pulled = teacher.pull(values[layer], x, &target, &mut delta);
+                let pulled = loss.imitate(x, &target, teacher.factor, &mut delta);
                 cost.parts.push((TEACHER, pulled));
                 cost.total += pulled;
             }

@@ -80,7 +80,7 @@ pub(crate) struct Args {
     /// A trained network with the same heads, whose outputs this one follows.
     #[arg(long, num_args = 2, value_names = ["CFG", "WEIGHTS"])]
     teacher: Option<Vec<PathBuf>>,
-    /// Weight of the teacher beside the labels [default: 1; --int8: 300].
+    /// Weight of the teacher beside the labels [default: 3].
     #[arg(long, value_name = "FACTOR", value_parser = positive)]
     teacher_weight: Option<f32>,
     /// Masks that `prune` wrote with the weights: what they remove stays zero.
@@ -118,12 +118,12 @@ impl Args {
     }
 
     fn teacher_weight(&self) -> f32 {
-        self.teacher_weight.unwrap_or(if self.int8 { INT8_TEACHER_WEIGHT } else { 1.0 })
+        self.teacher_weight.unwrap_or(TEACHER_WEIGHT)
     }
 }
 
-/// The int8 form is to do what the float network does: labels, of which there may be few, only help.
-const INT8_TEACHER_WEIGHT: f32 = 300.0;
+/// The teacher says of every place what labels say of few.
+const TEACHER_WEIGHT: f32 = 3.0;
 
 /// Which defaults hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

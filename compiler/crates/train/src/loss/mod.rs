@@ -79,6 +79,18 @@ pub trait Loss: Send + Sync {
     /// # Panics
     /// If `pass` has truths of the other kind, or lengths do not fit.
     fn forward(&self, x: &[f32], pass: &Pass<'_>, output: Option<&mut [f32]>, delta: &mut [f32]) -> Cost;
+
+    /// Adds to `delta` what draws the layer's input `x` to `target`, the same input in a teacher, `factor` times as
+    /// strongly as the labels draw it. Returns half the sum of the squares of what was added.
+    fn imitate(&self, x: &[f32], target: &[f32], factor: f32, delta: &mut [f32]) -> f64 {
+        let mut cost = 0.0;
+        for ((delta, &x), &target) in delta.iter_mut().zip(x).zip(target) {
+            let pull = factor * (target - x);
+            *delta += pull;
+            cost += 0.5 * f64::from(pull) * f64::from(pull);
+        }
+        cost
+    }
 }
 
 /// Returns the loss of every layer of a network that has one, by node.

@@ -7,7 +7,7 @@ use secateur_data::Truth;
 use secateur_ir::training::RegionLoss;
 use secateur_ir::{Region, Shape};
 
-use super::entries::{CLASS, Cell, Entries, OBJECTNESS, best_shape, best_truth, cost};
+use super::entries::{CLASS, Cell, Entries, OBJECTNESS, best_shape, best_truth, cost, imitate};
 use super::math::{focal, logistic, logistic_gradient, printed_squares, softmax};
 use super::{Cost, Loss, Pass};
 
@@ -45,6 +45,24 @@ impl RegionLayer {
             }
         }
     }
+
+    /// The values that labels are compared with, in the order of the input.
+    fn activated(&self, x: &[f32]) -> Vec<f32> {
+        let plane = self.entries.plane();
+        let mut y = x.to_vec();
+        for anchor in y.chunks_exact_mut(self.entries.anchor()) {
+            for entry in [0, 1, OBJECTNESS] {
+                anchor[entry * plane..(entry + 1) * plane]
+                    .iter_mut()
+                    .for_each(|value| *value = logistic(*value));
+            }
+            if self.head.softmax {
+                let classes = &mut anchor[CLASS * plane..];
+                (0..plane).for_each(|cell| softmax(classes, cell, plane, self.head.classes, 1.0));
+            }
+        }
+        y
+    }
 }
 
 impl Loss for RegionLayer {
@@ -69,6 +87,10 @@ impl Loss for RegionLayer {
             .collect();
         let parts = [0, 1, 2].map(|part| squares.iter().map(|squares| squares[part]).sum());
         cost(printed_squares([&*delta]), parts)
+    }
+
+    fn imitate(&self, x: &[f32], target: &[f32], factor: f32, delta: &mut [f32]) -> f64 {
+        imitate(self.entries, &self.activated(x), &self.activated(target), factor, delta)
     }
 }
 
@@ -188,8 +210,8 @@ mod tests {
     use super::*;
     use crate::loss::Truths;
 
-    /// Returns the deltas of two images of one cell and one anchor, after `seen` images.
-    fn forward(seen: u64, truths: &[Vec<Truth>; 2]) -> Vec<f32> {
+    /// One cell and one anchor.
+    fn region() -> RegionLayer {
         let head =
             Region { classes: 2, coords: 4, anchors: vec![(0.5, 0.5)], softmax: true, background: false };
         let loss = RegionLoss {
@@ -203,10 +225,14 @@ mod tests {
             focal: false,
             max_boxes: 1,
         };
-        let shape = Shape::new(7, 1, 1);
+        RegionLayer::new(head, loss, Shape::new(7, 1, 1))
+    }
+
+    /// Returns the deltas of two images of one cell and one anchor, after `seen` images.
+    fn forward(seen: u64, truths: &[Vec<Truth>; 2]) -> Vec<f32> {
         let mut delta = vec![9.0; 14];
         let pass = Pass { input: Shape::new(3, 32, 32), truths: Truths::Boxes(truths), seen };
-        RegionLayer::new(head, loss, shape).forward(&[1.0; 14], &pass, None, &mut delta);
+        region().forward(&[1.0; 14], &pass, None, &mut delta);
         delta
     }
 
@@ -226,5 +252,21 @@ mod tests {
         assert_eq!(forward(20_000, &[vec![truth(0), truth(1)], vec![]]), first);
         assert_ne!(first[..7], none[..7]);
         assert_eq!(first[7..], none[7..]);
+    }
+
+    #[test]
+    fn imitation_compares_probabilities() {
+        let layer = region();
+        let target = [0.5, -0.5, 1.0, 0.0, 2.0, 3.0, -1.0];
+        let mut delta = [0.0; 7];
+        assert_eq!(layer.imitate(&target, &target, 1.0, &mut delta), 0.0);
+        layer.imitate(&[0.0; 7], &target, 1.0, &mut delta);
+        let seen = logistic(2.0);
+        let drawn = [logistic(0.5) - 0.5, logistic(-0.5) - 0.5, 1.0, 0.0];
+        let classes = [0.5 - logistic(-4.0), logistic(-4.0) - 0.5];
+        let expected = drawn.into_iter().chain([(seen - 0.5) / seen]).chain(classes).map(|pull| seen * pull);
+        for (entry, (delta, expected)) in delta.into_iter().zip(expected).enumerate() {
+            assert!((delta - expected).abs() < 1e-6, "{entry}: {delta} instead of {expected}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use secateur_data::Truth;
 use secateur_ir::training::{Overlap, YoloLoss};
 use secateur_ir::{Shape, Yolo};
 
-use super::entries::{CLASS, Cell, Entries, OBJECTNESS, best_shape, best_truth, cost, shape};
+use super::entries::{CLASS, Cell, Entries, OBJECTNESS, best_shape, best_truth, cost, imitate, shape};
 use super::iou::{gradient, overlap};
 use super::math::{focal, logistic, printed_squares};
 use super::{Cost, Loss, Pass};
@@ -101,6 +101,13 @@ impl Loss for YoloLayer {
             delta.iter_mut().for_each(|delta| *delta *= self.loss.delta_normalizer);
         }
         cost
+    }
+
+    fn imitate(&self, x: &[f32], target: &[f32], factor: f32, delta: &mut [f32]) -> f64 {
+        let [mut y, mut target_y] = [vec![0.0; x.len()], vec![0.0; x.len()]];
+        self.write_output(x, &mut y);
+        self.write_output(target, &mut target_y);
+        imitate(self.entries, &y, &target_y, factor, delta)
     }
 }
 
@@ -456,5 +463,23 @@ mod tests {
             assert_eq!(held, expected, "{i}");
         }
         assert!(free[..16].iter().any(|delta| delta.abs() > 0.05));
+    }
+
+    #[test]
+    fn imitation_rests_at_the_teacher() {
+        let layer = layer(|_| ());
+        let (x, mut delta) = (values(2), vec![0.0; 128]);
+        assert_eq!(layer.imitate(&x, &x, 1.0, &mut delta), 0.0);
+        assert_eq!(delta, [0.0; 128]);
+        // Logistic values are drawn as such, sides as logarithms.
+        let target: Vec<f32> = x.iter().map(|x| x + 0.5).collect();
+        layer.imitate(&x, &target, 2.0, &mut delta);
+        let seen = logistic(target[OBJECTNESS * 4]);
+        for (entry, (weight, value)) in
+            [(0, (seen, logistic as fn(f32) -> f32)), (3, (seen, |x| x)), (4, (1.0, logistic))]
+        {
+            let expected = 2.0 * weight * (value(target[entry * 4]) - value(x[entry * 4]));
+            assert!((delta[entry * 4] - expected).abs() < 1e-6, "{entry}: {}", delta[entry * 4]);
+        }
     }
 }

@@ -3,10 +3,11 @@
 mod average;
 mod checkpoint;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use secateur_base::{Error, ErrorKind, Result};
+use secateur_base::{Error, ErrorKind, Result, files};
 use secateur_ir::training::Training;
 use secateur_ir::{Graph, Rounding, Weights};
 
@@ -144,13 +145,15 @@ pub struct Session<'a> {
     log: Log,
     written: Instant,
     skipped_in_a_row: u32,
+    _lock: File,
 }
 
 impl<'a> Session<'a> {
     /// Goes on from the checkpoint, if there is one of this training, else begins with `weights`.
     ///
     /// # Errors
-    /// A checkpoint of another training; a network that cannot be trained; files that cannot be written.
+    /// A checkpoint of another training; another training at work on the same files; a network that cannot be trained;
+    /// files that cannot be written.
     pub fn open(
         graph: &Graph,
         weights: &Weights,
@@ -160,6 +163,11 @@ impl<'a> Session<'a> {
         columns: crate::log::Columns,
         options: SessionOptions,
     ) -> Result<Self> {
+        let lock = files::lock(&options.file(".lock"))?.ok_or_else(|| {
+            Error::new("another training is at work on the same files")
+                .file(options.checkpoint())
+                .help("wait for it, or give this one another folder (--backup)")
+        })?;
         let found = match Checkpoint::read(&options.checkpoint(), options.identity) {
             Err(error) if options.renew && error.kind() == ErrorKind::User => {
                 tracing::warn!("the training begins anew: {error}");
@@ -179,7 +187,18 @@ impl<'a> Session<'a> {
         let log = Log::open(&options.file(".csv"), columns, state.batches)?;
         let graph = graph.clone();
         let written = Instant::now();
-        Ok(Self { options, training, samples, graph, trainer, state, log, written, skipped_in_a_row: 0 })
+        Ok(Self {
+            options,
+            training,
+            samples,
+            graph,
+            trainer,
+            state,
+            log,
+            written,
+            skipped_in_a_row: 0,
+            _lock: lock,
+        })
     }
 
     /// Counts the weights that the training begins with, of this accuracy, as its first evaluation: it then hands out none
