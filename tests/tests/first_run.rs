@@ -6,15 +6,17 @@ use secateur_tests::{done, secateur};
 
 const CONFIGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs");
 
-/// The recipe with its images and results in `folder`, and a shorter training.
+/// The recipe with its images and results in `folder`, and a shorter training, which needs a lower rate.
 fn recipe(folder: &Path) -> String {
     let text = std::fs::read_to_string(format!("{CONFIGS}/recipes/parts.toml")).unwrap();
     let parts = text
         .replace("../../out", &folder.display().to_string())
         .replace("../networks", &format!("{CONFIGS}/networks"));
-    let epochs = parts.find("epochs = ").expect("the recipe says how long it trains");
-    let line = parts[epochs..].lines().next().unwrap();
-    parts.replace(line, "epochs = 6")
+    let of_key = |key: &str| {
+        let at = parts.find(key).unwrap_or_else(|| panic!("the recipe has no {key}"));
+        parts[at..].lines().next().unwrap()
+    };
+    parts.replace(of_key("epochs = "), "epochs = 6").replace(of_key("rate = "), "rate = 0.002")
 }
 
 /// The number that follows `label` in the table's row, in the given column.
