@@ -5,6 +5,7 @@ use core::cell::Cell;
 use zerocopy::FromBytes;
 
 use crate::artefact::{Model, Operation, Step};
+use crate::kernels::packed::{PackedConv, PackedDepthwise, packed_conv, packed_depthwise};
 use crate::kernels::{
     Connected, Conv, Depthwise, Epilogue, ReorgMode, Shortcut, Table, Window, activate, avgpool, connected,
     conv, depthwise, local_avgpool, maxpool, multiply, reorg, rescale, shortcut, softmax, upsample,
@@ -21,6 +22,28 @@ pub trait Kernels {
 
     fn depthwise(&self, input: Tensor<'_>, output: Tensor<'_>, parameters: &Depthwise<'_>) {
         depthwise(input, output, parameters);
+    }
+
+    /// A convolution with packed constants. `scratch` is the step's workspace, of any length, content and alignment.
+    fn packed_conv(
+        &self,
+        input: Tensor<'_>,
+        output: Tensor<'_>,
+        parameters: &PackedConv<'_>,
+        _scratch: &[Cell<i8>],
+    ) {
+        packed_conv(input, output, parameters);
+    }
+
+    /// A depthwise convolution with packed constants. `scratch` as in [`Kernels::packed_conv`].
+    fn packed_depthwise(
+        &self,
+        input: Tensor<'_>,
+        output: Tensor<'_>,
+        parameters: &PackedDepthwise<'_>,
+        _scratch: &[Cell<i8>],
+    ) {
+        packed_depthwise(input, output, parameters);
     }
 
     fn connected(&self, input: Tensor<'_>, output: Tensor<'_>, parameters: &Connected<'_>) {

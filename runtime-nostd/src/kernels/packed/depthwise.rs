@@ -1,0 +1,185 @@
+//! Depthwise convolution in groups of four channels.
+
+use zerocopy::little_endian::U32;
+
+use super::{Bounds, Form, Scale, accumulates, half, word};
+use crate::kernels::{Depthwise, Window};
+use crate::tensor::Tensor;
+
+/// Order of a packed depthwise convolution's words.
+///
+/// Channel after channel, in groups of four; the last group of a number that four does not divide reaches back over
+/// channels that are there already and then count. A channel has its window's weights row by row, its bias
+/// and its parameters ([`Form::words`]). A row of three is `[w0, w1] [w1, w2]` in halves of words, a row of five
+/// `[w0, w1] [w2, w3] [w1, w2] [w3, w4]`: outputs side by side need both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DepthwiseLayout {
+    /// Side of the window: 3 or 5.
+    pub kernel: usize,
+    pub channels: usize,
+    pub form: Form,
+}
+
+/// Channels of a group.
+const GROUP: usize = 4;
+
+impl DepthwiseLayout {
+    /// The layout of a depthwise convolution; `None` where the window is neither 3 × 3 nor 5 × 5, has gaps, there
+    /// are fewer than four channels, or shifts that no form expresses.
+    pub fn of(depthwise: &Depthwise<'_>, channels: usize) -> Option<Self> {
+        let Window { kernel_h, kernel_w, dilation_h, dilation_w, .. } = depthwise.window;
+        let plain = kernel_h == kernel_w && [3, 5].contains(&kernel_h) && dilation_h == 1 && dilation_w == 1;
+        let taps = kernel_h.checked_mul(kernel_w)?;
+        let whole =
+            taps.checked_mul(channels)? == depthwise.weights.len() && depthwise.bias.len() == channels;
+        if !plain || !whole || channels < GROUP || depthwise.epilogue.requant.len() != channels {
+            return None;
+        }
+        Some(Self { kernel: kernel_h, channels, form: Form::of(depthwise.epilogue.requant)? })
+    }
+
+    /// Words of a row of the window.
+    const fn row_words(&self) -> usize {
+        if self.kernel == 3 { 2 } else { 4 }
+    }
+
+    /// Words of a channel.
+    pub const fn channel_words(&self) -> usize {
+        self.kernel * self.row_words() + 1 + self.form.words()
+    }
+
+    /// Groups of four channels.
+    pub const fn groups(&self) -> usize {
+        self.channels.div_ceil(GROUP)
+    }
+
+    /// First channel of group `group`.
+    pub const fn first(&self, group: usize) -> usize {
+        if (group + 1) * GROUP > self.channels { self.channels.saturating_sub(GROUP) } else { group * GROUP }
+    }
+
+    /// Words of the layer; `None` where that is not a number.
+    pub const fn words(&self) -> Option<usize> {
+        self.groups().checked_mul(GROUP * self.channel_words())
+    }
+
+    /// Where the words of channel `c` begin: in the last group that has it.
+    #[inline(always)]
+    const fn start(&self, c: usize) -> usize {
+        let last = self.groups().saturating_sub(1);
+        let slot = if c >= self.first(last) { last * GROUP + c - self.first(last) } else { c };
+        slot * self.channel_words()
+    }
+
+    /// The two weights of word `n` of a row.
+    const fn columns(&self, n: usize) -> [usize; 2] {
+        match (self.kernel, n) {
+            (_, 0) => [0, 1],
+            (3, _) => [1, 2],
+            (_, 1) => [2, 3],
+            (_, 2) => [1, 2],
+            _ => [3, 4],
+        }
+    }
+
+    /// Writes the words of `depthwise`, whose layout this is ([`DepthwiseLayout::of`]); `None` where `words` is not
+    /// [`DepthwiseLayout::words`] long.
+    pub fn pack(&self, depthwise: &Depthwise<'_>, words: &mut [U32]) -> Option<()> {
+        if Some(words.len()) != self.words() {
+            return None;
+        }
+        for (slot, words) in words.chunks_exact_mut(self.channel_words()).enumerate() {
+            let c = self.first(slot / GROUP) + slot % GROUP;
+            let weights = self.kernel * self.row_words();
+            for (n, word) in words.iter_mut().enumerate().take(weights) {
+                let row = n / self.row_words() * self.kernel;
+                let mut value = 0;
+                for (side, column) in self.columns(n % self.row_words()).into_iter().enumerate() {
+                    let w = *depthwise.weights.get((row + column) * self.channels + c)?;
+                    value |= u32::from(i16::from(w) as u16) << (16 * side);
+                }
+                *word = U32::new(value);
+            }
+            *words.get_mut(weights)? = U32::new(depthwise.bias.get(c)?.get() as u32);
+            let scale = self.form.scale(depthwise.epilogue.requant.get(c)?)?;
+            scale.write(self.form, words.get_mut(weights + 1..)?);
+        }
+        Some(())
+    }
+}
+
+/// A depthwise convolution whose constants are packed.
+#[derive(Debug, Clone, Copy)]
+pub struct PackedDepthwise<'a> {
+    pub window: Window,
+    pub layout: DepthwiseLayout,
+    /// [`DepthwiseLayout::words`] of them.
+    pub words: &'a [U32],
+    pub bounds: Bounds<'a>,
+}
+
+impl PackedDepthwise<'_> {
+    /// Bias of channel `c`.
+    #[inline(always)]
+    pub fn bias(&self, c: usize) -> i32 {
+        word(self.words, self.layout.start(c) + self.layout.kernel * self.layout.row_words()) as i32
+    }
+
+    /// Weight at row `ky`, column `kx` of the window of channel `c`.
+    #[inline(always)]
+    pub fn weight(&self, c: usize, ky: usize, kx: usize) -> i32 {
+        // The first word of a row has columns 0 and 1; the last one the last two.
+        let (n, side) = match (self.layout.kernel, kx) {
+            (_, 0 | 1) => (0, kx),
+            (3, _) => (1, 1),
+            (_, 2 | 3) => (1, kx - 2),
+            _ => (3, 1),
+        };
+        half(word(self.words, self.layout.start(c) + ky * self.layout.row_words() + n), side)
+    }
+
+    /// Requantisation of channel `c`.
+    #[inline(always)]
+    pub fn scale(&self, c: usize) -> Scale {
+        let at = self.layout.start(c) + self.layout.kernel * self.layout.row_words() + 1;
+        Scale::read(self.layout.form, self.words.get(at..).unwrap_or(&[]))
+    }
+
+    /// Weights that stand twice are the same, and all constants are within the contract, for every channel.
+    pub fn is_valid(&self) -> bool {
+        let DepthwiseLayout { kernel, channels, form, .. } = self.layout;
+        let row = self.layout.row_words();
+        let alike = |c: usize| {
+            (0..kernel * row).all(|n| {
+                let word = word(self.words, self.layout.start(c) + n);
+                let pairs = self.layout.columns(n % row).into_iter().enumerate();
+                pairs.into_iter().all(|(side, kx)| half(word, side) == self.weight(c, n / row, kx))
+            })
+        };
+        Some(self.words.len()) == self.layout.words()
+            && [3, 5].contains(&kernel)
+            && channels >= GROUP
+            && (0..channels).all(|c| {
+                let weights = (0..kernel * kernel).map(|tap| self.weight(c, tap / kernel, tap % kernel));
+                alike(c) && accumulates(self.bias(c), weights) && self.scale(c).is_valid(form)
+            })
+    }
+}
+
+/// See [`PackedDepthwise`]: the sums of [`crate::kernels::depthwise`].
+pub fn packed_depthwise(input: Tensor<'_>, output: Tensor<'_>, depthwise: &PackedDepthwise<'_>) {
+    let window = &depthwise.window;
+    for index in 0..output.pixels() {
+        let (y, x) = (index / output.w().max(1), index % output.w().max(1));
+        for (c, to) in output.pixel(index).iter().enumerate() {
+            let mut acc = depthwise.bias(c);
+            for ky in 0..window.kernel_h {
+                for kx in 0..window.kernel_w {
+                    let (row, column) = window.tap(y, x, ky, kx);
+                    acc += depthwise.weight(c, ky, kx) * input.padded(row, column, c);
+                }
+            }
+            to.set(depthwise.bounds.finish(acc, depthwise.scale(c).slopes()));
+        }
+    }
+}
