@@ -30,6 +30,8 @@ struct Fill {
     odd: usize,
     /// The zero point in both halves.
     zeros: u32,
+    /// Words of zero points after the last value.
+    right: usize,
 }
 
 /// What the kernels of `depthwise.s` read; its order is known there.
@@ -174,6 +176,8 @@ impl Layer<'_> {
             pairs: paired / 2,
             odd: paired % 2,
             zeros: self.zeros,
+            // A value that is left has a zero point beside it.
+            right: (columns - left - inner_columns).saturating_sub(paired % 2).div_ceil(2),
         };
         for group in 0..self.depthwise.layout.groups() {
             let channel = self.depthwise.layout.first(group);

@@ -19,6 +19,7 @@
     .equ df_pairs, 24
     .equ df_odd, 28
     .equ df_zeros, 32
+    .equ df_right, 36
 
 .macro df_store
     str r6, [r2, #dw_line]
@@ -87,12 +88,17 @@ secateur_dw_fill:
     pkhtb r7, r10, r9, asr #16
     pkhtb r8, r10, r4, asr #16
     df_store
-6:  mov r5, r10
+6:  ldr lr, [r11, #df_right]
+    cmp lr, #0
+    beq 8f
+    mov r5, r10
     mov r6, r10
     mov r7, r10
     mov r8, r10
-    df_store
-    ldrd r2, r0, [sp]
+7:  df_store
+    subs lr, #1
+    bne 7b
+8:  ldrd r2, r0, [sp]
     ldr r4, [r11, #df_src_row]
     add r2, r2, #dw_row
     add r0, r0, r4
