@@ -179,6 +179,16 @@ impl<'m, 'a, K: Kernels> Engine<'m, 'a, K> {
         Tensor::new(data, [h, w, c], pitch, record.zero_point.get() as i8)
     }
 
+    /// A step's workspace.
+    fn scratch(&self, step: &Step<'m>) -> &'a [Cell<i8>] {
+        let record = step.record();
+        let range = usize::try_from(record.scratch_offset.get()).ok().and_then(|start| {
+            let end = start.checked_add(usize::try_from(record.scratch_bytes.get()).ok()?)?;
+            self.arena.get(start..end)
+        });
+        range.unwrap_or(&[])
+    }
+
     /// Copies `image` (`[h, w, c]`, q = pixel − 128) into the arena and runs every step.
     /// What `image` lacks keeps its old value, what it has too much is ignored.
     pub fn run(&mut self, image: &[i8], hook: &mut impl Hook) {
@@ -208,6 +218,12 @@ impl<'m, 'a, K: Kernels> Engine<'m, 'a, K> {
         match step.operation().ok()? {
             Operation::Conv(parameters) => kernels.conv(input, output, &parameters),
             Operation::Depthwise(parameters) => kernels.depthwise(input, output, &parameters),
+            Operation::PackedConv(parameters) => {
+                kernels.packed_conv(input, output, &parameters, self.scratch(step));
+            }
+            Operation::PackedDepthwise(parameters) => {
+                kernels.packed_depthwise(input, output, &parameters, self.scratch(step));
+            }
             Operation::Connected(parameters) => kernels.connected(input, output, &parameters),
             Operation::MaxPool(window) => kernels.maxpool(input, output, &window),
             Operation::AvgPool(epilogue) => kernels.avgpool(input, output, &epilogue),

@@ -102,55 +102,43 @@ struct Layer<'a> {
 }
 
 impl Layer<'_> {
-    /// Computes all outputs of `tiles` tiles (of four pixels, or one) from output pixel `first` on.
-    ///
-    /// # Safety
-    /// `call` has the tile's memory and, unless the tile is full, readable inputs for all these pixels; the
-    /// pixels are inside the output.
-    unsafe fn outputs(&self, kernel: Kernel, first: usize, call: Call) {
-        let (pair_words, out_c) = (self.conv.layout.pair_words(), self.conv.layout.out_c);
-        let pitch = self.output.pitch();
-        // Whole pairs, then the last output of an odd number together with the one before it.
-        let whole = out_c / 2;
-        for (pair, pairs, o) in [(0, whole, 0), (whole, out_c % 2, out_c - 2)] {
-            if pairs == 0 {
-                continue;
-            }
-            let out = self.output.bytes().as_ptr().wrapping_add(first * pitch + o).cast::<i8>().cast_mut();
-            let words = self.constants.wrapping_add(pair * pair_words);
-            let call = Call {
-                out,
-                base: out,
-                pitch,
-                words,
-                words_end: words.wrapping_add(pairs * pair_words),
-                zero_point: i32::from(self.conv.bounds.zero_point),
-                ..call
-            };
-            // SAFETY: the words of `pairs` pairs are there (`conv` compared their number with the layout); each pair
-            // writes two bytes of each pixel, within the output's channels; the caller vouches for the rest.
-            unsafe { kernel(&call) };
-        }
+    /// Where the first output of pixel `pixel` is.
+    fn out(&self, pixel: usize) -> *mut i8 {
+        self.output.bytes().as_ptr().wrapping_add(pixel * self.output.pitch()).cast::<i8>().cast_mut()
     }
 
-    /// A call with an empty tile for `tiles` times `pixels` pixels whose inputs begin at `src`.
-    fn call(&self, tile: *mut u32, pixels: usize, tiles: usize, src: *const i8, widen: usize) -> Call {
-        Call {
-            out: core::ptr::null_mut(),
-            base: core::ptr::null_mut(),
-            pitch: 0,
-            zero_point: 0,
-            words_end: core::ptr::null(),
-            words: core::ptr::null(),
-            tile,
-            tile_end: tile.wrapping_add(self.conv.layout.pairs() * pixels),
-            entry: 0,
-            tiles,
-            src,
-            stride: self.input.pitch(),
-            quads: widen / 4,
-            rest: widen % 4,
-        }
+    /// The calls that compute all outputs: whole pairs, then the last output of an odd number together with the one
+    /// before it. For `tiles` tiles of `pixels` pixels, of which the first is `pixel`; inputs are read from `src` on,
+    /// `widen` of each pixel, none where the tile is full.
+    fn calls(
+        &self,
+        tile: *mut u32,
+        [pixel, pixels, tiles]: [usize; 3],
+        src: *const i8,
+        widen: usize,
+    ) -> [Call; 2] {
+        let layout = &self.conv.layout;
+        let whole = layout.out_c / 2;
+        [(0, whole, 0), (whole, layout.out_c % 2, layout.out_c - 2)].map(|(pair, pairs, o)| {
+            let words = self.constants.wrapping_add(pair * layout.pair_words());
+            let out = self.out(pixel).wrapping_add(o);
+            Call {
+                out,
+                base: out,
+                pitch: self.output.pitch(),
+                zero_point: i32::from(self.conv.bounds.zero_point),
+                words,
+                words_end: words.wrapping_add(pairs * layout.pair_words()),
+                tile,
+                tile_end: tile.wrapping_add(layout.pairs() * pixels),
+                entry: 0,
+                tiles,
+                src,
+                stride: self.input.pitch(),
+                quads: widen / 4,
+                rest: widen % 4,
+            }
+        })
     }
 
     /// 1 × 1, a pixel of the input for each of the output.
@@ -161,18 +149,18 @@ impl Layer<'_> {
         }
         let (four, one) = kernels(&self.conv.layout);
         let pixels = self.output.pixels();
-        let channels = self.input.c();
-        let at =
-            |pixel: usize| self.input.bytes().as_ptr().wrapping_add(pixel * self.input.pitch()).cast::<i8>();
-        let (tiles, single) = (pixels / 4, pixels / 4 * 4);
-        if tiles > 0 {
-            // SAFETY: four times `tiles` pixels are within both feature maps, which have the same number; the tile
-            // has four words for every pair.
-            unsafe { self.outputs(four, 0, self.call(tile, 4, tiles, at(0), channels)) };
-        }
-        if single < pixels {
-            // SAFETY: as above, for the pixels that are left.
-            unsafe { self.outputs(one, single, self.call(tile, 1, pixels - single, at(single), channels)) };
+        for (kernel, pixel, width, tiles) in [(four, 0, 4, pixels / 4), (one, pixels / 4 * 4, 1, pixels % 4)]
+        {
+            let at = pixel * self.input.pitch();
+            let src = self.input.bytes().as_ptr().wrapping_add(at).cast();
+            for call in self.calls(tile, [pixel, width, tiles], src, self.input.c()) {
+                if tiles > 0 && call.words != call.words_end {
+                    // SAFETY: the pixels are within both feature maps, which have the same number; the tile has a word
+                    // for every pair and pixel. The words of the call's pairs are there (`conv` compared their number
+                    // with the layout); each pair writes two bytes of each pixel, within the output's channels.
+                    unsafe { kernel(&call) };
+                }
+            }
         }
         Some(())
     }
@@ -191,37 +179,95 @@ impl Layer<'_> {
         // SAFETY: `line` words follow the tile, within the scratch; codes have no alignment.
         let lines = unsafe { core::slice::from_raw_parts(tile_end.cast::<Cell<i8>>(), 4 * line) };
         let (four, _) = kernels(layout);
-        let mut first = 0;
+        let [mut pairs, mut last] = self.calls(tile, [0, 4, 1], core::ptr::null(), 0);
+        let width = self.output.w().max(1);
+        let (mut y, mut x, mut first) = (0, 0, 0);
         while first < pixels {
-            // The last tile reaches back over pixels that are done.
-            first = first.min(pixels - 4);
-            let mut to = tile;
-            for ky in 0..layout.runs {
-                let (src, stride) = self.rows(first, ky, lines, line);
-                // SAFETY: each of `runs` calls writes four words for every two of `run` inputs into the tile; its
-                // sources are four times `run` bytes of the input or of `lines`.
-                to = unsafe { secateur_widen4(to, src, stride, layout.run) };
+            if pixels - first < 4 {
+                // The last tile reaches back over pixels that are done.
+                first = pixels - 4;
+                (y, x) = (first / width, first % width);
             }
-            // SAFETY: the tile is full, the four pixels are inside the output.
-            unsafe { self.outputs(four, first, self.call(tile, 4, 1, core::ptr::null(), 0)) };
+            self.fill(tile, [y, x], lines, line);
+            pairs.base = self.out(first);
+            // SAFETY: the tile is full, the four pixels are inside the output; words as in `pointwise`.
+            unsafe { four(&pairs) };
+            if layout.out_c % 2 == 1 {
+                last.base = self.out(first).wrapping_add(layout.out_c - 2);
+                // SAFETY: as above.
+                unsafe { four(&last) };
+            }
             first += 4;
+            x += 4;
+            while x >= width {
+                (y, x) = (y + 1, x - width);
+            }
         }
         Some(())
     }
 
-    /// Row `ky` of the windows of four output pixels from `first` on: where the first one's is and how far the next:
-    /// in the input where it stands there in one piece, else in `lines`.
-    fn rows(&self, first: usize, ky: usize, lines: &[Cell<i8>], line: usize) -> (*const i8, usize) {
-        let (window, input) = (&self.conv.window, &self.input);
-        let width = self.output.w().max(1);
-        let (mut y, mut x) = (first / width, first % width);
-        let (row, column) = window.tap(y, x, ky, 0);
-        let last = column.wrapping_add(3 * window.stride_w + window.kernel_w);
-        let piece = input.is_dense() && window.dilation_w == 1 && x + 4 <= width;
-        if piece && row < input.h() && column < input.w() && last <= input.w() {
+    /// Widens the inputs of four output pixels from `(y, x)` on: read in place where their windows are inside the image and
+    /// rows of them in one piece, else from `lines`.
+    #[inline(always)]
+    fn fill(&self, tile: *mut u32, [y, x]: [usize; 2], lines: &[Cell<i8>], line: usize) {
+        let (window, input, layout) = (&self.conv.window, &self.input, &self.conv.layout);
+        let (row, column) = window.tap(y, x, 0, 0);
+        let columns = 3 * window.stride_w + window.kernel_w;
+        let pieces = input.is_dense() && window.dilation_w == 1 && x + 4 <= self.output.w();
+        let rows = (window.kernel_h - 1) * window.dilation_h + 1;
+        let inside =
+            row < input.h() && row + rows <= input.h() && column < input.w() && column + columns <= input.w();
+        let stride = window.stride_w * input.pitch();
+        let mut to = tile;
+        if pieces && inside {
             let at = (row * input.w() + column) * input.pitch();
-            return (input.bytes().as_ptr().wrapping_add(at).cast(), window.stride_w * input.pitch());
+            let mut src = input.bytes().as_ptr().wrapping_add(at).cast();
+            for _ in 0..layout.runs {
+                // SAFETY: each of `runs` calls writes four words for every two of `run` inputs into the tile, and reads
+                // `run` bytes of each pixel's window, all of them inside the input.
+                to = unsafe { secateur_widen4(to, src, stride, layout.run) };
+                src = src.wrapping_add(window.dilation_h * input.w() * input.pitch());
+            }
+            return;
         }
+        for ky in 0..layout.runs {
+            let piece = pieces && columns * input.c() <= lines.len();
+            let stride = if piece { stride } else { line };
+            if piece {
+                self.gather_piece(window.tap(y, x, ky, 0), columns, lines);
+            } else {
+                self.gather([y, x], ky, lines, line);
+            }
+            // SAFETY: as above; the bytes read are in `lines`.
+            to = unsafe { secateur_widen4(to, lines.as_ptr().cast(), stride, layout.run) };
+        }
+    }
+
+    /// Copies `columns` pixels of row `row` from `column` on into `lines`, zero points outside the image: what four
+    /// windows side by side see.
+    #[inline(never)]
+    fn gather_piece(&self, (row, column): (usize, usize), columns: usize, lines: &[Cell<i8>]) {
+        let input = &self.input;
+        // Columns count from the padding's corner, so that one left of the image is huge.
+        let before = if column > input.w() { column.wrapping_neg().min(columns) } else { 0 };
+        let start = column.wrapping_add(before);
+        let count = if row < input.h() { input.w().saturating_sub(start).min(columns - before) } else { 0 };
+        let at = (row.wrapping_mul(input.w()).wrapping_add(start)).wrapping_mul(input.c());
+        let from = input.bytes().get(at..at.wrapping_add(count * input.c())).unwrap_or(&[]);
+        let zero = input.zero_point();
+        let (left, rest) = lines.split_at_checked(before * input.c()).unwrap_or((&[], &[]));
+        let (middle, right) = rest.split_at_checked(from.len()).unwrap_or((&[], rest));
+        left.iter().for_each(|to| to.set(zero));
+        middle.iter().zip(from).for_each(|(to, from)| to.set(from.get()));
+        let right = right.iter().take((columns - before) * input.c() - from.len());
+        right.for_each(|to| to.set(zero));
+    }
+
+    /// Copies rows `ky` of the windows of four output pixels into `lines`; zero points outside the image.
+    #[inline(never)]
+    fn gather(&self, [mut y, mut x]: [usize; 2], ky: usize, lines: &[Cell<i8>], line: usize) {
+        let (window, input) = (&self.conv.window, &self.input);
+        let width = self.output.w();
         for to in lines.chunks_exact(line.max(1)) {
             for (kx, to) in to.chunks(input.c().max(1)).enumerate().take(window.kernel_w) {
                 let (row, column) = window.tap(y, x, ky, kx);
@@ -237,6 +283,5 @@ impl Layer<'_> {
                 (y, x) = (y + 1, 0);
             }
         }
-        (lines.as_ptr().cast(), line)
     }
 }

@@ -2,7 +2,8 @@
 @
 @ pw4_*: four pixels side by side, all fourteen registers:
 @   r0-r3   sums of the first output, a pixel each        r8, r9  two pixels' pairs of inputs
-@   r4-r7   sums of the second                            r10     word of weights, r11: its low bytes
+@   r4-r7   sums of the second                            r11     the first output's weights, r10: the second's or,
+@                                                                 folded, both
 @   r12     next pair of inputs                           lr      next word
 @ pw1_*: one pixel.
 
@@ -55,6 +56,11 @@
     str r4, [sp, #pw_src]
     ldr r12, [sp, #pw_x]
     ldr lr, [sp, #pw_quads]
+    pw_widen pw_rest
+.endm
+
+@ Pixels at r0-r3, tile at r12, lr times four inputs and as many more as the word at \rest of the frame says.
+.macro pw_widen rest
     cmp lr, #0
     beq 12f
 11: ldr r4, [r0], #4
@@ -73,7 +79,7 @@
     stmia r12!, {r8-r11}
     subs lr, #1
     bne 11b
-12: ldr lr, [sp, #pw_rest]
+12: ldr lr, [sp, #\rest]
     cmp lr, #1
     blo 15f
     beq 14f
@@ -102,11 +108,13 @@
 
 @ A pair of inputs: loads, and products for pixels 0 and 1, then 2 and 3.
 .macro pw_body folded
+.if \folded
     ldr.w r10, [lr], #4
     sxtb16 r11, r10
     ldrd r8, r9, [r12], #16
-.if \folded == 0
-    sxtb16 r10, r10, ror #8
+.else
+    ldrd r11, r10, [lr], #8
+    ldrd r8, r9, [r12], #16
 .endif
     smlad r0, r8, r11, r0
     smlad r1, r9, r11, r1
@@ -122,15 +130,15 @@
 @ The same for the first pair, whose addends are the biases.
 .macro pw_first folded
     ldrd r3, r7, [lr], #8
-    ldr r10, [lr], #4
     ldr r12, [sp, #pw_x]
-    sxtb16 r11, r10
-    ldrd r8, r9, [r12], #16
 .if \folded
+    ldr r10, [lr], #4
     add r7, r3, r7, lsl #8
+    sxtb16 r11, r10
 .else
-    sxtb16 r10, r10, ror #8
+    ldrd r11, r10, [lr], #8
 .endif
+    ldrd r8, r9, [r12], #16
     smlad r0, r8, r11, r3
     smlad r1, r9, r11, r3
     smlad r4, r8, r10, r7
@@ -175,8 +183,6 @@
 
 .macro pw_epilogue4 folded, form
 .if \folded
-    .irp n, 0, 1, 2, 3
-    .endr
     sub r4, r4, r0
     sub r5, r5, r1
     sub r6, r6, r2
@@ -251,7 +257,7 @@
     adrne.w r2, 4f
     rsb r1, r1, #0
     and r1, r1, #7
-    mov r3, #(52 - 4 * \folded)
+    mov r3, #(44 + 4 * \folded)
     mla r2, r1, r3, r2
     orr r2, r2, #1
     str r2, [sp, #pw_entry]
@@ -310,13 +316,20 @@
 15:
 .endm
 
-.macro pw_single folded, x, w
+@ Products of a pair of inputs with folded weights.
+.macro pw_single x, w
     sxtb16 r10, \w
     smlad r0, \x, r10, r0
-.if \folded == 0
-    sxtb16 \w, \w, ror #8
-.endif
     smlad r1, \x, \w, r1
+.endm
+
+@ Products of two pairs of inputs with wide weights.
+.macro pw_double x0, x1
+    ldmia lr!, {r6-r9}
+    smlad r0, \x0, r6, r0
+    smlad r1, \x0, r7, r1
+    smlad r0, \x1, r8, r0
+    smlad r1, \x1, r9, r1
 .endm
 
 .macro pw_epilogue1 folded, form
@@ -378,19 +391,30 @@
     cmp r11, #0
     beq 5f
 4:  ldmia r12!, {r2-r5}
+.if \folded
     ldmia lr!, {r6-r9}
-    pw_single \folded, r2, r6
-    pw_single \folded, r3, r7
-    pw_single \folded, r4, r8
-    pw_single \folded, r5, r9
+    pw_single r2, r6
+    pw_single r3, r7
+    pw_single r4, r8
+    pw_single r5, r9
+.else
+    pw_double r2, r3
+    pw_double r4, r5
+.endif
     subs r11, #1
     bne 4b
 5:  ldr r11, [sp, #pw_odd]
     cmp r11, #0
     beq 7f
 6:  ldr r2, [r12], #4
+.if \folded
     ldr r6, [lr], #4
-    pw_single \folded, r2, r6
+    pw_single r2, r6
+.else
+    ldrd r6, r7, [lr], #8
+    smlad r0, r2, r6, r0
+    smlad r1, r2, r7, r1
+.endif
     subs r11, #1
     bne 6b
 7:  pw_epilogue1 \folded, \form
@@ -425,16 +449,18 @@
     .thumb_func
 secateur_widen4:
     push {r4-r11, lr}
-    sub sp, #64
-    str r0, [sp, #pw_x]
-    str r1, [sp, #pw_src]
-    str r2, [sp, #pw_stride]
-    lsr r0, r3, #2
+    mov r12, r0
+    mov r0, r1
+    mov r4, r2
+    lsr lr, r3, #2
     and r3, r3, #3
-    str r0, [sp, #pw_quads]
-    str r3, [sp, #pw_rest]
-    pw_widen4
+    push {r2, r3}
+    add r1, r0, r4
+    add r2, r1, r4
+    add r3, r2, r4
+    pw_widen 4
     mov r0, r12
-    pw_leave
+    add sp, #8
+    pop {r4-r11, pc}
     .size secateur_widen4, . - secateur_widen4
     .text

@@ -3,7 +3,7 @@
 
 use secateur_runtime::Tensor;
 use secateur_runtime::kernels::Window;
-use secateur_runtime::kernels::packed::{DepthwiseLayout, Form, PackedDepthwise};
+use secateur_runtime::kernels::packed::{DepthwiseLayout, Form, PackedDepthwise, ROW_BYTES};
 
 use super::{Scratch, finish, words};
 
@@ -11,7 +11,8 @@ core::arch::global_asm!(include_str!("depthwise.s"), options(raw));
 
 /// Values of a line, and words of a row: four lines.
 const LINE: usize = 62;
-const ROW_WORDS: usize = LINE * 4 / 2;
+const ROW_WORDS: usize = ROW_BYTES / 4;
+const _: () = assert!(ROW_BYTES == LINE * 4 * 2);
 /// Columns that a step may read beyond what its last output needs.
 const AHEAD: usize = 5;
 

@@ -2,18 +2,17 @@
 
 use zerocopy::little_endian::U32;
 
-use super::{Bounds, Form, Scale, accumulates, half, word};
+use super::{ALIGNING, Bounds, Form, Scale, accumulates, half, word};
 use crate::kernels::{Conv, Window};
 use crate::tensor::Tensor;
 
 /// Order of a packed convolution's words.
 ///
 /// Outputs stand in pairs, the last pair of an odd number reaching back over one that is there already and then
-/// counts. A pair has its two biases, a word for every pair of inputs, and each output's parameters
-/// ([`Form::words`]). Inputs come a row of the window at a time (`kernel_w · in_c` of them, "a run"):
+/// counts. A pair has its two biases, its weights, and each output's parameters ([`Form::words`]). Inputs come a row of the window at a time (`kernel_w · in_c` of them, "a run"):
 /// of every four the first with the third, the second with the fourth; then what is left, two by two; a last
-/// one alone. The word has a half for each input: the first output's weight in the low byte, the second's in the
-/// high one. Where the layer is `folded`, the half is `256 · w1 + w0` instead.
+/// one alone. A pair of inputs has two words, the first output's weights in halves and the second's; where the layer is
+/// `folded`, it has one word with `256 · w1 + w0` in each half.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConvLayout {
     /// Rows of the window.
@@ -26,7 +25,7 @@ pub struct ConvLayout {
     pub folded: bool,
 }
 
-/// Above so many pairs of inputs a folded layer takes fewer instructions.
+/// Up to so many pairs of inputs weights are few, and wide ones save instructions.
 const FOLD_ABOVE: usize = 9;
 
 impl ConvLayout {
@@ -51,6 +50,13 @@ impl ConvLayout {
         Some(Self { folded: small && layout.pairs() > FOLD_ABOVE, ..layout })
     }
 
+    /// Bytes of workspace that a kernel wants: the inputs of four outputs widened, with room to align them and, but for
+    /// windows of one pixel, a row of each.
+    pub const fn scratch_bytes(&self) -> usize {
+        let rows = if self.runs == 1 { 0 } else { 4 * self.run.next_multiple_of(4) };
+        ALIGNING + self.pairs() * 16 + rows
+    }
+
     /// Pairs of inputs of a whole window.
     #[inline(always)]
     pub const fn pairs(&self) -> usize {
@@ -60,17 +66,33 @@ impl ConvLayout {
     /// Words of a pair of outputs.
     #[inline(always)]
     pub const fn pair_words(&self) -> usize {
-        2 + self.pairs() + 2 * self.form.words()
+        2 + self.weight_words() + 2 * self.form.words()
+    }
+
+    /// Words of the weights of a pair of outputs.
+    #[inline(always)]
+    const fn weight_words(&self) -> usize {
+        if self.folded { self.pairs() } else { 2 * self.pairs() }
+    }
+
+    /// Word of a pair of outputs, and its half, in which output `lane` has its weight for input `tap`.
+    #[inline(always)]
+    const fn weight_place(&self, lane: usize, tap: usize) -> (usize, usize) {
+        let (pair, half) = self.place(tap);
+        (2 + if self.folded { pair } else { 2 * pair + lane }, half)
     }
 
     /// Words of the layer; `None` where that is not a number.
     pub const fn words(&self) -> Option<usize> {
-        self.out_c.div_ceil(2).checked_mul(self.pair_words())
+        let Some(pairs) = self.runs.checked_mul(self.run.div_ceil(2)) else { return None };
+        let Some(weights) = pairs.checked_mul(if self.folded { 1 } else { 2 }) else { return None };
+        let Some(pair_words) = weights.checked_add(2 + 2 * self.form.words()) else { return None };
+        self.out_c.div_ceil(2).checked_mul(pair_words)
     }
 
     /// Pair and half in which input `tap` of a window stands.
     #[inline(always)]
-    const fn place(&self, tap: usize) -> (usize, usize) {
+    pub const fn place(&self, tap: usize) -> (usize, usize) {
         let (run, at) = (tap.checked_div(self.run), tap.checked_rem(self.run));
         let (Some(run), Some(at)) = (run, at) else { return (0, 0) };
         let first = run * self.run.div_ceil(2) + at / 4 * 2;
@@ -110,14 +132,19 @@ impl ConvLayout {
             for (lane, o) in self.outputs(pair).into_iter().enumerate() {
                 *words.get_mut(lane)? = U32::new(conv.bias.get(o)?.get() as u32);
                 for (tap, &w) in conv.weights.get(o * taps..(o + 1) * taps)?.iter().enumerate() {
-                    let (at, half) = self.place(tap);
-                    let word = words.get_mut(2 + at)?;
-                    // The low byte is written first: what it borrows when folded comes off the high one.
-                    let borrow = self.folded && lane == 1 && (word.get() >> (16 * half)) & 0x80 != 0;
-                    let byte = w.wrapping_sub(i8::from(borrow)) as u8;
-                    *word = U32::new(word.get() | u32::from(byte) << (16 * half + 8 * lane));
+                    let (at, half) = self.weight_place(lane, tap);
+                    let word = words.get_mut(at)?;
+                    let old = (word.get() >> (16 * half)) as u16;
+                    // When folded the first output's weight is there already.
+                    let new = if self.folded && lane == 1 {
+                        (old as i16).wrapping_add(i16::from(w) << 8) as u16
+                    } else {
+                        i16::from(w) as u16
+                    };
+                    let keep = word.get() & !(0xffff << (16 * half));
+                    *word = U32::new(keep | u32::from(new) << (16 * half));
                 }
-                let from = 2 + self.pairs() + lane * self.form.words();
+                let from = 2 + self.weight_words() + lane * self.form.words();
                 let scale = self.form.scale(conv.epilogue.requant.get(o)?)?;
                 scale.write(self.form, words.get_mut(from..)?);
             }
@@ -148,13 +175,13 @@ impl PackedConv<'_> {
     #[inline(always)]
     pub fn weight(&self, o: usize, tap: usize) -> i32 {
         let (pair, lane) = self.layout.lane(o);
-        let (at, side) = self.layout.place(tap);
-        let half = half(word(self.words, pair * self.layout.pair_words() + 2 + at), side);
+        let (at, side) = self.layout.weight_place(lane, tap);
+        let half = half(word(self.words, pair * self.layout.pair_words() + at), side);
         let low = i32::from(half as i8);
-        match (lane, self.layout.folded) {
-            (0, _) => low,
-            (_, true) => (half - low) >> 8,
-            (_, false) => half >> 8,
+        match (self.layout.folded, lane) {
+            (false, _) => half,
+            (true, 0) => low,
+            (true, _) => (half - low) >> 8,
         }
     }
 
@@ -163,7 +190,7 @@ impl PackedConv<'_> {
     pub fn scale(&self, o: usize) -> Scale {
         let (pair, lane) = self.layout.lane(o);
         let ConvLayout { form, .. } = self.layout;
-        let at = pair * self.layout.pair_words() + 2 + self.layout.pairs() + lane * form.words();
+        let at = pair * self.layout.pair_words() + 2 + self.layout.weight_words() + lane * form.words();
         Scale::read(form, self.words.get(at..).unwrap_or(&[]))
     }
 

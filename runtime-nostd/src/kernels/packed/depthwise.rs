@@ -2,7 +2,7 @@
 
 use zerocopy::little_endian::U32;
 
-use super::{Bounds, Form, Scale, accumulates, half, word};
+use super::{ALIGNING, Bounds, Form, Scale, accumulates, half, word};
 use crate::kernels::{Depthwise, Window};
 use crate::tensor::Tensor;
 
@@ -20,15 +20,22 @@ pub struct DepthwiseLayout {
     pub form: Form,
 }
 
+/// Bytes of the workspace that a row of four channels takes, as wide as it may be.
+pub const ROW_BYTES: usize = 496;
+
 /// Channels of a group.
 const GROUP: usize = 4;
 
 impl DepthwiseLayout {
-    /// The layout of a depthwise convolution; `None` where the window is neither 3 × 3 nor 5 × 5, has gaps, there
-    /// are fewer than four channels, or shifts that no form expresses.
+    /// The layout of a depthwise convolution; `None` where the kernels have no form for it: a window other than 3 × 3
+    /// with stride 1 or 2 and 5 × 5 with stride 1, gaps in it, more than two columns of padding, fewer than four
+    /// channels, or shifts that no form expresses.
     pub fn of(depthwise: &Depthwise<'_>, channels: usize) -> Option<Self> {
-        let Window { kernel_h, kernel_w, dilation_h, dilation_w, .. } = depthwise.window;
-        let plain = kernel_h == kernel_w && [3, 5].contains(&kernel_h) && dilation_h == 1 && dilation_w == 1;
+        let Window { kernel_h, kernel_w, stride_h, stride_w, .. } = depthwise.window;
+        let known = [(3, 1), (3, 2), (5, 1)].contains(&(kernel_h, stride_h));
+        let square = kernel_h == kernel_w && stride_h == stride_w;
+        let Window { dilation_h, dilation_w, pad_top, pad_left, .. } = depthwise.window;
+        let plain = known && square && [dilation_h, dilation_w] == [1; 2] && pad_top.max(pad_left) <= 2;
         let taps = kernel_h.checked_mul(kernel_w)?;
         let whole =
             taps.checked_mul(channels)? == depthwise.weights.len() && depthwise.bias.len() == channels;
@@ -80,6 +87,11 @@ impl DepthwiseLayout {
             (_, 2) => [1, 2],
             _ => [3, 4],
         }
+    }
+
+    /// Bytes of workspace in which a kernel computes `outputs` rows of outputs at a time.
+    pub const fn scratch_bytes(&self, outputs: usize, stride: usize) -> usize {
+        ALIGNING + ((outputs.saturating_sub(1)) * stride + self.kernel) * ROW_BYTES
     }
 
     /// Writes the words of `depthwise`, whose layout this is ([`DepthwiseLayout::of`]); `None` where `words` is not

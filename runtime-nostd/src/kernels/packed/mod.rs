@@ -19,8 +19,10 @@ use zerocopy::little_endian::U32;
 
 use super::{Requant, Slopes, Table};
 pub use conv::{ConvLayout, PackedConv, packed_conv};
-pub use depthwise::{DepthwiseLayout, PackedDepthwise, packed_depthwise};
+pub use depthwise::{DepthwiseLayout, PackedDepthwise, ROW_BYTES, packed_depthwise};
 
+/// What a workspace may lose to its alignment.
+const ALIGNING: usize = 4;
 /// Largest shift after the high word.
 const TAIL_MAX: u32 = 15;
 
