@@ -177,6 +177,11 @@ impl Case {
             *place = (end, shape, shape[2] + gap, random.bits() as i8);
             end = span(place) + random.range(0, 3) as usize;
         }
+        // A sum may be written over one of its inputs.
+        if self.kind == Kind::Shortcut && self.flavour == Flavour::Any && random.chance(3) {
+            let (offset, shape, pitch, _) = places[random.range(0, 1) as usize];
+            places[2] = (offset, shape, pitch, places[2].3);
+        }
         let used = end + 16;
         pool.codes[..used].iter_mut().for_each(|code| *code = random.code());
         let before = crc(pool.codes[..used].iter().map(|&code| code as u8));

@@ -68,6 +68,16 @@ pub fn exit(success: bool) -> ! {
     loop {}
 }
 
+/// The number that the emulator was given as the program's argument.
+pub fn argument() -> Option<u64> {
+    const GET_COMMAND_LINE: u32 = 0x15;
+    let mut line = [0u8; 64];
+    let mut arguments = [line.as_mut_ptr() as usize, line.len()];
+    request(GET_COMMAND_LINE, arguments.as_mut_ptr() as usize);
+    let end = line.iter().position(|&byte| byte == 0)?;
+    core::str::from_utf8(&line[..end]).ok()?.split_whitespace().last()?.parse().ok()
+}
+
 /// Standard output of the emulator.
 pub struct Host;
 

@@ -172,7 +172,7 @@ impl PackedDepthwise<'_> {
             && [3, 5].contains(&kernel)
             && channels >= GROUP
             && (0..channels).all(|c| {
-                let weights = (0..kernel * kernel).map(|tap| self.weight(c, tap / kernel, tap % kernel));
+                let weights = (0..kernel).flat_map(|ky| (0..kernel).map(move |kx| self.weight(c, ky, kx)));
                 alike(c) && accumulates(self.bias(c), weights) && self.scale(c).is_valid(form)
             })
     }

@@ -6,19 +6,18 @@
 use core::fmt::Write;
 
 use secateur_counts::case::{Case, Flavour, Kind};
-use secateur_counts::machine::Host;
+use secateur_counts::machine::{Host, argument};
 use secateur_counts::memory::{Random, pool};
 use secateur_runtime::kernels::Window;
-
-const CASES: u64 = 6000;
 
 #[unsafe(no_mangle)]
 fn program() -> bool {
     // SAFETY: the only call.
     let pool = unsafe { pool() };
+    let cases = argument().unwrap_or(1000);
     let mut unpacked = 0;
     let mut inner = 0;
-    for seed in 0..CASES {
+    for seed in 0..cases {
         let case = case(&mut Random(seed));
         let Some(outcome) = case.run(pool, seed) else {
             unpacked += 1;
@@ -30,9 +29,9 @@ fn program() -> bool {
             return false;
         }
     }
-    let _ = writeln!(Host, "{CASES} cases, {unpacked} of them not packed, {inner} codes within bounds");
+    let _ = writeln!(Host, "{cases} cases, {unpacked} of them not packed, {inner} codes within bounds");
     // Most cases have to reach the kernels, and a good part of the codes to mean something.
-    unpacked < CASES / 4 && inner as u64 > CASES
+    unpacked < cases / 4 && inner as u64 > cases
 }
 
 fn case(random: &mut Random) -> Case {
