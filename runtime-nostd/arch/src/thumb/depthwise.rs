@@ -120,11 +120,15 @@ pub(super) fn depthwise(
     let most = (rows - side) / stride_h + 1;
     let bands = output.h().div_ceil(most).max(1);
     let height = output.h().div_ceil(bands);
-    for y in (0..output.h()).step_by(height.max(1)) {
-        for x in (0..output.w()).step_by(width.max(1)) {
+    let mut y = 0;
+    while y < output.h() {
+        let mut x = 0;
+        while x < output.w() {
             let size = [height.min(output.h() - y), width.min(output.w() - x)];
             layer.block([y, x], size);
+            x += width;
         }
+        y += height;
     }
     finish(output, &depthwise.bounds);
     Some(())

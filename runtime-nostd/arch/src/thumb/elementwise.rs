@@ -114,13 +114,15 @@ pub(super) fn maxpool(input: Tensor<'_>, output: Tensor<'_>, window: &Window) ->
     let mut greatest = [0u32; COLUMNS];
     for y in 0..output.h() {
         let rows = covered(y, window.stride_h, window.kernel_h, window.pad_top, input.h());
-        for first in (0..output.w()).step_by(most) {
+        let mut first = 0;
+        while first < output.w() {
             let outputs = first..output.w().min(first + most);
             for quad in 0..channels.div_ceil(4) {
                 // The last four reach back over channels that are done.
                 let channel = (quad * 4).min(channels - 4);
                 strip(input, output, window, (y, rows.clone()), outputs.clone(), channel, &mut greatest);
             }
+            first += most;
         }
     }
     Some(())
@@ -150,14 +152,16 @@ fn strip(
     let src = input.bytes().as_ptr().wrapping_add(at).cast();
     // SAFETY: rows and columns are inside the image, whose pixels have four channels from `channel` on; there are
     // at most `COLUMNS` columns.
-    unsafe { secateur_max_columns(greatest.as_mut_ptr(), src, input.w() * pitch, pitch, rows.len(), count) };
+    unsafe {
+        secateur_max_columns(greatest.as_mut_ptr(), src, input.w() * pitch, pitch, length(&rows), count)
+    };
     let mut x = outputs.start;
     while x < outputs.end {
         let first = columns(x);
         // Outputs whose windows are as wide and begin a stride apart go together.
         let alike = |n: &usize| {
             let next = columns(*n);
-            next.len() == first.len() && next.start == first.start + (n - x) * window.stride_w
+            length(&next) == length(&first) && next.start == first.start + (n - x) * window.stride_w
         };
         let run = (x..outputs.end).take_while(alike).count().max(1);
         let to = output.channels(y * output.w() + x, channel, 4);
@@ -170,9 +174,14 @@ fn strip(
         let out = to.as_ptr().cast::<i8>().cast_mut();
         // SAFETY: the windows of these outputs are within the columns that were just written; the outputs are pixels
         // of the feature map side by side.
-        unsafe { secateur_max_rows(out, output.pitch(), words, window.stride_w, first.len(), run) };
+        unsafe { secateur_max_rows(out, output.pitch(), words, window.stride_w, length(&first), run) };
         x += run;
     }
+}
+
+/// Positions of a range; its own `len` asserts.
+const fn length(range: &Range<usize>) -> usize {
+    range.end.saturating_sub(range.start)
 }
 
 /// Input positions that the window at output position `at` covers inside `0..extent`.
