@@ -2,6 +2,9 @@
 //! whole networks beside CMSIS-NN's. Skipped with the reason where an emulator or a target is missing, but never in CI.
 #![cfg(not(miri))]
 
+#[path = "../../tests/common/mod.rs"]
+mod common;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -58,6 +61,19 @@ fn kernels_give_the_bytes_of_the_reference() {
     let text = run(&["--random", &(6000 * cases).to_string()]);
     println!("{text}");
     assert!(text.contains("cases"));
+}
+
+#[test]
+fn an_artefact_runs_step_by_step_as_on_the_reference() {
+    if !is_ready() {
+        return;
+    }
+    for seed in 0..3 {
+        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("packed-{seed}.sct"));
+        std::fs::write(&file, common::packed::networks(seed).0.bytes()).unwrap();
+        let text = run(&["--artefact", file.to_str().unwrap()]);
+        assert!(text.contains("2 steps alike"), "{text}");
+    }
 }
 
 #[test]

@@ -52,11 +52,13 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
 }
 
 /// A request to the emulator.
-fn request(operation: u32, argument: usize) {
-    // SAFETY: semihosting reads the argument, and memory that it points to, and changes r0 alone.
+fn request(operation: u32, argument: usize) -> i32 {
+    let answer;
+    // SAFETY: semihosting reads and writes memory that the argument names, and changes r0 alone.
     unsafe {
-        core::arch::asm!("bkpt #0xab", inout("r0") operation => _, in("r1") argument, options(nostack));
+        core::arch::asm!("bkpt #0xab", inout("r0") operation => answer, in("r1") argument, options(nostack));
     }
+    answer
 }
 
 /// Ends the program: the emulator exits with 0 or 1.
@@ -68,14 +70,28 @@ pub fn exit(success: bool) -> ! {
     loop {}
 }
 
-/// The number that the emulator was given as the program's argument.
-pub fn argument() -> Option<u64> {
+/// The last argument that the emulator was given for the program, with the zero that ends it.
+pub fn argument(line: &mut [u8; 1024]) -> Option<&[u8]> {
     const GET_COMMAND_LINE: u32 = 0x15;
-    let mut line = [0u8; 64];
     let mut arguments = [line.as_mut_ptr() as usize, line.len()];
     request(GET_COMMAND_LINE, arguments.as_mut_ptr() as usize);
     let end = line.iter().position(|&byte| byte == 0)?;
-    core::str::from_utf8(&line[..end]).ok()?.split_whitespace().last()?.parse().ok()
+    let start = line[..end].iter().rposition(|&byte| byte == b' ').map_or(0, |space| space + 1);
+    line.get(start..=end)
+}
+
+/// Reads a file of the emulator's machine, whose name ends with a zero; `None` where it is missing or too long.
+pub fn read_file<'a>(name: &[u8], to: &'a mut [u8]) -> Option<&'a [u8]> {
+    const OPEN: u32 = 0x01;
+    const READ: u32 = 0x06;
+    const LENGTH: u32 = 0x0c;
+    const BINARY: usize = 1;
+    let arguments = [name.as_ptr() as usize, BINARY, name.len().checked_sub(1)?];
+    let file = usize::try_from(request(OPEN, arguments.as_ptr() as usize)).ok()?;
+    let length = usize::try_from(request(LENGTH, [file].as_ptr() as usize)).ok()?;
+    let to = to.get_mut(..length)?;
+    let arguments = [file, to.as_mut_ptr() as usize, length];
+    (request(READ, arguments.as_ptr() as usize) == 0).then_some(to)
 }
 
 /// Standard output of the emulator.

@@ -30,6 +30,10 @@ impl Packing {
             let layout = DepthwiseLayout::of(&constants.depthwise(), output.c)?;
             return Some(Self::Depthwise(layout, output.h, conv.stride_y));
         }
+        // Kernels take windows of four outputs at a time.
+        if conv.size > 1 && output.plane() < 4 {
+            return None;
+        }
         ConvLayout::of(&constants.conv(), constants.channels, output.c).map(Self::Conv)
     }
 

@@ -14,7 +14,9 @@ use secateur_runtime::kernels::Window;
 fn program() -> bool {
     // SAFETY: the only call.
     let pool = unsafe { pool() };
-    let cases = argument().unwrap_or(1000);
+    let mut line = [0; 1024];
+    let given = argument(&mut line).and_then(|text| core::str::from_utf8(&text[..text.len() - 1]).ok());
+    let Some(cases) = given.and_then(|text| text.parse().ok()) else { return false };
     let mut unpacked = 0;
     let mut inner = 0;
     for seed in 0..cases {
