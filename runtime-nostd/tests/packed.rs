@@ -156,7 +156,7 @@ fn what_is_wrong_with_packed_steps_is_named() {
     assert_eq!(fault(0, &|n| n.steps[0].weights_bytes = U32::new(8)), Fault::Constant);
     assert_eq!(fault(1, &|n| n.steps[1].kernel_w = U16::new(5)), Fault::Shape);
     assert_eq!(fault(0, &|n| n.steps[0].scratch_offset = U32::new(190)), Fault::Scratch);
-    // The first step's first weight becomes 0x7fff, the second's last column another than its duplicate.
+    // The first step's first weight becomes 0x7fff, the middle column of the second's another than its duplicate.
     assert_eq!(fault(0, &|n| n.constants[8..10].copy_from_slice(&[0xff, 0x7f])), Fault::Packed);
     let at = networks(1).0.steps[1].weights.get() as usize;
     assert_eq!(fault(1, &|n| n.constants[at + 2] ^= 1), Fault::Packed);

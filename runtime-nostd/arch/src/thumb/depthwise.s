@@ -127,12 +127,13 @@ secateur_dw_fill:
     .equ dk_span, 60
     .equ dk_rest, 64
     .equ dk_channels, 68
-    .equ dk_weights, 72
-    .equ dk_step_out, 76
-    .equ dk_step_pitch, 80
-    .equ dk_codes, 84
+    .equ dk_step_out, 72
+    .equ dk_step_pitch, 76
+    .equ dk_codes, 80
+    .equ dk_tail_out, 84
     .equ dk_in_tail, 88
-    .equ dk_size, 96
+    .equ dk_weights, 96
+    .equ dk_size, 176
 
 .macro dk_enter
     push {r4-r11, lr}
@@ -262,7 +263,13 @@ secateur_dw_fill:
 \name:
     dk_enter
 1:  ldr lr, [sp, #dk_words]
-    ldmia lr!, {r0-r5}
+    ldmia lr!, {r6-r8}
+    sxtb16 r0, r6
+    sxtb16 r1, r6, ror #8
+    sxtb16 r2, r7
+    sxtb16 r3, r7, ror #8
+    sxtb16 r4, r8
+    sxtb16 r5, r8, ror #8
     dk_parameters \form
 2:  ldr r10, [sp, #dk_row]
     ldr r11, [sp, #dk_row_out]
@@ -383,8 +390,15 @@ secateur_dw_fill:
 \name:
     dk_enter
 1:  ldr lr, [sp, #dk_words]
-    str lr, [sp, #dk_weights]
-    add lr, lr, #80
+    add r12, sp, #dk_weights
+.rept 5
+    ldrd r0, r1, [lr], #8
+    sxtb16 r2, r0
+    sxtb16 r3, r0, ror #8
+    sxtb16 r4, r1
+    sxtb16 r5, r1, ror #8
+    stmia r12!, {r2-r5}
+.endr
     dk_parameters \form
 2:  ldr r12, [sp, #dk_row]
     ldr r1, [sp, #dk_row_out]
@@ -404,7 +418,7 @@ secateur_dw_fill:
     str r1, [sp, #dk_end]
     cmp r3, #0
     beq.w 4f
-3:  ldr lr, [sp, #dk_weights]
+3:  add lr, sp, #dk_weights
     ldr r8, [sp, #dk_bias]
     d5_row -2 * dw_row, 1
     d5_row -dw_row, 0
@@ -437,14 +451,14 @@ secateur_dw_fill:
     @ The row's last one to three: four codes into the frame, of which these are copied.
     str r0, [sp, #dk_in_tail]
     ldr r1, [sp, #dk_step_out]
-    str r1, [sp, #dk_codes + 8]
+    str r1, [sp, #dk_tail_out]
     add r1, sp, #dk_codes
     mov r2, #1
     add r3, r12, #8
     strd r1, r2, [sp, #dk_step_out]
     str r3, [sp, #dk_end]
     b.w 3b
-5:  ldr r1, [sp, #dk_codes + 8]
+5:  ldr r1, [sp, #dk_tail_out]
     ldr r2, [sp, #dk_pitch]
     add r3, sp, #dk_codes
 6:  ldrb r4, [r3], #1

@@ -2,7 +2,7 @@
 
 use zerocopy::little_endian::U32;
 
-use super::{ALIGNING, Bounds, Form, Scale, accumulates, half, word};
+use super::{ALIGNING, Bounds, Form, Scale, accumulates, word};
 use crate::kernels::{Depthwise, Window};
 use crate::tensor::Tensor;
 
@@ -10,8 +10,8 @@ use crate::tensor::Tensor;
 ///
 /// Channel after channel, in groups of four; the last group of a number that four does not divide reaches back over
 /// channels that are there already and then count. A channel has its window's weights row by row, its bias
-/// and its parameters ([`Form::words`]). A row of three is `[w0, w1] [w1, w2]` in halves of words, a row of five
-/// `[w0, w1] [w2, w3] [w1, w2] [w3, w4]`: outputs side by side need both.
+/// and its parameters ([`Form::words`]). A row of three is a word of the bytes `w0 w1 w1 w2`: its even bytes and its odd
+/// ones are the pairs that outputs side by side need. A row of five is `w0 w2 w1 w3` and `w1 w3 w2 w4`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DepthwiseLayout {
     /// Side of the window: 3 or 5.
@@ -47,7 +47,7 @@ impl DepthwiseLayout {
 
     /// Words of a row of the window.
     const fn row_words(&self) -> usize {
-        if self.kernel == 3 { 2 } else { 4 }
+        if self.kernel == 3 { 1 } else { 2 }
     }
 
     /// Words of a channel.
@@ -78,14 +78,12 @@ impl DepthwiseLayout {
         slot * self.channel_words()
     }
 
-    /// The two weights of word `n` of a row.
-    const fn columns(&self, n: usize) -> [usize; 2] {
+    /// The columns of the four bytes of word `n` of a row.
+    const fn columns(&self, n: usize) -> [usize; 4] {
         match (self.kernel, n) {
-            (_, 0) => [0, 1],
-            (3, _) => [1, 2],
-            (_, 1) => [2, 3],
-            (_, 2) => [1, 2],
-            _ => [3, 4],
+            (3, _) => [0, 1, 1, 2],
+            (_, 0) => [0, 2, 1, 3],
+            _ => [1, 3, 2, 4],
         }
     }
 
@@ -105,12 +103,11 @@ impl DepthwiseLayout {
             let weights = self.kernel * self.row_words();
             for (n, word) in words.iter_mut().enumerate().take(weights) {
                 let row = n / self.row_words() * self.kernel;
-                let mut value = 0;
-                for (side, column) in self.columns(n % self.row_words()).into_iter().enumerate() {
-                    let w = *depthwise.weights.get((row + column) * self.channels + c)?;
-                    value |= u32::from(i16::from(w) as u16) << (16 * side);
+                let mut bytes = [0; 4];
+                for (byte, column) in bytes.iter_mut().zip(self.columns(n % self.row_words())) {
+                    *byte = *depthwise.weights.get((row + column) * self.channels + c)? as u8;
                 }
-                *word = U32::new(value);
+                *word = U32::from_bytes(bytes);
             }
             *words.get_mut(weights)? = U32::new(depthwise.bias.get(c)?.get() as u32);
             let scale = self.form.scale(depthwise.epilogue.requant.get(c)?)?;
@@ -140,14 +137,22 @@ impl PackedDepthwise<'_> {
     /// Weight at row `ky`, column `kx` of the window of channel `c`.
     #[inline(always)]
     pub fn weight(&self, c: usize, ky: usize, kx: usize) -> i32 {
-        // The first word of a row has columns 0 and 1; the last one the last two.
-        let (n, side) = match (self.layout.kernel, kx) {
-            (_, 0 | 1) => (0, kx),
-            (3, _) => (1, 1),
-            (_, 2 | 3) => (1, kx - 2),
-            _ => (3, 1),
+        let (n, byte) = match (self.layout.kernel, kx) {
+            (3, 0 | 1) => (0, kx),
+            (3, _) => (0, 3),
+            (_, 0) => (0, 0),
+            (_, 1) => (0, 2),
+            (_, 2) => (0, 1),
+            (_, 3) => (0, 3),
+            _ => (1, 3),
         };
-        half(word(self.words, self.layout.start(c) + ky * self.layout.row_words() + n), side)
+        self.byte(self.layout.start(c) + ky * self.layout.row_words() + n, byte)
+    }
+
+    /// Byte `byte` of word `n`, a weight.
+    #[inline(always)]
+    fn byte(&self, n: usize, byte: usize) -> i32 {
+        i32::from((word(self.words, n) >> (8 * byte)) as i8)
     }
 
     /// Requantisation of channel `c`.
@@ -163,9 +168,9 @@ impl PackedDepthwise<'_> {
         let row = self.layout.row_words();
         let alike = |c: usize| {
             (0..kernel * row).all(|n| {
-                let word = word(self.words, self.layout.start(c) + n);
-                let pairs = self.layout.columns(n % row).into_iter().enumerate();
-                pairs.into_iter().all(|(side, kx)| half(word, side) == self.weight(c, n / row, kx))
+                let at = self.layout.start(c) + n;
+                let bytes = self.layout.columns(n % row).into_iter().enumerate();
+                bytes.into_iter().all(|(byte, kx)| self.byte(at, byte) == self.weight(c, n / row, kx))
             })
         };
         Some(self.words.len()) == self.layout.words()
