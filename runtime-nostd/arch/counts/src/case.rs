@@ -220,87 +220,98 @@ struct Set<'a> {
     places: &'a [Place],
 }
 
+/// Three feature maps: inputs, then the output.
+type Maps<'t> = [Tensor<'t>; 3];
+
 impl Set<'_> {
     /// The tuned kernel on `codes`, the reference on `copy`; the checksum of what the packed constants mean.
     fn run(self, codes: &mut [i8], copy: &mut [i8], random: &mut Random) -> Option<Option<u32>> {
-        let Case { kind, window, input: [_, _, in_c], output: [_, _, out_c], .. } = *self.case;
-        let scratch = Cell::from_mut(self.scratch).as_slice_of_cells();
-        let parameters = self.parameters;
-        let bias = &parameters.bias[..out_c];
-        let epilogue = parameters.epilogue(out_c);
-        let run = |codes: &mut [i8], work: &mut dyn FnMut([Tensor<'_>; 3])| {
-            let cells = Cell::from_mut(codes).as_slice_of_cells();
-            let tensor = |n: usize| {
-                let (offset, shape, pitch, zero) = self.places[n];
-                Tensor::new(&cells[offset..], shape, pitch, zero).unwrap()
-            };
-            work([tensor(0), tensor(1), tensor(2)]);
-        };
-        match kind {
-            Kind::Conv => {
-                let conv = Conv { window, groups: 1, weights: self.weights, bias, epilogue };
-                let layout = ConvLayout::of(&conv, in_c, out_c)?;
-                let words = room(self.words, layout.words()?);
-                layout.pack(&conv, words)?;
-                let packed = PackedConv { window, layout, words, bounds: parameters.bounds() };
-                assert!(packed.is_valid());
-                let before = crc(codes.iter().map(|&code| code as u8));
-                let mut meaning = None;
-                if codes.len() < 4096 {
-                    run(codes, &mut |[input, output, _]| packed_conv(input, output, &packed));
-                    meaning = Some(crc(codes.iter().map(|&code| code as u8)));
-                    codes.copy_from_slice(copy);
-                    assert_eq!(crc(codes.iter().map(|&code| code as u8)), before);
-                }
-                run(codes, &mut |[input, output, _]| {
-                    counted(|| Thumb.packed_conv(input, output, &packed, scratch));
-                });
-                run(copy, &mut |[input, output, _]| kernels::conv(input, output, &conv));
-                Some(meaning)
-            }
-            Kind::Depthwise => {
-                let depthwise = Depthwise { window, weights: self.weights, bias, epilogue };
-                let layout = DepthwiseLayout::of(&depthwise, out_c)?;
-                let words = room(self.words, layout.words()?);
-                layout.pack(&depthwise, words)?;
-                let packed = PackedDepthwise { window, layout, words, bounds: parameters.bounds() };
-                assert!(packed.is_valid());
-                let mut meaning = None;
-                if codes.len() < 4096 {
-                    run(codes, &mut |[input, output, _]| packed_depthwise(input, output, &packed));
-                    meaning = Some(crc(codes.iter().map(|&code| code as u8)));
-                    codes.copy_from_slice(copy);
-                }
-                run(codes, &mut |[input, output, _]| {
-                    counted(|| Thumb.packed_depthwise(input, output, &packed, scratch));
-                });
-                run(copy, &mut |[input, output, _]| kernels::depthwise(input, output, &depthwise));
-                Some(meaning)
-            }
+        match self.case.kind {
+            Kind::Conv => self.conv(codes, copy),
+            Kind::Depthwise => self.depthwise(codes, copy),
             Kind::Shortcut => {
-                let any = self.case.flavour == Flavour::Any;
-                let limit = if any { (1 << 31) / 255 / 2 - 1 } else { 1 << 16 };
-                let multipliers = [(); 2].map(|()| I32::new(random.range(-limit, limit)));
-                let slopes = match self.case.flavour {
-                    Flavour::Linear => Requant::new(1, 1, 16),
-                    Flavour::Leaky => Requant::new(1 << 15, 3277, 31),
-                    Flavour::Any => parameters.requant[0],
-                };
-                let epilogue = Epilogue { requant: &[slopes], ..parameters.epilogue(1) };
-                let mode = ShortcutMode::PerInput;
-                let shortcut = Shortcut { multipliers: &multipliers, mode, epilogue };
-                run(codes, &mut |[a, b, output]| {
-                    counted(|| Thumb.shortcut([a, b].into_iter(), output, &shortcut));
-                });
-                run(copy, &mut |[a, b, output]| kernels::shortcut([a, b].into_iter(), output, &shortcut));
+                self.shortcut(codes, copy, random);
                 Some(None)
             }
             Kind::MaxPool => {
-                run(codes, &mut |[input, output, _]| counted(|| Thumb.maxpool(input, output, &window)));
-                run(copy, &mut |[input, output, _]| kernels::maxpool(input, output, &window));
+                let window = &self.case.window;
+                self.on(codes, |[input, output, _]| counted(|| Thumb.maxpool(input, output, window)));
+                self.on(copy, |[input, output, _]| kernels::maxpool(input, output, window));
                 Some(None)
             }
         }
+    }
+
+    /// Calls `work` with the feature maps in `codes`.
+    fn on(&self, codes: &mut [i8], work: impl FnOnce(Maps<'_>)) {
+        let cells = Cell::from_mut(codes).as_slice_of_cells();
+        let tensor = |n: usize| {
+            let (offset, shape, pitch, zero) = self.places[n];
+            Tensor::new(&cells[offset..], shape, pitch, zero).unwrap()
+        };
+        work([tensor(0), tensor(1), tensor(2)]);
+    }
+
+    /// What `work` makes of the feature maps, `copy` being what they hold; not for large ones, because it takes long.
+    fn meaning(&self, codes: &mut [i8], copy: &[i8], work: impl FnOnce(Maps<'_>)) -> Option<u32> {
+        if codes.len() >= 4096 {
+            return None;
+        }
+        self.on(codes, work);
+        let meaning = crc(codes.iter().map(|&code| code as u8));
+        codes.copy_from_slice(copy);
+        Some(meaning)
+    }
+
+    fn conv(mut self, codes: &mut [i8], copy: &mut [i8]) -> Option<Option<u32>> {
+        let Case { window, input: [_, _, in_c], output: [_, _, out_c], .. } = *self.case;
+        let (bias, epilogue) = (&self.parameters.bias[..out_c], self.parameters.epilogue(out_c));
+        let conv = Conv { window, groups: 1, weights: self.weights, bias, epilogue };
+        let layout = ConvLayout::of(&conv, in_c, out_c)?;
+        let words = room(core::mem::take(&mut self.words), layout.words()?);
+        layout.pack(&conv, words)?;
+        let packed = PackedConv { window, layout, words, bounds: self.parameters.bounds() };
+        assert!(packed.is_valid());
+        let meaning = self.meaning(codes, copy, |[input, output, _]| packed_conv(input, output, &packed));
+        let scratch = Cell::from_mut(core::mem::take(&mut self.scratch)).as_slice_of_cells();
+        self.on(codes, |[input, output, _]| counted(|| Thumb.packed_conv(input, output, &packed, scratch)));
+        self.on(copy, |[input, output, _]| kernels::conv(input, output, &conv));
+        Some(meaning)
+    }
+
+    fn depthwise(mut self, codes: &mut [i8], copy: &mut [i8]) -> Option<Option<u32>> {
+        let Case { window, output: [_, _, channels], .. } = *self.case;
+        let (bias, epilogue) = (&self.parameters.bias[..channels], self.parameters.epilogue(channels));
+        let depthwise = Depthwise { window, weights: self.weights, bias, epilogue };
+        let layout = DepthwiseLayout::of(&depthwise, channels)?;
+        let words = room(core::mem::take(&mut self.words), layout.words()?);
+        layout.pack(&depthwise, words)?;
+        let packed = PackedDepthwise { window, layout, words, bounds: self.parameters.bounds() };
+        assert!(packed.is_valid());
+        let meaning =
+            self.meaning(codes, copy, |[input, output, _]| packed_depthwise(input, output, &packed));
+        let scratch = Cell::from_mut(core::mem::take(&mut self.scratch)).as_slice_of_cells();
+        self.on(codes, |[input, output, _]| {
+            counted(|| Thumb.packed_depthwise(input, output, &packed, scratch))
+        });
+        self.on(copy, |[input, output, _]| kernels::depthwise(input, output, &depthwise));
+        Some(meaning)
+    }
+
+    fn shortcut(self, codes: &mut [i8], copy: &mut [i8], random: &mut Random) {
+        let any = self.case.flavour == Flavour::Any;
+        let limit = if any { (1 << 31) / 255 / 2 - 1 } else { 1 << 16 };
+        let multipliers = [(); 2].map(|()| I32::new(random.range(-limit, limit)));
+        let slopes = match self.case.flavour {
+            Flavour::Linear => Requant::new(1, 1, 16),
+            Flavour::Leaky => Requant::new(1 << 15, 3277, 31),
+            Flavour::Any => self.parameters.requant[0],
+        };
+        let epilogue = Epilogue { requant: &[slopes], ..self.parameters.epilogue(1) };
+        let mode = ShortcutMode::PerInput;
+        let shortcut = Shortcut { multipliers: &multipliers, mode, epilogue };
+        self.on(codes, |[a, b, output]| counted(|| Thumb.shortcut([a, b].into_iter(), output, &shortcut)));
+        self.on(copy, |[a, b, output]| kernels::shortcut([a, b].into_iter(), output, &shortcut));
     }
 }
 

@@ -67,7 +67,9 @@ pub fn exit(success: bool) -> ! {
     const APPLICATION_EXIT: u32 = 0x20026;
     let arguments = [APPLICATION_EXIT, u32::from(!success)];
     request(EXIT_EXTENDED, arguments.as_ptr() as usize);
-    loop {}
+    loop {
+        core::hint::spin_loop();
+    }
 }
 
 /// The last argument that the emulator was given for the program, with the zero that ends it.

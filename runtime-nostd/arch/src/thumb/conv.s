@@ -27,6 +27,7 @@
     .equ pw_base, 52
     .equ pw_blocks, 24
     .equ pw_odd, 56
+    .equ pw_exit, 56
 
 @ Copies the caller's frame to the stack: r0 points to it.
 .macro pw_enter
@@ -261,6 +262,15 @@
     mla r2, r1, r3, r2
     orr r2, r2, #1
     str r2, [sp, #pw_entry]
+    @ One round needs no look at where the tile ends.
+    ldrd r0, r1, [sp, #pw_x]
+    sub r1, r1, r0
+    cmp r1, #9 * 16
+    ite hi
+    adrhi.w r2, 6f
+    adrls.w r2, 5f
+    orr r2, r2, #1
+    str r2, [sp, #pw_exit]
 2:  pw_widen4
     pw_tile 4
 3:  pw_first \folded
@@ -270,7 +280,9 @@
 .rept 8
     pw_body \folded
 .endr
-    ldr r10, [sp, #pw_x_end]
+    ldr pc, [sp, #pw_exit]
+    .p2align 2
+6:  ldr r10, [sp, #pw_x_end]
     cmp r12, r10
     bne.w 4b
     .p2align 2

@@ -106,7 +106,7 @@ pub(super) fn depthwise(
     let rows = room / ROW_WORDS;
     if !(square && whole && near && inside && same)
         || Some(depthwise.words.len()) != depthwise.layout.words()
-        || rows < side + stride_h
+        || rows < side
     {
         return None;
     }

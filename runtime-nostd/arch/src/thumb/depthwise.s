@@ -252,6 +252,40 @@ secateur_dw_fill:
     smlabt r8, r7, \b, r8
 .endm
 
+@ Two outputs of a row; unless it is the last of a round, lr is lost where there are two slopes.
+.macro d3_step stride, form, last
+    ldrd r6, r7, [r10], #4 * \stride
+    ldr r8, [sp, #dk_bias]
+    d3_row2 \stride, r0, r1, 1
+.if \stride == 2
+    ldr r6, [r10]
+    smlabt r9, r6, r1, r9
+.endif
+    ldrd r6, r7, [r10, #dw_row - 4 * \stride]
+    d3_row2 \stride, r2, r3, 0
+.if \stride == 2
+    ldr r6, [r10, #dw_row]
+    smlabt r9, r6, r3, r9
+.endif
+    ldrd r6, r7, [r10, #2 * dw_row - 4 * \stride]
+    d3_row2 \stride, r4, r5, 0
+.if \stride == 2
+    ldr r6, [r10, #2 * dw_row]
+    smlabt r9, r6, r5, r9
+.endif
+.if \form == 1
+    dk_slopes2
+.else
+    dk_requantise \form, r8, r9
+.endif
+.if \form && \last
+    ldr lr, [sp, #dk_end]
+.endif
+    strb r8, [r11]
+    strb r9, [r11, r12]
+    add r11, r11, r12, lsl #1
+.endm
+
 @ d3_*: 3 x 3. Registers: r0-r5 weights, r6, r7 four values of a row, r8, r9 sums, r10 next values, r11 output,
 @ r12 bytes to the next output, lr end of the row.
 .macro d3 name, stride, form
@@ -281,44 +315,18 @@ secateur_dw_fill:
     str r6, [sp, #dk_row]
     str r7, [sp, #dk_row_out]
     cmp lr, #0
-    beq 4f
+    beq.w 4f
+    @ Two steps a round; an odd number of steps enters with the second.
+    tst lr, #4 * \stride
     add lr, lr, r10
 .if \form
     str lr, [sp, #dk_end]
 .endif
-3:  ldrd r6, r7, [r10], #4 * \stride
-    ldr r8, [sp, #dk_bias]
-    d3_row2 \stride, r0, r1, 1
-.if \stride == 2
-    ldr r6, [r10]
-    smlabt r9, r6, r1, r9
-.endif
-    ldrd r6, r7, [r10, #dw_row - 4 * \stride]
-    d3_row2 \stride, r2, r3, 0
-.if \stride == 2
-    ldr r6, [r10, #dw_row]
-    smlabt r9, r6, r3, r9
-.endif
-    ldrd r6, r7, [r10, #2 * dw_row - 4 * \stride]
-    d3_row2 \stride, r4, r5, 0
-.if \stride == 2
-    ldr r6, [r10, #2 * dw_row]
-    smlabt r9, r6, r5, r9
-.endif
-.if \form == 1
-    dk_slopes2
-    ldr lr, [sp, #dk_end]
-.else
-    dk_requantise \form, r8, r9
-    .if \form == 2
-    ldr lr, [sp, #dk_end]
-    .endif
-.endif
-    strb r8, [r11]
-    strb r9, [r11, r12]
-    add r11, r11, r12, lsl #1
+    bne 6f
+3:  d3_step \stride, \form, 0
+6:  d3_step \stride, \form, 1
     cmp r10, lr
-    bne 3b
+    bne.w 3b
 4:  ldr r6, [sp, #dk_rest]
     cmp r6, #0
     beq 5f
@@ -334,7 +342,7 @@ secateur_dw_fill:
 5:  ldr r6, [sp, #dk_rows_left]
     subs r6, #1
     str r6, [sp, #dk_rows_left]
-    bne 2b
+    bne.w 2b
     ldr r6, [sp, #dk_channels]
     subs r6, #1
     str r6, [sp, #dk_channels]

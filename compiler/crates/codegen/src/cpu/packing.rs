@@ -10,7 +10,7 @@ use crate::target::WeightOrder;
 use secateur_base::{Error, Result};
 
 /// Workspace that a depthwise layer gets where memory allows, and what it gets anyway, in bytes.
-const WORKSPACE: std::ops::RangeInclusive<usize> = 4096..=8192;
+const WORKSPACE: std::ops::RangeInclusive<usize> = 2560..=8192;
 
 /// The order of a layer's constants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
