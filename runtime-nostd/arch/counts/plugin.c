@@ -84,9 +84,8 @@ static uint32_t further_registers(const uint8_t *code, size_t size) {
     uint32_t second = code[2] | (uint32_t)code[3] << 8;
     if ((first & 0xfe40) == 0xe800) return beyond_first(second); /* STM, LDM and their relatives */
     if ((first & 0xfe40) == 0xe840) {
-        int table_branch = (first & 0xfff0) == 0xe8d0 && (second & 0xffe0) == 0xf000;
-        int exclusive = (first & 0xff60) == 0xe840;
-        return table_branch || exclusive ? 0 : 1; /* LDRD, STRD */
+        int exclusive = (first & 0xff60) == 0xe840; /* or a table branch */
+        return exclusive ? 0 : 1;                   /* LDRD, STRD */
     }
     if ((first & 0xfe00) == 0xec00 && (second & 0x0e00) == 0x0a00) {
         int single = (first & 0x0f20) == 0x0d00; /* VLDR, VSTR */

@@ -11,26 +11,35 @@ pub struct Pool {
     pub scratch: [i8; 1 << 16],
 }
 
-struct Shared(UnsafeCell<Pool>);
+/// Memory that one reference takes.
+pub struct Shared<T>(UnsafeCell<T>);
 
-// SAFETY: the programs have one thread, and `pool` gives the memory away once.
-unsafe impl Sync for Shared {}
+// SAFETY: the programs have one thread.
+unsafe impl<T> Sync for Shared<T> {}
 
-static POOL: Shared = Shared(UnsafeCell::new(Pool {
+impl<T> Shared<T> {
+    pub const fn new(value: T) -> Self {
+        Self(UnsafeCell::new(value))
+    }
+
+    /// The memory.
+    ///
+    /// # Safety
+    /// A program calls this once.
+    #[expect(clippy::mut_from_ref, reason = "there is one reference")]
+    pub unsafe fn take(&self) -> &mut T {
+        // SAFETY: the caller has the only reference.
+        unsafe { &mut *self.0.get() }
+    }
+}
+
+/// The pool of the programs that run cases.
+pub static POOL: Shared<Pool> = Shared::new(Pool {
     codes: [0; 1 << 20],
     weights: [0; 1 << 16],
     words: [0; 1 << 16],
     scratch: [0; 1 << 16],
-}));
-
-/// The pool.
-///
-/// # Safety
-/// A program calls this once.
-pub unsafe fn pool() -> &'static mut Pool {
-    // SAFETY: the caller has the only reference.
-    unsafe { &mut *POOL.0.get() }
-}
+});
 
 /// Splitmix64.
 pub struct Random(pub u64);

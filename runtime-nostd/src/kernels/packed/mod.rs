@@ -148,11 +148,6 @@ impl Bounds<'_> {
         };
         epilogue.finish(acc, slopes)
     }
-
-    /// Whether saturation to 8 bits is all that is left to do.
-    pub const fn is_plain(&self) -> bool {
-        self.lo == i8::MIN && self.hi == i8::MAX && self.table.is_none()
-    }
 }
 
 /// Word `n`, 0 where there is none (never in a checked artefact).

@@ -6,23 +6,25 @@
 use core::fmt::Write;
 
 use secateur_counts::machine::{Host, argument, counted, read_file};
-use secateur_counts::memory::Random;
+use secateur_counts::memory::{Random, Shared};
 use secateur_kernels::Thumb;
 use secateur_runtime::artefact::Model;
 use secateur_runtime::{Engine, Reference};
 
 /// Room for the artefact, aligned as in flash, and for two arenas.
-#[repr(align(16))]
-struct Room<const N: usize>([u8; N]);
+#[repr(C, align(16))]
+struct Room {
+    artefact: [u8; 1 << 20],
+    arenas: [[u8; 3 << 18]; 2],
+}
 
-static mut ARTEFACT: Room<{ 1 << 20 }> = Room([0; 1 << 20]);
-static mut ARENAS: [Room<{ 3 << 18 }>; 2] = [const { Room([0; 3 << 18]) }; 2];
+static ROOM: Shared<Room> = Shared::new(Room { artefact: [0; 1 << 20], arenas: [[0; 3 << 18]; 2] });
 
 #[unsafe(no_mangle)]
 fn program() -> bool {
-    // SAFETY: the only thread, and the only call.
-    let (artefact, arenas) = unsafe { (&mut *(&raw mut ARTEFACT), &mut *(&raw mut ARENAS)) };
-    match run(&mut artefact.0, arenas) {
+    // SAFETY: the only call.
+    let room = unsafe { ROOM.take() };
+    match run(room) {
         Ok(steps) => {
             let _ = writeln!(Host, "{steps} steps alike");
             true
@@ -34,15 +36,14 @@ fn program() -> bool {
     }
 }
 
-fn run(room: &mut [u8], arenas: &mut [Room<{ 3 << 18 }>; 2]) -> Result<usize, &'static str> {
+fn run(room: &mut Room) -> Result<usize, &'static str> {
+    let Room { artefact, arenas: [a, b] } = room;
     let mut line = [0; 1024];
     let name = argument(&mut line).ok_or("no file is named")?;
-    let bytes = read_file(name, room).ok_or("the file is missing or too long")?;
+    let bytes = read_file(name, artefact).ok_or("the file is missing or too long")?;
     let model = Model::from_bytes(bytes).map_err(|_| "the artefact is refused")?;
-    let [a, b] = arenas;
-    let mut reference =
-        Engine::with_kernels(&model, &mut a.0, Reference).map_err(|_| "the arena is too small")?;
-    let mut tuned = Engine::with_kernels(&model, &mut b.0, Thumb).map_err(|_| "the arena is too small")?;
+    let mut reference = Engine::with_kernels(&model, a, Reference).map_err(|_| "the arena is too small")?;
+    let mut tuned = Engine::with_kernels(&model, b, Thumb).map_err(|_| "the arena is too small")?;
     let random = &mut Random(1);
     let (one, two) = (reference.input().ok_or("no input")?, tuned.input().ok_or("no input")?);
     for (one, two) in one.bytes().iter().zip(two.bytes()) {

@@ -1,19 +1,20 @@
 //! Runs a kernel call for every layer shape of `layers.txt`, linear and leaky, and prints a line for each: its number in the
-//! file, the flavour, both checksums. The counting plugin prints the calls' instructions in the same order.
+//! file, the flavour, both checksums. A span of known length comes first. The counting plugin prints the calls' instructions in the same order.
 #![no_std]
 #![no_main]
 
 use core::fmt::Write;
 
 use secateur_counts::case::{Case, Flavour, Kind};
-use secateur_counts::machine::Host;
-use secateur_counts::memory::pool;
+use secateur_counts::machine::{Host, known_span};
+use secateur_counts::memory::POOL;
 use secateur_runtime::kernels::Window;
 
 #[unsafe(no_mangle)]
 fn program() -> bool {
     // SAFETY: the only call.
-    let pool = unsafe { pool() };
+    let pool = unsafe { POOL.take() };
+    known_span();
     let mut all = true;
     for (number, line) in include_str!("../../layers.txt").lines().enumerate() {
         let Some(case) = parse(line) else { continue };

@@ -7,13 +7,13 @@ use core::fmt::Write;
 
 use secateur_counts::case::{Case, Flavour, Kind};
 use secateur_counts::machine::{Host, argument};
-use secateur_counts::memory::{Random, pool};
+use secateur_counts::memory::{POOL, Random};
 use secateur_runtime::kernels::Window;
 
 #[unsafe(no_mangle)]
 fn program() -> bool {
     // SAFETY: the only call.
-    let pool = unsafe { pool() };
+    let pool = unsafe { POOL.take() };
     let mut line = [0; 1024];
     let given = argument(&mut line).and_then(|text| core::str::from_utf8(&text[..text.len() - 1]).ok());
     let Some(cases) = given.and_then(|text| text.parse().ok()) else { return false };
