@@ -5,6 +5,7 @@ use core::cell::Cell;
 use zerocopy::FromBytes;
 
 use crate::artefact::{Model, Operation, Step};
+use crate::kernels::packed::{PackedConv, PackedDepthwise, packed_conv, packed_depthwise};
 use crate::kernels::{
     Connected, Conv, Depthwise, Epilogue, ReorgMode, Shortcut, Table, Window, activate, avgpool, connected,
     conv, depthwise, local_avgpool, maxpool, multiply, reorg, rescale, shortcut, softmax, upsample,
@@ -21,6 +22,28 @@ pub trait Kernels {
 
     fn depthwise(&self, input: Tensor<'_>, output: Tensor<'_>, parameters: &Depthwise<'_>) {
         depthwise(input, output, parameters);
+    }
+
+    /// A convolution with packed constants. `scratch` is the step's workspace, of any length, content and alignment.
+    fn packed_conv(
+        &self,
+        input: Tensor<'_>,
+        output: Tensor<'_>,
+        parameters: &PackedConv<'_>,
+        _scratch: &[Cell<i8>],
+    ) {
+        packed_conv(input, output, parameters);
+    }
+
+    /// A depthwise convolution with packed constants. `scratch` as in [`Kernels::packed_conv`].
+    fn packed_depthwise(
+        &self,
+        input: Tensor<'_>,
+        output: Tensor<'_>,
+        parameters: &PackedDepthwise<'_>,
+        _scratch: &[Cell<i8>],
+    ) {
+        packed_depthwise(input, output, parameters);
     }
 
     fn connected(&self, input: Tensor<'_>, output: Tensor<'_>, parameters: &Connected<'_>) {
@@ -156,6 +179,16 @@ impl<'m, 'a, K: Kernels> Engine<'m, 'a, K> {
         Tensor::new(data, [h, w, c], pitch, record.zero_point.get() as i8)
     }
 
+    /// A step's workspace.
+    fn scratch(&self, step: &Step<'m>) -> &'a [Cell<i8>] {
+        let record = step.record();
+        let range = usize::try_from(record.scratch_offset.get()).ok().and_then(|start| {
+            let end = start.checked_add(usize::try_from(record.scratch_bytes.get()).ok()?)?;
+            self.arena.get(start..end)
+        });
+        range.unwrap_or(&[])
+    }
+
     /// Copies `image` (`[h, w, c]`, q = pixel − 128) into the arena and runs every step.
     /// What `image` lacks keeps its old value, what it has too much is ignored.
     pub fn run(&mut self, image: &[i8], hook: &mut impl Hook) {
@@ -185,6 +218,12 @@ impl<'m, 'a, K: Kernels> Engine<'m, 'a, K> {
         match step.operation().ok()? {
             Operation::Conv(parameters) => kernels.conv(input, output, &parameters),
             Operation::Depthwise(parameters) => kernels.depthwise(input, output, &parameters),
+            Operation::PackedConv(parameters) => {
+                kernels.packed_conv(input, output, &parameters, self.scratch(step));
+            }
+            Operation::PackedDepthwise(parameters) => {
+                kernels.packed_depthwise(input, output, &parameters, self.scratch(step));
+            }
             Operation::Connected(parameters) => kernels.connected(input, output, &parameters),
             Operation::MaxPool(window) => kernels.maxpool(input, output, &window),
             Operation::AvgPool(epilogue) => kernels.avgpool(input, output, &epilogue),

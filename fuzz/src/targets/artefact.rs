@@ -35,6 +35,8 @@ pub(super) fn is_small(model: &Model<'_>) -> bool {
             let window = (window.kernel_h * window.kernel_w) as u64;
             match step.operation() {
                 Ok(Operation::Conv(conv)) => pixels * conv.weights.len() as u64,
+                // A word holds two weights of each of two outputs.
+                Ok(Operation::PackedConv(conv)) => pixels.saturating_mul(4 * conv.words.len() as u64),
                 Ok(Operation::Connected(connected)) => connected.weights.len() as u64,
                 Ok(Operation::Shortcut(_)) => elements * step.input_count() as u64,
                 _ => inputs + elements.saturating_mul(window.max(1)),

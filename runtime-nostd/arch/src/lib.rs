@@ -2,6 +2,7 @@
 //! [`secateur_runtime::kernels`], which its tests hold it to.
 //!
 //! - [`Tiled`]: for any processor, without the standard library.
+//! - `Thumb` (feature `armv7em`, on Arm): for Cortex-M4 and Cortex-M7, in assembly.
 //! - [`HostKernels`] (feature `host`, on by default): the same compiled for several vector units, of which
 //!   the machine's is picked at run time.
 #![cfg_attr(not(feature = "host"), no_std)]
@@ -15,8 +16,12 @@
 
 #[cfg(feature = "host")]
 mod host;
+#[cfg(all(feature = "armv7em", target_arch = "arm"))]
+mod thumb;
 pub mod tiled;
 
 #[cfg(feature = "host")]
 pub use host::HostKernels;
+#[cfg(all(feature = "armv7em", target_arch = "arm"))]
+pub use thumb::Thumb;
 pub use tiled::Tiled;

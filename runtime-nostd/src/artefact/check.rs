@@ -11,6 +11,7 @@ use super::format::{
 };
 use super::step::{Operation, Step};
 use super::view::{Head, Model, Suppression, to_usize};
+use crate::kernels::packed::Bounds;
 use crate::kernels::{Epilogue, Window};
 use crate::npu::Program;
 use crate::npu::program::MapRecord;
@@ -101,7 +102,6 @@ fn tensor(record: &TensorRecord, arena: usize) -> Option<()> {
 
 /// `constants` are the bytes of constants that may still be read.
 fn check_step(model: &Model<'_>, step: &Step<'_>, constants: &mut u64) -> Result<(), Fault> {
-    let record = step.record();
     let output = step.output().ok_or(Fault::Operand)?;
     let kind = step.kind().ok_or(Fault::Kind)?;
     let count = step.input_count();
@@ -120,16 +120,26 @@ fn check_step(model: &Model<'_>, step: &Step<'_>, constants: &mut u64) -> Result
         }
     }
     let input = step.input(0).ok_or(Fault::Operand)?;
-    let scratch = to_usize(record.scratch_offset).checked_add(to_usize(record.scratch_bytes));
-    if scratch.is_none_or(|end| end > model.arena_bytes()) {
-        return Err(Fault::Scratch);
-    }
+    scratch(model, step).ok_or(Fault::Scratch)?;
     let operation = step.operation()?;
     if !shapes_fit(&operation, step, input, output) {
         return Err(Fault::Shape);
     }
     *constants = constants.checked_sub(operation.constant_bytes()).ok_or(Fault::Reuse)?;
     check_constants(&operation, input, output)
+}
+
+/// The workspace is inside the arena, and none of the step's tensors reach into it.
+fn scratch(model: &Model<'_>, step: &Step<'_>) -> Option<()> {
+    let record = step.record();
+    let start = to_usize(record.scratch_offset);
+    let end = start.checked_add(to_usize(record.scratch_bytes))?;
+    let apart = |tensor: &TensorRecord| {
+        let (from, to) = extent(tensor);
+        start == end || to <= start || end <= from
+    };
+    let inputs = (0..step.input_count()).filter_map(|n| step.input(n));
+    (end <= model.arena_bytes() && inputs.chain(step.output()).all(apart)).then_some(())
 }
 
 /// Whether input `n` may be overwritten in place.
@@ -150,14 +160,16 @@ fn same_view(a: &TensorRecord, b: &TensorRecord) -> bool {
     a.offset == b.offset && a.pitch == b.pitch && a.h == b.h && a.w == b.w
 }
 
+/// First byte of a feature map in the arena, and the one after its last.
+fn extent(tensor: &TensorRecord) -> (usize, usize) {
+    let [h, w, c] = tensor.shape();
+    let start = to_usize(tensor.offset);
+    let span = Tensor::span(h, w, c, to_usize(tensor.pitch)).unwrap_or(usize::MAX);
+    (start, start.saturating_add(span))
+}
+
 /// Whether two feature maps share a byte. Slices of one wider feature map (equal pitch) may interleave.
 fn overlaps(a: &TensorRecord, b: &TensorRecord) -> bool {
-    let extent = |t: &TensorRecord| {
-        let [h, w, c] = t.shape();
-        let start = to_usize(t.offset);
-        let span = Tensor::span(h, w, c, to_usize(t.pitch)).unwrap_or(usize::MAX);
-        (start, start.saturating_add(span))
-    };
     let ((a_start, a_end), (b_start, b_end)) = (extent(a), extent(b));
     if a_end <= b_start || b_end <= a_start {
         return false;
@@ -194,6 +206,13 @@ fn shapes_fit(
             slides(&depthwise.window, input, output)
                 && in_c == out_c
                 && filter.checked_mul(out_c) == Some(depthwise.weights.len())
+        }
+        // The words' number was compared with the layout when the step was decoded.
+        Operation::PackedConv(ref conv) => slides(&conv.window, input, output),
+        Operation::PackedDepthwise(ref depthwise) => {
+            let Window { kernel_h, kernel_w, dilation_h, dilation_w, .. } = depthwise.window;
+            let square = kernel_h == kernel_w && dilation_h == 1 && dilation_w == 1;
+            slides(&depthwise.window, input, output) && in_c == out_c && square
         }
         Operation::Connected(ref connected) => {
             let weights = input.elements().checked_mul(out_c);
@@ -280,6 +299,8 @@ fn check_constants(
             weights(depthwise.weights)?;
             requant(&depthwise.epilogue)
         }
+        Operation::PackedConv(conv) => packed(conv.is_valid(), &conv.bounds),
+        Operation::PackedDepthwise(depthwise) => packed(depthwise.is_valid(), &depthwise.bounds),
         Operation::AvgPool(epilogue) => {
             deviations(input.shape().iter().take(2).product())?;
             requant(epilogue)
@@ -315,6 +336,14 @@ fn check_constants(
         | Operation::Upsample { .. }
         | Operation::Reorg { .. } => Ok(()),
     }
+}
+
+/// Packed constants were found `valid`, and the bounds are in order.
+fn packed(valid: bool, bounds: &Bounds<'_>) -> Result<(), Fault> {
+    if !valid {
+        return Err(Fault::Packed);
+    }
+    if bounds.lo <= bounds.hi { Ok(()) } else { Err(Fault::Requant) }
 }
 
 const ACCUMULATOR_LIMIT: u64 = 1 << 31;

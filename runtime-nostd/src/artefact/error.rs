@@ -63,7 +63,9 @@ pub enum Fault {
     Accumulator,
     /// Output and input share memory in a way that the kernel does not allow.
     Overlap,
-    /// The workspace leaves the arena.
+    /// Packed weights, biases or requantisation outside the contract, or duplicates that differ.
+    Packed,
+    /// The workspace leaves the arena, or a tensor of the step reaches into it.
     Scratch,
     /// The steps so far share their constants more often than [`super::format::REUSE_LIMIT`] allows.
     Reuse,
@@ -126,7 +128,8 @@ impl fmt::Display for Fault {
             Fault::Requant => "requantisation outside the contract",
             Fault::Accumulator => "an accumulator could leave 32 bits",
             Fault::Overlap => "output and input share memory",
-            Fault::Scratch => "workspace leaves the arena",
+            Fault::Packed => "packed constants outside the contract",
+            Fault::Scratch => "workspace leaves the arena or is shared",
             Fault::Reuse => "its constants serve too many steps",
         })
     }

@@ -133,6 +133,11 @@ codes! {
         VectorIndex = 2,
         /// Reserved: single weights with run lengths.
         Scattered = 3,
+        /// Of a convolution: [`crate::kernels::packed::ConvLayout`]. `weights` are words with biases and
+        /// requantisation among them; mode: [`packed_mode`].
+        OutputPairs = 4,
+        /// Of a depthwise convolution: [`crate::kernels::packed::DepthwiseLayout`]. `weights` and mode as above.
+        WindowRows = 5,
     }
 }
 
@@ -212,6 +217,14 @@ codes! {
         /// IoU − (d² / c²)^β above the threshold (`greedynms`, `diounms`).
         Distance = 1,
     }
+}
+
+/// `mode` of a step with packed weights.
+pub mod packed_mode {
+    /// [`crate::kernels::packed::Form`].
+    pub const FORM: u16 = 3;
+    /// [`crate::kernels::packed::ConvLayout::folded`]; convolutions alone.
+    pub const FOLDED: u16 = 4;
 }
 
 /// Bits of [`HeadRecord::flags`].

@@ -2,9 +2,10 @@
 
 use super::error::Fault;
 use super::format::{
-    Encoding, NONE, ReorgMode, Requant, ShortcutMode, StepKind, StepRecord, Target, TensorRecord,
+    Encoding, NONE, ReorgMode, Requant, ShortcutMode, StepKind, StepRecord, Target, TensorRecord, packed_mode,
 };
 use super::view::{Model, to_usize};
+use crate::kernels::packed::{Bounds, ConvLayout, DepthwiseLayout, Form, PackedConv, PackedDepthwise};
 use crate::kernels::{Connected, Conv, Depthwise, Epilogue, Shortcut, Window};
 use zerocopy::little_endian::{I32, U32};
 
@@ -21,6 +22,8 @@ pub struct Step<'a> {
 pub enum Operation<'a> {
     Conv(Conv<'a>),
     Depthwise(Depthwise<'a>),
+    PackedConv(PackedConv<'a>),
+    PackedDepthwise(PackedDepthwise<'a>),
     Connected(Connected<'a>),
     MaxPool(Window),
     AvgPool(Epilogue<'a>),
@@ -95,8 +98,11 @@ impl<'a> Step<'a> {
         if !matches!(self.target(), Some(Target::Processor | Target::Shared)) {
             return Err(Fault::Target);
         }
-        if Encoding::from_code(record.encoding) != Some(Encoding::Dense) {
-            return Err(Fault::Encoding);
+        match (Encoding::from_code(record.encoding), kind) {
+            (Some(Encoding::Dense), _) => {}
+            (Some(Encoding::OutputPairs), StepKind::Conv) => return self.packed_conv(),
+            (Some(Encoding::WindowRows), StepKind::Depthwise) => return self.packed_depthwise(),
+            _ => return Err(Fault::Encoding),
         }
         let out_c = to_usize(self.output().ok_or(Fault::Operand)?.c);
         let window = record.window();
@@ -155,6 +161,50 @@ impl<'a> Step<'a> {
         })
     }
 
+    fn packed_conv(&self) -> Result<Operation<'a>, Fault> {
+        let (record, window) = (self.record, self.record.window());
+        let in_c = to_usize(self.input(0).ok_or(Fault::Operand)?.c);
+        let mode = record.mode.get();
+        if record.groups.get() != 1 || mode & !(packed_mode::FORM | packed_mode::FOLDED) != 0 {
+            return Err(Fault::Encoding);
+        }
+        let layout = ConvLayout {
+            runs: window.kernel_h,
+            run: window.kernel_w.checked_mul(in_c).ok_or(Fault::Constant)?,
+            out_c: to_usize(self.output().ok_or(Fault::Operand)?.c),
+            form: Form::from_code(mode & packed_mode::FORM).ok_or(Fault::Encoding)?,
+            folded: mode & packed_mode::FOLDED != 0,
+        };
+        let words = self.packed_words(layout.words())?;
+        Ok(Operation::PackedConv(PackedConv { window, layout, words, bounds: self.bounds()? }))
+    }
+
+    fn packed_depthwise(&self) -> Result<Operation<'a>, Fault> {
+        let window = self.record.window();
+        let layout = DepthwiseLayout {
+            kernel: window.kernel_h,
+            channels: to_usize(self.output().ok_or(Fault::Operand)?.c),
+            form: Form::from_code(self.record.mode.get()).ok_or(Fault::Encoding)?,
+        };
+        let words = self.packed_words(layout.words())?;
+        Ok(Operation::PackedDepthwise(PackedDepthwise { window, layout, words, bounds: self.bounds()? }))
+    }
+
+    /// The words of packed weights, as many as the layout says and the record.
+    fn packed_words(&self, count: Option<usize>) -> Result<&'a [U32], Fault> {
+        let count = count.ok_or(Fault::Constant)?;
+        if count.checked_mul(size_of::<U32>()) != Some(to_usize(self.record.weights_bytes)) {
+            return Err(Fault::Constant);
+        }
+        self.constants(self.record.weights, count)
+    }
+
+    /// What packed parameters leave to the record.
+    fn bounds(&self) -> Result<Bounds<'a>, Fault> {
+        let Epilogue { lo, hi, table, zero_point, .. } = self.epilogue(0)?;
+        Ok(Bounds { lo, hi, table, zero_point })
+    }
+
     fn weights(&self) -> Result<&'a [i8], Fault> {
         self.constants(self.record.weights, to_usize(self.record.weights_bytes))
     }
@@ -164,7 +214,7 @@ impl<'a> Step<'a> {
         if to_usize(record.requant_count) != count {
             return Err(Fault::Constant);
         }
-        let requant: &[Requant] = self.constants(record.requant, count)?;
+        let requant: &[Requant] = if count == 0 { &[] } else { self.constants(record.requant, count)? };
         let (table, zero_point) = match record.table.get() {
             NONE => (None, self.output().ok_or(Fault::Operand)?.zero_point),
             _ => (Some(self.model.table(record.table).ok_or(Fault::Constant)?), record.table_zero_point),
@@ -191,6 +241,8 @@ impl Operation<'_> {
     /// Bytes of its constants, those of fixed size (tables) left out.
     pub(super) fn constant_bytes(&self) -> u64 {
         let (weights, bias, epilogue): (&[i8], &[I32], _) = match self {
+            Self::PackedConv(PackedConv { words, .. })
+            | Self::PackedDepthwise(PackedDepthwise { words, .. }) => return size_of_val(*words) as u64,
             Self::Conv(conv) => (conv.weights, conv.bias, Some(&conv.epilogue)),
             Self::Depthwise(depthwise) => (depthwise.weights, depthwise.bias, Some(&depthwise.epilogue)),
             Self::Connected(connected) => (connected.weights, connected.bias, Some(&connected.epilogue)),

@@ -15,6 +15,7 @@ mod conv;
 mod depthwise;
 mod elementwise;
 mod layout;
+pub mod packed;
 mod pool;
 mod requant;
 mod softmax;

@@ -3,6 +3,7 @@
 #![allow(dead_code)]
 
 pub(crate) mod build;
+pub(crate) mod packed;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;

@@ -18,13 +18,17 @@ pub fn macs(net: &QNet, layer: usize) -> u64 {
 }
 
 /// Bytes of a layer's weights, biases, requantisation constants and tables as an artefact stores them.
-pub fn constant_bytes(net: &QNet, layer: usize) -> usize {
+pub fn constant_bytes(program: &CpuProgram<'_>, layer: usize) -> usize {
+    let net = program.net;
     const REQUANT: usize = size_of::<secateur_runtime::kernels::Requant>();
     let table = |epilogue: &QEpilogue| if epilogue.table.is_some() { 256 } else { 0 };
     let rows = |weights: &[i8], bias: &[i32], requant: &[QRequant], epilogue: &QEpilogue| {
         weights.len() + size_of_val(bias) + requant.len() * REQUANT + table(epilogue)
     };
     match &net.nodes[layer].op {
+        QOp::Conv(conv) if let Some(packing) = program.packings[layer] => {
+            packing.constant_bytes() + table(&conv.epilogue)
+        }
         QOp::Conv(conv) => rows(&conv.weights, &conv.bias, &conv.requant, &conv.epilogue),
         QOp::Connected(full) => rows(&full.weights, &full.bias, &full.requant, &full.epilogue),
         QOp::AvgPool(scaled) | QOp::Sam(scaled) | QOp::ScaleChannels { scaled, .. } => {

@@ -271,6 +271,14 @@ pub fn kernel_macs(step: &Step<'_>) -> u64 {
     match step.operation() {
         Ok(Operation::Conv(conv)) => pixels * conv.weights.len() as u64,
         Ok(Operation::Depthwise(depthwise)) => pixels * depthwise.weights.len() as u64,
+        Ok(Operation::PackedConv(conv)) => {
+            let layout = conv.layout;
+            pixels * (layout.runs * layout.run * layout.out_c) as u64
+        }
+        Ok(Operation::PackedDepthwise(depthwise)) => {
+            let layout = depthwise.layout;
+            pixels * (layout.kernel * layout.kernel * layout.channels) as u64
+        }
         Ok(Operation::Connected(connected)) => connected.weights.len() as u64,
         _ => 0,
     }

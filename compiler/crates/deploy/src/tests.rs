@@ -23,6 +23,13 @@ fn packed(net: &QNet) -> Compiled {
     compile(net, &target, |_, _, _| {}).unwrap_or_else(|e| panic!("{e:?}"))
 }
 
+/// The network with constants in the order of Cortex-M kernels, which mean the same on any machine.
+fn packed_for_cortex_m(net: &QNet) -> Compiled {
+    let text = "name = \"m4\"\nalign = 16\noperators = \"all\"\nweights = \"armv7em\"";
+    let target = Target::parse(Path::new("m4.toml"), text).unwrap();
+    compile(net, &target, |_, _, _| {}).unwrap_or_else(|e| panic!("{e:?}"))
+}
+
 /// Runs an artefact and its network layer by layer; all bytes must be equal, of every layer.
 fn assert_exact(what: &str, net: &QNet, compiled: &Compiled, image: &[f32]) {
     let deployed = Deployed::new(&compiled.artefact, Path::new("net.sct")).unwrap();
@@ -48,12 +55,13 @@ fn random_int8_networks_run_exactly() {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let image: Vec<f32> = (0..net.input.shape.len()).map(|_| random.random()).collect();
         assert_exact(&format!("seed {seed}"), &net, &compiled, &image);
+        assert_exact(&format!("seed {seed}, packed"), &net, &packed_for_cortex_m(&net), &image);
     }
 }
 
 #[test]
 fn quantised_random_networks_run_exactly() {
-    let (cases, mut ran) = (cases(100), 0);
+    let (cases, mut ran, mut packed_steps) = (cases(100), 0, 0);
     for seed in 0..cases {
         let options = RandomOptions {
             rare: seed % 3 == 0,
@@ -76,9 +84,14 @@ fn quantised_random_networks_run_exactly() {
             }
         };
         assert_exact(&format!("seed {seed}\n{text}"), &net, &packed(&net), &images[0]);
+        let compiled = packed_for_cortex_m(&net);
+        assert_exact(&format!("seed {seed}, packed\n{text}"), &net, &compiled, &images[0]);
+        let model = secateur_runtime::artefact::Model::from_bytes(&compiled.artefact).unwrap();
+        packed_steps += model.steps().filter(|step| step.record().encoding != 0).count();
         ran += 1;
     }
     assert!(ran >= cases * 9 / 10, "only {ran} of {cases} networks have integers");
+    assert!(packed_steps as u64 > 2 * ran, "only {packed_steps} packed steps in {ran} networks");
 }
 
 #[test]

@@ -1,10 +1,13 @@
-//! A bare-metal image that runs an artefact on the tiled kernels: `tests/panic_free.rs` builds it for a
-//! Cortex-M and finds no panic in it.
+//! A bare-metal image that runs an artefact on the tiled kernels, or with feature `armv7em` on those of Cortex-M4 and M7:
+//! `tests/panic_free.rs` builds it for a Cortex-M and finds no panic in it.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(target_os = "none")]
 mod image {
-    use secateur_kernels::Tiled;
+    #[cfg(feature = "armv7em")]
+    use secateur_kernels::Thumb as Tuned;
+    #[cfg(not(feature = "armv7em"))]
+    use secateur_kernels::Tiled as Tuned;
     use secateur_runtime::Engine;
     use secateur_runtime::artefact::Model;
 
@@ -28,7 +31,7 @@ mod image {
     impl Job<'_> {
         fn run(&mut self) -> Option<()> {
             let model = Model::from_bytes(self.artefact).ok()?;
-            let mut engine = Engine::with_kernels(&model, self.arena, Tiled).ok()?;
+            let mut engine = Engine::with_kernels(&model, self.arena, Tuned).ok()?;
             engine.run(self.image, &mut ());
             Some(())
         }

@@ -150,7 +150,7 @@ pub fn manifest(
             },
             output: tensor(layer + 1, &node.output),
             macs: cost::macs(net, layer),
-            constants: cost::constant_bytes(net, layer),
+            constants: cost::constant_bytes(program, layer),
             traffic: cost::traffic(program, layer),
         })
         .collect();

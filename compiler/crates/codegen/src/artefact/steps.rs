@@ -7,6 +7,7 @@ use zerocopy::little_endian::{I16, I32, U16, U32};
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::writer::{RecordWriter, number};
+use crate::cpu::packing::Packing;
 use crate::cpu::program::{LayerAction, value};
 use secateur_base::{Error, Result};
 use secateur_ir::Reorg;
@@ -162,6 +163,10 @@ fn convolution(
     (step.stride_h, step.stride_w) = (window(conv.stride_y)?, window(conv.stride_x)?);
     (step.dilation_h, step.dilation_w) = (window(conv.dilation)?, window(conv.dilation)?);
     (step.pad_top, step.pad_left) = (window(conv.pad)?, window(conv.pad)?);
+    if let Some(packing) = writer.program.packings[layer] {
+        packed(writer, layer, packing, step)?;
+        return store_epilogue(writer, layer, step, &conv.epilogue);
+    }
     if conv.is_depthwise(input.c) {
         step.kind = U16::new(StepKind::Depthwise.code());
         let by_cell = conv.depthwise_weights();
@@ -173,6 +178,30 @@ fn convolution(
     }
     store_requant(writer, step, &conv.requant)?;
     store_epilogue(writer, layer, step, &conv.epilogue)
+}
+
+/// Constants in the order of a processor's kernels, and the workspace that these take.
+fn packed(
+    writer: &mut RecordWriter<'_>,
+    layer: usize,
+    packing: Packing,
+    step: &mut StepRecord,
+) -> Result<()> {
+    let kind = match packing {
+        Packing::Conv(_) => StepKind::Conv,
+        Packing::Depthwise(..) => StepKind::Depthwise,
+    };
+    step.kind = U16::new(kind.code());
+    if kind == StepKind::Conv {
+        step.groups = U32::new(1);
+    }
+    let (encoding, mode) = packing.codes();
+    (step.encoding, step.mode) = (encoding.code(), U16::new(mode));
+    step.weights = writer.constant(&packing.words(writer.program.net, layer)?)?;
+    step.weights_bytes = number("weights", packing.constant_bytes())?;
+    step.scratch_offset = number("arena offset", writer.scratch_offset(layer))?;
+    step.scratch_bytes = number("workspace", writer.program.scratch_bytes(layer))?;
+    Ok(())
 }
 
 fn weights(writer: &mut RecordWriter<'_>, step: &mut StepRecord, weights: &[i8], bias: &[i32]) -> Result<()> {

@@ -86,6 +86,11 @@ impl<'a> RecordWriter<'a> {
         Ok(index)
     }
 
+    /// Where a layer's workspace begins in the arena; 0 without one.
+    pub(super) fn scratch_offset(&self, layer: usize) -> usize {
+        self.program.scratch[layer].and_then(|storage| self.offsets.get(&storage).copied()).unwrap_or(0)
+    }
+
     /// Stores a constant, or finds the equal one that is there already; returns its offset.
     pub(super) fn constant<T: IntoBytes + Immutable>(&mut self, values: &[T]) -> Result<U32> {
         let bytes = values.as_bytes();

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+pub mod packing;
 mod passes;
 pub mod program;
 
@@ -30,13 +31,16 @@ pub fn lower_observed<'a>(
     mut observe: impl FnMut(&str, Duration, &CpuProgram<'a>),
 ) -> Result<CpuProgram<'a>> {
     check_operators(net, target)?;
-    let mut program = CpuProgram::new(net, target.align);
+    let mut program = CpuProgram::new(net, target.align, target.weights);
     for name in PASSES {
         let started = Instant::now();
         match name {
             "views" => passes::views(&mut program),
             "in-place" => passes::in_place(&mut program),
-            "place" => passes::place(&mut program, SEED),
+            "place" => {
+                passes::workspace(&mut program);
+                passes::place(&mut program, SEED);
+            }
             _ => {}
         }
         let took = started.elapsed();
@@ -76,6 +80,12 @@ mod tests {
     use crate::cpu::program::{LayerAction, value};
     use crate::random;
     use proptest::prelude::*;
+
+    /// The host's target with weights in an order of kernels.
+    fn armv7em() -> Target {
+        let text = "name = \"m4\"\nalign = 16\noperators = \"all\"\nweights = \"armv7em\"";
+        Target::parse(std::path::Path::new("m4.toml"), text).unwrap()
+    }
 
     fn host() -> Target {
         Target::load("host").unwrap()
@@ -171,6 +181,10 @@ mod tests {
             let bytes = program.arena.as_ref().unwrap().bytes;
             prop_assert!(bytes >= program.lower_bound() && program.lower_bound() >= program.least_bytes);
             check_bytes(&program);
+            // The same with workspace, which no tensor's bytes may share while its layer runs.
+            let packed = lower(&net, &armv7em()).unwrap();
+            packed.verify().unwrap();
+            check_bytes(&packed);
         }
     }
 

@@ -1,7 +1,8 @@
 //! Passes over a [`CpuProgram`]: views, in-place kernels, concatenation by addressing, the arena.
 
-use super::program::{Allocation, CpuProgram, LayerAction, value};
+use super::program::{Allocation, CpuProgram, LayerAction, Storage, value};
 use crate::arena::{self, LiveBuffer};
+use secateur_ir::Shape;
 use secateur_quant::net::QOp;
 
 /// Layers that compute nothing become views: identities, heads, routes of one input, group slices.
@@ -99,6 +100,19 @@ fn join(program: &mut CpuProgram<'_>, (layer, position): Member) -> bool {
         (program.allocations, program.actions[layer]) = before;
     }
     legal
+}
+
+/// Gives packed layers their workspace: as much as memory that other layers need anyway allows.
+pub(super) fn workspace(program: &mut CpuProgram<'_>) {
+    let live = program.live_bytes();
+    let most = live.iter().copied().max().unwrap_or(0);
+    for (layer, packing) in program.packings.clone().into_iter().enumerate() {
+        if let Some(packing) = packing {
+            let bytes = packing.scratch_bytes(most - live[layer + 1]);
+            program.scratch[layer] = Some(program.storages.len());
+            program.storages.push(Storage { shape: Shape::new(bytes, 1, 1) });
+        }
+    }
 }
 
 /// Addresses as many concatenations as possible, then gives up those that make the arena larger:

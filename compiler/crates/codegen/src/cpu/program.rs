@@ -12,7 +12,9 @@
 
 use std::fmt::Write as _;
 
+use super::packing::Packing;
 use crate::arena::{ArenaPlan, LiveBuffer};
+use crate::target::WeightOrder;
 use secateur_base::{Error, Result};
 use secateur_ir::{Shape, Source};
 use secateur_quant::net::{QNet, QOp, QSoftmax};
@@ -66,6 +68,10 @@ pub struct CpuProgram<'a> {
     pub storages: Vec<Storage>,
     /// By layer.
     pub actions: Vec<LayerAction>,
+    /// By layer: the order of constants that are not dense.
+    pub packings: Vec<Option<Packing>>,
+    /// By layer: the storage that is its workspace.
+    pub scratch: Vec<Option<usize>>,
     /// Offsets of [`CpuProgram::live_storages`], in their order.
     pub arena: Option<ArenaPlan>,
     /// Bytes that are alive at the fullest tick even if no concatenation is copied.
@@ -73,8 +79,8 @@ pub struct CpuProgram<'a> {
 }
 
 impl<'a> CpuProgram<'a> {
-    /// Every value in a storage of its own, every layer computed.
-    pub fn new(net: &'a QNet, align: usize) -> Self {
+    /// Every value in a storage of its own, every layer computed, constants in `order`.
+    pub fn new(net: &'a QNet, align: usize, order: WeightOrder) -> Self {
         let shapes = std::iter::once(net.input.shape).chain(net.nodes.iter().map(|n| n.output.shape));
         let storages: Vec<Storage> = shapes.map(|shape| Storage { shape }).collect();
         let allocations = (0..storages.len()).map(|storage| Allocation { storage, channel: 0 }).collect();
@@ -86,7 +92,9 @@ impl<'a> CpuProgram<'a> {
                 _ => LayerAction::Compute,
             })
             .collect();
-        Self { net, align, allocations, storages, actions, arena: None, least_bytes: 0 }
+        let packings = (0..net.nodes.len()).map(|layer| Packing::of(net, layer, order)).collect();
+        let scratch = vec![None; net.nodes.len()];
+        Self { net, align, allocations, storages, actions, packings, scratch, arena: None, least_bytes: 0 }
     }
 
     /// Shape of a value.
@@ -155,7 +163,12 @@ impl<'a> CpuProgram<'a> {
             && q.channel < p.channel + self.shape(a).c
     }
 
-    /// Storages that hold a value, with the span of ticks over which they must keep their bytes.
+    /// Bytes of a layer's workspace.
+    pub fn scratch_bytes(&self, layer: usize) -> usize {
+        self.scratch[layer].map_or(0, |storage| self.storages[storage].shape.len())
+    }
+
+    /// Storages that hold a value or are workspace, with the span of ticks over which they must keep their bytes.
     pub fn live_storages(&self) -> Vec<(usize, LiveBuffer)> {
         let last = self.last_reads();
         let mut spans: Vec<Option<LiveBuffer>> = vec![None; self.storages.len()];
@@ -165,22 +178,33 @@ impl<'a> CpuProgram<'a> {
             let own = LiveBuffer { bytes, first: value, last: last[value] };
             *span = Some(span.map_or(own, |b| LiveBuffer { last: b.last.max(own.last), ..b }));
         }
+        for (layer, storage) in self.scratch.iter().enumerate() {
+            if let Some(storage) = *storage {
+                let bytes = self.scratch_bytes(layer);
+                spans[storage] = Some(LiveBuffer { bytes, first: layer + 1, last: layer + 1 });
+            }
+        }
         spans.into_iter().enumerate().filter_map(|(i, span)| Some((i, span?))).collect()
     }
 
     /// Bytes that are needed at the fullest tick when every value is counted by its own life: what
     /// no plan with these actions can go below, wherever concatenations are.
     pub fn lower_bound(&self) -> usize {
+        self.live_bytes().into_iter().max().unwrap_or(0)
+    }
+
+    /// By tick: bytes of the values that are alive, and of the layer's workspace.
+    pub fn live_bytes(&self) -> Vec<usize> {
         let last = self.last_reads();
-        let mut most = 0;
-        for tick in 0..=self.end() {
+        let live_at = |tick: usize| {
             // Channels of each storage in use at this tick, as ranges that are merged below.
             let mut used: Vec<(usize, usize, usize)> = (0..self.allocations.len())
                 .filter(|&v| v <= tick && tick <= last[v])
                 .map(|v| (self.allocations[v].storage, self.allocations[v].channel, self.shape(v).c))
                 .collect();
             used.sort_unstable();
-            let mut live = 0;
+            let mut live =
+                tick.checked_sub(1).filter(|&l| l < self.scratch.len()).map_or(0, |l| self.scratch_bytes(l));
             let mut reached = (usize::MAX, 0);
             for (storage, channel, count) in used {
                 if storage != reached.0 {
@@ -190,9 +214,9 @@ impl<'a> CpuProgram<'a> {
                 live += fresh * self.storages[storage].shape.plane();
                 reached.1 = reached.1.max(channel + count);
             }
-            most = most.max(live);
-        }
-        most
+            live
+        };
+        (0..=self.end()).map(live_at).collect()
     }
 
     /// Bytes that concatenations copy.

@@ -36,6 +36,8 @@ pub struct Target {
     pub arena_limit: Option<usize>,
     /// Memory for the artefact, in bytes.
     pub artefact_limit: Option<usize>,
+    /// Order of weights in the artefact.
+    pub weights: WeightOrder,
     /// The accelerator that runs the network, with a processor beside it.
     pub accelerator: Option<Accelerator>,
     /// Operators that the target runs, as `info` names those of an int8 network; `None`: all.
@@ -51,8 +53,22 @@ struct File {
     align: usize,
     arena_limit: Option<usize>,
     artefact_limit: Option<usize>,
+    #[serde(default)]
+    weights: WeightOrder,
     accelerator: Option<Accelerator>,
     operators: Operators,
+}
+
+/// In which order a target's kernels want constants.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WeightOrder {
+    /// Weight after weight, as the reference kernels read them.
+    #[default]
+    Dense,
+    /// In pairs of 16 bits, biases and requantisation among them: Cortex-M4 and Cortex-M7
+    /// ([`secateur_runtime::kernels::packed`]). Layers that have no such form stay dense.
+    Armv7em,
 }
 
 #[derive(Deserialize)]
@@ -103,6 +119,12 @@ impl Target {
                     .help(format!("leave {key} out if there is no limit")));
             }
         }
+        if file.accelerator.is_some() && file.weights != WeightOrder::Dense {
+            return Err(fail("an accelerator's processor has dense weights")
+                .found(format!("weights = {:?}", file.weights).to_lowercase())
+                .allowed("weights = \"dense\"")
+                .help("leave weights out"));
+        }
         if let Some(accelerator) = &file.accelerator {
             accelerator.check().map_err(|e| e.file(path))?;
         }
@@ -121,6 +143,7 @@ impl Target {
             align: file.align,
             arena_limit: file.arena_limit,
             artefact_limit: file.artefact_limit,
+            weights: file.weights,
             accelerator: file.accelerator,
             operators,
         })
@@ -167,12 +190,20 @@ mod tests {
             ("name = \"a b\"\nalign = 16\noperators = \"all\"", "a b"),
             ("name = \"x\"\nalign = 16\ncolour = 3\noperators = \"all\"", "t.toml:3"),
             ("name = \"x\"\nalign = -16\noperators = \"all\"", "t.toml:2"),
+            ("name = \"x\"\nalign = 16\nweights = \"sparse\"\noperators = \"all\"", "t.toml:3"),
             ("name = ", "t.toml:1"),
         ];
         for (text, expected) in cases {
             let message = format!("{:?}", Target::parse(Path::new("t.toml"), text).unwrap_err());
             assert!(message.contains(expected), "{text:?} gave {message}");
         }
+    }
+
+    #[test]
+    fn weights_are_dense_unless_the_file_says_otherwise() {
+        assert_eq!(Target::load("host").unwrap().weights, WeightOrder::Dense);
+        let text = "name = \"x\"\nalign = 16\nweights = \"armv7em\"\noperators = \"all\"";
+        assert_eq!(Target::parse(Path::new("t.toml"), text).unwrap().weights, WeightOrder::Armv7em);
     }
 
     #[test]
