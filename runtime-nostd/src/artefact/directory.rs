@@ -13,7 +13,7 @@ type CrcTable = crc::Table<16>;
 #[cfg(not(target_pointer_width = "64"))]
 type CrcTable = crc::Table<1>;
 
-static CRC: crc::Crc<u32, CrcTable> = crc::Crc::<u32, CrcTable>::new(&crc::CRC_32_ISO_HDLC);
+pub(crate) static CRC: crc::Crc<u32, CrcTable> = crc::Crc::<u32, CrcTable>::new(&crc::CRC_32_ISO_HDLC);
 
 /// CRC-32 of `bytes`, as it ends an artefact.
 pub fn crc32(bytes: &[u8]) -> u32 {
