@@ -3,7 +3,8 @@
 #![no_main]
 
 #[cfg_attr(feature = "cmsdk-timer", path = "cmsdk_timer.rs")]
-#[cfg_attr(not(feature = "cmsdk-timer"), path = "cycle_counter.rs")]
+#[cfg_attr(feature = "system-counter", path = "system_counter.rs")]
+#[cfg_attr(not(any(feature = "cmsdk-timer", feature = "system-counter")), path = "cycle_counter.rs")]
 mod counter;
 
 use cortex_m_rt::{ExceptionFrame, entry, exception};
