@@ -54,12 +54,7 @@ pub fn run(
     result
 }
 
-fn work(
-    flash: &[u8],
-    arena: &mut [u8],
-    kernels: impl Kernels,
-    board: &mut impl Board,
-) -> Result<(), Fault> {
+fn work(flash: &[u8], arena: &mut [u8], kernels: impl Kernels, board: &mut impl Board) -> Result<(), Fault> {
     let package = Package::from_bytes(flash).ok_or(Fault::NoPackage)?;
     let model = Model::from_bytes(package.artefact).map_err(Fault::Artefact)?;
     let [h, w, c] = model.input_shape();

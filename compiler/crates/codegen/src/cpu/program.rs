@@ -171,8 +171,13 @@ impl<'a> CpuProgram<'a> {
     /// Bytes that are needed at the fullest tick when every value is counted by its own life: what
     /// no plan with these actions can go below, wherever concatenations are.
     pub fn lower_bound(&self) -> usize {
+        self.fullest_tick().1
+    }
+
+    /// The first tick with the most live bytes, counted as for [`CpuProgram::lower_bound`], and those bytes.
+    pub fn fullest_tick(&self) -> (usize, usize) {
         let last = self.last_reads();
-        let mut most = 0;
+        let mut most = (0, 0);
         for tick in 0..=self.end() {
             // Channels of each storage in use at this tick, as ranges that are merged below.
             let mut used: Vec<(usize, usize, usize)> = (0..self.allocations.len())
@@ -190,7 +195,9 @@ impl<'a> CpuProgram<'a> {
                 live += fresh * self.storages[storage].shape.plane();
                 reached.1 = reached.1.max(channel + count);
             }
-            most = most.max(live);
+            if live > most.1 {
+                most = (tick, live);
+            }
         }
         most
     }
