@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn numbers_are_those_that_the_standard_library_writes() {
-        let numbers = [0, 1, 9, 10, 99, 1_000_000_000, u32::MAX.into(), i32::MIN.into(), i32::MAX.into()];
+        let numbers = [0i64, 1, 9, 10, 99, 1_000_000_000, u32::MAX.into(), i32::MIN.into(), i32::MAX.into()];
         for number in numbers {
             let mut text = Text(String::new());
             Line::new("n").number(number).hex(number as u32).word("w").send(&mut text);

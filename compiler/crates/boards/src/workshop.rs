@@ -47,11 +47,12 @@ impl Workshop {
         })
     }
 
-    /// Builds the firmware of a board, or finds it built; returns the program, an ELF file.
+    /// Builds the firmware of a board, or finds it built; returns the program, an ELF file. `begin` is called before
+    /// a build.
     ///
     /// # Errors
     /// The board has no firmware; the Rust compiler or its target is missing; the build fails.
-    pub fn build(&self, board: &Board) -> Result<PathBuf> {
+    pub fn build(&self, board: &Board, begin: impl FnOnce()) -> Result<PathBuf> {
         let recipe = Recipe::of(board)?;
         fs::create_dir_all(&self.folder).map_err(|e| Error::io("create", &self.folder, &e))?;
         // One at a time: sources and target folder are shared.
@@ -62,7 +63,7 @@ impl Workshop {
         unpack(&source)?;
         let program = self.folder.join(format!("{}-{}.elf", board.name, recipe.digest(&source)?));
         if !program.exists() {
-            tracing::info!("building the firmware of {}", board.name);
+            begin();
             let built = self.compile(&recipe, &source)?;
             let bytes = fs::read(&built).map_err(|e| Error::io("read", &built, &e))?;
             files::write_bytes(&program, &bytes)?;

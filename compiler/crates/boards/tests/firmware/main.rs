@@ -49,7 +49,7 @@ fn installed(command: &str) -> bool {
 
 /// The program of a board; `None` where the tool chain lacks its target, except in CI.
 fn program(board: &Board) -> Option<PathBuf> {
-    match workshop().build(board) {
+    match workshop().build(board, || ()) {
         Ok(program) => Some(program),
         Err(e) if e.to_string().contains("lacks the target") && std::env::var_os("CI").is_none() => {
             skipped(&e.to_string());
@@ -242,7 +242,7 @@ fn what_a_board_cannot_run_is_an_error_with_a_reason() {
     machine.emulator.as_mut().unwrap().machine = "no-such-machine".to_owned();
     refused(&machine, &job, LIMIT, "unsupported machine");
     assert!(emulate(&Board::load("nrf5340-dk").unwrap(), &program, &job, LIMIT).is_err());
-    assert!(workshop().build(&Board::load("pico2").unwrap()).is_err());
+    assert!(workshop().build(&Board::load("pico2").unwrap(), || ()).is_err());
     // Another board's program finds no memory where this one has it.
     let other = Board::load("mps2-an505").unwrap();
     assert!(emulate(&other, &program, &job, Duration::from_secs(5)).is_err());
