@@ -14,6 +14,7 @@ use secateur_runtime::artefact::Model;
 use crate::package::{self, Job, package};
 use crate::report::Report;
 
+const ARM: &str = "qemu-system-arm";
 /// Longest report that is read.
 const MAX_REPORT_BYTES: u64 = 64 << 20;
 /// How often it is looked whether the emulator has ended.
@@ -44,12 +45,13 @@ pub fn emulate(board: &Board, program: &Path, job: &Job<'_>, limit: Duration) ->
 }
 
 fn arguments(emulator: &Emulator) -> Vec<String> {
-    let mut arguments: Vec<String> = ["-display", "none", "-monitor", "none", "-serial", "none", "-machine"]
-        .into_iter()
-        .map(String::from)
-        .collect();
-    arguments.push(emulator.machine.clone());
-    arguments.extend(emulator.arguments.iter().cloned());
+    let mut arguments: Vec<String> =
+        ["-display", "none", "-monitor", "none", "-serial", "none"].map(String::from).into();
+    if emulator.command != ARM {
+        // Else RISC-V machines start a boot loader of their own.
+        arguments.extend(["-bios", "none"].map(String::from));
+    }
+    arguments.extend(["-machine".to_owned(), emulator.machine.clone()]);
     arguments.extend(["-semihosting-config".to_owned(), "enable=on,target=native".to_owned()]);
     arguments.extend(["-icount".to_owned(), format!("shift={}", emulator.icount_shift)]);
     arguments
@@ -64,7 +66,7 @@ fn loader(path: &Path, board: &Board) -> OsString {
 }
 
 fn missing(emulator: &Emulator, cause: &std::io::Error) -> Error {
-    let package = if emulator.command == "qemu-system-arm" { "qemu-system-arm" } else { "qemu-system-misc" };
+    let package = if emulator.command == ARM { ARM } else { "qemu-system-misc" };
     let error = Error::new(format!("cannot run {}: {cause}", emulator.command));
     match cause.kind() {
         ErrorKind::NotFound => error.help(format!("install it, on Debian: apt-get install {package}")),

@@ -12,6 +12,10 @@ use crate::memory_map::memory_map;
 
 include!(concat!(env!("OUT_DIR"), "/sources.rs"));
 
+/// Environment variable that names a rustup tool chain for firmware, which compiles its core library itself: for a
+/// compiler without targets to download, such as a distribution's.
+const TOOLCHAIN: &str = "SECATEUR_FIRMWARE_TOOLCHAIN";
+
 /// A folder in which firmware is built: sources, what the compiler makes of them, and finished programs.
 #[derive(Debug, Clone)]
 pub struct Workshop {
@@ -91,6 +95,13 @@ impl Workshop {
         for inherited in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET", "CARGO_TARGET_DIR"] {
             cargo.env_remove(inherited);
         }
+        if let Some(toolchain) = own_toolchain() {
+            // The same switches as nightly's -Z build-std, for any channel.
+            cargo
+                .env("RUSTUP_TOOLCHAIN", toolchain)
+                .env("RUSTC_BOOTSTRAP", "1")
+                .env("CARGO_UNSTABLE_BUILD_STD", "core");
+        }
         let output = output_of(&mut cargo)?;
         if !output.status.success() {
             return Err(build_error(recipe, &String::from_utf8_lossy(&output.stderr)));
@@ -127,7 +138,11 @@ impl Recipe {
 
     /// Names everything that the program depends on.
     fn digest(&self, source: &Path) -> Result<String> {
-        let compiler = output_of(Command::new("rustc").arg("-vV").current_dir(source))?;
+        let mut compiler = Command::new("rustc");
+        if let Some(toolchain) = own_toolchain() {
+            compiler.env("RUSTUP_TOOLCHAIN", toolchain);
+        }
+        let compiler = output_of(compiler.arg("-vV").current_dir(source))?;
         let mut hash = Sha256::new();
         for (path, bytes) in SOURCES {
             hash.update(path);
@@ -141,6 +156,10 @@ impl Recipe {
         hash.update(compiler.stdout);
         Ok(hex::encode(&hash.finalize()[..8]))
     }
+}
+
+fn own_toolchain() -> Option<std::ffi::OsString> {
+    std::env::var_os(TOOLCHAIN).filter(|name| !name.is_empty())
 }
 
 /// Runs one of the Rust tool chain's programs to its end.

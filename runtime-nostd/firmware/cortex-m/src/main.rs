@@ -12,7 +12,8 @@ use cortex_m_rt::{ExceptionFrame, entry, exception};
 /// Nothing may refer to it: the linked program has no panic.
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    cortex_m::asm::udf()
+    // SAFETY: an undefined instruction, which traps.
+    unsafe { core::arch::asm!("udf #0", options(noreturn)) }
 }
 
 #[entry]

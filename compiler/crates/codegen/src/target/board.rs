@@ -86,10 +86,10 @@ pub struct Emulator {
     pub ticks: u64,
     /// … are so many instructions.
     pub instructions: u64,
-    /// Further arguments.
-    #[serde(default)]
-    pub arguments: Vec<String>,
 }
+
+/// A board file may come from anybody: it names one of these, and no arguments.
+const EMULATORS: [&str; 3] = ["qemu-system-arm", "qemu-system-riscv32", "qemu-system-riscv64"];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -132,15 +132,37 @@ impl Board {
         if let Some((name, _)) = file.regions.named().iter().find(|(_, region)| region.at.is_none()) {
             return Err(fail("a region has no address").found(format!("regions.{name} without `at`")));
         }
-        if let Some(emulator) = &file.emulator
-            && (emulator.ticks == 0 || emulator.instructions == 0)
-        {
-            return Err(fail("ticks and instructions are positive").found("0"));
+        if let Some(emulator) = &file.emulator {
+            emulator.check().map_err(|e| e.file(path))?;
         }
         let mut target = Target::load(&file.target).map_err(|e| e.file(path))?;
         target.regions = Some(file.regions);
         let File { name, description, chip, firmware, emulator, regions, .. } = file;
         Ok(Self { name, description, target, regions, chip, firmware, emulator })
+    }
+}
+
+impl Emulator {
+    fn check(&self) -> Result<()> {
+        let bad = |key: &str, found: &dyn std::fmt::Debug, allowed: String| {
+            Err(Error::new(format!("board file: bad emulator.{key}"))
+                .found(format!("{found:?}"))
+                .allowed(allowed))
+        };
+        if !EMULATORS.contains(&self.command.as_str()) {
+            return bad("command", &self.command, EMULATORS.join(", "));
+        }
+        if !is_name(&self.machine) {
+            return bad("machine", &self.machine, "letters, digits, - _ .".to_owned());
+        }
+        if self.icount_shift > 10 {
+            return bad("icount_shift", &self.icount_shift, "0 to 10".to_owned());
+        }
+        let (limit, ratio) = (1 << 20, [self.ticks, self.instructions]);
+        if ratio.iter().any(|&part| part == 0 || part > limit) {
+            return bad("ticks and emulator.instructions", &ratio, format!("1 to {limit}"));
+        }
+        Ok(())
     }
 }
 
@@ -169,7 +191,10 @@ mod tests {
             ("arena = { at = 0x21000000, ", "arena = { ", "regions.arena without"),
             ("at = 0x21000000", "at = 0x20000000", "overlap"),
             ("at = 0x21000000", "at = 0xFFFFFF00", "32 bits"),
-            ("ticks = 8", "ticks = 0", "positive"),
+            ("ticks = 8", "ticks = 0", "1 to 1048576"),
+            ("\"qemu-system-arm\"", "\"rm\"", "rm"),
+            ("machine = \"mps2-an386\"", "machine = \"virt,dumpdtb=x\"", "dumpdtb"),
+            ("icount_shift = 6", "icount_shift = 11", "0 to 10"),
             ("cmsdk-timer", "sundial", "sundial"),
         ];
         for (from, to, expected) in cases {
