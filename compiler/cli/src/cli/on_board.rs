@@ -55,6 +55,12 @@ pub(super) fn run(
     let report = emulate(&board, &program, &job, limit)?;
     report.compare(&expected(&job)?).map_err(|error| in_layer(deployed, error))?;
     print_steps(deployed, &board, &report);
+    if report.dropped > 0 {
+        outln!(
+            "{} detections of lower scores had no room on the board, before suppression: raise --thresh",
+            report.dropped
+        );
+    }
     Ok(report)
 }
 

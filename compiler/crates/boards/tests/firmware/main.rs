@@ -12,6 +12,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use secateur_boards::{Board, Job, Report, Workshop, emulate, expected, expected_with, package};
 use secateur_codegen::{compile, random};
+use secateur_data::read_npy;
 use secateur_frontend::darknet::{self, Cfg};
 use secateur_quant::net::Provenance;
 use secateur_quant::{QNet, QuantiseOptions, quantise};
@@ -19,7 +20,7 @@ use secateur_runtime::artefact::Model;
 use secateur_runtime::artefact::format::StepKind;
 use secateur_runtime::kernels;
 use secateur_runtime::{Kernels, Tensor};
-use secateur_testing::{RandomOptions, random_network, random_weights, skipped};
+use secateur_testing::{RandomOptions, data_dir, random_network, random_weights, skipped};
 
 const LIMIT: Duration = Duration::from_secs(300);
 /// Thresholds that let some boxes pass and drop others, Q0.30.
@@ -161,6 +162,42 @@ fn every_board_gives_the_bytes_of_this_machine() {
             boxes > 0 && classes > 0 && dropped > 0,
             "{boxes} boxes, {classes} classes, {dropped} dropped"
         );
+    }
+}
+
+/// Networks of the test data, calibrated on the golden input alone; those that memory allows.
+#[test]
+#[ignore = "minutes, most in emulators; CI and `./check --all` run it"]
+fn real_networks_give_the_bytes_of_this_machine() {
+    let Some(data) = data_dir() else { return };
+    let cases = ["ir-small-v4-40x40", "yoloface-50k", "yolo-fastest-1.1", "mobilenetv2-yolo-fastest-voc-v1"]
+        .map(|name| {
+            let folder = data.join("models").join(name);
+            let network =
+                darknet::load(&folder.join("model.cfg"), Some(&folder.join("model.weights"))).unwrap();
+            let (_, input) = read_npy(&data.join("golden").join(name).join("input.npy")).unwrap();
+            let options = QuantiseOptions { correction: 0, ..QuantiseOptions::default() };
+            let weights = network.weights().unwrap();
+            let images = [input];
+            let quantised =
+                quantise(&network.graph, weights, &images, &options, Vec::new(), Provenance::default())
+                    .unwrap();
+            let image = secateur_data::quantise_image(quantised.net.input.shape, &images[0]);
+            Case { name: name.to_owned(), net: quantised.net, image }
+        });
+    for board in emulated_boards() {
+        let Some(program) = program(&board) else { continue };
+        for case in &cases {
+            let artefact = case.artefact(&board);
+            let job = case.job(&artefact);
+            let what = format!("{} on {}", case.name, board.name);
+            let found = emulate(&board, &program, &job, LIMIT).unwrap_or_else(|e| panic!("{what}: {e:?}"));
+            found.compare(&expected(&job).unwrap()).unwrap_or_else(|e| panic!("{what}: {e:?}"));
+            let emulator = board.emulator.as_ref().unwrap();
+            let ticks: u64 = found.steps.iter().map(|step| u64::from(step.ticks)).sum();
+            let instructions = ticks * emulator.instructions / emulator.ticks;
+            println!("{what}: {} steps, {instructions} instructions, 0 differing bytes", found.steps.len());
+        }
     }
 }
 
