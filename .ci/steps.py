@@ -92,6 +92,7 @@ def steps():
         Step("format", ["cargo", "fmt", "--all", "--check"]),
         Step("deny", [".ci/deny"]),
         Step("rtl-lint", ["hw/lint/run"]),
+        Step("firmware", ["runtime-nostd/firmware/check"], "target/firmware"),
         Step("thumbv7em", thumb, "target/release"),
         Step("demo", ["./demo"], "target/release"),
         Step("miri", ["runtime-nostd/check-miri"], "target/miri"),

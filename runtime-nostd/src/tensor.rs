@@ -2,6 +2,8 @@
 
 use core::cell::Cell;
 
+use crate::artefact::CRC;
+
 /// A view of an `[h, w, c]` i8 feature map: element `(y, x, ch)` at `(y · w + x) · pitch + ch`.
 ///
 /// Cells, because a feature map may be a channel slice of a wider one: an input and an output then
@@ -127,6 +129,21 @@ impl<'a> Tensor<'a> {
                 *to = from.get();
             }
         }
+    }
+
+    /// CRC-32 (that which ends an artefact) of the feature map's values without gaps, `[h, w, c]`.
+    pub fn crc32(&self) -> u32 {
+        let mut digest = CRC.digest();
+        let mut chunk = [0; 32];
+        for index in 0..self.pixels() {
+            for part in self.pixel(index).chunks(chunk.len()) {
+                for (to, from) in chunk.iter_mut().zip(part) {
+                    *to = from.get() as u8;
+                }
+                digest.update(chunk.get(..part.len()).unwrap_or(&chunk));
+            }
+        }
+        digest.finalize()
     }
 
     /// Fills the feature map from gapless `[h, w, c]` values, as far as `values` reaches.

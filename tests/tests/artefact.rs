@@ -224,7 +224,8 @@ fn what_cannot_be_compiled_is_refused() {
         std::fs::write(folder.join("cut.int8"), &whole[..length]).unwrap();
         refused(folder, &["compile", "cut.int8", "-o", "x.sct"], "");
     }
-    let small = "name = \"small\"\nalign = 16\narena_limit = 1024\noperators = \"all\"\n";
+    let small = "name = \"small\"\nalign = 16\noperators = \"all\"\n[regions]\nprogram = { bytes = 1 }\n\
+                 package = { bytes = 1000000 }\ndata = { bytes = 1 }\narena = { bytes = 1024 }\n";
     std::fs::write(folder.join("small.toml"), small).unwrap();
     refused(folder, &["compile", "net.int8", "--target", "small.toml", "-o", "x.sct"], "1024 bytes");
     let few = "name = \"few\"\nalign = 16\noperators = [\"conv\", \"yolo\"]\n";

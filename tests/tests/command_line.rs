@@ -6,7 +6,7 @@ use predicates::prelude::*;
 use predicates::str::contains;
 use secateur_tests::secateur;
 
-const VERBS: [&str; 20] = [
+const VERBS: [&str; 21] = [
     "info",
     "stat",
     "map",
@@ -26,6 +26,7 @@ const VERBS: [&str; 20] = [
     "build",
     "scenes",
     "models",
+    "targets",
     "completions",
 ];
 
@@ -37,6 +38,7 @@ fn every_verb_has_help_with_an_example() {
         assert!(overview.contains(&format!("\n  {verb}")), "{verb} is not in the overview");
         let text = match verb {
             "models" => secateur().args(["models", "get", "--help"]).assert().success(),
+            "targets" => secateur().args(["targets", "show", "--help"]).assert().success(),
             _ => secateur().args([verb, "--help"]).assert().success(),
         };
         text.stdout(contains("Usage: secateur").and(contains(format!("  secateur {verb} "))));
@@ -49,7 +51,7 @@ fn wrong_usage_is_2_and_a_failed_job_is_1() {
     secateur().arg("no-such-verb").assert().code(2);
     secateur().args(["info", "--no-such-flag"]).assert().code(2);
     secateur().args(["--threads", "0", "models", "list"]).assert().code(2);
-    for verb in VERBS.iter().filter(|v| !["models", "completions"].contains(v)) {
+    for verb in VERBS.iter().filter(|v| !["models", "targets", "completions"].contains(v)) {
         secateur().arg(verb).assert().code(2).stderr(contains("Usage"));
     }
     secateur().args(["info", "no/such.cfg"]).assert().code(1).stderr(contains("no/such.cfg"));

@@ -4,6 +4,7 @@ mod accelerator;
 mod artefact;
 mod bad_input;
 mod bad_networks;
+mod boards;
 mod build;
 mod command_line;
 mod cycles;

@@ -7,6 +7,7 @@ pub mod format;
 mod step;
 mod view;
 
+pub(crate) use directory::CRC;
 pub use directory::crc32;
 pub use error::{Error, Fault};
 pub use step::{Operation, Step};

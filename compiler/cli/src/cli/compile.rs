@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use secateur_base::terminal::print;
 use secateur_base::{Result, errln, files, outln};
 use secateur_codegen::cpu::PASSES;
-use secateur_codegen::target::Target;
+use secateur_codegen::target::{Board, Target};
 use secateur_codegen::{Manifest, NpuOptions, compile_with};
 use secateur_quant::QNet;
 
@@ -17,6 +17,7 @@ use super::Global;
   secateur compile yolo-fastest.int8 --target host -o yolo-fastest.sct
   secateur compile yolo-fastest.int8 --target npu-8x16 -v
   secateur compile resnet.int8 --target npu-8x16 --allow-processor
+  secateur compile yolo-fastest.int8 --board stm32f746g-disco
   secateur compile yolo-fastest.int8 --dump-after place
 
 With a target that has an accelerator the artefact holds its program beside the processor's steps;
@@ -32,6 +33,9 @@ pub(crate) struct Args {
     /// A known target's name or a target file (.toml).
     #[arg(long, default_value = "host", value_name = "TARGET")]
     target: String,
+    /// Compile for a board's processor and memory: a known board's name or a board file (.toml).
+    #[arg(long, value_name = "BOARD", conflicts_with = "target")]
+    board: Option<String>,
     /// The artefact to write [default: the network's name with .sct].
     #[arg(short, long, value_name = "NET.sct")]
     output: Option<PathBuf>,
@@ -52,8 +56,12 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     let mut manifest_path = output.clone().into_os_string();
     manifest_path.push(".json");
     let manifest_path = PathBuf::from(manifest_path);
-    files::refuse_overwrite(&[args.net.as_path(), Path::new(&args.target)], &[&output, &manifest_path])?;
-    let target = Target::load(&args.target)?;
+    let described = args.board.as_ref().unwrap_or(&args.target);
+    files::refuse_overwrite(&[args.net.as_path(), Path::new(described)], &[&output, &manifest_path])?;
+    let target = match &args.board {
+        Some(board) => Board::load(board)?.target,
+        None => Target::load(&args.target)?,
+    };
     let net = QNet::load(&args.net)?;
     let options = match args.layer_by_layer {
         true => NpuOptions::LAYER_BY_LAYER,

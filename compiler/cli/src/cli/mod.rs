@@ -18,6 +18,7 @@ mod info;
 mod int8;
 mod map;
 mod models;
+mod on_board;
 mod partial;
 mod permute;
 mod prune;
@@ -29,6 +30,7 @@ mod scenes;
 mod sim;
 mod stat;
 mod subject;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod train;
@@ -109,7 +111,7 @@ enum Command {
     Compile(compile::Args),
     /// List the commands of an artefact's accelerator program.
     Disasm(disasm::Args),
-    /// Run an artefact on an image with the integer runtime.
+    /// Run an artefact on an image with the integer runtime, here or on an emulated board.
     Run(run::Args),
     /// Simulate an artefact's accelerator program on an image and compare it with the runtime.
     Sim(sim::Args),
@@ -121,6 +123,8 @@ enum Command {
     Scenes(scenes::Args),
     /// List known models, or get one with its checksums verified.
     Models(models::Args),
+    /// List the targets and boards that artefacts are compiled for, or show one.
+    Targets(targets::Args),
     /// Print a shell completion script.
     Completions(completions::Args),
 }
@@ -195,6 +199,7 @@ impl Command {
             Command::Build(args) => build::run(args, global),
             Command::Scenes(args) => scenes::run(args, global),
             Command::Models(args) => models::run(args, global),
+            Command::Targets(args) => targets::run(args, global),
             Command::Completions(args) => completions::run(args, global),
         }
     }

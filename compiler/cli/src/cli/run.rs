@@ -6,23 +6,28 @@ use std::time::{Duration, Instant};
 use secateur_base::{Error, Result, outln};
 use secateur_data::{Sample, class_name};
 use secateur_deploy::{Deployed, kernel_macs, kernel_name, read_artefact};
-use secateur_eval::{Detector, NMS_THRESH, top_k};
+use secateur_eval::{Detection, Detector, NMS_THRESH, top_k};
 use secateur_runtime::artefact::Step;
 use secateur_runtime::{Hook, Tensor};
 
 use super::Global;
+use super::on_board::{self, Place};
 use super::subject::fraction;
 
 /// Classes that a classifier's run prints.
 const TOP: usize = 5;
 
-/// Run an artefact on an image with the integer runtime.
+/// Run an artefact on an image with the integer runtime, here or on an emulated board.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   secateur run yolo-fastest.sct dog.jpg
   secateur run yolo-fastest.sct dog.jpg --repeat 20 -v
+  secateur run yolo-fastest.sct dog.jpg --on qemu:mps2-an500
 
-With -v a table shows each step's time; times are medians over the repetitions.")]
+With -v a table shows each step's time; times are medians over the repetitions.
+
+With --on the firmware of a board is built and run in QEMU, every step's bytes are compared with this
+machine's, and a table shows each step's instructions. `secateur targets list` names the boards.")]
 pub(crate) struct Args {
     /// The artefact that `compile` wrote (.sct).
     artefact: PathBuf,
@@ -37,6 +42,12 @@ pub(crate) struct Args {
     /// Runs to time.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     repeat: u32,
+    /// Run on a board that an emulator shows, and compare every step with this machine.
+    #[arg(long, value_name = "qemu:BOARD", conflicts_with = "repeat")]
+    on: Option<Place>,
+    /// Give up on an emulator after so long.
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, requires = "on", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    time_limit: u32,
 }
 
 pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
@@ -45,11 +56,29 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     let deployed = Deployed::new(&bytes, &args.artefact)?;
     let loaded = started.elapsed();
     let sample = Sample::load(&args.image, deployed.input(), deployed.fit())?;
+    if let Some(place) = &args.on {
+        let limit = Duration::from_secs(args.time_limit.into());
+        let report = on_board::run(place, &bytes, &deployed, &sample, [args.thresh, args.nms], limit)?;
+        if deployed.layout().heads.is_empty() {
+            let scores: Vec<f32> = report.classes.iter().map(|&share| f32::from(share) / 32768.0).collect();
+            print_classes(&deployed, &scores);
+        } else {
+            print_detections(
+                &deployed,
+                &sample,
+                &args,
+                &deployed.detections(&report.detections, sample.frame),
+            );
+        }
+        return Ok(());
+    }
     let profile = profile(&deployed, &sample.input, args.repeat as usize)?;
     if deployed.layout().heads.is_empty() {
-        print_classes(&deployed, &sample.input);
+        let outputs = deployed.heads(&sample.input);
+        print_classes(&deployed, outputs.first().map_or(&[], Vec::as_slice));
     } else {
-        print_detections(&deployed, &sample, &args);
+        let detections = deployed.detect(&sample.input, sample.frame, args.thresh, args.nms);
+        print_detections(&deployed, &sample, &args, &detections);
     }
     if global.verbose > 0 {
         print_steps(&deployed, &profile);
@@ -122,11 +151,10 @@ fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-fn print_detections(deployed: &Deployed<'_>, sample: &Sample, args: &Args) {
+fn print_detections(deployed: &Deployed<'_>, sample: &Sample, args: &Args, detections: &[Detection]) {
     let names = deployed.names();
-    let detections = deployed.detect(&sample.input, sample.frame, args.thresh, args.nms);
     let (width, height) = (sample.size.0 as f32, sample.size.1 as f32);
-    for found in &detections {
+    for found in detections {
         let b = &found.bbox;
         outln!(
             "{:<16} {:>3.0} %  left {:>5.0} top {:>5.0} width {:>5.0} height {:>5.0}",
@@ -141,10 +169,8 @@ fn print_detections(deployed: &Deployed<'_>, sample: &Sample, args: &Args) {
     outln!("{}: {} objects over {}", args.image.display(), detections.len(), args.thresh);
 }
 
-fn print_classes(deployed: &Deployed<'_>, input: &[f32]) {
+fn print_classes(deployed: &Deployed<'_>, scores: &[f32]) {
     let names = deployed.names();
-    let outputs = deployed.heads(input);
-    let scores = outputs.first().map_or(&[][..], Vec::as_slice);
     for class in top_k(scores, TOP) {
         outln!("{:<16} {:.4}", class_name(&names, class), scores[class]);
     }

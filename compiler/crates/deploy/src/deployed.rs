@@ -244,6 +244,11 @@ impl<'a> Deployed<'a> {
     }
 }
 
+/// A threshold as the integer decoder takes it, Q0.30.
+pub fn q30(value: f32) -> u32 {
+    (f64::from(value) * f64::from(detect::ONE)).clamp(0.0, f64::from(u32::MAX)) as u32
+}
+
 /// Name of a step's kernel, for tables.
 pub fn kernel_name(step: &Step<'_>) -> &'static str {
     match step.kind() {
@@ -317,6 +322,29 @@ impl Deployed<'_> {
         }
         unreachable!("the decoder numbers the boxes of these heads")
     }
+
+    /// Detections of the integer decoder, of this machine or of a board, in an image's coordinates.
+    pub fn detections(&self, integer: &[detect::Detection], frame: Frame) -> Vec<eval::Detection> {
+        let convert = |d: &detect::Detection| {
+            let share = |fixed: i32, extent: usize| fixed as f32 * Q16 / extent as f32;
+            let input = self.layout.input;
+            let mut bbox = secateur_base::BBox {
+                x: share(d.x, input.w),
+                y: share(d.y, input.h),
+                w: share(d.w, input.w),
+                h: share(d.h, input.h),
+            };
+            frame.to_image(&mut bbox);
+            eval::Detection {
+                class: usize::from(d.class),
+                prob: (f64::from(d.score) / f64::from(detect::ONE)) as f32,
+                objectness: f32::from(d.objectness) * Q15,
+                bbox,
+                place: self.place(d.index as usize),
+            }
+        };
+        integer.iter().map(convert).collect()
+    }
 }
 
 impl Detector for Deployed<'_> {
@@ -353,8 +381,6 @@ impl Detector for Deployed<'_> {
     /// As a device does it: decoded and suppressed in integers.
     fn detect(&self, input: &[f32], frame: Frame, thresh: f32, nms: f32) -> Vec<eval::Detection> {
         let image = self.quantise(input);
-        let q30 =
-            |value: f32| (f64::from(value) * f64::from(detect::ONE)).clamp(0.0, f64::from(u32::MAX)) as u32;
         self.with_engine(|engine| {
             engine.run(&image, &mut ());
             let mut buffer = vec![detect::Detection::default(); DETECTIONS];
@@ -362,25 +388,7 @@ impl Detector for Deployed<'_> {
             let inner = [frame.inner.0 as u32, frame.inner.1 as u32];
             let suppression = self.model.suppression();
             let kept = detect::suppress(&mut buffer[..found.kept], &suppression, q30(nms), inner);
-            let convert = |d: &detect::Detection| {
-                let share = |fixed: i32, extent: usize| fixed as f32 * Q16 / extent as f32;
-                let input = self.layout.input;
-                let mut bbox = secateur_base::BBox {
-                    x: share(d.x, input.w),
-                    y: share(d.y, input.h),
-                    w: share(d.w, input.w),
-                    h: share(d.h, input.h),
-                };
-                frame.to_image(&mut bbox);
-                eval::Detection {
-                    class: usize::from(d.class),
-                    prob: (f64::from(d.score) / f64::from(detect::ONE)) as f32,
-                    objectness: f32::from(d.objectness) * Q15,
-                    bbox,
-                    place: self.place(d.index as usize),
-                }
-            };
-            buffer[..kept].iter().map(convert).collect()
+            self.detections(&buffer[..kept], frame)
         })
     }
 }

@@ -13,5 +13,5 @@ mod npu_tests;
 #[cfg(test)]
 mod tests;
 
-pub use deployed::{Deployed, LayerOutput, is_artefact, kernel_macs, kernel_name, read_artefact};
+pub use deployed::{Deployed, LayerOutput, is_artefact, kernel_macs, kernel_name, q30, read_artefact};
 pub use inspect::disassemble;

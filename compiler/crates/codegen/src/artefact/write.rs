@@ -11,7 +11,7 @@ use secateur_runtime::artefact::format::{
 use super::npu::Sections;
 use super::writer::{ArtefactFile, RecordWriter, number};
 use super::{heads, steps};
-use crate::cpu::CpuProgram;
+use crate::cpu::{CpuProgram, fit};
 use crate::npu::NpuPlan;
 use crate::target::Target;
 
@@ -66,13 +66,6 @@ pub fn write(program: &CpuProgram<'_>, target: &Target, plan: Option<&NpuPlan>) 
     }
     let flags = if program.net.letter_box { header_flags::LETTER_BOX } else { 0 };
     let bytes = file.finish(number("arena", arena.bytes)?, flags)?;
-    if let Some(limit) = target.artefact_limit
-        && bytes.len() > limit
-    {
-        return Err(Error::new(format!("the artefact does not fit the memory of target {}", target.name))
-            .found(format!("{} bytes", bytes.len()))
-            .allowed(format!("{limit} bytes"))
-            .help("prune the network"));
-    }
+    fit::artefact(bytes.len(), target)?;
     Ok(bytes)
 }

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+pub(crate) mod fit;
 pub mod packing;
 mod passes;
 pub mod program;
@@ -50,14 +51,7 @@ pub fn lower_observed<'a>(
         tracing::debug!("pass {name}: {took:?}");
         observe(name, took, &program);
     }
-    if let (Some(arena), Some(limit)) = (&program.arena, target.arena_limit)
-        && arena.bytes > limit
-    {
-        return Err(Error::new(format!("the network does not fit the memory of target {}", target.name))
-            .found(format!("{} bytes of arena", arena.bytes))
-            .allowed(format!("{limit} bytes"))
-            .help("prune it, or train it for a smaller image"));
-    }
+    fit::arena(&program, target)?;
     Ok(program)
 }
 
@@ -209,8 +203,32 @@ mod tests {
         let target = Target::parse(std::path::Path::new("tiny.toml"), text).unwrap();
         let error = lower(&net, &target).unwrap_err();
         assert_eq!(error.at_layer(), Some(0));
-        let text = "name = \"tiny\"\nalign = 16\narena_limit = 16\noperators = \"all\"";
-        let target = Target::parse(std::path::Path::new("tiny.toml"), text).unwrap();
-        assert!(lower(&net, &target).unwrap_err().to_string().contains("16 bytes"));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_told_with_peak_and_remedy() {
+        let net = random::network(3, 20);
+        let lowered = lower(&net, &host()).unwrap();
+        let (bytes, (tick, live)) = (lowered.arena.as_ref().unwrap().bytes, lowered.fullest_tick());
+        assert_eq!(live, lowered.lower_bound());
+        let regions = |arena: usize| {
+            let text = format!(
+                "name = \"tiny\"\nalign = 16\noperators = \"all\"\n[regions]\nprogram = {{ bytes = 1 }}\n\
+                 package = {{ bytes = 1 }}\ndata = {{ bytes = 1 }}\narena = {{ bytes = {arena} }}"
+            );
+            Target::parse(std::path::Path::new("tiny.toml"), &text).unwrap()
+        };
+        lower(&net, &regions(bytes)).unwrap();
+        let error = lower(&net, &regions(bytes - 1)).unwrap_err();
+        let text = format!("{error:?}");
+        for part in
+            [format!("{bytes} bytes: 1 too many"), format!("{} bytes", bytes - 1), "about 99 %".to_owned()]
+        {
+            assert!(text.contains(&part), "{part} is not in {text}");
+        }
+        assert_eq!(error.at_layer(), Some(tick - 1));
+        let error = fit::artefact(3, &regions(bytes)).unwrap_err();
+        assert!(format!("{error:?}").contains("3 bytes: 2 too many"), "{error:?}");
+        fit::artefact(1, &regions(bytes)).unwrap();
     }
 }

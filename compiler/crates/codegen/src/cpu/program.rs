@@ -190,7 +190,14 @@ impl<'a> CpuProgram<'a> {
     /// Bytes that are needed at the fullest tick when every value is counted by its own life: what
     /// no plan with these actions can go below, wherever concatenations are.
     pub fn lower_bound(&self) -> usize {
-        self.live_bytes().into_iter().max().unwrap_or(0)
+        self.fullest_tick().1
+    }
+
+    /// The first tick with the most live bytes, and those bytes.
+    pub fn fullest_tick(&self) -> (usize, usize) {
+        let live = self.live_bytes();
+        let most = live.iter().copied().max().unwrap_or(0);
+        (live.iter().position(|&bytes| bytes == most).unwrap_or(0), most)
     }
 
     /// By tick: bytes of the values that are alive, and of the layer's workspace.

@@ -1,0 +1,24 @@
+//! What a board does with an artefact: runs it on one image and reports every step, in integers.
+//!
+//! The firmware (`runtime-nostd/firmware`) is a program round [`run`]; the host calls the same function with its
+//! own kernels, and both reports must agree in everything but the ticks.
+#![no_std]
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::float_arithmetic
+    )
+)]
+
+mod package;
+mod report;
+mod run;
+
+pub use package::{Header, MAGIC, Package};
+pub use report::VERSION;
+pub use run::{Board, CLASSES, DETECTIONS, Fault, run};

@@ -1,0 +1,145 @@
+//! Runs a package and writes the report.
+
+use secateur_runtime::artefact::{Error, Model, Step};
+use secateur_runtime::detect::{self, Detection, Found};
+use secateur_runtime::{ArenaTooSmall, Engine, Hook, Kernels, Tensor};
+
+use crate::package::{Header, Package};
+use crate::report::{Line, VERSION};
+
+/// Room for detections before suppression: the best scores stay.
+pub const DETECTIONS: usize = 128;
+/// Classes of a classifier that are reported.
+pub const CLASSES: usize = 1000;
+
+/// What a processor brings.
+pub trait Board {
+    /// A counter that rises while the processor works, modulo 2^32. What it counts, the host knows.
+    fn ticks(&mut self) -> u32;
+
+    /// Sends bytes to the host.
+    fn write(&mut self, text: &[u8]);
+}
+
+/// Why there is no result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The flash holds no package.
+    NoPackage,
+    Artefact(Error),
+    Arena(ArenaTooSmall),
+    /// The image has another number of values than the network's input.
+    Image {
+        needed: usize,
+        found: usize,
+    },
+}
+
+/// Runs the package in `flash` on `kernels` in `arena` and reports to `board`, a fault as well.
+///
+/// # Errors
+/// What is in `flash` cannot be run; [`Fault`] says why.
+pub fn run(
+    flash: &[u8],
+    arena: &mut [u8],
+    kernels: impl Kernels,
+    board: &mut impl Board,
+) -> Result<(), Fault> {
+    Line::new("secateur-job").number(VERSION).send(board);
+    let result = work(flash, arena, kernels, board);
+    match result {
+        Ok(()) => Line::new("end").send(board),
+        Err(fault) => describe(fault).send(board),
+    }
+    result
+}
+
+fn work(flash: &[u8], arena: &mut [u8], kernels: impl Kernels, board: &mut impl Board) -> Result<(), Fault> {
+    let package = Package::from_bytes(flash).ok_or(Fault::NoPackage)?;
+    let model = Model::from_bytes(package.artefact).map_err(Fault::Artefact)?;
+    let [h, w, c] = model.input_shape();
+    let (needed, found) = (h * w * c, package.image.len());
+    if needed != found {
+        return Err(Fault::Image { needed, found });
+    }
+    let mut engine = Engine::with_kernels(&model, arena, kernels).map_err(Fault::Arena)?;
+    engine.run(package.image, &mut Profile { board: &mut *board, started: 0 });
+    let classes = report_classes(&engine, board);
+    if !classes {
+        report_boxes(&engine, package.header, board);
+    }
+    Ok(())
+}
+
+/// Reports every step.
+struct Profile<'b, B> {
+    board: &'b mut B,
+    started: u32,
+}
+
+impl<B: Board> Hook for Profile<'_, B> {
+    fn before(&mut self, _step: &Step<'_>) {
+        self.started = self.board.ticks();
+    }
+
+    fn after(&mut self, step: &Step<'_>, output: Tensor<'_>) {
+        let ticks = self.board.ticks().wrapping_sub(self.started);
+        let line = Line::new("step").number(step.index() as u32).number(step.layer());
+        line.hex(output.crc32()).number(ticks).send(self.board);
+    }
+}
+
+/// Reports a classifier's probabilities; `false` where the network is none.
+fn report_classes<K: Kernels>(engine: &Engine<'_, '_, K>, board: &mut impl Board) -> bool {
+    let mut probabilities = [0; CLASSES];
+    let Some(count) = detect::classify(engine, &mut probabilities) else { return false };
+    for (class, &probability) in (0u32..).zip(probabilities.iter().take(count)) {
+        Line::new("class").number(class).number(probability).send(board);
+    }
+    true
+}
+
+fn report_boxes<K: Kernels>(engine: &Engine<'_, '_, K>, header: &Header, board: &mut impl Board) {
+    let mut detections = [Detection::default(); DETECTIONS];
+    let Found { kept, dropped } = detect::decode(engine, header.score_threshold.get(), &mut detections);
+    let found = detections.get_mut(..kept).unwrap_or_default();
+    let frame = header.frame.map(|extent| extent.get());
+    let suppression = engine.model().suppression();
+    let left = detect::suppress(found, &suppression, header.overlap_threshold.get(), frame);
+    for d in found.iter().take(left) {
+        let line = Line::new("box").number(d.class).number(d.score).number(d.objectness);
+        line.number(d.x).number(d.y).number(d.w).number(d.h).number(d.index).send(board);
+    }
+    if dropped > 0 {
+        Line::new("dropped").number(dropped as u32).send(board);
+    }
+}
+
+fn describe(fault: Fault) -> Line {
+    let line = Line::new("fault");
+    let sizes = |line: Line, needed: usize, found: usize| line.number(needed as u32).number(found as u32);
+    match fault {
+        Fault::NoPackage => line.word("no package in flash"),
+        Fault::Artefact(error) => describe_artefact(line, error),
+        Fault::Arena(ArenaTooSmall { needed, found }) => {
+            sizes(line.word("arena too small (bytes needed, found):"), needed, found)
+        }
+        Fault::Image { needed, found } => {
+            sizes(line.word("image of another size (bytes needed, found):"), needed, found)
+        }
+    }
+}
+
+/// Short: the host has checked the same bytes and says more.
+fn describe_artefact(line: Line, error: Error) -> Line {
+    match error {
+        Error::Crc { stored, computed } => {
+            line.word("artefact damaged (CRC-32 stored, computed):").hex(stored).hex(computed)
+        }
+        Error::Version { major, minor } => line.word("artefact of format").number(major).number(minor),
+        Error::Step { index, layer, .. } => {
+            line.word("artefact refused (step, layer):").number(index as u32).number(layer)
+        }
+        _ => line.word("artefact refused"),
+    }
+}

@@ -1,0 +1,100 @@
+//! Boards on the command line: targets listed and shown, networks compiled for boards and run on emulated ones.
+
+use std::path::Path;
+
+use predicates::str::contains;
+use secateur_tests::{compiled_project, done, secateur};
+
+#[test]
+fn targets_and_boards_are_listed_and_shown() {
+    let list = done(Path::new("."), &["targets", "list"]);
+    for name in ["host", "npu-8x16", "cortex-m4", "riscv64gc", "mps3-an547", "nrf5340-dk", "esp32-c3"] {
+        assert!(list.contains(&format!("\n  {name} ")), "{name} is not in {list}");
+    }
+    let target = done(Path::new("."), &["targets", "show", "cortex-m55"]);
+    assert!(
+        target.contains("Helium") && target.contains("thumbv8m.main-none-eabihf, cortex-m55"),
+        "{target}"
+    );
+    let board = done(Path::new("."), &["targets", "show", "stm32f746g-disco"]);
+    for part in ["STM32F746NGHx", "0x20010000", "262144 bytes", "not tried on hardware"] {
+        assert!(board.contains(part), "{part} is not in {board}");
+    }
+    let none = done(Path::new("."), &["targets", "show", "pico2"]);
+    assert!(none.contains("none for this board"), "{none}");
+    secateur().args(["targets", "show", "toaster"]).assert().code(1).stderr(contains("toaster"));
+}
+
+#[test]
+fn a_network_is_compiled_for_a_board_or_told_what_would_fit() {
+    let project = compiled_project("cortex-m4");
+    let folder = project.path();
+    let info = done(folder, &["compile", "net.int8", "--board", "stm32f407g-disc1", "-o", "board.sct"]);
+    assert!(info.contains("for target cortex-m4"), "{info}");
+    // Boards give memory, not bytes: the artefact is the target's.
+    assert_eq!(
+        std::fs::read(folder.join("board.sct")).unwrap(),
+        std::fs::read(folder.join("net.sct")).unwrap()
+    );
+    let file =
+        std::fs::read_to_string(secateur_tests::root().join("configs/boards/stm32f407g-disc1.toml")).unwrap();
+    let small = file.replace("at = 0x20000000, bytes = 0x20000", "at = 0x20000000, bytes = 0x1000");
+    assert_ne!(file, small);
+    std::fs::write(folder.join("small.toml"), small).unwrap();
+    let compile = |arguments: &[&str]| {
+        let output = secateur().current_dir(folder).args(["compile", "net.int8"]).args(arguments).assert();
+        let output = output.get_output().clone();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap().replace('\n', " "))
+    };
+    let (code, error) = compile(&["--board", "small.toml", "-o", "x.sct"]);
+    assert_eq!(code, Some(1));
+    for part in ["too many", "4096 bytes", "layer", "would fit"] {
+        assert!(error.contains(part), "{part} is not in {error}");
+    }
+    assert_eq!(compile(&["--board", "virt", "--target", "host"]).0, Some(2));
+    assert!(!folder.join("x.sct").exists());
+}
+
+#[test]
+fn an_artefact_runs_on_an_emulated_board() {
+    let project = compiled_project("cortex-m4");
+    let folder = project.path();
+    let run = |place: &str| {
+        let mut command = secateur();
+        command.current_dir(folder).args([
+            "run",
+            "net.sct",
+            "pictures/0.png",
+            "--thresh",
+            "0.33",
+            "--on",
+            place,
+        ]);
+        command.env("SECATEUR_CACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("workshop"));
+        command
+    };
+    run("mps2-an386").assert().code(2).stderr(contains("qemu:BOARD"));
+    run("qemu:toaster").assert().code(1).stderr(contains("toaster"));
+    run("qemu:pico2").assert().code(1).stderr(contains("no firmware"));
+    if std::process::Command::new("qemu-system-arm").arg("--version").output().is_err() {
+        assert!(std::env::var_os("CI").is_none(), "QEMU is not installed");
+        secateur_testing::skipped("qemu-system-arm is not installed");
+        return;
+    }
+    let output = run("qemu:mps2-an386").assert().success();
+    let text = String::from_utf8(output.get_output().stdout.clone()).unwrap();
+    for part in
+        ["depthwise", "per MAC", "every byte as on this machine", "they are no cycles", "objects over 0.33"]
+    {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    // The same boxes as without a board.
+    let here = done(folder, &["run", "net.sct", "pictures/0.png", "--thresh", "0.33"]);
+    let boxes = |text: &str| -> Vec<String> {
+        text.lines()
+            .filter(|line| line.contains(" left ") || line.contains("objects over"))
+            .map(str::to_owned)
+            .collect()
+    };
+    assert_eq!(boxes(&text), boxes(&here));
+}
