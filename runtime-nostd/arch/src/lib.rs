@@ -16,6 +16,8 @@
 #[cfg(feature = "host")]
 mod host;
 pub mod tiled;
+#[cfg(all(feature = "host", target_arch = "x86_64", not(miri)))]
+pub mod x86;
 
 #[cfg(feature = "host")]
 pub use host::HostKernels;

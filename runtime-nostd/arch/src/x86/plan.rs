@@ -1,0 +1,393 @@
+//! An artefact turned into jobs for the kernels: where activations are, what pads them, packed weights.
+
+use std::collections::HashMap;
+
+use secateur_runtime::artefact::format::Requant;
+use secateur_runtime::artefact::{Model, Operation, Step};
+use secateur_runtime::kernels::{Epilogue, Table, Window};
+
+use super::conv::Conv;
+use super::depthwise::Depthwise;
+use super::elementwise::Add;
+use super::flow::{Flow, Source};
+use super::layout::{ALIGN, Layout, Seal, View};
+use super::level::Level;
+use super::pack::{self, Form, Reach};
+use super::pool::{MaxPool, Upsample};
+use super::requant::Post;
+
+/// More than this is not planned: the portable kernels need less.
+const MEMORY_LIMIT: usize = 1 << 30;
+
+/// A network ready to run on this processor's vector units.
+///
+/// It holds packed weights and constants, no activations: threads share it, each with a
+/// [`Memory`](super::Memory) and an engine of its own.
+#[derive(Debug)]
+pub struct Plan<'m> {
+    pub(super) level: Level,
+    pub(super) image: Input,
+    pub(super) jobs: Vec<Job<'m>>,
+    /// What callers look at after a run.
+    pub(super) outputs: Vec<Transfer>,
+    pub(super) bytes: usize,
+}
+
+/// The image's place.
+#[derive(Debug)]
+pub(super) struct Input {
+    pub(super) view: View,
+    pub(super) seal: Option<Seal>,
+}
+
+/// A step.
+#[derive(Debug)]
+pub(super) struct Job<'m> {
+    pub(super) step: Step<'m>,
+    pub(super) before: Vec<Before>,
+    pub(super) work: Work,
+    pub(super) output: View,
+    pub(super) seal: Option<Seal>,
+}
+
+/// A feature map in planes and as a tensor of the engine.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Transfer {
+    pub(super) view: View,
+    pub(super) tensor: usize,
+}
+
+/// What has to be done before a step.
+#[derive(Debug)]
+pub(super) enum Before {
+    /// From planes to the engine.
+    Store(Transfer),
+    /// From the engine to planes.
+    Load(Transfer, Option<Seal>),
+}
+
+#[derive(Debug)]
+pub(super) enum Work {
+    Conv(Conv),
+    Depthwise(Depthwise),
+    Add(Add),
+    Map { input: View, post: Post },
+    MaxPool(MaxPool),
+    Upsample(Upsample),
+    /// The engine's kernel.
+    Portable,
+}
+
+/// Parts that are put together to be read.
+#[derive(Debug)]
+struct Operand {
+    group: usize,
+    channel: usize,
+    parts: Vec<usize>,
+}
+
+/// What is planned of a network before the offsets are known.
+struct Draft<'m> {
+    model: Model<'m>,
+    flow: Flow,
+    /// By step: whether a kernel here runs it.
+    native: Vec<bool>,
+    operands: Vec<Vec<Operand>>,
+    columns: HashMap<[usize; 2], usize>,
+    /// By group.
+    rows: Vec<usize>,
+    zero_points: Vec<Option<i8>>,
+}
+
+impl<'m> Plan<'m> {
+    /// Plans a checked artefact for the best instructions of this processor; `None` where it has none that there
+    /// are kernels for, or where the artefact's memory plan cannot be followed.
+    pub fn new(model: &Model<'m>) -> Option<Self> {
+        Self::with_level(model, Level::detect()?)
+    }
+
+    /// [`Plan::new`] for given instructions; `None` also where the processor lacks them.
+    pub fn with_level(model: &Model<'m>, level: Level) -> Option<Self> {
+        if !level.is_available() {
+            return None;
+        }
+        Draft::new(model)?.finish(level)
+    }
+
+    /// The instructions that it runs on.
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    /// Bytes of activations.
+    pub fn memory_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Steps that the engine's kernels run.
+    pub fn portable_steps(&self) -> impl Iterator<Item = &Step<'m>> {
+        self.jobs.iter().filter(|job| matches!(job.work, Work::Portable)).map(|job| &job.step)
+    }
+}
+
+/// What padding a step's kernel wants around its first input; `None` where no kernel here runs the step.
+fn reach(step: &Step<'_>, operation: &Operation<'_>) -> Option<Reach> {
+    let extent = |shape: [usize; 3]| [shape[0], shape[1]];
+    let (input, output) = (extent(step.input(0)?.shape()), extent(step.output()?.shape()));
+    match operation {
+        Operation::Conv(conv) if conv.groups == 1 => Reach::of(&conv.window, input, output),
+        Operation::Depthwise(depthwise) => Reach::of(&depthwise.window, input, output),
+        Operation::MaxPool(_)
+        | Operation::Shortcut(_)
+        | Operation::Activate(_)
+        | Operation::Upsample { .. } => Some(Reach::default()),
+        Operation::Rescale { top: 0, left: 0, epilogue: Some(_) } if input == output => Some(Reach::default()),
+        _ => None,
+    }
+}
+
+impl<'m> Draft<'m> {
+    fn new(model: &Model<'m>) -> Option<Self> {
+        let flow = Flow::new(model)?;
+        let mut draft = Self {
+            model: *model,
+            native: Vec::new(),
+            operands: Vec::new(),
+            columns: HashMap::new(),
+            rows: vec![0; flow.groups.len()],
+            zero_points: vec![None; flow.groups.len()],
+            flow,
+        };
+        for step in model.steps() {
+            let reach = step.operation().ok().and_then(|operation| reach(&step, &operation));
+            let operands = draft.operands_of(&step, reach.is_some())?;
+            let native = reach.is_some_and(|reach| draft.pad(&step, &operands, reach));
+            draft.native.push(native);
+            draft.operands.push(operands);
+        }
+        Some(draft)
+    }
+
+    /// What `step` reads; what no buffer holds gets one of its own where a kernel here runs the step.
+    fn operands_of(&mut self, step: &Step<'m>, native: bool) -> Option<Vec<Operand>> {
+        let sources = self.flow.inputs.get(step.index())?.clone();
+        let mut operands = Vec::new();
+        for (n, source) in sources.into_iter().enumerate() {
+            operands.push(match source {
+                Source::Direct { group, channel } => Operand { group, channel, parts: Vec::new() },
+                Source::Parts(parts) if native => {
+                    let [h, w, channels] = step.input(n)?.shape();
+                    let number = step.index() + 1;
+                    self.flow.groups.push(super::flow::Group { h, w, channels, first: number, last: number });
+                    self.rows.push(0);
+                    self.zero_points.push(None);
+                    Operand { group: self.flow.groups.len() - 1, channel: 0, parts }
+                }
+                Source::Parts(parts) => Operand { group: usize::MAX, channel: 0, parts },
+            });
+        }
+        Some(operands)
+    }
+
+    /// Notes the padding that a step's window wants; false where another step wants another value there.
+    fn pad(&mut self, step: &Step<'m>, operands: &[Operand], reach: Reach) -> bool {
+        if reach == Reach::default() {
+            return true;
+        }
+        let (Some(operand), Some(record)) = (operands.first(), step.input(0)) else { return false };
+        let zero_point = record.zero_point.get() as i8;
+        if self.zero_points[operand.group].is_some_and(|known| known != zero_point) {
+            return false;
+        }
+        self.zero_points[operand.group] = Some(zero_point);
+        self.rows[operand.group] = self.rows[operand.group].max(reach.rows);
+        let [h, w, _] = record.shape();
+        let columns = self.columns.entry([h, w]).or_default();
+        *columns = (*columns).max(reach.columns);
+        true
+    }
+
+    fn finish(self, level: Level) -> Option<Plan<'m>> {
+        let layout = |(group, rows): (&super::flow::Group, &usize)| {
+            let columns = self.columns.get(&[group.h, group.w]).copied().unwrap_or(0);
+            Layout::new([group.h, group.w, group.channels], columns, *rows)
+        };
+        let layouts: Vec<Layout> = self.flow.groups.iter().zip(&self.rows).map(layout).collect();
+        let (offsets, bytes) = allocate(&self.flow.groups, &layouts)?;
+        let scratch = self.scratch_bytes();
+        let mut placed = Placed { form: level.form(), draft: self, layouts, offsets, scratch: bytes };
+        let image = Input { view: placed.value(0)?, seal: placed.seal(0) };
+        let steps: Vec<Step<'m>> = placed.draft.model.steps().collect();
+        let jobs = steps.into_iter().map(|step| placed.job(step)).collect::<Option<Vec<_>>>()?;
+        let outputs = std::mem::take(&mut placed.draft.flow.outputs);
+        let parts = outputs.iter().flat_map(|(_, parts)| parts);
+        let outputs = parts.map(|&part| placed.transfer(part)).collect::<Option<Vec<_>>>()?;
+        let bytes = bytes.checked_add(scratch)?;
+        Some(Plan { level, image, jobs, outputs, bytes })
+    }
+
+    /// Scratch memory of the step that wants most.
+    fn scratch_bytes(&self) -> usize {
+        let of = |step: Step<'_>| {
+            let Ok(Operation::MaxPool(window)) = step.operation() else { return None };
+            let [h, w] = pool_extent(&step, &window)?;
+            Some(MaxPool::scratch_bytes(h, w))
+        };
+        self.model.steps().filter_map(of).max().unwrap_or(0)
+    }
+}
+
+/// Rows and columns that a pool's windows cover, those outside the image included; `None` for large windows.
+fn pool_extent(step: &Step<'_>, window: &Window) -> Option<[usize; 2]> {
+    let [h, w, _] = step.input(0)?.shape();
+    let [out_h, out_w, _] = step.output()?.shape();
+    if window.kernel_h.max(window.kernel_w) > 16 || window.stride_h.max(window.stride_w) > 16 {
+        return None;
+    }
+    let rows = ((out_h - 1) * window.stride_h + window.kernel_h).max(h + window.pad_top);
+    let columns = ((out_w - 1) * window.stride_w + window.kernel_w).max(w + window.pad_left);
+    Some([rows, columns])
+}
+
+/// A draft whose buffers have offsets.
+struct Placed<'m> {
+    form: Form,
+    draft: Draft<'m>,
+    layouts: Vec<Layout>,
+    offsets: Vec<usize>,
+    scratch: usize,
+}
+
+impl<'m> Placed<'m> {
+    fn view(&self, group: usize, channel: usize, c: usize) -> Option<View> {
+        Some(self.layouts.get(group)?.view(*self.offsets.get(group)?, channel / 4, c))
+    }
+
+    /// Where a value is.
+    fn value(&self, number: usize) -> Option<View> {
+        let value = self.draft.flow.values.get(number)?;
+        let [_, _, c] = self.draft.model.tensor(value.tensor)?.shape();
+        self.view(value.group, value.channel, c)
+    }
+
+    fn transfer(&self, number: usize) -> Option<Transfer> {
+        let tensor = self.draft.flow.values.get(number)?.tensor;
+        Some(Transfer { view: self.value(number)?, tensor })
+    }
+
+    fn seal(&self, number: usize) -> Option<Seal> {
+        let group = self.draft.flow.values.get(number)?.group;
+        self.seal_of(group, self.value(number)?)
+    }
+
+    fn seal_of(&self, group: usize, view: View) -> Option<Seal> {
+        let zero_point = (*self.draft.zero_points.get(group)?)?;
+        Some(Seal { view, value: (zero_point as u8) ^ 0x80 })
+    }
+
+    fn job(&self, step: Step<'m>) -> Option<Job<'m>> {
+        let number = step.index() + 1;
+        let operands = self.draft.operands.get(step.index())?;
+        let output = self.value(number)?;
+        let mut inputs = Vec::new();
+        let native = *self.draft.native.get(step.index())?;
+        for (n, operand) in operands.iter().enumerate() {
+            if native {
+                inputs.push(self.view(operand.group, operand.channel, step.input(n)?.shape()[2])?);
+            }
+        }
+        let work = if native { self.native(&step, &inputs, output) } else { None };
+        let work = work.unwrap_or(Work::Portable);
+        let portable = matches!(work, Work::Portable);
+        let mut before = Vec::new();
+        for (n, operand) in operands.iter().enumerate() {
+            let (tensor, c) = (step.input_index(n)?, step.input(n)?.shape()[2]);
+            for &part in &operand.parts {
+                before.push(Before::Store(self.transfer(part)?));
+            }
+            if portable && operand.parts.is_empty() {
+                let view = self.view(operand.group, operand.channel, c)?;
+                before.push(Before::Store(Transfer { view, tensor }));
+            }
+            if !portable && !operand.parts.is_empty() {
+                let view = self.view(operand.group, 0, c)?;
+                before.push(Before::Load(Transfer { view, tensor }, self.seal_of(operand.group, view)));
+            }
+        }
+        Some(Job { step, before, work, output, seal: self.seal(number) })
+    }
+
+    /// The job of a kernel here; `None` where there is none after all.
+    fn native(&self, step: &Step<'m>, inputs: &[View], output: View) -> Option<Work> {
+        let (&input, record) = (inputs.first()?, step.input(0)?);
+        let same_rows = input.layout.pitch == output.layout.pitch;
+        Some(match step.operation().ok()? {
+            Operation::Conv(conv) => Work::Conv(self.form.conv(&conv, input, output)?),
+            Operation::Depthwise(depthwise) => Work::Depthwise(self.form.depthwise(&depthwise, input, output)?),
+            Operation::Shortcut(shortcut) => {
+                let &[a, b] = inputs else { return None };
+                let zero_point = |n| Some(step.input(n)?.zero_point.get() as i8);
+                Work::Add(pack::add(&shortcut, [a, b], [zero_point(0)?, zero_point(1)?], output)?)
+            }
+            Operation::Activate(table) if same_rows => Work::Map { input, post: table_of(table) },
+            Operation::Rescale { epilogue: Some(epilogue), .. } if same_rows => {
+                Work::Map { input, post: rescale_of(&epilogue, record.zero_point.get() as i8) }
+            }
+            Operation::MaxPool(window) => {
+                let [h, w] = pool_extent(step, &window)?;
+                Work::MaxPool(MaxPool { input, output, window, h, w, scratch: self.scratch })
+            }
+            Operation::Upsample { stride_h, stride_w } => {
+                Work::Upsample(Upsample { input, output, stride_h, stride_w })
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// A table of quantised values as one of stored values.
+fn table_of(table: &Table) -> Post {
+    Post::Table(Box::new(std::array::from_fn(|stored| (table[stored] as u8) ^ 0x80)))
+}
+
+/// Requantisation of single values as a table.
+fn rescale_of(epilogue: &Epilogue<'_>, zero_point: i8) -> Post {
+    let absent = Requant::new(0, 0, 1);
+    let slopes = secateur_runtime::kernels::Slopes::of(epilogue.requant.first().copied().unwrap_or(absent));
+    Post::Table(Box::new(std::array::from_fn(|stored| {
+        let q = stored as i32 - 128;
+        (epilogue.finish(q - i32::from(zero_point), slopes) as u8) ^ 0x80
+    })))
+}
+
+/// Offsets of buffers, those that are live together apart, and the bytes of all; `None` past [`MEMORY_LIMIT`].
+fn allocate(groups: &[super::flow::Group], layouts: &[Layout]) -> Option<(Vec<usize>, usize)> {
+    let size = |index: usize| layouts[index].bytes().next_multiple_of(ALIGN * 4);
+    let mut order: Vec<usize> = (0..groups.len()).collect();
+    order.sort_by_key(|&index| std::cmp::Reverse(size(index)));
+    let mut offsets = vec![usize::MAX; groups.len()];
+    let mut placed: Vec<usize> = Vec::new();
+    let mut total = 0;
+    for index in order {
+        let live = |other: &&usize| {
+            groups[**other].first <= groups[index].last && groups[index].first <= groups[**other].last
+        };
+        let mut busy: Vec<[usize; 2]> =
+            placed.iter().filter(live).map(|&other| [offsets[other], offsets[other] + size(other)]).collect();
+        busy.sort_unstable();
+        let mut offset = 0;
+        for [start, end] in busy {
+            if start >= offset + size(index) {
+                break;
+            }
+            offset = offset.max(end);
+        }
+        offsets[index] = offset;
+        total = total.max(offset + size(index));
+        if total > MEMORY_LIMIT {
+            return None;
+        }
+        placed.push(index);
+    }
+    Some((offsets, total))
+}

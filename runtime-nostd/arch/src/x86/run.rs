@@ -1,0 +1,197 @@
+//! Runs a plan.
+
+use secateur_runtime::{Engine, Hook, Kernels};
+
+use super::avx2::{Avx2, AvxVnni};
+use super::avx512::Avx512;
+use super::convert;
+use super::elementwise::Add;
+use super::isa::Isa;
+use super::layout::{Bytes, Memory, PIXEL, Seal, View};
+use super::level::Level;
+use super::pack::Form;
+use super::plan::{Before, Job, Plan, Transfer, Work};
+use super::requant::Post;
+
+impl Level {
+    pub(super) fn form(self) -> Form {
+        match self {
+            Self::Avx512Vnni => Form::of::<Avx512>(),
+            Self::AvxVnni => Form::of::<AvxVnni>(),
+            Self::Avx2 => Form::of::<Avx2>(),
+        }
+    }
+}
+
+impl<'m> Plan<'m> {
+    /// Runs every step on `image` (`[h, w, c]`, q = pixel − 128). Then the tensors that heads read, and the last
+    /// step's output, are in `engine`; its other tensors are undefined.
+    ///
+    /// `engine` runs the model that was planned, on kernels for the steps that have none here.
+    pub fn run<K: Kernels>(&self, memory: &mut Memory, engine: &mut Engine<'m, '_, K>, image: &[i8]) {
+        self.start(memory, engine, image);
+        let bytes = memory.bytes();
+        for job in &self.jobs {
+            self.execute(bytes, engine, job);
+        }
+        for output in &self.outputs {
+            store(bytes, output, engine);
+        }
+    }
+
+    /// [`Plan::run`], shown step by step: `hook` gets every output as the runtime's tensor, and `engine`'s arena holds
+    /// the bytes that its own run leaves.
+    pub fn watch<K: Kernels>(
+        &self,
+        memory: &mut Memory,
+        engine: &mut Engine<'m, '_, K>,
+        image: &[i8],
+        hook: &mut impl Hook,
+    ) {
+        self.start(memory, engine, image);
+        if let Some(input) = engine.input() {
+            input.copy_from(image);
+        }
+        let bytes = memory.bytes();
+        for job in &self.jobs {
+            hook.before(&job.step);
+            self.execute(bytes, engine, job);
+            let tensor = job.step.output_index();
+            if !matches!(job.work, Work::Portable) {
+                store(bytes, &Transfer { view: job.output, tensor }, engine);
+            }
+            if let Some(output) = engine.tensor(tensor) {
+                hook.after(&job.step, output);
+            }
+        }
+    }
+
+    /// Puts the image in its place.
+    fn start<K: Kernels>(&self, memory: &mut Memory, engine: &Engine<'m, '_, K>, image: &[i8]) {
+        memory.grow(self.bytes);
+        let bytes = memory.bytes();
+        let view = &self.image.view;
+        // SAFETY: the memory has all of the plan's bytes and is lent to this run alone; every level has SSSE3.
+        unsafe {
+            if image.len() == view.layout.h * view.layout.w * view.c {
+                convert::load_image(bytes, view, image);
+            } else if let Some(input) = engine.input() {
+                // As `Engine::run`: what the image lacks keeps its old value.
+                input.copy_from(image);
+                convert::load(bytes, view, input);
+            }
+            seal(bytes, self.image.seal.as_ref());
+        }
+    }
+
+    fn execute<K: Kernels>(&self, memory: Bytes, engine: &mut Engine<'m, '_, K>, job: &Job<'m>) {
+        for before in &job.before {
+            match before {
+                Before::Store(transfer) => store(memory, transfer, engine),
+                Before::Load(transfer, padding) => {
+                    load(memory, transfer, engine);
+                    // SAFETY: a view of this plan's memory, which one thread uses.
+                    unsafe { seal(memory, padding.as_ref()) }
+                }
+            }
+        }
+        // SAFETY: `with_level` has found the level available; every view is inside the memory, which one thread
+        // uses.
+        unsafe {
+            match self.level {
+                Level::Avx512Vnni => work::<Avx512>(memory, job),
+                Level::AvxVnni => work::<AvxVnni>(memory, job),
+                Level::Avx2 => work::<Avx2>(memory, job),
+            }
+        }
+        if matches!(job.work, Work::Portable) && engine.execute_step(&job.step).is_some() {
+            load(memory, &Transfer { view: job.output, tensor: job.step.output_index() }, engine);
+        }
+        // SAFETY: as above.
+        unsafe { seal(memory, job.seal.as_ref()) }
+    }
+}
+
+/// From planes to the engine's tensor.
+fn store<K: Kernels>(memory: Bytes, transfer: &Transfer, engine: &Engine<'_, '_, K>) {
+    if let Some(tensor) = engine.tensor(transfer.tensor) {
+        // SAFETY: a view of this plan's memory, which one thread uses.
+        unsafe { convert::store(memory, &transfer.view, tensor) }
+    }
+}
+
+/// From the engine's tensor to planes.
+fn load<K: Kernels>(memory: Bytes, transfer: &Transfer, engine: &Engine<'_, '_, K>) {
+    if let Some(tensor) = engine.tensor(transfer.tensor) {
+        // SAFETY: a view of this plan's memory, which one thread uses.
+        unsafe { convert::load(memory, &transfer.view, tensor) }
+    }
+}
+
+/// Pads a feature map.
+///
+/// # Safety
+/// As for [`Seal::apply`], for all planes.
+unsafe fn seal(memory: Bytes, seal: Option<&Seal>) {
+    if let Some(seal) = seal {
+        for plane in 0..seal.view.layout.planes {
+            // SAFETY: as the function says.
+            unsafe { seal.apply(memory, plane) }
+        }
+    }
+}
+
+/// Runs a job's kernel; nothing for a step of the engine's.
+///
+/// # Safety
+/// The processor has `V`'s instructions; the job's views are inside `memory`; nobody else uses it.
+unsafe fn work<V: Isa>(memory: Bytes, job: &Job<'_>) {
+    let planes = job.output.layout.planes;
+    // SAFETY: as the function says.
+    unsafe {
+        match &job.work {
+            Work::Conv(conv) => conv.run::<V>(memory, 0, conv.rows.vectors(V::PIXELS)),
+            Work::Depthwise(depthwise) => {
+                for plane in 0..planes {
+                    depthwise.run::<V>(memory, plane, 0, depthwise.rows.vectors(V::PIXELS));
+                }
+            }
+            Work::Add(add) => (0..planes).for_each(|plane| add_plane::<V>(memory, add, plane)),
+            Work::Map { input, post } => {
+                (0..planes).for_each(|plane| map_plane::<V>(memory, input, &job.output, post, plane));
+            }
+            Work::MaxPool(pool) => (0..planes).for_each(|plane| pool.run::<V>(memory, plane)),
+            Work::Upsample(upsample) => (0..planes).for_each(|plane| upsample.run(memory, plane)),
+            Work::Portable => {}
+        }
+    }
+}
+
+/// Vectors that cover a plane.
+fn vectors<V: Isa>(view: &View) -> usize {
+    (view.layout.pixels() * PIXEL).div_ceil(V::PIXELS * PIXEL)
+}
+
+/// # Safety
+/// As for [`work`].
+unsafe fn add_plane<V: Isa>(memory: Bytes, add: &Add, plane: usize) {
+    let count = vectors::<V>(&add.output);
+    // SAFETY: as the function says.
+    unsafe {
+        let inputs = add.inputs.map(|view| memory.at(view.base + plane * view.stride()).cast_const());
+        let output = memory.at(add.output.base + plane * add.output.stride());
+        V::sum(add, inputs, output, count);
+        V::post(&add.post, output, output, count);
+    }
+}
+
+/// # Safety
+/// As for [`work`].
+unsafe fn map_plane<V: Isa>(memory: Bytes, input: &View, output: &View, post: &Post, plane: usize) {
+    // SAFETY: as the function says.
+    unsafe {
+        let from = memory.at(input.base + plane * input.stride());
+        let to = memory.at(output.base + plane * output.stride());
+        V::post(post, from, to, vectors::<V>(output));
+    }
+}
