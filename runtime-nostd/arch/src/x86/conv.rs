@@ -72,24 +72,39 @@ impl Conv {
         unsafe {
             if self.rows.count > 1 || self.even {
                 for row in 0..self.rows.count {
-                    for n in first..last {
-                        self.vectors::<V, 1>(memory, row, n);
-                    }
+                    self.row::<V>(memory, row, first, last);
                 }
                 // Vectors of short rows overlap: a table must meet each pixel once.
                 let pixels = self.output.layout.pixels();
                 self.finish::<V>(memory.at(self.output.base), pixels.div_ceil(V::PIXELS));
                 return;
             }
-            let mut n = first;
+            self.row::<V>(memory, 0, first, last);
+        }
+    }
+
+    /// Computes vectors `first .. last` of a row.
+    ///
+    /// # Safety
+    /// As for [`Conv::run`].
+    #[inline(always)]
+    unsafe fn row<V: Isa>(&self, memory: Bytes, row: usize, first: usize, last: usize) {
+        let long = self.rows.count == 1 && !self.even;
+        // The last vector of a short row overlaps the one before it, and so is computed alone.
+        let whole = if long { last } else { (self.rows.width / V::PIXELS).min(last) };
+        let mut n = first;
+        // SAFETY: as the function says.
+        unsafe {
             while n < last {
-                let count = V::TILE.min(last - n);
+                let count = if n < whole { V::TILE.min(whole - n) } else { 1 };
                 match count {
-                    1 => self.vectors::<V, 1>(memory, 0, n),
-                    2 => self.vectors::<V, 2>(memory, 0, n),
-                    _ => self.vectors::<V, 3>(memory, 0, n),
+                    1 => self.vectors::<V, 1>(memory, row, n),
+                    2 => self.vectors::<V, 2>(memory, row, n),
+                    _ => self.vectors::<V, 3>(memory, row, n),
                 }
-                self.finish::<V>(memory.at(self.output.base + n * V::PIXELS * PIXEL), count);
+                if long {
+                    self.finish::<V>(memory.at(self.output.base + n * V::PIXELS * PIXEL), count);
+                }
                 n += count;
             }
         }
@@ -108,7 +123,7 @@ impl Conv {
             let input = memory.at(self.input + row * self.rows.input + x * step).cast_const();
             let output = memory.at(self.output.base + row * self.rows.output + x);
             for block in &self.blocks {
-                let output = output.add(block.first * self.output.stride());
+                let output = output.add(block.first * self.output.stride);
                 V::conv::<VECS>(self, block, input, output);
             }
         }
@@ -126,7 +141,7 @@ impl Conv {
         for plane in 0..self.output.layout.planes {
             // SAFETY: as the function says.
             unsafe {
-                let first = output.add(plane * self.output.stride());
+                let first = output.add(plane * self.output.stride);
                 V::post(&self.post, first, first, vectors);
             }
         }
@@ -161,7 +176,7 @@ pub(super) unsafe fn tile<V, R, const VECS: usize, const QUADS: usize, const EVE
             let from = input.offset(source);
             let mut values = [V::operand(load::<V, EVEN>(from)); VECS];
             for (v, value) in values.iter_mut().enumerate().skip(1) {
-                *value = V::operand(load::<V, EVEN>(from.add(v * V::PIXELS * PIXEL)));
+                *value = V::operand(load::<V, EVEN>(from.add(v * V::PIXELS * PIXEL * if EVEN { 2 } else { 1 })));
             }
             for (q, sums) in sums.iter_mut().enumerate() {
                 for (o, sums) in sums.iter_mut().enumerate() {
@@ -176,7 +191,7 @@ pub(super) unsafe fn tile<V, R, const VECS: usize, const QUADS: usize, const EVE
         for (q, sums) in sums.iter().enumerate() {
             let quad = &*quads.add(q);
             let scales = [R::channel(quad, 0), R::channel(quad, 1), R::channel(quad, 2), R::channel(quad, 3)];
-            let output = output.add(q * conv.output.stride());
+            let output = output.add(q * conv.output.stride);
             for v in 0..VECS {
                 let channels = [
                     scales[0].apply(sums[0][v]),

@@ -37,7 +37,7 @@ impl Depthwise {
         // SAFETY: as the function says.
         unsafe {
             let input = memory.at(self.input + plane * self.input_stride).cast_const();
-            let output = memory.at(self.output.base + plane * self.output.stride());
+            let output = memory.at(self.output.base + plane * self.output.stride);
             V::depthwise(self, plane, [first, last], input, output);
             if matches!(self.post, Post::Nothing) {
                 return;

@@ -94,9 +94,9 @@ macro_rules! isa {
                 unsafe {
                     match (block.quads, conv.even) {
                         (1, false) => block_of::<VECS, 1, false>(conv, block, input, output),
-                        (1, true) => block_of::<1, 1, true>(conv, block, input, output),
+                        (1, true) => block_of::<VECS, 1, true>(conv, block, input, output),
                         (_, false) => block_of::<VECS, $quads, false>(conv, block, input, output),
-                        (_, true) => block_of::<1, $quads, true>(conv, block, input, output),
+                        (_, true) => block_of::<VECS, $quads, true>(conv, block, input, output),
                     }
                 }
             }
@@ -117,16 +117,15 @@ macro_rules! isa {
                         Kind::MaxSlope => {
                             max_slope::<VECS, QUADS, EVEN>(conv, block, input, output);
                         }
+                        Kind::AnySlopes => {
+                            any_slopes::<VECS, QUADS, EVEN>(conv, block, input, output);
+                        }
                         // Rare: in a smaller tile, for the sake of the code's size.
-                        kind => {
+                        Kind::Exact => {
                             for v in 0..VECS {
-                                let distance = v * $name::PIXELS * PIXEL;
-                                let (input, output) = (input.add(distance), output.add(distance));
-                                if kind == Kind::AnySlopes {
-                                    any_slopes::<QUADS, EVEN>(conv, block, input, output);
-                                } else {
-                                    exact::<QUADS, EVEN>(conv, block, input, output);
-                                }
+                                let (from, to) = (v * $name::PIXELS * PIXEL, v * $name::PIXELS * PIXEL);
+                                let from = if EVEN { 2 * from } else { from };
+                                exact::<QUADS, EVEN>(conv, block, input.add(from), output.add(to));
                             }
                         }
                     }
@@ -160,14 +159,14 @@ macro_rules! isa {
             }
 
             #[target_feature(enable = $features)]
-            unsafe fn any_slopes<const QUADS: usize, const EVEN: bool>(
+            unsafe fn any_slopes<const VECS: usize, const QUADS: usize, const EVEN: bool>(
                 conv: &Conv,
                 block: &Block,
                 input: *const u8,
                 output: *mut u8,
             ) {
                 // SAFETY: as the trait says.
-                unsafe { conv::tile::<$name, AnySlopes<$name>, 1, QUADS, EVEN>(conv, block, input, output) }
+                unsafe { conv::tile::<$name, AnySlopes<$name>, VECS, QUADS, EVEN>(conv, block, input, output) }
             }
 
             #[target_feature(enable = $features)]

@@ -56,6 +56,7 @@ impl Layout {
             base: offset + (self.lead() + first * self.stride()) * PIXEL,
             layout: Self { planes: c.div_ceil(PIXEL), ..*self },
             c,
+            stride: self.stride() * PIXEL,
             start: offset,
             end: offset + self.bytes(),
         }
@@ -69,17 +70,14 @@ pub(super) struct View {
     pub(super) base: usize,
     pub(super) layout: Layout,
     pub(super) c: usize,
+    /// Bytes from one plane to the next.
+    pub(super) stride: usize,
     /// Bytes of the buffer that it is in.
     pub(super) start: usize,
     pub(super) end: usize,
 }
 
 impl View {
-    /// Bytes from one plane to the next.
-    pub(super) fn stride(&self) -> usize {
-        self.layout.stride() * PIXEL
-    }
-
     /// Bytes from one row to the next.
     pub(super) fn row(&self) -> usize {
         self.layout.pitch * PIXEL
@@ -165,12 +163,12 @@ impl Seal {
     pub(super) unsafe fn apply(&self, memory: Bytes, plane: usize) {
         let Self { view, value } = *self;
         let Layout { h, w, pitch, margin, .. } = view.layout;
-        let base = view.base + plane * view.stride();
+        let base = view.base + plane * view.stride;
         let end = base + view.layout.pixels() * PIXEL;
         // SAFETY: a buffer has a margin before its first plane and a gap of at least that after each.
         unsafe {
             memory.fill(base - margin * PIXEL, margin * PIXEL, value);
-            memory.fill(end, view.stride() - view.layout.pixels() * PIXEL, value);
+            memory.fill(end, view.stride - view.layout.pixels() * PIXEL, value);
             if pitch == w + 1 {
                 let pixel = u32::from_ne_bytes([value; PIXEL]);
                 for y in 0..h {

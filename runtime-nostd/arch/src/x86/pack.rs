@@ -74,7 +74,7 @@ impl Form {
     fn is_inside(&self, rows: Rows, step: usize, input: &View, distances: [isize; 2], pixels: usize) -> bool {
         let last = rows.start(rows.vectors(self.pixels) - 1, self.pixels) * step * PIXEL;
         let last = ((rows.count - 1) * rows.input + last) as isize;
-        let plane = ((input.layout.planes - 1) * input.stride()) as isize;
+        let plane = ((input.layout.planes - 1) * input.stride) as isize;
         input.contains(distances[0], 1) && input.contains(plane + last + distances[1], pixels * PIXEL)
     }
 
@@ -109,7 +109,7 @@ impl Form {
         };
         let mut sources = Vec::with_capacity(taps * planes);
         for n in 0..taps {
-            sources.extend((0..planes).map(|plane| (tap(n) + plane * input.stride()) as isize));
+            sources.extend((0..planes).map(|plane| (tap(n) + plane * input.stride) as isize));
         }
         let even = window.stride_w == 2;
         let rows = self.rows(window, &input, &output);
@@ -204,7 +204,7 @@ impl Form {
         }
         Some(Depthwise {
             input: input.base.checked_add_signed(start)?,
-            input_stride: input.stride(),
+            input_stride: input.stride,
             output,
             kernel_h: window.kernel_h,
             groups,

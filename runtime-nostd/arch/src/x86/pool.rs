@@ -41,8 +41,8 @@ impl MaxPool {
         let piece = Self::piece(h, w);
         let [padded, rows, columns] = [0, 1, 2].map(|n| self.scratch + n * piece);
         let vectors = |pixels: usize| pixels.div_ceil(V::PIXELS);
-        let input = self.input.base + plane * self.input.stride();
-        let output = self.output.base + plane * self.output.stride();
+        let input = self.input.base + plane * self.input.stride;
+        let output = self.output.base + plane * self.output.stride;
         let layout = self.input.layout;
         // SAFETY: as the function says; the pieces do not overlap.
         unsafe {
@@ -91,8 +91,8 @@ impl Upsample {
     /// # Safety
     /// Both views are inside the memory; nobody else uses the output's plane.
     pub(super) unsafe fn run(&self, memory: Bytes, plane: usize) {
-        let input = self.input.base + plane * self.input.stride();
-        let output = self.output.base + plane * self.output.stride();
+        let input = self.input.base + plane * self.input.stride;
+        let output = self.output.base + plane * self.output.stride;
         let width = self.output.layout.w * PIXEL;
         for y in 0..self.input.layout.h {
             let first = output + y * self.stride_h * self.output.row();

@@ -1,5 +1,6 @@
 //! Runs a plan.
 
+use secateur_runtime::artefact::Step;
 use secateur_runtime::{Engine, Hook, Kernels};
 
 use super::avx2::{Avx2, AvxVnni};
@@ -29,10 +30,22 @@ impl<'m> Plan<'m> {
     ///
     /// `engine` runs the model that was planned, on kernels for the steps that have none here.
     pub fn run<K: Kernels>(&self, memory: &mut Memory, engine: &mut Engine<'m, '_, K>, image: &[i8]) {
+        self.run_timed(memory, engine, image, |_| {});
+    }
+
+    /// [`Plan::run`], with a call of `after` after each step: for profiles, tensors are not to be looked at.
+    pub fn run_timed<K: Kernels>(
+        &self,
+        memory: &mut Memory,
+        engine: &mut Engine<'m, '_, K>,
+        image: &[i8],
+        mut after: impl FnMut(&Step<'m>),
+    ) {
         self.start(memory, engine, image);
         let bytes = memory.bytes();
         for job in &self.jobs {
             self.execute(bytes, engine, job);
+            after(&job.step);
         }
         for output in &self.outputs {
             store(bytes, output, engine);
@@ -178,8 +191,8 @@ unsafe fn add_plane<V: Isa>(memory: Bytes, add: &Add, plane: usize) {
     let count = vectors::<V>(&add.output);
     // SAFETY: as the function says.
     unsafe {
-        let inputs = add.inputs.map(|view| memory.at(view.base + plane * view.stride()).cast_const());
-        let output = memory.at(add.output.base + plane * add.output.stride());
+        let inputs = add.inputs.map(|view| memory.at(view.base + plane * view.stride).cast_const());
+        let output = memory.at(add.output.base + plane * add.output.stride);
         V::sum(add, inputs, output, count);
         V::post(&add.post, output, output, count);
     }
@@ -190,8 +203,8 @@ unsafe fn add_plane<V: Isa>(memory: Bytes, add: &Add, plane: usize) {
 unsafe fn map_plane<V: Isa>(memory: Bytes, input: &View, output: &View, post: &Post, plane: usize) {
     // SAFETY: as the function says.
     unsafe {
-        let from = memory.at(input.base + plane * input.stride());
-        let to = memory.at(output.base + plane * output.stride());
+        let from = memory.at(input.base + plane * input.stride);
+        let to = memory.at(output.base + plane * output.stride);
         V::post(post, from, to, vectors::<V>(output));
     }
 }
