@@ -26,10 +26,10 @@ pub(super) struct Conv {
     pub(super) post: Post,
 }
 
-/// Eight or four output channels that are computed together.
+/// Output channels that are computed together, in quads of four.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Block {
-    /// Its first four channels' number.
+    /// Its first quad's number.
     pub(super) first: usize,
     pub(super) quads: usize,
     /// Where its weights begin.
@@ -46,6 +46,8 @@ pub(super) struct Rows {
     /// Bytes from a row to the next.
     pub(super) input: usize,
     pub(super) output: usize,
+    /// Pixels of a plane are one long row: vectors past its end are written into the gap after the plane.
+    pub(super) long: bool,
 }
 
 impl Rows {
@@ -54,129 +56,116 @@ impl Rows {
         self.width.div_ceil(pixels)
     }
 
-    /// First pixel of vector `n`: the last one of a long row ends where the row does.
+    /// First pixel of vector `n`: the last one of a short row ends where the row does, or begins where it does.
     #[inline(always)]
     pub(super) fn start(&self, n: usize, pixels: usize) -> usize {
-        if self.count > 1 && self.width >= pixels { (n * pixels).min(self.width - pixels) } else { n * pixels }
+        if !self.long && self.width >= pixels { (n * pixels).min(self.width - pixels) } else { n * pixels }
     }
 }
 
 impl Conv {
-    /// Computes vectors `first .. last` of every row of a map, or of the one long row.
+    /// Computes vectors `first .. last` of every row of a block.
     ///
     /// # Safety
     /// The processor has `V`'s instructions; the planner has found all that is read and written inside `memory`;
     /// nobody else writes there or uses what is written.
-    pub(super) unsafe fn run<V: Isa>(&self, memory: Bytes, first: usize, last: usize) {
+    pub(super) unsafe fn run<V: Isa>(&self, memory: Bytes, block: &Block, first: usize, last: usize) {
         // SAFETY: as the function says.
         unsafe {
-            if self.rows.count > 1 || self.even {
-                for row in 0..self.rows.count {
-                    self.row::<V>(memory, row, first, last);
-                }
-                // Vectors of short rows overlap: a table must meet each pixel once.
-                let pixels = self.output.layout.pixels();
-                self.finish::<V>(memory.at(self.output.base), pixels.div_ceil(V::PIXELS));
+            let input = memory.at(self.input).cast_const();
+            let output = memory.at(self.output.base + block.first * self.output.stride);
+            V::conv(self, block, [first, last], input, output);
+            if matches!(self.post, Post::Nothing) {
                 return;
             }
-            self.row::<V>(memory, 0, first, last);
-        }
-    }
-
-    /// Computes vectors `first .. last` of a row.
-    ///
-    /// # Safety
-    /// As for [`Conv::run`].
-    #[inline(always)]
-    unsafe fn row<V: Isa>(&self, memory: Bytes, row: usize, first: usize, last: usize) {
-        let long = self.rows.count == 1 && !self.even;
-        // The last vector of a short row overlaps the one before it, and so is computed alone.
-        let whole = if long { last } else { (self.rows.width / V::PIXELS).min(last) };
-        let mut n = first;
-        // SAFETY: as the function says.
-        unsafe {
-            while n < last {
-                let count = if n < whole { V::TILE.min(whole - n) } else { 1 };
-                match count {
-                    1 => self.vectors::<V, 1>(memory, row, n),
-                    2 => self.vectors::<V, 2>(memory, row, n),
-                    _ => self.vectors::<V, 3>(memory, row, n),
-                }
-                if long {
-                    self.finish::<V>(memory.at(self.output.base + n * V::PIXELS * PIXEL), count);
-                }
-                n += count;
-            }
-        }
-    }
-
-    /// All outputs of `VECS` vectors.
-    ///
-    /// # Safety
-    /// As for [`Conv::run`].
-    #[inline(always)]
-    unsafe fn vectors<V: Isa, const VECS: usize>(&self, memory: Bytes, row: usize, n: usize) {
-        let x = self.rows.start(n, V::PIXELS) * PIXEL;
-        let step = if self.even { 2 } else { 1 };
-        // SAFETY: as the function says.
-        unsafe {
-            let input = memory.at(self.input + row * self.rows.input + x * step).cast_const();
-            let output = memory.at(self.output.base + row * self.rows.output + x);
-            for block in &self.blocks {
-                let output = output.add(block.first * self.output.stride);
-                V::conv::<VECS>(self, block, input, output);
-            }
-        }
-    }
-
-    /// Clamps or looks up what `vectors` vectors hold of every plane.
-    ///
-    /// # Safety
-    /// As for [`Conv::run`].
-    #[inline(always)]
-    unsafe fn finish<V: Isa>(&self, output: *mut u8, vectors: usize) {
-        if matches!(self.post, Post::Nothing) {
-            return;
-        }
-        for plane in 0..self.output.layout.planes {
-            // SAFETY: as the function says.
-            unsafe {
-                let first = output.add(plane * self.output.stride);
-                V::post(&self.post, first, first, vectors);
+            // Vectors of short rows overlap: a table must meet each pixel once.
+            let whole = [0, self.output.layout.pixels().div_ceil(V::PIXELS)];
+            let [first, last] = if self.rows.long { [first, last] } else { whole };
+            for quad in 0..block.quads {
+                let to = output.add(quad * self.output.stride + first * V::PIXELS * PIXEL);
+                V::post(&self.post, to, to, last - first);
             }
         }
     }
 }
 
-/// One block's outputs of `VECS` vectors of pixels.
+/// Vectors `first .. last` of a block, in tiles of `VECS` vectors.
 ///
 /// # Safety
-/// As for [`Conv::run`].
+/// As for [`Conv::run`]; `input` and `output` are the first pixel's.
 #[inline(always)]
-pub(super) unsafe fn tile<V, R, const VECS: usize, const QUADS: usize, const EVEN: bool>(
+pub(super) unsafe fn block<V, R, const VECS: usize, const QUADS: usize, const EVEN: bool>(
     conv: &Conv,
     block: &Block,
+    [first, last]: [usize; 2],
     input: *const u8,
     output: *mut u8,
 ) where
     V: Vector,
     R: Requantise<V>,
 {
-    // SAFETY: as the function says; a block has `QUADS` quads and weights for every source.
+    let rows = conv.rows;
+    // The last vector of a short row overlaps the one before it, and so is computed alone.
+    let whole = if rows.long { last } else { (rows.width / V::PIXELS).min(last) };
+    let step = if EVEN { 2 * PIXEL } else { PIXEL };
+    // SAFETY: as the function says; a block has `QUADS` quads.
     unsafe {
-        let quads = conv.quads.as_ptr().add(block.first);
-        let mut weights = conv.weights.as_ptr().add(block.weights);
-        let mut sums = [[[V::splat(0); VECS]; 4]; QUADS];
-        for (q, sums) in sums.iter_mut().enumerate() {
-            for (o, sums) in sums.iter_mut().enumerate() {
-                *sums = [V::splat((*quads.add(q)).start[o]); VECS];
+        let quads = &*conv.quads.as_ptr().add(block.first).cast::<[Quad; QUADS]>();
+        let weights = conv.weights.as_ptr().add(block.weights);
+        let stride = conv.output.stride;
+        // Stores might change what is behind a pointer: constants that are to stay in registers are read before.
+        let scales = scales::<V, R, QUADS>(quads);
+        for row in 0..rows.count {
+            let (input, output) = (input.add(row * rows.input), output.add(row * rows.output));
+            let mut n = first;
+            while n + VECS <= whole {
+                let x = n * V::PIXELS;
+                let (input, output) = (input.add(x * step), output.add(x * PIXEL));
+                let scales = if QUADS == 1 { scales } else { self::scales::<V, R, QUADS>(quads) };
+                tile::<V, R, VECS, QUADS, EVEN>(&conv.sources, weights, quads, scales, input, output, stride);
+                n += VECS;
+            }
+            while n < last {
+                let x = rows.start(n, V::PIXELS);
+                let (input, output) = (input.add(x * step), output.add(x * PIXEL));
+                tile::<V, R, 1, QUADS, EVEN>(&conv.sources, weights, quads, scales, input, output, stride);
+                n += 1;
             }
         }
-        for &source in &conv.sources {
+    }
+}
+
+/// One block's outputs of `VECS` vectors of pixels; `stride` are the bytes from an output plane to the next.
+///
+/// # Safety
+/// As for [`Conv::run`]; there are weights for every source.
+#[inline(always)]
+unsafe fn tile<V, R, const VECS: usize, const QUADS: usize, const EVEN: bool>(
+    sources: &[isize],
+    mut weights: *const u8,
+    quads: &[Quad; QUADS],
+    scales: [[R; 4]; QUADS],
+    input: *const u8,
+    output: *mut u8,
+    stride: usize,
+) where
+    V: Vector,
+    R: Requantise<V>,
+{
+    // SAFETY: as the function says.
+    unsafe {
+        let mut sums = [[[V::splat(0); VECS]; 4]; QUADS];
+        for (sums, quad) in sums.iter_mut().zip(quads) {
+            for (sums, &start) in sums.iter_mut().zip(&quad.start) {
+                *sums = [V::splat(start); VECS];
+            }
+        }
+        for &source in sources {
             let from = input.offset(source);
             let mut values = [V::operand(load::<V, EVEN>(from)); VECS];
             for (v, value) in values.iter_mut().enumerate().skip(1) {
-                *value = V::operand(load::<V, EVEN>(from.add(v * V::PIXELS * PIXEL * if EVEN { 2 } else { 1 })));
+                let distance = v * V::PIXELS * if EVEN { 2 * PIXEL } else { PIXEL };
+                *value = V::operand(load::<V, EVEN>(from.add(distance)));
             }
             for (q, sums) in sums.iter_mut().enumerate() {
                 for (o, sums) in sums.iter_mut().enumerate() {
@@ -188,10 +177,8 @@ pub(super) unsafe fn tile<V, R, const VECS: usize, const QUADS: usize, const EVE
             }
             weights = weights.add(QUADS * 4 * V::WEIGHT_BYTES);
         }
-        for (q, sums) in sums.iter().enumerate() {
-            let quad = &*quads.add(q);
-            let scales = [R::channel(quad, 0), R::channel(quad, 1), R::channel(quad, 2), R::channel(quad, 3)];
-            let output = output.add(q * conv.output.stride);
+        for (q, (sums, scales)) in sums.iter().zip(scales).enumerate() {
+            let output = output.add(q * stride);
             for v in 0..VECS {
                 let channels = [
                     scales[0].apply(sums[0][v]),
@@ -202,6 +189,24 @@ pub(super) unsafe fn tile<V, R, const VECS: usize, const QUADS: usize, const EVE
                 V::store(output.add(v * V::PIXELS * PIXEL), V::transpose(V::pack(channels)));
             }
         }
+    }
+}
+
+/// Requantisation of each channel.
+///
+/// # Safety
+/// As for [`Requantise`].
+#[inline(always)]
+unsafe fn scales<V: Vector, R: Requantise<V>, const QUADS: usize>(quads: &[Quad; QUADS]) -> [[R; 4]; QUADS] {
+    // SAFETY: as the function says.
+    unsafe {
+        let mut scales = [[R::channel(&quads[0], 0); 4]; QUADS];
+        for (scales, quad) in scales.iter_mut().zip(quads) {
+            for (o, scale) in scales.iter_mut().enumerate() {
+                *scale = R::channel(quad, o);
+            }
+        }
+        scales
     }
 }
 

@@ -25,6 +25,8 @@ pub(super) struct Depthwise {
     pub(super) quads: Box<[Quad]>,
     pub(super) rows: Rows,
     pub(super) even: bool,
+    /// Columns of vectors are walked downwards; for windows of 3 × 3 and stride 1.
+    pub(super) strips: bool,
     pub(super) post: Post,
 }
 
@@ -42,7 +44,7 @@ impl Depthwise {
             if matches!(self.post, Post::Nothing) {
                 return;
             }
-            let (first, last) = if self.rows.count > 1 {
+            let (first, last) = if !self.rows.long {
                 // Vectors of short rows overlap: a table must meet each pixel once.
                 (0, self.output.layout.pixels().div_ceil(V::PIXELS))
             } else {
@@ -81,20 +83,80 @@ pub(super) unsafe fn plane<V, R, const EVEN: bool>(
         let weights = job.weights.as_ptr().add(plane * size);
         let scale = R::lane(quad);
         let start = V::lane(&quad.start);
+        if job.strips {
+            for n in first..last {
+                let x = job.rows.start(n, V::PIXELS) * PIXEL;
+                strip::<V, R>(job, weights, scale, start, input.add(x), output.add(x));
+            }
+            return;
+        }
         for row in 0..job.rows.count {
             for n in first..last {
                 let x = job.rows.start(n, V::PIXELS) * PIXEL;
                 let input = input.add(row * job.rows.input + x * if EVEN { 2 } else { 1 });
                 let sums = window::<V, EVEN>(job, weights, input, [start; 4]);
-                let bytes = V::pack([
-                    scale.apply(sums[0]),
-                    scale.apply(sums[1]),
-                    scale.apply(sums[2]),
-                    scale.apply(sums[3]),
-                ]);
+                let bytes = finish::<V, R>(scale, sums);
                 let bytes = if EVEN { V::join_pairs(bytes) } else { bytes };
                 V::store(output.add(row * job.rows.output + x), bytes);
             }
+        }
+    }
+}
+
+/// Requantises the accumulators of a vector of outputs.
+///
+/// # Safety
+/// As for [`Requantise`].
+#[inline(always)]
+unsafe fn finish<V: Vector, R: Requantise<V>>(scale: R, sums: [V::Ints; 4]) -> V::Bytes {
+    // SAFETY: as the function says.
+    unsafe { V::pack([scale.apply(sums[0]), scale.apply(sums[1]), scale.apply(sums[2]), scale.apply(sums[3])]) }
+}
+
+/// A vector's column of outputs of a 3 × 3 window, from above: each row of the input is read and shuffled once for the
+/// three rows of outputs that take it.
+///
+/// # Safety
+/// As for [`Depthwise::run`]; `input` and `output` are the column's first pixels.
+#[inline(always)]
+unsafe fn strip<V: Vector, R: Requantise<V>>(
+    job: &Depthwise,
+    weights: *const u8,
+    scale: R,
+    start: V::Ints,
+    mut input: *const u8,
+    mut output: *mut u8,
+) {
+    // SAFETY: as the function says.
+    unsafe {
+        let weight = |n: usize| V::weights_of_lane(weights.add(n * 4 * V::WEIGHT_BYTES));
+        let weights = [weight(0), weight(1), weight(2)];
+        let row = job.row;
+        // Sums of the output above the input's row, and of the one beside it.
+        let mut above = [start; 4];
+        let mut beside = [start; 4];
+        for n in 0..2 {
+            for j in 0..4 {
+                let values = V::operand(V::transpose(V::load(input.add(j * PIXEL))));
+                above[j] = V::dot(above[j], values, weights[n]);
+                if n == 1 {
+                    beside[j] = V::dot(beside[j], values, weights[0]);
+                }
+            }
+            input = input.add(row);
+        }
+        for _ in 0..job.rows.count {
+            let mut below = [start; 4];
+            for j in 0..4 {
+                let values = V::operand(V::transpose(V::load(input.add(j * PIXEL))));
+                above[j] = V::dot(above[j], values, weights[2]);
+                beside[j] = V::dot(beside[j], values, weights[1]);
+                below[j] = V::dot(below[j], values, weights[0]);
+            }
+            V::store(output, finish::<V, R>(scale, above));
+            (above, beside) = (beside, below);
+            input = input.add(row);
+            output = output.add(job.rows.output);
         }
     }
 }

@@ -5,22 +5,25 @@ use super::avx512::Avx512;
 use super::conv::{self, Block, Conv};
 use super::depthwise::{self, Depthwise};
 use super::elementwise::{self, Add};
-use super::layout::PIXEL;
 use super::requant::{Kind, Post, Rounding};
-use super::vector::{AnySlopes, Exact, MaxSlope, OneSlope, Vector};
+use super::vector::{AnySlopes, Exact, MaxSlope, OneSlope, Requantise, Vector};
 
 /// Entry points of a set of instructions: functions that are compiled with it, not inlined into what is not.
 ///
 /// # Safety
 /// The processor has the instructions; see the kernels for what else is asked.
 pub(super) trait Isa: Vector {
-    /// Vectors of a tile of a convolution, at most 3, and quads of outputs, at most 2.
-    const TILE: usize;
+    /// Quads of outputs of a wide block of a convolution.
     const QUADS: usize;
+    /// Steps of the inner loop from which on blocks are wide: with less, requantisation takes most of the time,
+    /// and its constants stay in registers.
+    const WIDE: usize;
+    /// Whether there are registers for the strips of a depthwise convolution.
+    const STRIPS: bool;
     const ROUNDING: Rounding;
 
-    /// See [`conv::tile`].
-    unsafe fn conv<const VECS: usize>(conv: &Conv, block: &Block, input: *const u8, output: *mut u8);
+    /// See [`conv::block`].
+    unsafe fn conv(conv: &Conv, block: &Block, range: [usize; 2], input: *const u8, output: *mut u8);
 
     /// See [`depthwise::plane`].
     unsafe fn depthwise(job: &Depthwise, plane: usize, range: [usize; 2], input: *const u8, output: *mut u8);
@@ -37,16 +40,23 @@ pub(super) trait Isa: Vector {
 
 /// Implements [`Isa`] for vectors, with functions that have the features.
 macro_rules! isa {
-    ($name:ident, $module:ident, $features:literal, $tile:literal, $quads:literal, $rounding:expr) => {
+    ($name:ident, $module:ident, $features:literal, wide $wide:tt, narrow $narrow:tt, $steps:expr, $rounding:expr) => {
         impl Isa for $name {
-            const TILE: usize = $tile;
-            const QUADS: usize = $quads;
+            const QUADS: usize = $wide[1];
+            const WIDE: usize = $steps;
+            const STRIPS: bool = $name::PIXELS == 16;
             const ROUNDING: Rounding = $rounding;
 
             #[inline(always)]
-            unsafe fn conv<const VECS: usize>(conv: &Conv, block: &Block, input: *const u8, output: *mut u8) {
+            unsafe fn conv(
+                conv: &Conv,
+                block: &Block,
+                range: [usize; 2],
+                input: *const u8,
+                output: *mut u8,
+            ) {
                 // SAFETY: as the trait says.
-                unsafe { $module::conv::<VECS>(conv, block, input, output) }
+                unsafe { $module::conv(conv, block, range, input, output) }
             }
 
             #[inline(always)]
@@ -83,101 +93,67 @@ macro_rules! isa {
         mod $module {
             use super::*;
 
-            #[inline]
-            pub(super) unsafe fn conv<const VECS: usize>(
+            pub(super) unsafe fn conv(
                 conv: &Conv,
                 block: &Block,
+                range: [usize; 2],
                 input: *const u8,
                 output: *mut u8,
             ) {
-                // SAFETY: as the trait says.
-                unsafe {
-                    match (block.quads, conv.even) {
-                        (1, false) => block_of::<VECS, 1, false>(conv, block, input, output),
-                        (1, true) => block_of::<VECS, 1, true>(conv, block, input, output),
-                        (_, false) => block_of::<VECS, $quads, false>(conv, block, input, output),
-                        (_, true) => block_of::<VECS, $quads, true>(conv, block, input, output),
-                    }
+                const WIDE: [usize; 2] = $wide;
+                const NARROW: [usize; 2] = $narrow;
+                macro_rules! call {
+                    ($kind:ty) => {
+                        match (block.quads, conv.even) {
+                            (1, false) => {
+                                conv_block::<$kind, { NARROW[0] }, { NARROW[1] }, false>(
+                                    conv, block, range, input, output,
+                                );
+                            }
+                            (1, true) => {
+                                conv_block::<$kind, { NARROW[0] }, { NARROW[1] }, true>(
+                                    conv, block, range, input, output,
+                                );
+                            }
+                            (_, false) => {
+                                conv_block::<$kind, { WIDE[0] }, { WIDE[1] }, false>(
+                                    conv, block, range, input, output,
+                                );
+                            }
+                            (_, true) => {
+                                conv_block::<$kind, { WIDE[0] }, { WIDE[1] }, true>(
+                                    conv, block, range, input, output,
+                                );
+                            }
+                        }
+                    };
                 }
-            }
-
-            #[inline]
-            unsafe fn block_of<const VECS: usize, const QUADS: usize, const EVEN: bool>(
-                conv: &Conv,
-                block: &Block,
-                input: *const u8,
-                output: *mut u8,
-            ) {
                 // SAFETY: as the trait says.
                 unsafe {
                     match block.kind {
-                        Kind::OneSlope => {
-                            one_slope::<VECS, QUADS, EVEN>(conv, block, input, output);
-                        }
-                        Kind::MaxSlope => {
-                            max_slope::<VECS, QUADS, EVEN>(conv, block, input, output);
-                        }
-                        Kind::AnySlopes => {
-                            any_slopes::<VECS, QUADS, EVEN>(conv, block, input, output);
-                        }
-                        // Rare: in a smaller tile, for the sake of the code's size.
-                        Kind::Exact => {
-                            for v in 0..VECS {
-                                let (from, to) = (v * $name::PIXELS * PIXEL, v * $name::PIXELS * PIXEL);
-                                let from = if EVEN { 2 * from } else { from };
-                                exact::<QUADS, EVEN>(conv, block, input.add(from), output.add(to));
-                            }
-                        }
+                        Kind::OneSlope => call!(OneSlope<$name>),
+                        Kind::MaxSlope => call!(MaxSlope<$name>),
+                        Kind::AnySlopes => call!(AnySlopes<$name>),
+                        Kind::Exact => call!(Exact),
                     }
                 }
             }
 
             #[target_feature(enable = $features)]
-            unsafe fn one_slope<const VECS: usize, const QUADS: usize, const EVEN: bool>(
+            unsafe fn conv_block<
+                R: Requantise<$name>,
+                const VECS: usize,
+                const QUADS: usize,
+                const EVEN: bool,
+            >(
                 conv: &Conv,
                 block: &Block,
+                range: [usize; 2],
                 input: *const u8,
                 output: *mut u8,
             ) {
                 // SAFETY: as the trait says.
-                unsafe {
-                    conv::tile::<$name, OneSlope<$name>, VECS, QUADS, EVEN>(conv, block, input, output)
-                }
-            }
-
-            #[target_feature(enable = $features)]
-            unsafe fn max_slope<const VECS: usize, const QUADS: usize, const EVEN: bool>(
-                conv: &Conv,
-                block: &Block,
-                input: *const u8,
-                output: *mut u8,
-            ) {
-                // SAFETY: as the trait says.
-                unsafe {
-                    conv::tile::<$name, MaxSlope<$name>, VECS, QUADS, EVEN>(conv, block, input, output)
-                }
-            }
-
-            #[target_feature(enable = $features)]
-            unsafe fn any_slopes<const VECS: usize, const QUADS: usize, const EVEN: bool>(
-                conv: &Conv,
-                block: &Block,
-                input: *const u8,
-                output: *mut u8,
-            ) {
-                // SAFETY: as the trait says.
-                unsafe { conv::tile::<$name, AnySlopes<$name>, VECS, QUADS, EVEN>(conv, block, input, output) }
-            }
-
-            #[target_feature(enable = $features)]
-            unsafe fn exact<const QUADS: usize, const EVEN: bool>(
-                conv: &Conv,
-                block: &Block,
-                input: *const u8,
-                output: *mut u8,
-            ) {
-                // SAFETY: as the trait says.
-                unsafe { conv::tile::<$name, Exact, 1, QUADS, EVEN>(conv, block, input, output) }
+                unsafe { conv::block::<$name, R, VECS, QUADS, EVEN>(conv, block, range, input, output) }
             }
 
             #[target_feature(enable = $features)]
@@ -229,6 +205,14 @@ macro_rules! isa {
     };
 }
 
-isa!(Avx512, avx512_vnni, "avx512f,avx512bw,avx512dq,avx512vnni", 3, 2, Rounding::Down);
-isa!(AvxVnni, avx_vnni, "avx2,fma,avxvnni", 3, 1, Rounding::Nearest);
-isa!(Avx2, avx2_fma, "avx2,fma", 2, 1, Rounding::Nearest);
+isa!(
+    Avx512,
+    avx512_vnni,
+    "avx512f,avx512bw,avx512dq,avx512vnni",
+    wide [3, 2],
+    narrow [2, 1],
+    9,
+    Rounding::Down
+);
+isa!(AvxVnni, avx_vnni, "avx2,fma,avxvnni", wide [3, 1], narrow [3, 1], 0, Rounding::Nearest);
+isa!(Avx2, avx2_fma, "avx2,fma", wide [2, 1], narrow [2, 1], 0, Rounding::Nearest);

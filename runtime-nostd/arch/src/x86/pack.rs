@@ -17,6 +17,8 @@ pub(super) struct Form {
     /// 4: weights of four channels as bytes; 8: as words, those of channels 0 and 2 before 1 and 3.
     weight_bytes: usize,
     quads: usize,
+    wide: usize,
+    strips: bool,
     rounding: Rounding,
 }
 
@@ -50,7 +52,14 @@ fn first_tap(window: &Window, input: &View) -> isize {
 
 impl Form {
     pub(super) fn of<V: Isa>() -> Self {
-        Self { pixels: V::PIXELS, weight_bytes: V::WEIGHT_BYTES, quads: V::QUADS, rounding: V::ROUNDING }
+        Self {
+            pixels: V::PIXELS,
+            weight_bytes: V::WEIGHT_BYTES,
+            quads: V::QUADS,
+            wide: V::WIDE,
+            strips: V::STRIPS,
+            rounding: V::ROUNDING,
+        }
     }
 
     /// How a kernel walks the output: as one long row where pixels are at the same distances as the input's.
@@ -59,13 +68,14 @@ impl Form {
             == (output.layout.h, output.layout.w, output.layout.pitch);
         if same && window.stride_h == 1 && window.stride_w == 1 {
             let width = output.layout.pixels() - (output.layout.pitch - output.layout.w);
-            return Rows { count: 1, width, input: 0, output: 0 };
+            return Rows { count: 1, width, input: 0, output: 0, long: true };
         }
         Rows {
             count: output.layout.h,
             width: output.layout.w,
             input: window.stride_h * input.row(),
             output: output.row(),
+            long: false,
         }
     }
 
@@ -127,7 +137,8 @@ impl Form {
         let mut blocks = Vec::new();
         let mut first = 0;
         while first < quads.len() {
-            let count = self.quads.min(quads.len() - first);
+            let most = if taps * planes < self.wide { 1 } else { self.quads };
+            let count = most.min(quads.len() - first);
             let block = quads.get_mut(first..first + count)?;
             let kind = block.iter().map(|quad| quad.kind).max().unwrap_or(Kind::Exact);
             block.iter_mut().for_each(|quad| *quad = quad.widened(kind, self.rounding));
@@ -176,6 +187,13 @@ impl Form {
         let even = window.stride_w == 2;
         let rows = self.rows(window, &input, &output);
         let (start, step) = (first_tap(window, &input), if even { 2 } else { 1 });
+        let strips = self.strips && Self::has_strips(window, &output);
+        let rows = if strips {
+            let (count, width) = (output.layout.h, output.layout.w);
+            Rows { count, width, input: input.row(), output: output.row(), long: false }
+        } else {
+            rows
+        };
         let last = ((window.kernel_h - 1) * row + (groups - 1) * 4 * PIXEL) as isize;
         let pixels = if even { 2 * self.pixels + 2 } else { self.pixels + 3 };
         if !self.is_inside(rows, step, &input, [start, start + last], pixels) {
@@ -213,8 +231,14 @@ impl Form {
             quads: quads.collect(),
             rows,
             even,
+            strips,
             post: Post::of(epilogue),
         })
+    }
+
+    /// Whether walking a 3 × 3 window downwards pays: where vectors of rows waste little beside a long row.
+    fn has_strips(window: &Window, output: &View) -> bool {
+        *window == Window::square(3, 1, 1) && output.layout.w >= 32
     }
 }
 

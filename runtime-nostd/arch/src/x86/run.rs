@@ -163,7 +163,11 @@ unsafe fn work<V: Isa>(memory: Bytes, job: &Job<'_>) {
     // SAFETY: as the function says.
     unsafe {
         match &job.work {
-            Work::Conv(conv) => conv.run::<V>(memory, 0, conv.rows.vectors(V::PIXELS)),
+            Work::Conv(conv) => {
+                for block in &conv.blocks {
+                    conv.run::<V>(memory, block, 0, conv.rows.vectors(V::PIXELS));
+                }
+            }
             Work::Depthwise(depthwise) => {
                 for plane in 0..planes {
                     depthwise.run::<V>(memory, plane, 0, depthwise.rows.vectors(V::PIXELS));
