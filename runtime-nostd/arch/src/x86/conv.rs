@@ -37,6 +37,13 @@ pub(super) struct Block {
     pub(super) kind: Kind,
 }
 
+impl Block {
+    /// Whether one function computes both.
+    pub(super) fn is_alike(&self, other: &Self) -> bool {
+        (self.quads, self.kind) == (other.quads, other.kind)
+    }
+}
+
 /// Which pixels a kernel walks.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rows {
@@ -64,24 +71,24 @@ impl Rows {
 }
 
 impl Conv {
-    /// Computes vectors `first .. last` of every row of a block.
+    /// Computes vectors `first .. last` of every row of blocks that are alike.
     ///
     /// # Safety
     /// The processor has `V`'s instructions; the planner has found all that is read and written inside `memory`;
     /// nobody else writes there or uses what is written.
-    pub(super) unsafe fn run<V: Isa>(&self, memory: Bytes, block: &Block, first: usize, last: usize) {
+    pub(super) unsafe fn run<V: Isa>(&self, memory: Bytes, blocks: &[Block], first: usize, last: usize) {
         // SAFETY: as the function says.
         unsafe {
             let input = memory.at(self.input).cast_const();
-            let output = memory.at(self.output.base + block.first * self.output.stride);
-            V::conv(self, block, [first, last], input, output);
+            let output = memory.at(self.output.base);
+            V::conv(self, blocks, [first, last], input, output);
             if matches!(self.post, Post::Nothing) {
                 return;
             }
             // Vectors of short rows overlap: a table must meet each pixel once.
             let whole = [0, self.output.layout.pixels().div_ceil(V::PIXELS)];
             let [first, last] = if self.rows.long { [first, last] } else { whole };
-            for quad in 0..block.quads {
+            for quad in blocks.iter().flat_map(|block| block.first..block.first + block.quads) {
                 let to = output.add(quad * self.output.stride + first * V::PIXELS * PIXEL);
                 V::post(&self.post, to, to, last - first);
             }
@@ -89,12 +96,36 @@ impl Conv {
     }
 }
 
-/// Vectors `first .. last` of a block, in tiles of `VECS` vectors.
+/// Vectors `first .. last` of blocks, in tiles of `VECS` vectors.
 ///
 /// # Safety
-/// As for [`Conv::run`]; `input` and `output` are the first pixel's.
+/// As for [`Conv::run`]; `input` and `output` are the first pixel's of the whole feature maps.
 #[inline(always)]
-pub(super) unsafe fn block<V, R, const VECS: usize, const QUADS: usize, const EVEN: bool>(
+pub(super) unsafe fn blocks<V, R, const VECS: usize, const QUADS: usize, const EVEN: bool>(
+    conv: &Conv,
+    blocks: &[Block],
+    range: [usize; 2],
+    input: *const u8,
+    output: *mut u8,
+) where
+    V: Vector,
+    R: Requantise<V>,
+{
+    for block in blocks {
+        // SAFETY: as the function says.
+        unsafe {
+            let output = output.add(block.first * conv.output.stride);
+            self::block::<V, R, VECS, QUADS, EVEN>(conv, block, range, input, output);
+        }
+    }
+}
+
+/// Vectors `first .. last` of a block, whose first output is at `output`.
+///
+/// # Safety
+/// As for [`blocks`].
+#[inline(always)]
+unsafe fn block<V, R, const VECS: usize, const QUADS: usize, const EVEN: bool>(
     conv: &Conv,
     block: &Block,
     [first, last]: [usize; 2],

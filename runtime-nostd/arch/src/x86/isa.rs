@@ -22,8 +22,8 @@ pub(super) trait Isa: Vector {
     const STRIPS: bool;
     const ROUNDING: Rounding;
 
-    /// See [`conv::block`].
-    unsafe fn conv(conv: &Conv, block: &Block, range: [usize; 2], input: *const u8, output: *mut u8);
+    /// See [`conv::blocks`].
+    unsafe fn conv(conv: &Conv, blocks: &[Block], range: [usize; 2], input: *const u8, output: *mut u8);
 
     /// See [`depthwise::plane`].
     unsafe fn depthwise(job: &Depthwise, plane: usize, range: [usize; 2], input: *const u8, output: *mut u8);
@@ -50,13 +50,13 @@ macro_rules! isa {
             #[inline(always)]
             unsafe fn conv(
                 conv: &Conv,
-                block: &Block,
+                blocks: &[Block],
                 range: [usize; 2],
                 input: *const u8,
                 output: *mut u8,
             ) {
                 // SAFETY: as the trait says.
-                unsafe { $module::conv(conv, block, range, input, output) }
+                unsafe { $module::conv(conv, blocks, range, input, output) }
             }
 
             #[inline(always)]
@@ -95,34 +95,35 @@ macro_rules! isa {
 
             pub(super) unsafe fn conv(
                 conv: &Conv,
-                block: &Block,
+                blocks: &[Block],
                 range: [usize; 2],
                 input: *const u8,
                 output: *mut u8,
             ) {
+                let Some(first) = blocks.first() else { return };
                 const WIDE: [usize; 2] = $wide;
                 const NARROW: [usize; 2] = $narrow;
                 macro_rules! call {
                     ($kind:ty) => {
-                        match (block.quads, conv.even) {
+                        match (first.quads, conv.even) {
                             (1, false) => {
-                                conv_block::<$kind, { NARROW[0] }, { NARROW[1] }, false>(
-                                    conv, block, range, input, output,
+                                conv_blocks::<$kind, { NARROW[0] }, { NARROW[1] }, false>(
+                                    conv, blocks, range, input, output,
                                 );
                             }
                             (1, true) => {
-                                conv_block::<$kind, { NARROW[0] }, { NARROW[1] }, true>(
-                                    conv, block, range, input, output,
+                                conv_blocks::<$kind, { NARROW[0] }, { NARROW[1] }, true>(
+                                    conv, blocks, range, input, output,
                                 );
                             }
                             (_, false) => {
-                                conv_block::<$kind, { WIDE[0] }, { WIDE[1] }, false>(
-                                    conv, block, range, input, output,
+                                conv_blocks::<$kind, { WIDE[0] }, { WIDE[1] }, false>(
+                                    conv, blocks, range, input, output,
                                 );
                             }
                             (_, true) => {
-                                conv_block::<$kind, { WIDE[0] }, { WIDE[1] }, true>(
-                                    conv, block, range, input, output,
+                                conv_blocks::<$kind, { WIDE[0] }, { WIDE[1] }, true>(
+                                    conv, blocks, range, input, output,
                                 );
                             }
                         }
@@ -130,7 +131,7 @@ macro_rules! isa {
                 }
                 // SAFETY: as the trait says.
                 unsafe {
-                    match block.kind {
+                    match first.kind {
                         Kind::OneSlope => call!(OneSlope<$name>),
                         Kind::MaxSlope => call!(MaxSlope<$name>),
                         Kind::AnySlopes => call!(AnySlopes<$name>),
@@ -140,20 +141,20 @@ macro_rules! isa {
             }
 
             #[target_feature(enable = $features)]
-            unsafe fn conv_block<
+            unsafe fn conv_blocks<
                 R: Requantise<$name>,
                 const VECS: usize,
                 const QUADS: usize,
                 const EVEN: bool,
             >(
                 conv: &Conv,
-                block: &Block,
+                blocks: &[Block],
                 range: [usize; 2],
                 input: *const u8,
                 output: *mut u8,
             ) {
                 // SAFETY: as the trait says.
-                unsafe { conv::block::<$name, R, VECS, QUADS, EVEN>(conv, block, range, input, output) }
+                unsafe { conv::blocks::<$name, R, VECS, QUADS, EVEN>(conv, blocks, range, input, output) }
             }
 
             #[target_feature(enable = $features)]
@@ -211,7 +212,7 @@ isa!(
     "avx512f,avx512bw,avx512dq,avx512vnni",
     wide [3, 2],
     narrow [2, 1],
-    9,
+    16,
     Rounding::Down
 );
 isa!(AvxVnni, avx_vnni, "avx2,fma,avxvnni", wide [3, 1], narrow [3, 1], 0, Rounding::Nearest);

@@ -156,27 +156,44 @@ pub(super) struct Seal {
 }
 
 impl Seal {
-    /// Gives all padding around plane `plane` the zero point: kernels write past the rows' ends.
+    /// Gives all padding around planes `first .. last` the zero point: kernels write past the rows' ends.
     ///
     /// # Safety
-    /// The view is inside the memory and nobody else uses the plane and the gaps beside it.
-    pub(super) unsafe fn apply(&self, memory: Bytes, plane: usize) {
+    /// The view is inside the memory and nobody else uses the planes and the gaps beside them.
+    pub(super) unsafe fn apply(&self, memory: Bytes, first: usize, last: usize) {
         let Self { view, value } = *self;
         let Layout { h, w, pitch, margin, .. } = view.layout;
-        let base = view.base + plane * view.stride;
-        let end = base + view.layout.pixels() * PIXEL;
+        let pixel = u32::from_ne_bytes([value; PIXEL]);
+        let pixels = view.layout.pixels() * PIXEL;
         // SAFETY: a buffer has a margin before its first plane and a gap of at least that after each.
         unsafe {
-            memory.fill(base - margin * PIXEL, margin * PIXEL, value);
-            memory.fill(end, view.stride - view.layout.pixels() * PIXEL, value);
-            if pitch == w + 1 {
-                let pixel = u32::from_ne_bytes([value; PIXEL]);
-                for y in 0..h {
-                    memory.at(base + (y * pitch + w) * PIXEL).cast::<u32>().write_unaligned(pixel);
+            memory.fill(view.base + first * view.stride - margin * PIXEL, margin * PIXEL, value);
+            for plane in first..last {
+                let base = view.base + plane * view.stride;
+                let mut at = base + w * PIXEL;
+                match pitch - w {
+                    1 => {
+                        for _ in 0..h {
+                            memory.at(at).cast::<u32>().write_unaligned(pixel);
+                            at += pitch * PIXEL;
+                        }
+                    }
+                    2 => {
+                        for _ in 0..h {
+                            memory.at(at).cast::<[u32; 2]>().write_unaligned([pixel; 2]);
+                            at += pitch * PIXEL;
+                        }
+                    }
+                    columns => {
+                        for _ in 0..h {
+                            memory.fill(at, columns * PIXEL, value);
+                            at += pitch * PIXEL;
+                        }
+                    }
                 }
-            } else {
-                for y in 0..h {
-                    memory.fill(base + (y * pitch + w) * PIXEL, (pitch - w) * PIXEL, value);
+                // The gap: planes begin and end at whole lines of the cache.
+                for at in (base + pixels..base + view.stride).step_by(PIXEL) {
+                    memory.at(at).cast::<u32>().write_unaligned(pixel);
                 }
             }
         }

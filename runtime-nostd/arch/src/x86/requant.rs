@@ -120,7 +120,7 @@ pub(super) fn lines(requant: Requant, bound: i64, zero_point: i8, rounding: Roun
     let (pos, neg) = (requant.m_pos(), requant.m_neg());
     let line = |multiplier, negative| match rounding {
         Rounding::Down => line_down(multiplier, shift, bound, zero_point),
-        Rounding::Nearest => line_nearest(multiplier, shift, bound, zero_point, negative),
+        Rounding::Nearest => line_nearest(requant, negative, bound, zero_point),
     };
     let lines = [line(pos, false)?, line(neg, true)?];
     let kind = if lines[0] == lines[1] {
@@ -143,29 +143,54 @@ fn line_down(multiplier: i32, shift: u8, bound: i64, zero_point: i8) -> Option<L
     (fits && f64::from(b as f32) == b).then_some(Line { m: m as f32, b: b as f32 })
 }
 
-/// `y = m · acc + MAGIC + Z + 128` to nearest: half up unless the exact value is a tie. Where an accumulator
-/// within the bound may be one, `m` is moved by its last bit, which breaks each tie upwards and is too little to
-/// take another value across one.
-fn line_nearest(multiplier: i32, shift: u8, bound: i64, zero_point: i8, negative: bool) -> Option<Line> {
+/// `y = m · acc + MAGIC + Z + 128` to nearest: half up unless the exact value is a tie. Where one may be within
+/// reach, `m` or its neighbour, which breaks ties upwards, is tried on every value at which the result changes.
+fn line_nearest(requant: Requant, negative: bool, bound: i64, zero_point: i8) -> Option<Line> {
+    let (multiplier, shift) = (if negative { requant.m_neg() } else { requant.m_pos() }, requant.shift());
     let m = f64::from(multiplier) / (1u64 << shift) as f64;
     let b = MAGIC + (i32::from(zero_point) + STORED) as f32;
     // The result is in [2^23, 2^24), where a float's last bit is 1.
     if bound >= 1 << 24 || (bound as f64) * m.abs() >= f64::from((1 << 22) - 512) {
         return None;
     }
-    // M = odd · 2^t: acc · M / 2^s is a multiple of 2^(t − s), a tie where acc = odd · 2^(s − 1 − t).
-    let trailing = multiplier.trailing_zeros();
-    let first_tie = i64::from(shift) - 1 - i64::from(trailing);
+    let m = m as f32;
+    // M = odd · 2^t: acc · M / 2^s is a tie only where acc is a multiple of 2^(s − 1 − t).
+    let first_tie = i64::from(shift) - 1 - i64::from(multiplier.trailing_zeros());
     if multiplier == 0 || first_tie < 0 || bound >> first_tie.min(62) == 0 {
-        return Some(Line { m: m as f32, b });
+        return Some(Line { m, b });
     }
     let up = (multiplier > 0) != negative;
-    let m = m as f32;
     let moved = f32::from_bits(if up { m.to_bits() + 1 } else { m.to_bits() - 1 });
-    let change = (f64::from(moved) - f64::from(m)).abs() * bound as f64;
-    let grid = 2f64.powi(trailing as i32 - i32::from(shift));
-    // A tie must be moved by more than nothing and any other value by less than its distance from a tie.
-    (change < grid).then_some(Line { m: moved, b })
+    let exact = ExactChannel::of(requant, zero_point);
+    let range = if negative { [-bound, -1] } else { [0, bound] };
+    [m, moved].into_iter().map(|m| Line { m, b }).find(|line| line.agrees(exact, range))
+}
+
+impl Line {
+    /// What the vectors compute with [`Rounding::Nearest`], clamped as they clamp it.
+    fn nearest(self, acc: i32) -> i32 {
+        ((acc as f32).mul_add(self.m, self.b).to_bits() as i32).wrapping_sub(MAGIC_BITS).clamp(0, 255)
+    }
+
+    /// Whether the line gives the contract's stored value for every accumulator of a range within ±2^24. Both rise, or
+    /// fall, over the whole range, so that they agree where they do at both ends of each run of equal values.
+    fn agrees(self, exact: ExactChannel, [first, last]: [i64; 2]) -> bool {
+        let (mut at, last) = (first as i32, last as i32);
+        while at <= last {
+            let value = exact.apply(at);
+            // The last accumulator of the same value.
+            let (mut end, mut past) = (at, last + 1);
+            while past - end > 1 {
+                let middle = end + (past - end) / 2;
+                if exact.apply(middle) == value { end = middle } else { past = middle }
+            }
+            if self.nearest(at) != value || self.nearest(end) != value {
+                return false;
+            }
+            at = end + 1;
+        }
+        true
+    }
 }
 
 /// What follows the pack: a clamp narrower than a byte, a table.

@@ -5,6 +5,7 @@ use secateur_runtime::{Engine, Hook, Kernels};
 
 use super::avx2::{Avx2, AvxVnni};
 use super::avx512::Avx512;
+use super::conv::Block;
 use super::convert;
 use super::elementwise::Add;
 use super::isa::Isa;
@@ -147,10 +148,8 @@ fn load<K: Kernels>(memory: Bytes, transfer: &Transfer, engine: &Engine<'_, '_, 
 /// As for [`Seal::apply`], for all planes.
 unsafe fn seal(memory: Bytes, seal: Option<&Seal>) {
     if let Some(seal) = seal {
-        for plane in 0..seal.view.layout.planes {
-            // SAFETY: as the function says.
-            unsafe { seal.apply(memory, plane) }
-        }
+        // SAFETY: as the function says.
+        unsafe { seal.apply(memory, 0, seal.view.layout.planes) }
     }
 }
 
@@ -164,8 +163,8 @@ unsafe fn work<V: Isa>(memory: Bytes, job: &Job<'_>) {
     unsafe {
         match &job.work {
             Work::Conv(conv) => {
-                for block in &conv.blocks {
-                    conv.run::<V>(memory, block, 0, conv.rows.vectors(V::PIXELS));
+                for blocks in conv.blocks.chunk_by(Block::is_alike) {
+                    conv.run::<V>(memory, blocks, 0, conv.rows.vectors(V::PIXELS));
                 }
             }
             Work::Depthwise(depthwise) => {
