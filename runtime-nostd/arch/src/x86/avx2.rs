@@ -9,11 +9,15 @@ use super::vector::Vector;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Avx2;
 
-/// Products of bytes: `vpdpbusd` of 256 bits.
+/// Products of bytes: `vpdpbusd` as AVX-VNNI encodes it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct AvxVnni;
 
-/// What both have in common, and the given items.
+/// The same with the encoding of AVX-512 VL.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Vnni256;
+
+/// What all have in common, and the given items.
 macro_rules! vector {
     ($name:ident, $($item:item)*) => {
         // SAFETY of every block: the caller has the instructions (see the trait), and pointers are valid for what
@@ -42,6 +46,21 @@ macro_rules! vector {
                     let mixed = _mm256_castps_si256(_mm256_shuffle_ps::<0b11_01_10_00>(a, b));
                     _mm256_permute4x64_epi64::<0b11_01_10_00>(mixed)
                 }
+            }
+
+            #[inline(always)]
+            unsafe fn widen(from: *const u8) -> __m256i {
+                unsafe {
+                    // Four pixels of twelve bytes in each half.
+                    let (a, b) = (_mm_loadu_si128(from.cast()), _mm_loadu_si128(from.add(12).cast()));
+                    let order = _mm_setr_epi8(0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11, -1);
+                    _mm256_shuffle_epi8(_mm256_set_m128i(b, a), _mm256_broadcastsi128_si256(order))
+                }
+            }
+
+            #[inline(always)]
+            unsafe fn xor(a: __m256i, b: __m256i) -> __m256i {
+                unsafe { _mm256_xor_si256(a, b) }
             }
 
             #[inline(always)]
@@ -218,32 +237,40 @@ vector! { Avx2,
     }
 }
 
-vector! { AvxVnni,
-    const WEIGHT_BYTES: usize = 4;
+/// A vector type whose dot product is one instruction.
+macro_rules! vnni {
+    ($name:ident, $dot:ident) => {
+        vector! { $name,
+            const WEIGHT_BYTES: usize = 4;
 
-    type Operand = __m256i;
-    type Weights = __m256i;
+            type Operand = __m256i;
+            type Weights = __m256i;
 
-    #[inline(always)]
-    unsafe fn operand(bytes: __m256i) -> __m256i {
-        bytes
-    }
+            #[inline(always)]
+            unsafe fn operand(bytes: __m256i) -> __m256i {
+                bytes
+            }
 
-    #[inline(always)]
-    unsafe fn weights(from: *const u8) -> __m256i {
-        unsafe { _mm256_set1_epi32(from.cast::<i32>().read_unaligned()) }
-    }
+            #[inline(always)]
+            unsafe fn weights(from: *const u8) -> __m256i {
+                unsafe { _mm256_set1_epi32(from.cast::<i32>().read_unaligned()) }
+            }
 
-    #[inline(always)]
-    unsafe fn weights_of_lane(from: *const u8) -> __m256i {
-        unsafe { _mm256_broadcastsi128_si256(_mm_loadu_si128(from.cast())) }
-    }
+            #[inline(always)]
+            unsafe fn weights_of_lane(from: *const u8) -> __m256i {
+                unsafe { _mm256_broadcastsi128_si256(_mm_loadu_si128(from.cast())) }
+            }
 
-    #[inline(always)]
-    unsafe fn dot(sums: __m256i, values: __m256i, weights: __m256i) -> __m256i {
-        unsafe { _mm256_dpbusd_avx_epi32(sums, values, weights) }
-    }
+            #[inline(always)]
+            unsafe fn dot(sums: __m256i, values: __m256i, weights: __m256i) -> __m256i {
+                unsafe { $dot(sums, values, weights) }
+            }
+        }
+    };
 }
+
+vnni!(AvxVnni, _mm256_dpbusd_avx_epi32);
+vnni!(Vnni256, _mm256_dpbusd_epi32);
 
 /// The integer that a float of [`Rounding::Nearest`](super::requant::Rounding) holds in its low bits.
 ///

@@ -40,6 +40,22 @@ impl Vector for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn widen(from: *const u8) -> __m512i {
+        unsafe {
+            // Four pixels of twelve bytes in each lane.
+            let lanes = _mm512_setr_epi32(0, 1, 2, 2, 3, 4, 5, 5, 6, 7, 8, 8, 9, 10, 11, 11);
+            let bytes = _mm512_permutexvar_epi32(lanes, _mm512_loadu_si512(from.cast()));
+            let order = _mm_setr_epi8(0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11, -1);
+            _mm512_shuffle_epi8(bytes, _mm512_broadcast_i32x4(order))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn xor(a: __m512i, b: __m512i) -> __m512i {
+        unsafe { _mm512_xor_si512(a, b) }
+    }
+
+    #[inline(always)]
     unsafe fn store(to: *mut u8, bytes: __m512i) {
         unsafe { _mm512_storeu_si512(to.cast(), bytes) }
     }

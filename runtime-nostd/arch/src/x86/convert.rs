@@ -5,7 +5,9 @@ use std::cell::Cell;
 
 use secateur_runtime::Tensor;
 
+use super::isa::Isa;
 use super::layout::{Bytes, PIXEL, View};
+use super::vector::Vector;
 
 /// Signs of four values: `q + 128` is `q` with its first bit inverted.
 const SIGNS: u32 = 0x8080_8080;
@@ -133,26 +135,17 @@ pub(super) unsafe fn store(memory: Bytes, view: &View, tensor: Tensor<'_>) {
 /// Writes a gapless image into its planes.
 ///
 /// # Safety
-/// The processor has SSSE3; the view is inside the memory, nobody else uses it, and `image` has its size.
-#[target_feature(enable = "ssse3")]
-pub(super) unsafe fn load_image(memory: Bytes, view: &View, image: &[i8]) {
+/// The processor has `V`'s instructions; the view is inside the memory and nobody else uses it.
+pub(super) unsafe fn load_image<V: Isa>(memory: Bytes, view: &View, image: &[i8]) {
     let (w, c) = (view.layout.w, view.c);
-    let spread = _mm_setr_epi8(0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11, -1);
-    let signs = _mm_set1_epi32(SIGNS as i32);
-    for (y, row) in image.chunks_exact(w * c).enumerate() {
+    for (y, row) in image.chunks_exact(w * c).enumerate().take(view.layout.h) {
         let at = view.base + y * view.row();
-        let mut x = 0;
-        // Four pixels of three channels of sixteen bytes read.
-        while c == 3 && (x + 4) * 3 + 4 <= row.len() {
-            // SAFETY: sixteen bytes of the row are left; four pixels of the view are written.
-            unsafe {
-                let bytes = _mm_loadu_si128(row.as_ptr().add(x * 3).cast());
-                let pixels = _mm_xor_si128(_mm_shuffle_epi8(bytes, spread), signs);
-                _mm_storeu_si128(memory.at(at + x * PIXEL).cast(), pixels);
-            }
-            x += 4;
-        }
-        for (x, values) in row.chunks_exact(c).enumerate().skip(x) {
+        // `widen` reads sixteen bytes too much: into the next row, which the last one lacks.
+        let left = image.len() - y * w * c;
+        let vectors = if c == 3 { (left.saturating_sub(16) / 3).min(w) / V::PIXELS } else { 0 };
+        // SAFETY: so many pixels are in the row and in the view.
+        unsafe { V::widen_row(row.as_ptr().cast(), memory.at(at), vectors) };
+        for (x, values) in row.chunks_exact(c).enumerate().skip(vectors * V::PIXELS) {
             for (plane, values) in values.chunks(PIXEL).enumerate() {
                 let mut pixel = [0; PIXEL];
                 pixel.iter_mut().zip(values).for_each(|(to, &from)| *to = from as u8);
@@ -161,6 +154,22 @@ pub(super) unsafe fn load_image(memory: Bytes, view: &View, image: &[i8]) {
                 // SAFETY: a pixel of the view.
                 unsafe { memory.at(to).cast::<u32>().write_unaligned(pixel) }
             }
+        }
+    }
+}
+
+/// Pixels of three channels as a plane, `vectors` vectors.
+///
+/// # Safety
+/// The processor has `V`'s instructions; pointers are valid for so many pixels and `from` for sixteen bytes more.
+#[inline(always)]
+pub(super) unsafe fn widen_row<V: Vector>(from: *const u8, to: *mut u8, vectors: usize) {
+    // SAFETY: as the function says.
+    unsafe {
+        let signs = V::splat_bytes(0x80);
+        for n in 0..vectors {
+            let pixels = V::widen(from.add(n * V::PIXELS * 3));
+            V::store(to.add(n * V::PIXELS * PIXEL), V::xor(pixels, signs));
         }
     }
 }

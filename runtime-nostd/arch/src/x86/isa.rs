@@ -1,8 +1,9 @@
 //! Kernels compiled for each set of instructions.
 
-use super::avx2::{Avx2, AvxVnni};
+use super::avx2::{Avx2, AvxVnni, Vnni256};
 use super::avx512::Avx512;
 use super::conv::{self, Block, Conv};
+use super::convert;
 use super::depthwise::{self, Depthwise};
 use super::elementwise::{self, Add};
 use super::requant::{Kind, Post, Rounding};
@@ -18,8 +19,6 @@ pub(super) trait Isa: Vector {
     /// Steps of the inner loop from which on blocks are wide: with less, requantisation takes most of the time,
     /// and its constants stay in registers.
     const WIDE: usize;
-    /// Whether there are registers for the strips of a depthwise convolution.
-    const STRIPS: bool;
     const ROUNDING: Rounding;
 
     /// See [`conv::blocks`].
@@ -36,6 +35,9 @@ pub(super) trait Isa: Vector {
 
     /// The greater of `to` and `from`, byte by byte, for `vectors` vectors.
     unsafe fn max_into(from: *const u8, to: *mut u8, vectors: usize);
+
+    /// See [`convert::widen_row`].
+    unsafe fn widen_row(from: *const u8, to: *mut u8, vectors: usize);
 }
 
 /// Implements [`Isa`] for vectors, with functions that have the features.
@@ -44,7 +46,6 @@ macro_rules! isa {
         impl Isa for $name {
             const QUADS: usize = $wide[1];
             const WIDE: usize = $steps;
-            const STRIPS: bool = $name::PIXELS == 16;
             const ROUNDING: Rounding = $rounding;
 
             #[inline(always)]
@@ -87,6 +88,12 @@ macro_rules! isa {
             unsafe fn max_into(from: *const u8, to: *mut u8, vectors: usize) {
                 // SAFETY: as the trait says.
                 unsafe { $module::max_into(from, to, vectors) }
+            }
+
+            #[inline(always)]
+            unsafe fn widen_row(from: *const u8, to: *mut u8, vectors: usize) {
+                // SAFETY: as the trait says.
+                unsafe { $module::widen_row(from, to, vectors) }
             }
         }
 
@@ -202,6 +209,12 @@ macro_rules! isa {
                 // SAFETY: as the trait says.
                 unsafe { elementwise::max_into::<$name>(from, to, vectors) }
             }
+
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn widen_row(from: *const u8, to: *mut u8, vectors: usize) {
+                // SAFETY: as the trait says.
+                unsafe { convert::widen_row::<$name>(from, to, vectors) }
+            }
         }
     };
 }
@@ -216,4 +229,13 @@ isa!(
     Rounding::Down
 );
 isa!(AvxVnni, avx_vnni, "avx2,fma,avxvnni", wide [3, 1], narrow [3, 1], 0, Rounding::Nearest);
+isa!(
+    Vnni256,
+    avx512_vnni_256,
+    "avx2,fma,avx512vl,avx512vnni",
+    wide [3, 1],
+    narrow [3, 1],
+    0,
+    Rounding::Nearest
+);
 isa!(Avx2, avx2_fma, "avx2,fma", wide [2, 1], narrow [2, 1], 0, Rounding::Nearest);

@@ -7,7 +7,7 @@ use std::fmt;
 pub enum Level {
     /// AVX-512 F, BW, DQ and VNNI.
     Avx512Vnni,
-    /// AVX2, FMA and AVX-VNNI: dot products in vectors of 256 bits.
+    /// AVX2, FMA and the dot products of AVX-VNNI, or those of AVX-512 VL and VNNI, in vectors of 256 bits.
     AvxVnni,
     /// AVX2 and FMA.
     Avx2,
@@ -31,9 +31,14 @@ impl Level {
                     && is_x86_feature_detected!("avx512dq")
                     && is_x86_feature_detected!("avx512vnni")
             }
-            Self::AvxVnni => avx2 && is_x86_feature_detected!("avxvnni"),
+            Self::AvxVnni => avx2 && (is_x86_feature_detected!("avxvnni") || Self::has_vnni_256()),
             Self::Avx2 => avx2,
         }
+    }
+
+    /// Whether `vpdpbusd` of 256 bits has AVX-512's encoding.
+    pub(super) fn has_vnni_256() -> bool {
+        is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("avx512vnni")
     }
 }
 

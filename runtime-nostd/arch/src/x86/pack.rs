@@ -18,7 +18,6 @@ pub(super) struct Form {
     weight_bytes: usize,
     quads: usize,
     wide: usize,
-    strips: bool,
     rounding: Rounding,
 }
 
@@ -57,7 +56,6 @@ impl Form {
             weight_bytes: V::WEIGHT_BYTES,
             quads: V::QUADS,
             wide: V::WIDE,
-            strips: V::STRIPS,
             rounding: V::ROUNDING,
         }
     }
@@ -187,7 +185,7 @@ impl Form {
         let even = window.stride_w == 2;
         let rows = self.rows(window, &input, &output);
         let (start, step) = (first_tap(window, &input), if even { 2 } else { 1 });
-        let strips = self.strips && Self::has_strips(window, &output);
+        let strips = Self::has_strips(window, &output);
         let rows = if strips {
             let (count, width) = (output.layout.h, output.layout.w);
             Rows { count, width, input: input.row(), output: output.row(), long: false }

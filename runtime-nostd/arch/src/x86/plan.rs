@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use secateur_runtime::artefact::format::Requant;
 use secateur_runtime::artefact::{Model, Operation, Step};
-use secateur_runtime::kernels::{Epilogue, Table, Window};
+use secateur_runtime::kernels::{self, Epilogue, Slopes, Table, Window};
 
 use super::conv::Conv;
 use super::depthwise::Depthwise;
 use super::elementwise::Add;
-use super::flow::{Flow, Source};
+use super::flow::{Flow, Group, Source};
 use super::layout::{ALIGN, Layout, Seal, View};
 use super::level::Level;
 use super::pack::{self, Form, Reach};
@@ -26,6 +26,8 @@ const MEMORY_LIMIT: usize = 1 << 30;
 #[derive(Debug)]
 pub struct Plan<'m> {
     pub(super) level: Level,
+    /// Dot products of 256 bits have AVX-512's encoding.
+    pub(super) evex: bool,
     pub(super) image: Input,
     pub(super) jobs: Vec<Job<'m>>,
     /// What callers look at after a run.
@@ -64,6 +66,8 @@ pub(super) enum Before {
     Store(Transfer),
     /// From the engine to planes.
     Load(Transfer, Option<Seal>),
+    /// From planes to others whose rows have another pitch.
+    Copy(View, View, Option<Seal>),
 }
 
 #[derive(Debug)]
@@ -78,23 +82,32 @@ pub(super) enum Work {
     Portable,
 }
 
-/// Parts that are put together to be read.
+/// What a step reads: channels of a group, which are `from` elsewhere where the group is the step's own.
 #[derive(Debug)]
 struct Operand {
     group: usize,
     channel: usize,
-    parts: Vec<usize>,
+    from: From,
+}
+
+#[derive(Debug)]
+enum From {
+    Here,
+    /// Values that no buffer holds side by side.
+    Parts(Vec<usize>),
+    /// A group and its channel, of another pitch.
+    Elsewhere(usize, usize),
 }
 
 /// What is planned of a network before the offsets are known.
 struct Draft<'m> {
     model: Model<'m>,
     flow: Flow,
-    /// By step: whether a kernel here runs it.
-    native: Vec<bool>,
+    /// By step: the padding of its first input, where a kernel here runs it.
+    native: Vec<Option<Reach>>,
     operands: Vec<Vec<Operand>>,
-    columns: HashMap<[usize; 2], usize>,
     /// By group.
+    columns: Vec<usize>,
     rows: Vec<usize>,
     zero_points: Vec<Option<i8>>,
 }
@@ -146,26 +159,51 @@ fn reach(step: &Step<'_>, operation: &Operation<'_>) -> Option<Reach> {
     }
 }
 
+/// Whether a step's kernel wants its inputs' rows at the pitch of the output's.
+fn is_flat(step: &Step<'_>, operation: &Operation<'_>) -> bool {
+    let same = step.input(0).zip(step.output()).is_some_and(|(a, b)| (a.h, a.w) == (b.h, b.w));
+    same && match operation {
+        Operation::Conv(kernels::Conv { window, .. })
+        | Operation::Depthwise(kernels::Depthwise { window, .. }) => {
+            window.stride_h == 1 && window.stride_w == 1
+        }
+        Operation::Shortcut(_) | Operation::Activate(_) | Operation::Rescale { .. } => true,
+        _ => false,
+    }
+}
+
 impl<'m> Draft<'m> {
     fn new(model: &Model<'m>) -> Option<Self> {
         let flow = Flow::new(model)?;
+        let count = flow.groups.len();
         let mut draft = Self {
             model: *model,
             native: Vec::new(),
             operands: Vec::new(),
-            columns: HashMap::new(),
-            rows: vec![0; flow.groups.len()],
-            zero_points: vec![None; flow.groups.len()],
+            columns: vec![0; count],
+            rows: vec![0; count],
+            zero_points: vec![None; count],
             flow,
         };
         for step in model.steps() {
             let reach = step.operation().ok().and_then(|operation| reach(&step, &operation));
             let operands = draft.operands_of(&step, reach.is_some())?;
-            let native = reach.is_some_and(|reach| draft.pad(&step, &operands, reach));
+            let native = reach.filter(|&reach| draft.pad(&step, &operands, reach));
             draft.native.push(native);
             draft.operands.push(operands);
         }
+        draft.align()?;
         Some(draft)
+    }
+
+    /// A buffer of one step's own.
+    fn private(&mut self, [h, w, channels]: [usize; 3], step: &Step<'m>) -> usize {
+        let number = step.index() + 1;
+        self.flow.groups.push(Group { h, w, channels, first: number, last: number });
+        self.columns.push(0);
+        self.rows.push(0);
+        self.zero_points.push(None);
+        self.flow.groups.len() - 1
     }
 
     /// What `step` reads; what no buffer holds gets one of its own where a kernel here runs the step.
@@ -174,16 +212,11 @@ impl<'m> Draft<'m> {
         let mut operands = Vec::new();
         for (n, source) in sources.into_iter().enumerate() {
             operands.push(match source {
-                Source::Direct { group, channel } => Operand { group, channel, parts: Vec::new() },
-                Source::Parts(parts) if native => {
-                    let [h, w, channels] = step.input(n)?.shape();
-                    let number = step.index() + 1;
-                    self.flow.groups.push(super::flow::Group { h, w, channels, first: number, last: number });
-                    self.rows.push(0);
-                    self.zero_points.push(None);
-                    Operand { group: self.flow.groups.len() - 1, channel: 0, parts }
+                Source::Direct { group, channel } => Operand { group, channel, from: From::Here },
+                Source::Parts(parts) => {
+                    let group = if native { self.private(step.input(n)?.shape(), step) } else { usize::MAX };
+                    Operand { group, channel: 0, from: From::Parts(parts) }
                 }
-                Source::Parts(parts) => Operand { group: usize::MAX, channel: 0, parts },
             });
         }
         Some(operands)
@@ -195,24 +228,77 @@ impl<'m> Draft<'m> {
             return true;
         }
         let (Some(operand), Some(record)) = (operands.first(), step.input(0)) else { return false };
-        let zero_point = record.zero_point.get() as i8;
-        if self.zero_points[operand.group].is_some_and(|known| known != zero_point) {
+        let (group, zero_point) = (operand.group, record.zero_point.get() as i8);
+        if self.zero_points[group].is_some_and(|known| known != zero_point) {
             return false;
         }
-        self.zero_points[operand.group] = Some(zero_point);
-        self.rows[operand.group] = self.rows[operand.group].max(reach.rows);
-        let [h, w, _] = record.shape();
-        let columns = self.columns.entry([h, w]).or_default();
-        *columns = (*columns).max(reach.columns);
+        self.zero_points[group] = Some(zero_point);
+        self.rows[group] = self.rows[group].max(reach.rows);
+        self.columns[group] = self.columns[group].max(reach.columns);
         true
     }
 
+    /// Gives the inputs and the output of every flat step one pitch. Buffers of an extent have the least padding that
+    /// a window asks for; where one asks for more, what is computed from it has more too, and what else a step reads
+    /// is copied.
+    fn align(&mut self) -> Option<()> {
+        let mut usual: HashMap<[usize; 2], usize> = HashMap::new();
+        for (group, &columns) in self.flow.groups.iter().zip(&self.columns).filter(|(_, columns)| **columns > 0) {
+            let least = usual.entry([group.h, group.w]).or_insert(columns);
+            *least = columns.min(*least);
+        }
+        for (group, columns) in self.flow.groups.iter().zip(&mut self.columns) {
+            *columns = (*columns).max(usual.get(&[group.h, group.w]).copied().unwrap_or(0));
+        }
+        let is_flat = |step: &Step<'_>| step.operation().is_ok_and(|operation| is_flat(step, &operation));
+        let flat: Vec<Step<'m>> = self.model.steps().filter(is_flat).collect();
+        let flat: Vec<Step<'m>> = flat.into_iter().filter(|step| self.native[step.index()].is_some()).collect();
+        let mut changed = true;
+        while changed {
+            changed = false;
+            for step in &flat {
+                let output = self.flow.values.get(step.index() + 1)?.group;
+                for operand in &self.operands[step.index()] {
+                    if self.columns[operand.group] > self.columns[output] {
+                        self.columns[output] = self.columns[operand.group];
+                        changed = true;
+                    }
+                }
+            }
+        }
+        for step in &flat {
+            let output = self.flow.values.get(step.index() + 1)?.group;
+            let columns = self.columns[output];
+            for n in 0..step.input_count() {
+                let &Operand { group, channel, ref from } = self.operands[step.index()].get(n)?;
+                if self.columns[group] == columns {
+                    continue;
+                }
+                if matches!(from, From::Parts(_)) {
+                    // A buffer of this step's own.
+                    self.columns[group] = columns;
+                    continue;
+                }
+                let record = step.input(n)?;
+                let private = self.private(record.shape(), step);
+                self.columns[private] = columns;
+                let reach = self.native[step.index()].unwrap_or_default();
+                if n == 0 && reach != Reach::default() {
+                    self.rows[private] = reach.rows;
+                    self.zero_points[private] = Some(record.zero_point.get() as i8);
+                }
+                let from = From::Elsewhere(group, channel);
+                self.operands[step.index()][n] = Operand { group: private, channel: 0, from };
+            }
+        }
+        Some(())
+    }
+
     fn finish(self, level: Level) -> Option<Plan<'m>> {
-        let layout = |(group, rows): (&super::flow::Group, &usize)| {
-            let columns = self.columns.get(&[group.h, group.w]).copied().unwrap_or(0);
-            Layout::new([group.h, group.w, group.channels], columns, *rows)
+        let layout = |(n, group): (usize, &Group)| {
+            Layout::new([group.h, group.w, group.channels], self.columns[n], self.rows[n])
         };
-        let layouts: Vec<Layout> = self.flow.groups.iter().zip(&self.rows).map(layout).collect();
+        let layouts: Vec<Layout> = self.flow.groups.iter().enumerate().map(layout).collect();
         let (offsets, bytes) = allocate(&self.flow.groups, &layouts)?;
         let scratch = self.scratch_bytes();
         let mut placed = Placed { form: level.form(), draft: self, layouts, offsets, scratch: bytes };
@@ -223,7 +309,7 @@ impl<'m> Draft<'m> {
         let parts = outputs.iter().flat_map(|(_, parts)| parts);
         let outputs = parts.map(|&part| placed.transfer(part)).collect::<Option<Vec<_>>>()?;
         let bytes = bytes.checked_add(scratch)?;
-        Some(Plan { level, image, jobs, outputs, bytes })
+        Some(Plan { level, evex: Level::has_vnni_256(), image, jobs, outputs, bytes })
     }
 
     /// Scratch memory of the step that wants most.
@@ -290,7 +376,7 @@ impl<'m> Placed<'m> {
         let operands = self.draft.operands.get(step.index())?;
         let output = self.value(number)?;
         let mut inputs = Vec::new();
-        let native = *self.draft.native.get(step.index())?;
+        let native = self.draft.native.get(step.index())?.is_some();
         for (n, operand) in operands.iter().enumerate() {
             if native {
                 inputs.push(self.view(operand.group, operand.channel, step.input(n)?.shape()[2])?);
@@ -302,16 +388,34 @@ impl<'m> Placed<'m> {
         let mut before = Vec::new();
         for (n, operand) in operands.iter().enumerate() {
             let (tensor, c) = (step.input_index(n)?, step.input(n)?.shape()[2]);
-            for &part in &operand.parts {
-                before.push(Before::Store(self.transfer(part)?));
-            }
-            if portable && operand.parts.is_empty() {
-                let view = self.view(operand.group, operand.channel, c)?;
-                before.push(Before::Store(Transfer { view, tensor }));
-            }
-            if !portable && !operand.parts.is_empty() {
+            let own = || {
                 let view = self.view(operand.group, 0, c)?;
-                before.push(Before::Load(Transfer { view, tensor }, self.seal_of(operand.group, view)));
+                Some((view, self.seal_of(operand.group, view)))
+            };
+            match &operand.from {
+                From::Parts(parts) => {
+                    for &part in parts {
+                        before.push(Before::Store(self.transfer(part)?));
+                    }
+                    if !portable {
+                        let (view, seal) = own()?;
+                        before.push(Before::Load(Transfer { view, tensor }, seal));
+                    }
+                }
+                &From::Elsewhere(group, channel) => {
+                    let from = self.view(group, channel, c)?;
+                    if portable {
+                        before.push(Before::Store(Transfer { view: from, tensor }));
+                    } else {
+                        let (view, seal) = own()?;
+                        before.push(Before::Copy(from, view, seal));
+                    }
+                }
+                From::Here if portable => {
+                    let view = self.view(operand.group, operand.channel, c)?;
+                    before.push(Before::Store(Transfer { view, tensor }));
+                }
+                From::Here => {}
             }
         }
         Some(Job { step, before, work, output, seal: self.seal(number) })
@@ -353,7 +457,7 @@ fn table_of(table: &Table) -> Post {
 /// Requantisation of single values as a table.
 fn rescale_of(epilogue: &Epilogue<'_>, zero_point: i8) -> Post {
     let absent = Requant::new(0, 0, 1);
-    let slopes = secateur_runtime::kernels::Slopes::of(epilogue.requant.first().copied().unwrap_or(absent));
+    let slopes = Slopes::of(epilogue.requant.first().copied().unwrap_or(absent));
     Post::Table(Box::new(std::array::from_fn(|stored| {
         let q = stored as i32 - 128;
         (epilogue.finish(q - i32::from(zero_point), slopes) as u8) ^ 0x80
@@ -361,7 +465,7 @@ fn rescale_of(epilogue: &Epilogue<'_>, zero_point: i8) -> Post {
 }
 
 /// Offsets of buffers, those that are live together apart, and the bytes of all; `None` past [`MEMORY_LIMIT`].
-fn allocate(groups: &[super::flow::Group], layouts: &[Layout]) -> Option<(Vec<usize>, usize)> {
+fn allocate(groups: &[Group], layouts: &[Layout]) -> Option<(Vec<usize>, usize)> {
     let size = |index: usize| layouts[index].bytes().next_multiple_of(ALIGN * 4);
     let mut order: Vec<usize> = (0..groups.len()).collect();
     order.sort_by_key(|&index| std::cmp::Reverse(size(index)));

@@ -114,6 +114,21 @@ impl Upsample {
     }
 }
 
+/// Copies a feature map into another of its shape and another pitch.
+///
+/// # Safety
+/// Both are inside the memory and do not overlap; nobody else uses the second.
+pub(super) unsafe fn copy_rows(memory: Bytes, from: &View, to: &View) {
+    for plane in 0..from.layout.planes.min(to.layout.planes) {
+        for y in 0..from.layout.h {
+            let source = from.base + plane * from.stride + y * from.row();
+            let target = to.base + plane * to.stride + y * to.row();
+            // SAFETY: as the function says.
+            unsafe { copy(memory, source, target, from.layout.w * PIXEL) }
+        }
+    }
+}
+
 /// # Safety
 /// Both ranges are inside the memory and do not overlap; nobody else uses the second.
 unsafe fn copy(memory: Bytes, from: usize, to: usize, bytes: usize) {

@@ -3,7 +3,7 @@
 use secateur_runtime::artefact::Step;
 use secateur_runtime::{Engine, Hook, Kernels};
 
-use super::avx2::{Avx2, AvxVnni};
+use super::avx2::{Avx2, AvxVnni, Vnni256};
 use super::avx512::Avx512;
 use super::conv::Block;
 use super::convert;
@@ -12,6 +12,7 @@ use super::isa::Isa;
 use super::layout::{Bytes, Memory, PIXEL, Seal, View};
 use super::level::Level;
 use super::pack::Form;
+use super::pool;
 use super::plan::{Before, Job, Plan, Transfer, Work};
 use super::requant::Post;
 
@@ -85,10 +86,14 @@ impl<'m> Plan<'m> {
         memory.grow(self.bytes);
         let bytes = memory.bytes();
         let view = &self.image.view;
-        // SAFETY: the memory has all of the plan's bytes and is lent to this run alone; every level has SSSE3.
+        // SAFETY: the memory has all of the plan's bytes and is lent to this run alone; every level but the first has
+        // AVX2's instructions.
         unsafe {
             if image.len() == view.layout.h * view.layout.w * view.c {
-                convert::load_image(bytes, view, image);
+                match self.level {
+                    Level::Avx512Vnni => convert::load_image::<Avx512>(bytes, view, image),
+                    Level::AvxVnni | Level::Avx2 => convert::load_image::<Avx2>(bytes, view, image),
+                }
             } else if let Some(input) = engine.input() {
                 // As `Engine::run`: what the image lacks keeps its old value.
                 input.copy_from(image);
@@ -107,6 +112,13 @@ impl<'m> Plan<'m> {
                     // SAFETY: a view of this plan's memory, which one thread uses.
                     unsafe { seal(memory, padding.as_ref()) }
                 }
+                Before::Copy(from, to, padding) => {
+                    // SAFETY: two views of this plan's memory, which one thread uses.
+                    unsafe {
+                        pool::copy_rows(memory, from, to);
+                        seal(memory, padding.as_ref());
+                    }
+                }
             }
         }
         // SAFETY: `with_level` has found the level available; every view is inside the memory, which one thread
@@ -114,6 +126,7 @@ impl<'m> Plan<'m> {
         unsafe {
             match self.level {
                 Level::Avx512Vnni => work::<Avx512>(memory, job),
+                Level::AvxVnni if self.evex => work::<Vnni256>(memory, job),
                 Level::AvxVnni => work::<AvxVnni>(memory, job),
                 Level::Avx2 => work::<Avx2>(memory, job),
             }

@@ -28,6 +28,9 @@ pub(super) trait Vector: Copy {
     unsafe fn load(from: *const u8) -> Self::Bytes;
     /// Reads every second of twice as many pixels; the last of them is not read.
     unsafe fn load_even(from: *const u8) -> Self::Bytes;
+    /// Reads [`Vector::PIXELS`] pixels of three channels, gives each a fourth of 0; reads sixteen bytes more.
+    unsafe fn widen(from: *const u8) -> Self::Bytes;
+    unsafe fn xor(a: Self::Bytes, b: Self::Bytes) -> Self::Bytes;
     /// Writes [`Vector::PIXELS`] pixels.
     unsafe fn store(to: *mut u8, bytes: Self::Bytes);
     unsafe fn splat_bytes(value: u8) -> Self::Bytes;
