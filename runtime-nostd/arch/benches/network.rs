@@ -5,7 +5,8 @@
 //! ```
 //!
 //! LEVEL is `avx512vnni`, `avxvnni`, `avx2` or `portable`. For each line of its input the program runs the network
-//! once and prints the milliseconds; `peers/compare.py` alternates it with other runtimes. With `profile` it prints
+//! once and prints the milliseconds of the processor's time that its thread took, which other work on the machine does
+//! not lengthen as it does the clock's; `peers/compare.py` alternates it with other runtimes. With `profile` it prints
 //! the microseconds of each step, the least of 200 runs. Without arguments it does nothing: `cargo test` calls it so.
 
 #[cfg(target_arch = "x86_64")]
@@ -18,7 +19,8 @@ fn main() {
     use secateur_runtime::Engine;
     use secateur_runtime::artefact::Model;
 
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    let arguments: Vec<String> =
+        std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
     let [artefact, level, rest @ ..] = &arguments[..] else { return };
     let bytes = std::fs::read(artefact).expect("the artefact can be read");
     let model = Model::from_bytes(&bytes).expect("it is one");
@@ -28,10 +30,13 @@ fn main() {
         "avx2" => Some(Level::Avx2),
         _ => None,
     };
-    let plan = level.map(|level| Plan::with_level(&model, level).expect("this processor has the instructions"));
+    let plan =
+        level.map(|level| Plan::with_level(&model, level).expect("this processor has the instructions"));
     let mut arena = vec![0; model.arena_bytes()];
-    let mut engine = Engine::with_kernels(&model, &mut arena, HostKernels).expect("the arena is large enough");
-    let image: Vec<i8> = (0..model.input_shape().iter().product::<usize>()).map(|i| (i * 31 % 251) as i8).collect();
+    let mut engine =
+        Engine::with_kernels(&model, &mut arena, HostKernels).expect("the arena is large enough");
+    let image: Vec<i8> =
+        (0..model.input_shape().iter().product::<usize>()).map(|i| (i * 31 % 251) as i8).collect();
     let mut memory = Memory::default();
     if let (Some(plan), [_, ..]) = (&plan, rest) {
         let mut least = vec![f64::MAX; model.step_count()];
@@ -57,13 +62,23 @@ fn main() {
         if line.is_err() {
             return;
         }
-        let start = Instant::now();
+        let start = thread_time();
         match &plan {
             Some(plan) => plan.run(&mut memory, &mut engine, &image),
             None => engine.run(&image, &mut ()),
         }
-        println!("{}", start.elapsed().as_secs_f64() * 1e3);
+        println!("{}", (thread_time() - start) * 1e3);
     }
+}
+
+/// Seconds that the thread has run.
+#[cfg(target_arch = "x86_64")]
+fn thread_time() -> f64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the function writes one `timespec`.
+    let failed = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    assert_eq!(failed, 0, "the system has a clock for each thread");
+    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
 }
 
 #[cfg(not(target_arch = "x86_64"))]

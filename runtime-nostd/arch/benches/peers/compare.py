@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """An int8 network on this processor beside ncnn in float, alternating in one run.
 
-    python3 compare.py ARTEFACT CFG WEIGHTS [--levels avx512vnni avx2 portable] [--rounds 9] [--runs 20] [--core N]
+    python3 compare.py ARTEFACT CFG WEIGHTS [--levels avx512vnni avxvnni avx2 portable] [--rounds 9]
+                       [--runs 20]
 
 CFG and WEIGHTS are the float network that the artefact was quantised from. They are turned into ncnn's form here: batch
 norm folded, activations fused, as ncnn's own tools leave a network. In each round every runtime makes `--runs` runs, one
 after the other, on one thread; printed are the medians of the rounds' medians, the minima, and their ratios to ncnn.
-Both stop at the inputs of the heads. Needs the Python packages numpy and ncnn.
+Times are the processor's for the thread, which other work on the machine hardly changes. Both stop at the inputs of the heads. Needs the Python packages numpy and ncnn.
 """
 
 import argparse
@@ -181,8 +182,8 @@ def ncnn_runner(param, binary, size, heads):
             result, output = extractor.extract(head)
             assert result == 0 and output.h > 0
 
-    # Whoever holds the function holds the allocators.
-    run.pools = pools
+    # The network goes before its allocators, and both after the last run.
+    run.held = [net, pools]
     return run
 
 
@@ -200,7 +201,7 @@ def main():
     parser.add_argument("artefact")
     parser.add_argument("cfg")
     parser.add_argument("weights")
-    parser.add_argument("--levels", nargs="*", default=["avx512vnni", "avx2", "portable"])
+    parser.add_argument("--levels", nargs="*", default=["avx512vnni", "avxvnni", "avx2", "portable"])
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--runs", type=int, default=20)
     options = parser.parse_args()
@@ -215,9 +216,9 @@ def main():
 
         def run(name):
             if name == "ncnn":
-                start = time.perf_counter()
+                start = time.thread_time()
                 peer()
-                return (time.perf_counter() - start) * 1e3
+                return (time.thread_time() - start) * 1e3
             ours[name].stdin.write("\n")
             ours[name].stdin.flush()
             return float(ours[name].stdout.readline())
@@ -230,6 +231,8 @@ def main():
                     of_name.append(found)
         for process in ours.values():
             process.stdin.close()
+        net, _ = peer.held
+        net.clear()
     medians = {name: statistics.median(map(statistics.median, found)) for name, found in times.items()}
     minima = {name: min(map(min, found)) for name, found in times.items()}
     print("| one thread | median ms | ÷ ncnn | least ms | ÷ ncnn |")

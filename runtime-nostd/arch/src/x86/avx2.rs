@@ -297,7 +297,8 @@ unsafe fn look_up(bytes: __m256i, table: &[u8; 256]) -> __m256i {
             // Within the part 0 to 15, else at least 16; + 0x70 saturating sets the first bit of those alone.
             let index = _mm256_sub_epi8(bytes, _mm256_set1_epi8((n << 4) as i8));
             let index = _mm256_adds_epu8(index, _mm256_set1_epi8(0x70));
-            result = _mm256_or_si256(result, _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(entries), index));
+            result =
+                _mm256_or_si256(result, _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(entries), index));
         }
         result
     }

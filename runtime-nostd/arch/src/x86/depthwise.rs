@@ -110,7 +110,9 @@ pub(super) unsafe fn plane<V, R, const EVEN: bool>(
 #[inline(always)]
 unsafe fn finish<V: Vector, R: Requantise<V>>(scale: R, sums: [V::Ints; 4]) -> V::Bytes {
     // SAFETY: as the function says.
-    unsafe { V::pack([scale.apply(sums[0]), scale.apply(sums[1]), scale.apply(sums[2]), scale.apply(sums[3])]) }
+    unsafe {
+        V::pack([scale.apply(sums[0]), scale.apply(sums[1]), scale.apply(sums[2]), scale.apply(sums[3])])
+    }
 }
 
 /// A vector's column of outputs of a 3 × 3 window, from above: each row of the input is read and shuffled once for the

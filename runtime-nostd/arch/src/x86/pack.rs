@@ -135,7 +135,7 @@ impl Form {
         let mut blocks = Vec::new();
         let mut first = 0;
         while first < quads.len() {
-            let most = if taps * planes < self.wide { 1 } else { self.quads };
+            let most = if taps * planes < self.wide && !even { 1 } else { self.quads };
             let count = most.min(quads.len() - first);
             let block = quads.get_mut(first..first + count)?;
             let kind = block.iter().map(|quad| quad.kind).max().unwrap_or(Kind::Exact);
@@ -147,7 +147,11 @@ impl Form {
                     let weight = |n: usize| {
                         let i = plane * 4 + n;
                         let inside = i < input.c && o < output.c;
-                        if inside { weights.get((o * taps + tap) * input.c + i).copied().unwrap_or(0) } else { 0 }
+                        if inside {
+                            weights.get((o * taps + tap) * input.c + i).copied().unwrap_or(0)
+                        } else {
+                            0
+                        }
                     };
                     self.weights([weight(0), weight(1), weight(2), weight(3)], &mut packed);
                 }
@@ -197,9 +201,7 @@ impl Form {
         if !self.is_inside(rows, step, &input, [start, start + last], pixels) {
             return None;
         }
-        let channels = channels(bias, epilogue, |o, n| {
-            weights.get(n * c + o).filter(|_| n < taps).copied()
-        });
+        let channels = channels(bias, epilogue, |o, n| weights.get(n * c + o).filter(|_| n < taps).copied());
         let quads = channels.chunks(4).map(|four| Quad::new(four, epilogue.zero_point, self.rounding));
         let mut packed = Vec::new();
         for plane in 0..output.layout.planes {
@@ -269,8 +271,10 @@ pub(super) fn add(
     let (&[m0, m1], &[requant]) = (multipliers, epilogue.requant) else { return None };
     let multipliers = [m0.get(), m1.get()];
     let shift = u32::from(requant.shift());
-    let linear = mode == ShortcutMode::PerInput && (requant.m_pos(), requant.m_neg()) == (1, 1) && shift <= 30;
-    if !linear || inputs.iter().any(|input| input.c != output.c || input.layout.pitch != output.layout.pitch) {
+    let linear =
+        mode == ShortcutMode::PerInput && (requant.m_pos(), requant.m_neg()) == (1, 1) && shift <= 30;
+    if !linear || inputs.iter().any(|input| input.c != output.c || input.layout.pitch != output.layout.pitch)
+    {
         return None;
     }
     let stored = |zero_point: i8| i64::from(zero_point) + i64::from(STORED);

@@ -75,7 +75,10 @@ pub(super) enum Work {
     Conv(Conv),
     Depthwise(Depthwise),
     Add(Add),
-    Map { input: View, post: Post },
+    Map {
+        input: View,
+        post: Post,
+    },
     MaxPool(MaxPool),
     Upsample(Upsample),
     /// The engine's kernel.
@@ -154,7 +157,9 @@ fn reach(step: &Step<'_>, operation: &Operation<'_>) -> Option<Reach> {
         | Operation::Shortcut(_)
         | Operation::Activate(_)
         | Operation::Upsample { .. } => Some(Reach::default()),
-        Operation::Rescale { top: 0, left: 0, epilogue: Some(_) } if input == output => Some(Reach::default()),
+        Operation::Rescale { top: 0, left: 0, epilogue: Some(_) } if input == output => {
+            Some(Reach::default())
+        }
         _ => None,
     }
 }
@@ -243,7 +248,9 @@ impl<'m> Draft<'m> {
     /// is copied.
     fn align(&mut self) -> Option<()> {
         let mut usual: HashMap<[usize; 2], usize> = HashMap::new();
-        for (group, &columns) in self.flow.groups.iter().zip(&self.columns).filter(|(_, columns)| **columns > 0) {
+        for (group, &columns) in
+            self.flow.groups.iter().zip(&self.columns).filter(|(_, columns)| **columns > 0)
+        {
             let least = usual.entry([group.h, group.w]).or_insert(columns);
             *least = columns.min(*least);
         }
@@ -252,7 +259,8 @@ impl<'m> Draft<'m> {
         }
         let is_flat = |step: &Step<'_>| step.operation().is_ok_and(|operation| is_flat(step, &operation));
         let flat: Vec<Step<'m>> = self.model.steps().filter(is_flat).collect();
-        let flat: Vec<Step<'m>> = flat.into_iter().filter(|step| self.native[step.index()].is_some()).collect();
+        let flat: Vec<Step<'m>> =
+            flat.into_iter().filter(|step| self.native[step.index()].is_some()).collect();
         let mut changed = true;
         while changed {
             changed = false;
@@ -427,7 +435,9 @@ impl<'m> Placed<'m> {
         let same_rows = input.layout.pitch == output.layout.pitch;
         Some(match step.operation().ok()? {
             Operation::Conv(conv) => Work::Conv(self.form.conv(&conv, input, output)?),
-            Operation::Depthwise(depthwise) => Work::Depthwise(self.form.depthwise(&depthwise, input, output)?),
+            Operation::Depthwise(depthwise) => {
+                Work::Depthwise(self.form.depthwise(&depthwise, input, output)?)
+            }
             Operation::Shortcut(shortcut) => {
                 let &[a, b] = inputs else { return None };
                 let zero_point = |n| Some(step.input(n)?.zero_point.get() as i8);

@@ -90,7 +90,8 @@ impl Quad {
             std::array::from_fn(|n| lines(of(n).requant, of(n).bound, zero_point, rounding));
         let kind = lines.iter().map(|found| found.map_or(Kind::Exact, |(kind, _)| kind)).max();
         let kind = kind.unwrap_or(Kind::Exact);
-        let line = |slope: usize, n: usize| lines[n].map_or(Line { m: 0.0, b: 0.0 }, |(_, lines)| lines[slope]);
+        let line =
+            |slope: usize, n: usize| lines[n].map_or(Line { m: 0.0, b: 0.0 }, |(_, lines)| lines[slope]);
         let offset = match rounding {
             Rounding::Down if kind != Kind::Exact => MAGIC_BITS,
             _ => 0,
@@ -115,7 +116,12 @@ impl Quad {
 }
 
 /// The two lines of a channel whose accumulators are within ±`bound`; `None` where none is proved exact.
-pub(super) fn lines(requant: Requant, bound: i64, zero_point: i8, rounding: Rounding) -> Option<(Kind, [Line; 2])> {
+pub(super) fn lines(
+    requant: Requant,
+    bound: i64,
+    zero_point: i8,
+    rounding: Rounding,
+) -> Option<(Kind, [Line; 2])> {
     let shift = requant.shift();
     let (pos, neg) = (requant.m_pos(), requant.m_neg());
     let line = |multiplier, negative| match rounding {
@@ -197,7 +203,10 @@ impl Line {
 #[derive(Debug, Clone)]
 pub(super) enum Post {
     Nothing,
-    Clamp { lo: u8, hi: u8 },
+    Clamp {
+        lo: u8,
+        hi: u8,
+    },
     /// By stored value: of the clamped value.
     Table(Box<[u8; 256]>),
 }

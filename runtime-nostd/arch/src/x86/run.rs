@@ -12,8 +12,8 @@ use super::isa::Isa;
 use super::layout::{Bytes, Memory, PIXEL, Seal, View};
 use super::level::Level;
 use super::pack::Form;
-use super::pool;
 use super::plan::{Before, Job, Plan, Transfer, Work};
+use super::pool;
 use super::requant::Post;
 
 impl Level {
