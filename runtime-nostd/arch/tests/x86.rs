@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use secateur_kernels::HostKernels;
-use secateur_kernels::x86::{Level, Memory, Plan};
+use secateur_kernels::x86::{Level, Memory, Plan, Team};
 use secateur_runtime::artefact::format::{Requant, ShortcutMode, StepKind};
 use secateur_runtime::artefact::{Model, Step};
 use secateur_runtime::{Engine, Hook, Tensor};
@@ -272,12 +272,14 @@ fn assert_same(bytes: &[u8], seed: u64) -> usize {
     for level in levels() {
         let plan = Plan::with_level(&model, level).expect("compilers write plans that can be followed");
         native += model.step_count() - plan.portable_steps().count();
+        // A team's first run is shared.
+        let team = &mut Team::new(3);
         // Memory of an earlier run holds anything.
         let mut memory = Memory::default();
         for _ in 0..2 {
             let image: Vec<i8> = (0..model.input_shape().iter().product()).map(|_| code(rng)).collect();
-            let mut arenas = [(); 3].map(|()| vec![0; model.arena_bytes()]);
-            let [expected, watched, run] = &mut arenas;
+            let mut arenas = [(); 4].map(|()| vec![0; model.arena_bytes()]);
+            let [expected, watched, run, shared] = &mut arenas;
             let (mut steps, mut shown) = (Outputs::default(), Outputs::default());
             Engine::new(&model, expected).unwrap().run(&image, &mut steps);
             let mut engine = Engine::with_kernels(&model, watched, HostKernels).unwrap();
@@ -290,6 +292,8 @@ fn assert_same(bytes: &[u8], seed: u64) -> usize {
             assert!(watched == expected, "{level}: the arena");
             let mut engine = Engine::with_kernels(&model, run, HostKernels).unwrap();
             plan.run(&mut memory, &mut engine, &image);
+            let mut engine = Engine::with_kernels(&model, shared, HostKernels).unwrap();
+            plan.run_shared(team, &mut memory, &mut engine, &image);
             let last = model.steps().last().unwrap().output_index();
             for tensor in model.heads().map(|head| head.tensor).chain([last]) {
                 let read = |arena: &mut Vec<u8>| {
@@ -299,7 +303,9 @@ fn assert_same(bytes: &[u8], seed: u64) -> usize {
                     tensor.copy_to(&mut values);
                     values
                 };
-                assert_eq!(read(&mut arenas[2]), read(&mut arenas[0]), "{level}: a run's output");
+                let wanted = read(&mut arenas[0]);
+                assert_eq!(read(&mut arenas[2]), wanted, "{level}: a run's output");
+                assert_eq!(read(&mut arenas[3]), wanted, "{level}: a shared run's output");
             }
         }
     }
@@ -312,6 +318,20 @@ proptest! {
     #[test]
     fn random_networks(seed: u64, h in 1u32..40, w in 1u32..40, c in 1u32..5, steps in 1usize..10) {
         let mut network = Network::new(seed, h, w, c);
+        while network.b.steps.len() < steps {
+            network.grow();
+        }
+        assert_same(&network.bytes(), seed);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20))]
+
+    /// Steps large enough to be shared between threads, in bands of rows and in channels.
+    #[test]
+    fn random_networks_on_large_images(seed: u64, h in 60u32..130, w in 30u32..130, steps in 3usize..8) {
+        let mut network = Network::new(seed, h, w, 3);
         while network.b.steps.len() < steps {
             network.grow();
         }

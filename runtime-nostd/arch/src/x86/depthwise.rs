@@ -1,6 +1,6 @@
 //! Depthwise convolution: a shuffle puts four taps of each channel side by side.
 
-use super::conv::Rows;
+use super::conv::{Rows, Span};
 use super::isa::Isa;
 use super::layout::{Bytes, PIXEL, View};
 use super::requant::{Kind, Post, Quad};
@@ -31,16 +31,16 @@ pub(super) struct Depthwise {
 }
 
 impl Depthwise {
-    /// Computes vectors `first .. last` of every row of a plane.
+    /// Computes a part of a plane.
     ///
     /// # Safety
     /// As for [`Conv::run`](super::conv::Conv::run).
-    pub(super) unsafe fn run<V: Isa>(&self, memory: Bytes, plane: usize, first: usize, last: usize) {
+    pub(super) unsafe fn run<V: Isa>(&self, memory: Bytes, plane: usize, span: Span) {
         // SAFETY: as the function says.
         unsafe {
             let input = memory.at(self.input + plane * self.input_stride).cast_const();
             let output = memory.at(self.output.base + plane * self.output.stride);
-            V::depthwise(self, plane, [first, last], input, output);
+            V::depthwise(self, plane, span, input, output);
             if matches!(self.post, Post::Nothing) {
                 return;
             }
@@ -48,8 +48,9 @@ impl Depthwise {
                 // Vectors of short rows overlap: a table must meet each pixel once.
                 (0, self.output.layout.pixels().div_ceil(V::PIXELS))
             } else {
-                (first, last)
+                (span.first, span.last)
             };
+            debug_assert!(self.rows.long || span.bottom - span.top == self.rows.count);
             let output = output.add(first * V::PIXELS * PIXEL);
             V::post(&self.post, output, output, last - first);
         }
@@ -69,7 +70,7 @@ impl Depthwise {
 pub(super) unsafe fn plane<V, R, const EVEN: bool>(
     job: &Depthwise,
     plane: usize,
-    [first, last]: [usize; 2],
+    span: Span,
     input: *const u8,
     output: *mut u8,
 ) where
@@ -84,14 +85,16 @@ pub(super) unsafe fn plane<V, R, const EVEN: bool>(
         let scale = R::lane(quad);
         let start = V::lane(&quad.start);
         if job.strips {
-            for n in first..last {
+            let count = span.bottom - span.top;
+            let (input, output) = (input.add(span.top * job.row), output.add(span.top * job.rows.output));
+            for n in span.first..span.last {
                 let x = job.rows.start(n, V::PIXELS) * PIXEL;
-                strip::<V, R>(job, weights, scale, start, input.add(x), output.add(x));
+                strip::<V, R>(job, weights, scale, start, count, input.add(x), output.add(x));
             }
             return;
         }
-        for row in 0..job.rows.count {
-            for n in first..last {
+        for row in span.top..span.bottom {
+            for n in span.first..span.last {
                 let x = job.rows.start(n, V::PIXELS) * PIXEL;
                 let input = input.add(row * job.rows.input + x * if EVEN { 2 } else { 1 });
                 let sums = window::<V, EVEN>(job, weights, input, [start; 4]);
@@ -126,6 +129,7 @@ unsafe fn strip<V: Vector, R: Requantise<V>>(
     weights: *const u8,
     scale: R,
     start: V::Ints,
+    rows: usize,
     mut input: *const u8,
     mut output: *mut u8,
 ) {
@@ -147,7 +151,7 @@ unsafe fn strip<V: Vector, R: Requantise<V>>(
             }
             input = input.add(row);
         }
-        for _ in 0..job.rows.count {
+        for _ in 0..rows {
             let mut below = [start; 4];
             for j in 0..4 {
                 let values = V::operand(V::transpose(V::load(input.add(j * PIXEL))));

@@ -203,17 +203,18 @@ impl Builder<'_> {
     fn finish(self, reads: &[Vec<(usize, Vec<usize>, bool)>], outputs: Vec<(usize, Vec<usize>)>) -> Flow {
         let count = self.tensors.len();
         let mut groups = Vec::new();
-        let mut group_of = vec![usize::MAX; count];
+        let mut group_of: Vec<usize> = Vec::with_capacity(count);
         let mut base = Vec::new();
         for value in 0..count {
             let root = self.root(value);
             let extent = self.extent(value);
             if root == value {
-                group_of[value] = groups.len();
+                group_of.push(groups.len());
                 base.push(extent.offset);
                 groups.push(Group { h: extent.h, w: extent.w, channels: 0, first: value, last: 0 });
             } else {
-                group_of[value] = group_of[root];
+                // A root is the first value of its group.
+                group_of.push(group_of[root]);
             }
             let group = group_of[value];
             base[group] = base[group].min(extent.offset);

@@ -120,6 +120,12 @@ pub(super) struct Bytes {
     length: usize,
 }
 
+// SAFETY: a pointer to bytes that a `Memory` owns; its methods are unsafe, and whoever calls them says that no other
+// thread uses the bytes.
+unsafe impl Send for Bytes {}
+// SAFETY: as above.
+unsafe impl Sync for Bytes {}
+
 impl Bytes {
     pub(super) fn length(&self) -> usize {
         self.length

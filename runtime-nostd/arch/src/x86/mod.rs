@@ -25,8 +25,11 @@ mod plan;
 mod pool;
 mod requant;
 mod run;
+mod split;
+mod team;
 mod vector;
 
 pub use layout::Memory;
 pub use level::Level;
 pub use plan::Plan;
+pub use team::Team;

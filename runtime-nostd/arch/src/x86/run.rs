@@ -5,16 +5,12 @@ use secateur_runtime::{Engine, Hook, Kernels};
 
 use super::avx2::{Avx2, AvxVnni, Vnni256};
 use super::avx512::Avx512;
-use super::conv::Block;
-use super::convert;
-use super::elementwise::Add;
-use super::isa::Isa;
-use super::layout::{Bytes, Memory, PIXEL, Seal, View};
+use super::layout::{Bytes, Memory, Seal};
 use super::level::Level;
 use super::pack::Form;
 use super::plan::{Before, Job, Plan, Transfer, Work};
-use super::pool;
-use super::requant::Post;
+use super::team::Team;
+use super::{convert, pool, split};
 
 impl Level {
     pub(super) fn form(self) -> Form {
@@ -35,9 +31,31 @@ impl<'m> Plan<'m> {
         self.run_timed(memory, engine, image, |_| {});
     }
 
+    /// [`Plan::run`] on several threads: the same bytes.
+    pub fn run_shared<K: Kernels>(
+        &self,
+        team: &mut Team,
+        memory: &mut Memory,
+        engine: &mut Engine<'m, '_, K>,
+        image: &[i8],
+    ) {
+        team.paced(|team| self.run_steps(team, memory, engine, image, |_| {}));
+    }
+
     /// [`Plan::run`], with a call of `after` after each step: for profiles, tensors are not to be looked at.
     pub fn run_timed<K: Kernels>(
         &self,
+        memory: &mut Memory,
+        engine: &mut Engine<'m, '_, K>,
+        image: &[i8],
+        after: impl FnMut(&Step<'m>),
+    ) {
+        self.run_steps(None, memory, engine, image, after);
+    }
+
+    fn run_steps<K: Kernels>(
+        &self,
+        team: Option<&Team>,
         memory: &mut Memory,
         engine: &mut Engine<'m, '_, K>,
         image: &[i8],
@@ -46,7 +64,7 @@ impl<'m> Plan<'m> {
         self.start(memory, engine, image);
         let bytes = memory.bytes();
         for job in &self.jobs {
-            self.execute(bytes, engine, job);
+            self.execute(team, bytes, engine, job);
             after(&job.step);
         }
         for output in &self.outputs {
@@ -70,7 +88,7 @@ impl<'m> Plan<'m> {
         let bytes = memory.bytes();
         for job in &self.jobs {
             hook.before(&job.step);
-            self.execute(bytes, engine, job);
+            self.execute(None, bytes, engine, job);
             let tensor = job.step.output_index();
             if !matches!(job.work, Work::Portable) {
                 store(bytes, &Transfer { view: job.output, tensor }, engine);
@@ -103,7 +121,13 @@ impl<'m> Plan<'m> {
         }
     }
 
-    fn execute<K: Kernels>(&self, memory: Bytes, engine: &mut Engine<'m, '_, K>, job: &Job<'m>) {
+    fn execute<K: Kernels>(
+        &self,
+        team: Option<&Team>,
+        memory: Bytes,
+        engine: &mut Engine<'m, '_, K>,
+        job: &Job<'m>,
+    ) {
         for before in &job.before {
             match before {
                 Before::Store(transfer) => store(memory, transfer, engine),
@@ -121,14 +145,14 @@ impl<'m> Plan<'m> {
                 }
             }
         }
-        // SAFETY: `with_level` has found the level available; every view is inside the memory, which one thread
+        // SAFETY: `with_level` has found the level available; every view is inside the memory, which this run alone
         // uses.
         unsafe {
             match self.level {
-                Level::Avx512Vnni => work::<Avx512>(memory, job),
-                Level::AvxVnni if self.evex => work::<Vnni256>(memory, job),
-                Level::AvxVnni => work::<AvxVnni>(memory, job),
-                Level::Avx2 => work::<Avx2>(memory, job),
+                Level::Avx512Vnni => split::run::<Avx512>(team, memory, job),
+                Level::AvxVnni if self.evex => split::run::<Vnni256>(team, memory, job),
+                Level::AvxVnni => split::run::<AvxVnni>(team, memory, job),
+                Level::Avx2 => split::run::<Avx2>(team, memory, job),
             }
         }
         if matches!(job.work, Work::Portable) && engine.execute_step(&job.step).is_some() {
@@ -163,64 +187,5 @@ unsafe fn seal(memory: Bytes, seal: Option<&Seal>) {
     if let Some(seal) = seal {
         // SAFETY: as the function says.
         unsafe { seal.apply(memory, 0, seal.view.layout.planes) }
-    }
-}
-
-/// Runs a job's kernel; nothing for a step of the engine's.
-///
-/// # Safety
-/// The processor has `V`'s instructions; the job's views are inside `memory`; nobody else uses it.
-unsafe fn work<V: Isa>(memory: Bytes, job: &Job<'_>) {
-    let planes = job.output.layout.planes;
-    // SAFETY: as the function says.
-    unsafe {
-        match &job.work {
-            Work::Conv(conv) => {
-                for blocks in conv.blocks.chunk_by(Block::is_alike) {
-                    conv.run::<V>(memory, blocks, 0, conv.rows.vectors(V::PIXELS));
-                }
-            }
-            Work::Depthwise(depthwise) => {
-                for plane in 0..planes {
-                    depthwise.run::<V>(memory, plane, 0, depthwise.rows.vectors(V::PIXELS));
-                }
-            }
-            Work::Add(add) => (0..planes).for_each(|plane| add_plane::<V>(memory, add, plane)),
-            Work::Map { input, post } => {
-                (0..planes).for_each(|plane| map_plane::<V>(memory, input, &job.output, post, plane));
-            }
-            Work::MaxPool(pool) => (0..planes).for_each(|plane| pool.run::<V>(memory, plane)),
-            Work::Upsample(upsample) => (0..planes).for_each(|plane| upsample.run(memory, plane)),
-            Work::Portable => {}
-        }
-    }
-}
-
-/// Vectors that cover a plane.
-fn vectors<V: Isa>(view: &View) -> usize {
-    (view.layout.pixels() * PIXEL).div_ceil(V::PIXELS * PIXEL)
-}
-
-/// # Safety
-/// As for [`work`].
-unsafe fn add_plane<V: Isa>(memory: Bytes, add: &Add, plane: usize) {
-    let count = vectors::<V>(&add.output);
-    // SAFETY: as the function says.
-    unsafe {
-        let inputs = add.inputs.map(|view| memory.at(view.base + plane * view.stride).cast_const());
-        let output = memory.at(add.output.base + plane * add.output.stride);
-        V::sum(add, inputs, output, count);
-        V::post(&add.post, output, output, count);
-    }
-}
-
-/// # Safety
-/// As for [`work`].
-unsafe fn map_plane<V: Isa>(memory: Bytes, input: &View, output: &View, post: &Post, plane: usize) {
-    // SAFETY: as the function says.
-    unsafe {
-        let from = memory.at(input.base + plane * input.stride);
-        let to = memory.at(output.base + plane * output.stride);
-        V::post(post, from, to, vectors::<V>(output));
     }
 }
