@@ -4,6 +4,8 @@
 //! - [`Tiled`]: for any processor, without the standard library.
 //! - [`HostKernels`] (feature `host`, on by default): the same compiled for several vector units, of which
 //!   the machine's is picked at run time.
+//! - [`x86`]: an executor of whole networks for x86-64, which is several times as fast; [`HostPlan`] takes it where
+//!   the machine has what it needs.
 #![cfg_attr(not(feature = "host"), no_std)]
 #![warn(
     clippy::indexing_slicing,
@@ -20,5 +22,5 @@ pub mod tiled;
 pub mod x86;
 
 #[cfg(feature = "host")]
-pub use host::HostKernels;
+pub use host::{HostKernels, HostMemory, HostPlan};
 pub use tiled::Tiled;

@@ -189,3 +189,99 @@ impl<V: Vector> Requantise<V> for Exact {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use secateur_runtime::kernels::Requant;
+
+    use super::*;
+    use crate::x86::avx2::{Avx2, AvxVnni, Vnni256};
+    use crate::x86::avx512::Avx512;
+    use crate::x86::isa::Isa;
+    use crate::x86::level::Level;
+    use crate::x86::requant::{Channel, Kind};
+
+    /// What the instructions make of accumulators, clamped as [`Vector::pack`] does.
+    fn computed<V: Isa>(quad: &Quad, accumulators: &[i32]) -> Vec<i32> {
+        // What the accumulators start at beside the bias of 0.
+        let start = quad.start[0];
+        let mut results = Vec::new();
+        for chunk in accumulators.chunks(V::PIXELS) {
+            let mut sums = [start; 16];
+            sums.iter_mut().zip(chunk).for_each(|(sum, acc)| *sum = sum.wrapping_add(*acc));
+            // SAFETY: the caller has found the level available.
+            let values = unsafe {
+                let sums = V::from_array(&sums);
+                V::to_array(match quad.kind {
+                    Kind::OneSlope => OneSlope::<V>::channel(quad, 0).apply(sums),
+                    Kind::MaxSlope => MaxSlope::<V>::channel(quad, 0).apply(sums),
+                    Kind::AnySlopes => AnySlopes::<V>::channel(quad, 0).apply(sums),
+                    Kind::Exact => Requantise::<V>::apply(<Exact as Requantise<V>>::channel(quad, 0), sums),
+                })
+            };
+            results.extend(values.iter().take(chunk.len()).map(|value| (*value).clamp(0, 255)));
+        }
+        results
+    }
+
+    /// Accumulators at which the contract's value changes, their neighbours, the ends of the range, ties.
+    fn interesting(requant: Requant, bound: i32) -> Vec<i32> {
+        let mut found = vec![0, 1, -1, bound, -bound, bound - 1, 1 - bound];
+        for multiplier in [requant.m_pos(), requant.m_neg()] {
+            if multiplier == 0 {
+                continue;
+            }
+            let step = (1i64 << requant.shift()) as f64 / f64::from(multiplier);
+            for halves in -1024..1024 {
+                let middle = (f64::from(halves) / 2.0 * step) as i64;
+                found
+                    .extend((-2..=2).map(|n| (middle + n).clamp(-i64::from(bound), i64::from(bound)) as i32));
+            }
+        }
+        found
+    }
+
+    fn multiplier() -> impl Strategy<Value = i32> {
+        // Trailing zeros make ties.
+        (-(1i32 << 17) + 1..1 << 17, 0u32..17).prop_map(|(m, zeros)| m >> zeros << zeros)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(500))]
+
+        #[test]
+        fn rounding_is_the_contracts(
+            pos in multiplier(),
+            neg in multiplier(),
+            style in 0..4,
+            shift in 1u8..=47,
+            zero_point: i8,
+            bits in 1u32..24,
+        ) {
+            let neg = [pos, pos / 10, neg, 0][style as usize];
+            let requant = Requant::new(pos, neg, shift);
+            let bound = (1i32 << bits) - 1;
+            let channel = Channel { start: 0, bound: bound.into(), requant };
+            let accumulators = interesting(requant, bound);
+            let test = |level: Level, quad: Quad, computed: fn(&Quad, &[i32]) -> Vec<i32>| {
+                if level.is_available() {
+                    let wanted: Vec<i32> = accumulators.iter().map(|&acc| quad.exact[0].apply(acc)).collect();
+                    let found = computed(&quad, &accumulators);
+                    let differs = found.iter().zip(&wanted).position(|(a, b)| a != b);
+                    prop_assert_eq!(differs.map(|n| (accumulators[n], found[n], wanted[n])), None, "{:?}", quad);
+                }
+                Ok(())
+            };
+            let quad = |rounding| Quad::new(&[channel; 4], zero_point, rounding);
+            test(Level::Avx512Vnni, quad(Avx512::ROUNDING), computed::<Avx512>)?;
+            test(Level::Avx2, quad(Avx2::ROUNDING), computed::<Avx2>)?;
+            if is_x86_feature_detected!("avxvnni") {
+                test(Level::AvxVnni, quad(AvxVnni::ROUNDING), computed::<AvxVnni>)?;
+            }
+            if Level::has_vnni_256() {
+                test(Level::AvxVnni, quad(Vnni256::ROUNDING), computed::<Vnni256>)?;
+            }
+        }
+    }
+}
