@@ -222,8 +222,8 @@ impl Builder<'_> {
             groups[group].last = groups[group].last.max(self.last[value]).max(value);
         }
         let mut values = Vec::with_capacity(count);
-        for value in 0..count {
-            let (group, extent) = (group_of[value], self.extent(value));
+        for (value, &group) in group_of.iter().enumerate() {
+            let extent = self.extent(value);
             let channel = extent.offset - base[group];
             groups[group].channels = groups[group].channels.max(channel + extent.c);
             values.push(Value { tensor: self.tensors[value], group, channel });

@@ -16,8 +16,10 @@ use super::pack::{self, Form, Reach};
 use super::pool::{MaxPool, Upsample};
 use super::requant::Post;
 
-/// More than this is not planned: the portable kernels need less.
+/// Bytes of activations, and of packed weights, beyond which nothing is planned: the portable kernels need less.
 const MEMORY_LIMIT: usize = 1 << 30;
+/// Nor are more steps than any network has.
+const STEP_LIMIT: usize = 1 << 12;
 
 /// A network ready to run on this processor's vector units.
 ///
@@ -124,7 +126,7 @@ impl<'m> Plan<'m> {
 
     /// [`Plan::new`] for given instructions; `None` also where the processor lacks them.
     pub fn with_level(model: &Model<'m>, level: Level) -> Option<Self> {
-        if !level.is_available() {
+        if !level.is_available() || model.step_count() > STEP_LIMIT {
             return None;
         }
         Draft::new(model)?.finish(level)
@@ -312,11 +314,24 @@ impl<'m> Draft<'m> {
         let mut placed = Placed { form: level.form(), draft: self, layouts, offsets, scratch: bytes };
         let image = Input { view: placed.value(0)?, seal: placed.seal(0) };
         let steps: Vec<Step<'m>> = placed.draft.model.steps().collect();
-        let jobs = steps.into_iter().map(|step| placed.job(step)).collect::<Option<Vec<_>>>()?;
+        let mut jobs = Vec::with_capacity(steps.len());
+        let mut packed = 0;
+        for step in steps {
+            let job = placed.job(step)?;
+            packed += match &job.work {
+                Work::Conv(conv) => conv.weights.len(),
+                Work::Depthwise(depthwise) => depthwise.weights.len(),
+                _ => 0,
+            };
+            if packed > MEMORY_LIMIT {
+                return None;
+            }
+            jobs.push(job);
+        }
         let outputs = std::mem::take(&mut placed.draft.flow.outputs);
         let parts = outputs.iter().flat_map(|(_, parts)| parts);
         let outputs = parts.map(|&part| placed.transfer(part)).collect::<Option<Vec<_>>>()?;
-        let bytes = bytes.checked_add(scratch)?;
+        let bytes = bytes.checked_add(scratch).filter(|&bytes| bytes <= 2 * MEMORY_LIMIT)?;
         Some(Plan { level, evex: Level::has_vnni_256(), image, jobs, outputs, bytes })
     }
 
