@@ -4,10 +4,14 @@
 //! the end of a row and the beginning of the next; between planes is a **gap** that pads the last rows of one and the
 //! first rows of the next. So a window of stride 1 is a set of constant distances, and a plane one long row.
 
+use super::flow::Group;
+
+/// Bytes of activations, and of packed weights, beyond which nothing is planned: the portable kernels need less.
+pub(super) const MEMORY_LIMIT: usize = 1 << 30;
 /// Bytes of a pixel of four channels.
 pub(super) const PIXEL: usize = 4;
 /// Pixels of the widest vector: planes begin at multiples of it.
-pub(super) const ALIGN: usize = 16;
+const ALIGN: usize = 16;
 /// Pixels behind a buffer that kernels may read and never use.
 const SLACK: usize = 64;
 
@@ -204,4 +208,36 @@ impl Seal {
             }
         }
     }
+}
+
+/// Offsets of buffers, those that are live together apart, and the bytes of all; `None` past [`MEMORY_LIMIT`].
+pub(super) fn allocate(groups: &[Group], layouts: &[Layout]) -> Option<(Vec<usize>, usize)> {
+    let size = |index: usize| layouts[index].bytes().next_multiple_of(ALIGN * PIXEL);
+    let mut order: Vec<usize> = (0..groups.len()).collect();
+    order.sort_by_key(|&index| std::cmp::Reverse(size(index)));
+    let mut offsets = vec![usize::MAX; groups.len()];
+    let mut placed: Vec<usize> = Vec::new();
+    let mut total = 0;
+    for index in order {
+        let live = |other: &&usize| {
+            groups[**other].first <= groups[index].last && groups[index].first <= groups[**other].last
+        };
+        let mut busy: Vec<[usize; 2]> =
+            placed.iter().filter(live).map(|&other| [offsets[other], offsets[other] + size(other)]).collect();
+        busy.sort_unstable();
+        let mut offset = 0;
+        for [start, end] in busy {
+            if start >= offset + size(index) {
+                break;
+            }
+            offset = offset.max(end);
+        }
+        offsets[index] = offset;
+        total = total.max(offset + size(index));
+        if total > MEMORY_LIMIT {
+            return None;
+        }
+        placed.push(index);
+    }
+    Some((offsets, total))
 }

@@ -10,15 +10,13 @@ use super::conv::Conv;
 use super::depthwise::Depthwise;
 use super::elementwise::Add;
 use super::flow::{Flow, Group, Source};
-use super::layout::{ALIGN, Layout, Seal, View};
+use super::layout::{Layout, MEMORY_LIMIT, Seal, View, allocate};
 use super::level::Level;
 use super::pack::{self, Form, Reach};
 use super::pool::{MaxPool, Upsample};
 use super::requant::Post;
 
-/// Bytes of activations, and of packed weights, beyond which nothing is planned: the portable kernels need less.
-const MEMORY_LIMIT: usize = 1 << 30;
-/// Nor are more steps than any network has.
+/// More steps than any network has are not planned.
 const STEP_LIMIT: usize = 1 << 12;
 
 /// A network ready to run on this processor's vector units.
@@ -487,36 +485,4 @@ fn rescale_of(epilogue: &Epilogue<'_>, zero_point: i8) -> Post {
         let q = stored as i32 - 128;
         (epilogue.finish(q - i32::from(zero_point), slopes) as u8) ^ 0x80
     })))
-}
-
-/// Offsets of buffers, those that are live together apart, and the bytes of all; `None` past [`MEMORY_LIMIT`].
-fn allocate(groups: &[Group], layouts: &[Layout]) -> Option<(Vec<usize>, usize)> {
-    let size = |index: usize| layouts[index].bytes().next_multiple_of(ALIGN * 4);
-    let mut order: Vec<usize> = (0..groups.len()).collect();
-    order.sort_by_key(|&index| std::cmp::Reverse(size(index)));
-    let mut offsets = vec![usize::MAX; groups.len()];
-    let mut placed: Vec<usize> = Vec::new();
-    let mut total = 0;
-    for index in order {
-        let live = |other: &&usize| {
-            groups[**other].first <= groups[index].last && groups[index].first <= groups[**other].last
-        };
-        let mut busy: Vec<[usize; 2]> =
-            placed.iter().filter(live).map(|&other| [offsets[other], offsets[other] + size(other)]).collect();
-        busy.sort_unstable();
-        let mut offset = 0;
-        for [start, end] in busy {
-            if start >= offset + size(index) {
-                break;
-            }
-            offset = offset.max(end);
-        }
-        offsets[index] = offset;
-        total = total.max(offset + size(index));
-        if total > MEMORY_LIMIT {
-            return None;
-        }
-        placed.push(index);
-    }
-    Some((offsets, total))
 }
