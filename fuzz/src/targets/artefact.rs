@@ -64,8 +64,24 @@ fn run(bytes: &[u8]) -> Outcome {
     let arena = frame(&model, Reference);
     assert!(arena == frame(&model, Tiled), "the tiled kernels differ");
     assert!(arena == frame(&model, HostKernels), "the host's kernels differ");
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    executors(&model, &arena);
     let kinds: Vec<u16> = model.steps().map(|step| step.record().kind.get()).collect();
     Outcome::of(&(kinds, model.heads().count(), model.program().is_some()))
+}
+
+/// Holds every executor that this processor can run to the arena that the engine leaves.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+fn executors(model: &Model<'_>, expected: &[u8]) {
+    use secateur_kernels::x86::{Level, Memory, Plan};
+
+    for plan in Level::ALL.into_iter().filter_map(|level| Plan::with_level(model, level)) {
+        let mut arena: Vec<u8> = (0..model.arena_bytes()).map(|at| (at * 7) as u8).collect();
+        let mut engine =
+            Engine::with_kernels(model, &mut arena, HostKernels).expect("the arena has its size");
+        plan.watch(&mut Memory::default(), &mut engine, &[], &mut ());
+        assert!(arena == expected, "{}: the executor differs", plan.level());
+    }
 }
 
 /// A frame, with everything that reads its outputs; the arena afterwards.

@@ -1,7 +1,8 @@
 //! The tiled kernels compiled for the vector units of the machine that runs them.
 
 use multiversion::multiversion;
-use secateur_runtime::{Kernels, Tensor, kernels};
+use secateur_runtime::artefact::Model;
+use secateur_runtime::{Engine, Kernels, Tensor, kernels};
 
 use crate::tiled;
 
@@ -86,5 +87,47 @@ tuned! {
         epilogue: &kernels::Epilogue<'_>
     ) {
         kernels::multiply(factor, input, output, epilogue)
+    }
+}
+
+/// A network ready to run on this machine: by its executor where there is one (`x86`), else by an engine's kernels.
+#[derive(Debug)]
+pub struct HostPlan<'m> {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    plan: Option<crate::x86::Plan<'m>>,
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    plan: core::marker::PhantomData<Model<'m>>,
+}
+
+/// What a run of a [`HostPlan`] needs beside an engine's arena.
+#[derive(Debug, Default)]
+pub struct HostMemory {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    memory: crate::x86::Memory,
+}
+
+impl<'m> HostPlan<'m> {
+    /// Packs the weights of a checked artefact for this processor.
+    pub fn new(model: &Model<'m>) -> Self {
+        #[cfg(all(target_arch = "x86_64", not(miri)))]
+        let plan = crate::x86::Plan::new(model);
+        #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+        let plan = {
+            let _ = model;
+            core::marker::PhantomData
+        };
+        Self { plan }
+    }
+
+    /// Runs every step on `image`, as [`Engine::run`] does; then `engine` holds what heads read, and the last step's
+    /// output. `engine` is one of the planned model.
+    pub fn run<K: Kernels>(&self, memory: &mut HostMemory, engine: &mut Engine<'m, '_, K>, image: &[i8]) {
+        #[cfg(all(target_arch = "x86_64", not(miri)))]
+        if let Some(plan) = &self.plan {
+            plan.run(&mut memory.memory, engine, image);
+            return;
+        }
+        let _ = memory;
+        engine.run(image, &mut ());
     }
 }

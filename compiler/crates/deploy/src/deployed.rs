@@ -1,7 +1,7 @@
 //! An artefact on this machine: the integer runtime behind the interfaces of the evaluation.
 
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use secateur_runtime::artefact::format::{HeadKind, MAGIC, NONE, StepKind, TensorRecord, head_flags};
 use secateur_runtime::artefact::{Head, Model, Operation, Step};
@@ -14,7 +14,7 @@ use secateur_data::Frame;
 use secateur_eval::fixed_point::{Q15, Q16, dequantise, softmax, table_index};
 use secateur_eval::{self as eval, Detector, Heads};
 use secateur_ir::{self as graph, NmsKind, Shape};
-use secateur_kernels::HostKernels;
+use secateur_kernels::{HostKernels, HostMemory, HostPlan};
 
 /// Room for detections before suppression: what mAP needs at its low threshold.
 const DETECTIONS: usize = 1 << 14;
@@ -37,8 +37,10 @@ pub struct Deployed<'a> {
     layout: Heads,
     /// By Darknet's layer number, the tensor that holds the layer's whole output.
     outputs: Vec<usize>,
+    /// Weights as this processor's executor wants them, packed for the first run.
+    plan: OnceLock<HostPlan<'a>>,
     /// Memory of runs that are over, for the next ones.
-    arenas: Mutex<Vec<Vec<u8>>>,
+    arenas: Mutex<Vec<(Vec<u8>, HostMemory)>>,
 }
 
 /// A layer's output in the arena.
@@ -80,7 +82,7 @@ impl<'a> Deployed<'a> {
             }
         }
         let layout = layout(&model);
-        Ok(Self { model, layout, outputs, arenas: Mutex::default() })
+        Ok(Self { model, layout, outputs, plan: OnceLock::new(), arenas: Mutex::default() })
     }
 
     /// The checked view.
@@ -110,14 +112,28 @@ impl<'a> Deployed<'a> {
 
     /// Lends an engine over memory of its own to `work`.
     pub fn with_engine<T>(&self, work: impl FnOnce(&mut Engine<'a, '_, HostKernels>) -> T) -> T {
+        self.with_memory(|engine, _| work(engine))
+    }
+
+    /// Runs `int8` and lends the engine to `work`: it holds what heads read, and the last layer's output.
+    fn with_outputs<T>(&self, int8: &[i8], work: impl FnOnce(&Engine<'a, '_, HostKernels>) -> T) -> T {
+        let plan = self.plan.get_or_init(|| HostPlan::new(&self.model));
+        self.with_memory(|engine, memory| {
+            plan.run(memory, engine, int8);
+            work(engine)
+        })
+    }
+
+    fn with_memory<T>(&self, work: impl FnOnce(&mut Engine<'a, '_, HostKernels>, &mut HostMemory) -> T) -> T {
         let lock = || self.arenas.lock().unwrap_or_else(PoisonError::into_inner);
         let recycled = lock().pop();
-        let mut arena = recycled.unwrap_or_else(|| vec![0; self.model.arena_bytes()]);
+        let (mut arena, mut memory) =
+            recycled.unwrap_or_else(|| (vec![0; self.model.arena_bytes()], HostMemory::default()));
         let result = {
             let engine = Engine::with_kernels(&self.model, &mut arena, HostKernels);
-            work(&mut engine.expect("the arena has the size that the model asks for"))
+            work(&mut engine.expect("the arena has the size that the model asks for"), &mut memory)
         };
-        lock().push(arena);
+        lock().push((arena, memory));
         result
     }
 
@@ -159,8 +175,7 @@ impl<'a> Deployed<'a> {
         convert: impl Fn(&Engine<'a, '_, HostKernels>, &Head<'_>, &TensorRecord, &[i8]) -> Vec<f32>,
     ) -> Vec<Vec<f32>> {
         let image = self.quantise(input);
-        self.with_engine(|engine| {
-            engine.run(&image, &mut ());
+        self.with_outputs(&image, |engine| {
             let read = |head: Head<'_>| {
                 let record = self.model.tensor(head.tensor)?;
                 let mut int8 = vec![0; record.elements()];
@@ -381,8 +396,7 @@ impl Detector for Deployed<'_> {
     /// As a device does it: decoded and suppressed in integers.
     fn detect(&self, input: &[f32], frame: Frame, thresh: f32, nms: f32) -> Vec<eval::Detection> {
         let image = self.quantise(input);
-        self.with_engine(|engine| {
-            engine.run(&image, &mut ());
+        self.with_outputs(&image, |engine| {
             let mut buffer = vec![detect::Detection::default(); DETECTIONS];
             let found = detect::decode(engine, q30(thresh), &mut buffer);
             let inner = [frame.inner.0 as u32, frame.inner.1 as u32];

@@ -13,9 +13,12 @@ use secateur_codegen::{Compiled, compile};
 use secateur_data::read_npy;
 use secateur_eval::Detector;
 use secateur_frontend::darknet::{self, Cfg};
+use secateur_kernels::HostKernels;
 use secateur_quant::QNet;
 use secateur_quant::net::Provenance;
 use secateur_quant::{QDetector, QuantiseOptions, exec, quantise};
+use secateur_runtime::artefact::{Model, Step};
+use secateur_runtime::{Engine, Hook, Tensor};
 use secateur_testing::{RandomOptions, cases, data_dir, random_network, random_weights};
 
 fn packed(net: &QNet) -> Compiled {
@@ -45,6 +48,39 @@ fn assert_exact(what: &str, net: &QNet, compiled: &Compiled, image: &[f32]) {
         seen += 1;
     });
     assert_eq!(seen, net.nodes.len(), "{what}");
+    #[cfg(target_arch = "x86_64")]
+    assert_executors(what, deployed.model(), &int8);
+}
+
+/// Every executor that this processor can run gives the engine's bytes, after each step.
+#[cfg(target_arch = "x86_64")]
+fn assert_executors(what: &str, model: &Model<'_>, int8: &[i8]) {
+    use secateur_kernels::x86::{Level, Memory, Plan};
+
+    #[derive(Default)]
+    struct Outputs(Vec<Vec<i8>>);
+
+    impl Hook for Outputs {
+        fn after(&mut self, _: &Step<'_>, output: Tensor<'_>) {
+            let mut values = vec![0; output.pixels() * output.c()];
+            output.copy_to(&mut values);
+            self.0.push(values);
+        }
+    }
+
+    let mut arena = vec![0; model.arena_bytes()];
+    let mut engine = Engine::with_kernels(model, &mut arena, HostKernels).unwrap();
+    let (mut expected, mut memory) = (Outputs::default(), Memory::default());
+    engine.run(int8, &mut expected);
+    for level in Level::ALL.into_iter().filter(|level| level.is_available()) {
+        let plan = Plan::with_level(model, level).expect("the compiler's memory plans can be followed");
+        let mut found = Outputs::default();
+        plan.watch(&mut memory, &mut engine, int8, &mut found);
+        assert_eq!(found.0.len(), expected.0.len(), "{what}");
+        for (n, step) in model.steps().enumerate() {
+            assert!(found.0[n] == expected.0[n], "{what}: {level}, step {n}, {}", kernel_name(&step));
+        }
+    }
 }
 
 #[test]
