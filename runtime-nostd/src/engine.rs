@@ -5,11 +5,11 @@ use core::cell::Cell;
 use zerocopy::FromBytes;
 
 use crate::artefact::{Model, Operation, Step};
-use crate::kernels::packed::{PackedConv, PackedDepthwise, packed_conv, packed_depthwise};
 use crate::kernels::{
     Connected, Conv, Depthwise, Epilogue, ReorgMode, Shortcut, Table, Window, activate, avgpool, connected,
     conv, depthwise, local_avgpool, maxpool, multiply, reorg, rescale, shortcut, softmax, upsample,
 };
+use crate::packed::{PackedConv, PackedDepthwise, packed_conv, packed_depthwise};
 use crate::tensor::Tensor;
 use zerocopy::little_endian::U32;
 

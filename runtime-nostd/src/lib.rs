@@ -20,6 +20,7 @@ pub mod detect;
 mod engine;
 pub mod kernels;
 pub mod npu;
+pub mod packed;
 mod tensor;
 
 pub use engine::{ArenaTooSmall, Engine, Hook, Kernels, Reference};

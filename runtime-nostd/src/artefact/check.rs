@@ -11,11 +11,11 @@ use super::format::{
 };
 use super::step::{Operation, Step};
 use super::view::{Head, Model, Suppression, to_usize};
-use crate::kernels::packed::Bounds;
 use crate::kernels::{Epilogue, Window};
 use crate::npu::Program;
 use crate::npu::program::MapRecord;
 use crate::npu::stream::Commands;
+use crate::packed::Bounds;
 use crate::tensor::Tensor;
 
 pub(super) fn model(bytes: &[u8]) -> Result<Model<'_>, Error> {

@@ -133,10 +133,10 @@ codes! {
         VectorIndex = 2,
         /// Reserved: single weights with run lengths.
         Scattered = 3,
-        /// Of a convolution: [`crate::kernels::packed::ConvLayout`]. `weights` are words with biases and
+        /// Of a convolution: [`crate::packed::ConvLayout`]. `weights` are words with biases and
         /// requantisation among them; mode: [`packed_mode`].
         OutputPairs = 4,
-        /// Of a depthwise convolution: [`crate::kernels::packed::DepthwiseLayout`]. `weights` and mode as above.
+        /// Of a depthwise convolution: [`crate::packed::DepthwiseLayout`]. `weights` and mode as above.
         WindowRows = 5,
     }
 }
@@ -221,9 +221,9 @@ codes! {
 
 /// `mode` of a step with packed weights.
 pub mod packed_mode {
-    /// [`crate::kernels::packed::Form`].
+    /// [`crate::packed::Form`].
     pub const FORM: u16 = 3;
-    /// [`crate::kernels::packed::ConvLayout::folded`]; convolutions alone.
+    /// [`crate::packed::ConvLayout::folded`]; convolutions alone.
     pub const FOLDED: u16 = 4;
 }
 

@@ -5,8 +5,8 @@ use super::format::{
     Encoding, NONE, ReorgMode, Requant, ShortcutMode, StepKind, StepRecord, Target, TensorRecord, packed_mode,
 };
 use super::view::{Model, to_usize};
-use crate::kernels::packed::{Bounds, ConvLayout, DepthwiseLayout, Form, PackedConv, PackedDepthwise};
 use crate::kernels::{Connected, Conv, Depthwise, Epilogue, Shortcut, Window};
+use crate::packed::{Bounds, ConvLayout, DepthwiseLayout, Form, PackedConv, PackedDepthwise};
 use zerocopy::little_endian::{I32, U32};
 
 /// One operation of a checked artefact.

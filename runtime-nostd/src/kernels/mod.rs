@@ -15,7 +15,6 @@ mod conv;
 mod depthwise;
 mod elementwise;
 mod layout;
-pub mod packed;
 mod pool;
 mod requant;
 mod softmax;

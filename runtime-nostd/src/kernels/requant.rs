@@ -33,14 +33,6 @@ impl Slopes {
         Self { pos: requant.m_pos(), neg: requant.m_neg(), half: (1 << shift) >> 1, shift }
     }
 
-    /// Slopes of the product's high word, and a shift of at most 15 after it: `(acc · m + 2^(s − 1)) >> s` with
-    /// `s = 32 + tail` and slopes of 32 bits.
-    #[inline(always)]
-    pub const fn high(pos: i32, neg: i32, tail: u32) -> Self {
-        let shift = 32 + (tail & 15);
-        Self { pos, neg, half: (1 << shift) >> 1, shift }
-    }
-
     /// Source: docs/numerics.md, "Requantise": `(acc · M + 2^(s − 1)) >> s`.
     #[inline(always)]
     pub fn apply(self, acc: i32) -> i64 {

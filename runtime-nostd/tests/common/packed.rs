@@ -3,8 +3,8 @@
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use secateur_runtime::artefact::format::{Encoding, StepKind, packed_mode};
-use secateur_runtime::kernels::packed::{ConvLayout, DepthwiseLayout};
 use secateur_runtime::kernels::{Conv, Depthwise, Epilogue, Requant, Window};
+use secateur_runtime::packed::{ConvLayout, DepthwiseLayout};
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::{I32, U16, U32};
 

@@ -3,7 +3,7 @@
 use core::cell::Cell;
 
 use secateur_kernels::Thumb;
-use secateur_runtime::kernels::packed::{
+use secateur_runtime::packed::{
     Bounds, ConvLayout, DepthwiseLayout, PackedConv, PackedDepthwise, packed_conv, packed_depthwise,
 };
 use secateur_runtime::kernels::{

@@ -4,7 +4,7 @@ use core::cell::Cell;
 
 use secateur_runtime::Tensor;
 use secateur_runtime::kernels::Window;
-use secateur_runtime::kernels::packed::{ConvLayout, Form, PackedConv};
+use secateur_runtime::packed::{ConvLayout, Form, PackedConv};
 
 use super::{Scratch, finish, words};
 
@@ -65,7 +65,7 @@ const fn kernels(layout: &ConvLayout) -> (Kernel, Kernel) {
     }
 }
 
-/// See [`secateur_runtime::kernels::packed::packed_conv`]; `None` where these kernels cannot do it, and nothing was
+/// See [`secateur_runtime::packed::packed_conv`]; `None` where these kernels cannot do it, and nothing was
 /// written.
 pub(super) fn conv(
     input: Tensor<'_>,

@@ -3,7 +3,7 @@
 
 use secateur_runtime::Tensor;
 use secateur_runtime::kernels::Window;
-use secateur_runtime::kernels::packed::{DepthwiseLayout, Form, PackedDepthwise, ROW_BYTES};
+use secateur_runtime::packed::{DepthwiseLayout, Form, PackedDepthwise, ROW_BYTES};
 
 use super::{Scratch, finish, words};
 
@@ -82,7 +82,7 @@ fn kernel(kernel: usize, stride: usize, form: Form) -> Option<(Kernel, usize)> {
     })
 }
 
-/// See [`secateur_runtime::kernels::packed::packed_depthwise`]; `None` where these kernels cannot do it, and nothing was
+/// See [`secateur_runtime::packed::packed_depthwise`]; `None` where these kernels cannot do it, and nothing was
 /// written.
 pub(super) fn depthwise(
     input: Tensor<'_>,

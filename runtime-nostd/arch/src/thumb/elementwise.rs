@@ -4,8 +4,8 @@ use core::cell::Cell;
 use core::ops::Range;
 
 use secateur_runtime::Tensor;
-use secateur_runtime::kernels::packed::Form;
 use secateur_runtime::kernels::{Shortcut, ShortcutMode, Window};
+use secateur_runtime::packed::Form;
 
 use super::finish_with;
 

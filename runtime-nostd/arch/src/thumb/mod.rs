@@ -1,6 +1,6 @@
 //! Kernels for processors with the DSP extension of Armv7E-M: Cortex-M4 and Cortex-M7.
 //!
-//! They take constants packed when compiling ([`secateur_runtime::kernels::packed`]) and workspace from the arena. Inner
+//! They take constants packed when compiling ([`secateur_runtime::packed`]) and workspace from the arena. Inner
 //! loops are assembly, for all fourteen registers; this module's Rust checks whatever they rely on: a layer that they
 //! cannot do, or workspace or constants that are too short or not aligned, goes to the portable kernels.
 
@@ -10,8 +10,8 @@ mod elementwise;
 
 use core::cell::Cell;
 
-use secateur_runtime::kernels::packed::{self, Bounds, PackedConv, PackedDepthwise};
 use secateur_runtime::kernels::{self, Connected, Conv, Depthwise, Shortcut, Table, Window};
+use secateur_runtime::packed::{self, Bounds, PackedConv, PackedDepthwise};
 use secateur_runtime::{Kernels, Tensor};
 use zerocopy::little_endian::U32;
 

@@ -20,7 +20,7 @@ use secateur_quant::{QNet, QuantiseOptions, quantise};
 use secateur_runtime::artefact::Model;
 use secateur_runtime::artefact::format::StepKind;
 use secateur_runtime::kernels;
-use secateur_runtime::kernels::packed::{PackedDepthwise, packed_depthwise};
+use secateur_runtime::packed::{PackedDepthwise, packed_depthwise};
 use secateur_runtime::{Kernels, Tensor};
 use secateur_testing::{RandomOptions, data_dir, random_network, random_weights, skipped};
 

@@ -2,8 +2,8 @@
 
 use secateur_quant::net::{QConv, QNet, QOp, QRequant};
 use secateur_runtime::artefact::format::{Encoding, packed_mode};
-use secateur_runtime::kernels::packed::{ConvLayout, DepthwiseLayout};
 use secateur_runtime::kernels::{Conv, Depthwise, Epilogue, Requant, Window};
+use secateur_runtime::packed::{ConvLayout, DepthwiseLayout};
 use zerocopy::little_endian::{I32, U32};
 
 use crate::target::WeightOrder;

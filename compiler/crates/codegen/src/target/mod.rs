@@ -83,7 +83,7 @@ pub enum WeightOrder {
     #[default]
     Dense,
     /// In pairs of 16 bits, biases and requantisation among them: Cortex-M4 and Cortex-M7
-    /// ([`secateur_runtime::kernels::packed`]). Layers that have no such form stay dense.
+    /// ([`secateur_runtime::packed`]). Layers that have no such form stay dense.
     Armv7em,
 }
 

@@ -227,7 +227,7 @@ pub fn packed_conv(input: Tensor<'_>, output: Tensor<'_>, conv: &PackedConv<'_>)
                     }
                 }
             }
-            to.set(conv.bounds.finish(acc, conv.scale(o).slopes()));
+            to.set(conv.bounds.finish(acc, conv.scale(o)));
         }
     }
 }

@@ -196,7 +196,7 @@ pub fn packed_depthwise(input: Tensor<'_>, output: Tensor<'_>, depthwise: &Packe
                     acc += depthwise.weight(c, ky, kx) * input.padded(row, column, c);
                 }
             }
-            to.set(depthwise.bounds.finish(acc, depthwise.scale(c).slopes()));
+            to.set(depthwise.bounds.finish(acc, depthwise.scale(c)));
         }
     }
 }

@@ -17,7 +17,7 @@ mod depthwise;
 
 use zerocopy::little_endian::U32;
 
-use super::{Requant, Slopes, Table};
+use crate::kernels::{Requant, Table, look_up, saturate};
 pub use conv::{ConvLayout, PackedConv, packed_conv};
 pub use depthwise::{DepthwiseLayout, PackedDepthwise, ROW_BYTES, packed_depthwise};
 
@@ -117,8 +117,12 @@ impl Scale {
         form != Form::General || (1..=TAIL_MAX).contains(&self.tail)
     }
 
-    fn slopes(self) -> Slopes {
-        Slopes::high(self.m_pos, self.m_neg, self.tail.min(TAIL_MAX))
+    /// Accumulator to the value before saturation: `(acc · M' + 2^(s − 1)) >> s` with `s = 32 + tail`.
+    #[inline(always)]
+    pub fn apply(self, acc: i32) -> i64 {
+        let slope = if acc >= 0 { self.m_pos } else { self.m_neg };
+        let shift = 32 + self.tail.min(TAIL_MAX);
+        (i64::from(acc) * i64::from(slope) + ((1 << shift) >> 1)) >> shift
     }
 }
 
@@ -127,7 +131,7 @@ fn raised(m: i32, up: u32) -> Option<i32> {
     i32::try_from(i64::from(m).checked_shl(up.min(32))?).ok()
 }
 
-/// What happens to a packed layer's accumulators beside their scales; see [`super::Epilogue`].
+/// What happens to a packed layer's accumulators beside their scales; see [`crate::kernels::Epilogue`].
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds<'a> {
     pub lo: i8,
@@ -138,15 +142,9 @@ pub struct Bounds<'a> {
 
 impl Bounds<'_> {
     #[inline(always)]
-    fn finish(&self, acc: i32, slopes: Slopes) -> i8 {
-        let epilogue = super::Epilogue {
-            requant: &[],
-            lo: self.lo,
-            hi: self.hi,
-            table: self.table,
-            zero_point: self.zero_point,
-        };
-        epilogue.finish(acc, slopes)
+    fn finish(&self, acc: i32, scale: Scale) -> i8 {
+        let q = saturate(scale.apply(acc), self.zero_point, self.lo, self.hi);
+        self.table.map_or(q, |table| look_up(table, q))
     }
 }
 
