@@ -157,6 +157,9 @@ fn what_is_wrong_with_packed_steps_is_named() {
     assert_eq!(fault(0, &|n| n.steps[0].scratch_offset = U32::new(190)), Fault::Scratch);
     // The first step's first weight becomes 0x7fff, the middle column of the second's another than its duplicate.
     assert_eq!(fault(0, &|n| n.constants[8..10].copy_from_slice(&[0xff, 0x7f])), Fault::Packed);
+    // Five inputs: beside the last one's weight is nothing.
+    let third_pair = networks(1).0.steps[0].weights.get() as usize + 4 * (2 + 2 * 2);
+    assert_eq!(fault(0, &|n| n.constants[third_pair + 2] = 1), Fault::Packed);
     let at = networks(1).0.steps[1].weights.get() as usize;
     assert_eq!(fault(1, &|n| n.constants[at + 2] ^= 1), Fault::Packed);
 }

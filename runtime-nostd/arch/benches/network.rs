@@ -1,14 +1,13 @@
 //! Whole networks on this machine, by the executor for x86-64 and by the portable kernels.
 //!
 //! ```text
-//! network ARTEFACT LEVEL [THREADS | profile]
+//! network ARTEFACT LEVEL [profile]
 //! ```
 //!
 //! LEVEL is `avx512vnni`, `avxvnni`, `avx2` or `portable`. For each line of its input the program runs the network
 //! once and prints the milliseconds of the processor's time that its thread took, which other work on the machine does
-//! not lengthen as it does the clock's, or the clock's where THREADS are given; `peers/compare.py` alternates it
-//! with other runtimes. With `profile` it prints
-//! the microseconds of each step, the least of 200 runs. Without arguments it does nothing: `cargo test` calls it so.
+//! not lengthen as it does the clock's; `peers/compare.py` alternates it with other runtimes. With `profile` it prints the
+//! microseconds of each step, the least of 200 runs. Without arguments it does nothing: `cargo test` calls it so.
 
 #[cfg(target_arch = "x86_64")]
 fn main() {
@@ -16,7 +15,7 @@ fn main() {
     use std::time::Instant;
 
     use secateur_kernels::HostKernels;
-    use secateur_kernels::x86::{Level, Memory, Plan, Team};
+    use secateur_kernels::x86::{Level, Memory, Plan};
     use secateur_runtime::Engine;
     use secateur_runtime::artefact::Model;
 
@@ -39,8 +38,6 @@ fn main() {
     let image: Vec<i8> =
         (0..model.input_shape().iter().product::<usize>()).map(|i| (i * 31 % 251) as i8).collect();
     let mut memory = Memory::default();
-    let threads: usize = rest.first().and_then(|threads| threads.parse().ok()).unwrap_or(1);
-    let mut team = Team::new(threads);
     if let (Some(plan), [profile]) = (&plan, rest)
         && profile == "profile"
     {
@@ -67,14 +64,12 @@ fn main() {
         if line.is_err() {
             return;
         }
-        let (start, clock) = (thread_time(), Instant::now());
+        let start = thread_time();
         match &plan {
-            Some(plan) if threads > 1 => plan.run_shared(&mut team, &mut memory, &mut engine, &image),
             Some(plan) => plan.run(&mut memory, &mut engine, &image),
             None => engine.run(&image, &mut ()),
         }
-        let time = if !rest.is_empty() { clock.elapsed().as_secs_f64() } else { thread_time() - start };
-        println!("{}", time * 1e3);
+        println!("{}", (thread_time() - start) * 1e3);
     }
 }
 

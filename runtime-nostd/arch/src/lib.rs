@@ -26,6 +26,8 @@ pub mod x86;
 
 #[cfg(feature = "host")]
 pub use host::{HostKernels, HostMemory, HostPlan};
+#[cfg(all(feature = "armv7em", feature = "count-fallbacks", target_arch = "arm"))]
+pub use thumb::FALLBACKS;
 #[cfg(all(feature = "armv7em", target_arch = "arm"))]
 pub use thumb::Thumb;
 pub use tiled::Tiled;

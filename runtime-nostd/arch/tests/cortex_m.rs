@@ -58,9 +58,8 @@ fn kernels_give_the_bytes_of_the_reference() {
         return;
     }
     let cases: u64 = std::env::var("SECATEUR_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
-    let text = run(&["--random", &(6000 * cases).to_string()]);
-    println!("{text}");
-    assert!(text.contains("cases"));
+    // The program fails where a byte differs, or too few cases reached the kernels.
+    println!("{}", run(&["--random", &(6000 * cases).to_string()]));
 }
 
 #[test]

@@ -194,12 +194,26 @@ impl PackedConv<'_> {
         Scale::read(form, self.words.get(at..).unwrap_or(&[]))
     }
 
+    /// Whether the halves beside the last inputs of odd runs are 0. Kernels multiply them with whatever stands there.
+    fn rests(&self) -> bool {
+        let ConvLayout { runs, run, out_c, .. } = self.layout;
+        run % 2 == 0
+            || (0..out_c).all(|o| {
+                let (pair, lane) = self.layout.lane(o);
+                (1..=runs).all(|ended| {
+                    let (at, side) = self.layout.weight_place(lane, ended * run - 1);
+                    half(word(self.words, pair * self.layout.pair_words() + at), 1 - side) == 0
+                })
+            })
+    }
+
     /// Weights, biases and scales within the contract, for every output.
     pub fn is_valid(&self) -> bool {
         let layout = &self.layout;
         let taps = layout.runs * layout.run;
         Some(self.words.len()) == layout.words()
             && layout.out_c > 1
+            && self.rests()
             && (0..layout.out_c).all(|o| {
                 let weights = (0..taps).map(|tap| self.weight(o, tap));
                 let sum: u64 = weights.clone().map(|w| u64::from(w.unsigned_abs())).sum();

@@ -17,7 +17,7 @@ mod depthwise;
 
 use zerocopy::little_endian::U32;
 
-use crate::kernels::{Requant, Table, look_up, saturate};
+use crate::kernels::{Requant, Table, look_up, requantise, saturate};
 pub use conv::{ConvLayout, PackedConv, packed_conv};
 pub use depthwise::{DepthwiseLayout, PackedDepthwise, ROW_BYTES, packed_depthwise};
 
@@ -120,9 +120,8 @@ impl Scale {
     /// Accumulator to the value before saturation: `(acc · M' + 2^(s − 1)) >> s` with `s = 32 + tail`.
     #[inline(always)]
     pub fn apply(self, acc: i32) -> i64 {
-        let slope = if acc >= 0 { self.m_pos } else { self.m_neg };
         let shift = 32 + self.tail.min(TAIL_MAX);
-        (i64::from(acc) * i64::from(slope) + ((1 << shift) >> 1)) >> shift
+        requantise(acc, Requant::new(self.m_pos, self.m_neg, shift as u8))
     }
 }
 

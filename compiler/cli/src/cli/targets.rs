@@ -49,11 +49,15 @@ fn list() -> Result<()> {
 }
 
 fn show(name: &str) -> Result<()> {
-    // A file that is neither is most likely a board's: it has more to be wrong.
+    // A file that is neither has a mistake: `align` is a target's key, all else is said of a board.
     let (target, board) = match (Target::load(name), Board::load(name)) {
         (Ok(target), _) => (target, None),
         (_, Ok(board)) => (board.target.clone(), Some(board)),
-        (_, Err(e)) if name.ends_with(".toml") => return Err(e),
+        (Err(of_target), Err(of_board)) if name.ends_with(".toml") => {
+            let is_target = std::fs::read_to_string(name)
+                .is_ok_and(|text| text.lines().any(|line| line.trim_start().starts_with("align")));
+            return Err(if is_target { of_target } else { of_board });
+        }
         _ => {
             let known: Vec<&str> = Target::names().chain(Board::names()).collect();
             return Err(Error::new("unknown target or board")

@@ -39,7 +39,7 @@ pub fn emulate(board: &Board, program: &Path, job: &Job<'_>, limit: Duration) ->
     let mut command = Command::new(&emulator.command);
     command.args(arguments(emulator)).arg("-kernel").arg(program).arg("-device").arg(loader(&path, board));
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let child = child.map_err(|e| missing(emulator, &e))?;
+    let child = Running(child.map_err(|e| missing(emulator, &e))?);
     let run = Run::wait(child, limit)?;
     run.report(board, limit)
 }
@@ -74,6 +74,17 @@ fn missing(emulator: &Emulator, cause: &std::io::Error) -> Error {
     }
 }
 
+/// An emulator at work; it ends with its owner, whatever happens.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both fail where it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// An emulator that has ended, or was ended.
 struct Run {
     /// `None`: it took too long.
@@ -83,21 +94,20 @@ struct Run {
 }
 
 impl Run {
-    fn wait(mut child: Child, limit: Duration) -> Result<Self> {
+    fn wait(mut running: Running, limit: Duration) -> Result<Self> {
+        let child = &mut running.0;
         let started = Instant::now();
         let (stdout, stderr) = (drain(child.stdout.take()), drain(child.stderr.take()));
         let failed = |e: std::io::Error| Error::new(format!("lost the emulator: {e}"));
         let status = loop {
             match child.try_wait().map_err(failed)? {
                 Some(status) => break Some(status),
-                None if started.elapsed() > limit => {
-                    child.kill().map_err(failed)?;
-                    child.wait().map_err(failed)?;
-                    break None;
-                }
+                None if started.elapsed() > limit => break None,
                 None => thread::sleep(PATIENCE),
             }
         };
+        // Ended, it closes the streams that are read.
+        drop(running);
         let text = |reader: thread::JoinHandle<Vec<u8>>| reader.join().unwrap_or_default();
         Ok(Self { status, stdout: text(stdout), stderr: text(stderr) })
     }

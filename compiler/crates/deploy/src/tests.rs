@@ -13,12 +13,9 @@ use secateur_codegen::{Compiled, compile};
 use secateur_data::read_npy;
 use secateur_eval::Detector;
 use secateur_frontend::darknet::{self, Cfg};
-use secateur_kernels::HostKernels;
 use secateur_quant::QNet;
 use secateur_quant::net::Provenance;
 use secateur_quant::{QDetector, QuantiseOptions, exec, quantise};
-use secateur_runtime::artefact::{Model, Step};
-use secateur_runtime::{Engine, Hook, Tensor};
 use secateur_testing::{RandomOptions, cases, data_dir, random_network, random_weights};
 
 fn packed(net: &QNet) -> Compiled {
@@ -48,14 +45,17 @@ fn assert_exact(what: &str, net: &QNet, compiled: &Compiled, image: &[f32]) {
         seen += 1;
     });
     assert_eq!(seen, net.nodes.len(), "{what}");
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
     assert_executors(what, deployed.model(), &int8);
 }
 
 /// Every executor that this processor can run gives the engine's bytes, after each step.
-#[cfg(target_arch = "x86_64")]
-fn assert_executors(what: &str, model: &Model<'_>, int8: &[i8]) {
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+fn assert_executors(what: &str, model: &secateur_runtime::artefact::Model<'_>, int8: &[i8]) {
+    use secateur_kernels::HostKernels;
     use secateur_kernels::x86::{Level, Memory, Plan};
+    use secateur_runtime::artefact::Step;
+    use secateur_runtime::{Engine, Hook, Tensor};
 
     #[derive(Default)]
     struct Outputs(Vec<Vec<i8>>);

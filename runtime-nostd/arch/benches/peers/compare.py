@@ -20,19 +20,9 @@ import tempfile
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.append(str(HERE.parents[3] / "compiler/crates/train/benches/pytorch"))
 
-
-def sections(path):
-    """The cfg's sections: (name, options)."""
-    found = []
-    for line in pathlib.Path(path).read_text().splitlines():
-        line = line.split("#")[0].strip()
-        if line.startswith("["):
-            found.append((line.strip("[]"), {}))
-        elif "=" in line:
-            key, value = line.split("=", 1)
-            found[-1][1][key.strip()] = value.strip()
-    return found
+from darknet import sections
 
 
 class Weights:

@@ -3,11 +3,11 @@
 use core::cell::Cell;
 
 use secateur_kernels::Thumb;
-use secateur_runtime::packed::{
-    Bounds, ConvLayout, DepthwiseLayout, PackedConv, PackedDepthwise, packed_conv, packed_depthwise,
-};
 use secateur_runtime::kernels::{
     self, Conv, Depthwise, Epilogue, Requant, Shortcut, ShortcutMode, Table, Window,
+};
+use secateur_runtime::packed::{
+    Bounds, ConvLayout, DepthwiseLayout, PackedConv, PackedDepthwise, packed_conv, packed_depthwise,
 };
 use secateur_runtime::{Kernels, Tensor};
 use zerocopy::little_endian::{I32, U32};

@@ -3,6 +3,7 @@
 use core::cell::Cell;
 
 use secateur_runtime::Tensor;
+use secateur_runtime::artefact::format::WINDOW_LIMIT;
 use secateur_runtime::kernels::Window;
 use secateur_runtime::packed::{ConvLayout, Form, PackedConv};
 
@@ -81,6 +82,13 @@ pub(super) fn conv(
         return None;
     }
     let w = &conv.window;
+    // Of a checked artefact they are; larger ones would leave 32 bits in the distances below.
+    if [kernel_h, kernel_w, w.stride_h, w.stride_w, w.dilation_h, w.dilation_w]
+        .iter()
+        .any(|&n| n > WINDOW_LIMIT)
+    {
+        return None;
+    }
     let same = (input.h(), input.w()) == (output.h(), output.w());
     let unit = [kernel_h, kernel_w, w.stride_h, w.stride_w] == [1; 4] && [w.pad_top, w.pad_left] == [0; 2];
     let layer = Layer { input, output, conv, constants };
@@ -217,7 +225,9 @@ impl Layer<'_> {
         let rows = (window.kernel_h - 1) * window.dilation_h + 1;
         let inside =
             row < input.h() && row + rows <= input.h() && column < input.w() && column + columns <= input.w();
-        let stride = window.stride_w * input.pitch();
+        // What is too large for 32 bits is not inside, and its piece is longer than the lines.
+        let stride = window.stride_w.wrapping_mul(input.pitch());
+        let down = window.dilation_h.wrapping_mul(input.w()).wrapping_mul(input.pitch());
         let mut to = tile;
         if pieces && inside {
             let at = (row * input.w() + column) * input.pitch();
@@ -226,12 +236,12 @@ impl Layer<'_> {
                 // SAFETY: each of `runs` calls writes four words for every two of `run` inputs into the tile, and reads
                 // `run` bytes of each pixel's window, all of them inside the input.
                 to = unsafe { secateur_widen4(to, src, stride, layout.run) };
-                src = src.wrapping_add(window.dilation_h * input.w() * input.pitch());
+                src = src.wrapping_add(down);
             }
             return;
         }
         for ky in 0..layout.runs {
-            let piece = pieces && columns * input.c() <= lines.len();
+            let piece = pieces && columns.checked_mul(input.c()).is_some_and(|bytes| bytes <= lines.len());
             let stride = if piece { stride } else { line };
             if piece {
                 self.gather_piece(window.tap(y, x, ky, 0), columns, lines);

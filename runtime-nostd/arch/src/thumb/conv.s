@@ -30,7 +30,14 @@
     .equ pw_exit, 56
 
 @ Copies the caller's frame to the stack: r0 points to it.
-.macro pw_enter
+@ The function's beginning.
+.macro pw_enter name
+    .section .text.\name, "ax", %progbits
+    .global \name
+    .type \name, %function
+    .thumb_func
+    .p2align 2
+\name:
     push {r4-r11, lr}
     ldmia r0!, {r4-r11}
     ldmia r0!, {r1-r3, r12}
@@ -41,9 +48,10 @@
     push {r4-r11}
 .endm
 
-.macro pw_leave
+.macro pw_leave name
     add sp, #64
     pop {r4-r11, pc}
+    .size \name, . - \name
 .endm
 
 @ Widens four pixels of `quads` · 4 + `rest` inputs into the tile.
@@ -241,13 +249,7 @@
 .endm
 
 .macro pw4 name, folded, form
-    .section .text.\name, "ax", %progbits
-    .global \name
-    .type \name, %function
-    .thumb_func
-    .p2align 2
-\name:
-    pw_enter
+    pw_enter \name
     @ Where the first round enters the eight bodies, so that the last ends with the last pair.
     ldrd r0, r1, [sp, #pw_x]
     sub r1, r1, r0
@@ -294,8 +296,7 @@
     subs r8, #1
     str r8, [sp, #pw_tiles]
     bne.w 2b
-    pw_leave
-    .size \name, . - \name
+    pw_leave \name
 .endm
 
 @ Widens a pixel of `quads` · 4 + `rest` inputs.
@@ -378,13 +379,7 @@
 .endm
 
 .macro pw1 name, folded, form
-    .section .text.\name, "ax", %progbits
-    .global \name
-    .type \name, %function
-    .thumb_func
-    .p2align 2
-\name:
-    pw_enter
+    pw_enter \name
     @ Pairs of inputs in fours, and how many are left.
     ldrd r0, r1, [sp, #pw_x]
     sub r1, r1, r0
@@ -437,8 +432,7 @@
     subs r8, #1
     str r8, [sp, #pw_tiles]
     bne.w 2b
-    pw_leave
-    .size \name, . - \name
+    pw_leave \name
 .endm
 
     pw4 secateur_pw4_wide_linear, 0, 0

@@ -135,7 +135,14 @@ secateur_dw_fill:
     .equ dk_weights, 96
     .equ dk_size, 176
 
-.macro dk_enter
+@ The function's beginning.
+.macro dk_enter name
+    .section .text.\name, "ax", %progbits
+    .global \name
+    .type \name, %function
+    .thumb_func
+    .p2align 2
+\name:
     push {r4-r11, lr}
     sub sp, #dk_size
     add r12, sp, #dk_zero
@@ -143,9 +150,10 @@ secateur_dw_fill:
     stmia r12!, {r1-r10}
 .endm
 
-.macro dk_leave
+.macro dk_leave name
     add sp, #dk_size
     pop {r4-r11, pc}
+    .size \name, . - \name
 .endm
 
 @ Reads bias and parameters of the channel whose weights end at lr; uses r6-r9.
@@ -286,16 +294,23 @@ secateur_dw_fill:
     add r11, r11, r12, lsl #1
 .endm
 
+@ The next row of outputs, the next channel, the function's end.
+.macro dk_loop_back name
+    ldr r6, [sp, #dk_rows_left]
+    subs r6, #1
+    str r6, [sp, #dk_rows_left]
+    bne.w 2b
+    ldr r6, [sp, #dk_channels]
+    subs r6, #1
+    str r6, [sp, #dk_channels]
+    bne.w 1b
+    dk_leave \name
+.endm
+
 @ d3_*: 3 x 3. Registers: r0-r5 weights, r6, r7 four values of a row, r8, r9 sums, r10 next values, r11 output,
 @ r12 bytes to the next output, lr end of the row.
 .macro d3 name, stride, form
-    .section .text.\name, "ax", %progbits
-    .global \name
-    .type \name, %function
-    .thumb_func
-    .p2align 2
-\name:
-    dk_enter
+    dk_enter \name
 1:  ldr lr, [sp, #dk_words]
     ldmia lr!, {r6-r8}
     sxtb16 r0, r6
@@ -339,16 +354,7 @@ secateur_dw_fill:
     d3_row1 r4, r5
     dk_requantise \form, r8
     strb r8, [r11]
-5:  ldr r6, [sp, #dk_rows_left]
-    subs r6, #1
-    str r6, [sp, #dk_rows_left]
-    bne.w 2b
-    ldr r6, [sp, #dk_channels]
-    subs r6, #1
-    str r6, [sp, #dk_channels]
-    bne.w 1b
-    dk_leave
-    .size \name, . - \name
+5:  dk_loop_back \name
 .endm
 
 @ d5_*: 5 x 5, stride 1, four outputs a step. Registers: r0-r3 eight values of a row, r4-r7 its weights, r8-r11 sums,
@@ -390,13 +396,7 @@ secateur_dw_fill:
 .endm
 
 .macro d5 name, form
-    .section .text.\name, "ax", %progbits
-    .global \name
-    .type \name, %function
-    .thumb_func
-    .p2align 2
-\name:
-    dk_enter
+    dk_enter \name
 1:  ldr lr, [sp, #dk_words]
     add r12, sp, #dk_weights
 .rept 5
@@ -474,16 +474,7 @@ secateur_dw_fill:
     add r1, r1, r2
     subs r0, #1
     bne 6b
-7:  ldr r6, [sp, #dk_rows_left]
-    subs r6, #1
-    str r6, [sp, #dk_rows_left]
-    bne.w 2b
-    ldr r6, [sp, #dk_channels]
-    subs r6, #1
-    str r6, [sp, #dk_channels]
-    bne.w 1b
-    dk_leave
-    .size \name, . - \name
+7:  dk_loop_back \name
 .endm
 
     d3 secateur_d3s1_linear, 1, 0

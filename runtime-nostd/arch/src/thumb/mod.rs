@@ -42,6 +42,7 @@ impl Kernels for Thumb {
         scratch: &[Cell<i8>],
     ) {
         if conv::conv(input, output, parameters, Scratch(scratch)).is_none() {
+            count_fallback();
             packed::packed_conv(input, output, parameters);
         }
     }
@@ -54,12 +55,14 @@ impl Kernels for Thumb {
         scratch: &[Cell<i8>],
     ) {
         if depthwise::depthwise(input, output, parameters, Scratch(scratch)).is_none() {
+            count_fallback();
             packed::packed_depthwise(input, output, parameters);
         }
     }
 
     fn maxpool(&self, input: Tensor<'_>, output: Tensor<'_>, window: &Window) {
         if elementwise::maxpool(input, output, window).is_none() {
+            count_fallback();
             Tiled.maxpool(input, output, window);
         }
     }
@@ -74,9 +77,19 @@ impl Kernels for Thumb {
             _ => None,
         };
         if done.is_none() {
+            count_fallback();
             Tiled.shortcut(inputs, output, parameters);
         }
     }
+}
+
+/// Calls that went to the portable kernels: tests want to know that not all did.
+#[cfg(feature = "count-fallbacks")]
+pub static FALLBACKS: core::sync::atomic::AtomicU32 = core::sync::atomic::AtomicU32::new(0);
+
+fn count_fallback() {
+    #[cfg(feature = "count-fallbacks")]
+    FALLBACKS.fetch_add(1, core::sync::atomic::Ordering::Relaxed);
 }
 
 /// Workspace of a layer.

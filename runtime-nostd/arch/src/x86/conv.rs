@@ -57,34 +57,7 @@ pub(super) struct Rows {
     pub(super) long: bool,
 }
 
-/// A part of what a kernel computes of each plane: vectors `first .. last` of rows `top .. bottom`.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Span {
-    pub(super) top: usize,
-    pub(super) bottom: usize,
-    pub(super) first: usize,
-    pub(super) last: usize,
-}
-
 impl Rows {
-    /// All of a plane, in vectors of `pixels` pixels.
-    pub(super) fn all(&self, pixels: usize) -> Span {
-        Span { top: 0, bottom: self.count, first: 0, last: self.vectors(pixels) }
-    }
-
-    /// Part `index` of `count` of a plane.
-    pub(super) fn part(&self, pixels: usize, index: usize, count: usize) -> Span {
-        let all = self.all(pixels);
-        let share = |n: usize| [n * index / count, n * (index + 1) / count];
-        if self.long {
-            let [first, last] = share(all.last);
-            Span { first, last, ..all }
-        } else {
-            let [top, bottom] = share(all.bottom);
-            Span { top, bottom, ..all }
-        }
-    }
-
     /// Vectors of `pixels` pixels in a row.
     pub(super) fn vectors(&self, pixels: usize) -> usize {
         self.width.div_ceil(pixels)
@@ -98,33 +71,30 @@ impl Rows {
 }
 
 impl Conv {
-    /// Computes a part of blocks that are alike.
+    /// Computes blocks that are alike.
     ///
     /// # Safety
     /// The processor has `V`'s instructions; the planner has found all that is read and written inside `memory`;
     /// nobody else writes there or uses what is written.
-    pub(super) unsafe fn run<V: Isa>(&self, memory: Bytes, blocks: &[Block], span: Span) {
+    pub(super) unsafe fn run<V: Isa>(&self, memory: Bytes, blocks: &[Block]) {
         // SAFETY: as the function says.
         unsafe {
             let input = memory.at(self.input).cast_const();
             let output = memory.at(self.output.base);
-            V::conv(self, blocks, span, input, output);
+            V::conv(self, blocks, input, output);
             if matches!(self.post, Post::Nothing) {
                 return;
             }
-            // Vectors of short rows overlap: a table must meet each pixel once.
-            let whole = [0, self.output.layout.pixels().div_ceil(V::PIXELS)];
-            let [first, last] = if self.rows.long { [span.first, span.last] } else { whole };
-            debug_assert!(self.rows.long || span.bottom - span.top == self.rows.count);
             for quad in blocks.iter().flat_map(|block| block.first..block.first + block.quads) {
-                let to = output.add(quad * self.output.stride + first * V::PIXELS * PIXEL);
-                V::post(&self.post, to, to, last - first);
+                let to = output.add(quad * self.output.stride);
+                // Vectors of short rows overlap, and a table must meet each pixel once: after them, all of the plane.
+                V::post(&self.post, to, to, self.output.layout.pixels().div_ceil(V::PIXELS));
             }
         }
     }
 }
 
-/// A part of blocks, in tiles of `VECS` vectors.
+/// Blocks that are alike, in tiles of `VECS` vectors.
 ///
 /// # Safety
 /// As for [`Conv::run`]; `input` and `output` are the first pixel's of the whole feature maps.
@@ -132,7 +102,6 @@ impl Conv {
 pub(super) unsafe fn blocks<V, R, const VECS: usize, const QUADS: usize, const EVEN: bool>(
     conv: &Conv,
     blocks: &[Block],
-    span: Span,
     input: *const u8,
     output: *mut u8,
 ) where
@@ -143,7 +112,7 @@ pub(super) unsafe fn blocks<V, R, const VECS: usize, const QUADS: usize, const E
         // SAFETY: as the function says.
         unsafe {
             let output = output.add(block.first * conv.output.stride);
-            self::block::<V, R, VECS, QUADS, EVEN>(conv, block, span, input, output);
+            self::block::<V, R, VECS, QUADS, EVEN>(conv, block, input, output);
         }
     }
 }
@@ -156,7 +125,6 @@ pub(super) unsafe fn blocks<V, R, const VECS: usize, const QUADS: usize, const E
 unsafe fn block<V, R, const VECS: usize, const QUADS: usize, const EVEN: bool>(
     conv: &Conv,
     block: &Block,
-    span: Span,
     input: *const u8,
     output: *mut u8,
 ) where
@@ -165,7 +133,8 @@ unsafe fn block<V, R, const VECS: usize, const QUADS: usize, const EVEN: bool>(
 {
     let rows = conv.rows;
     // The last vector of a short row overlaps the one before it, and so is computed alone.
-    let whole = if rows.long { span.last } else { (rows.width / V::PIXELS).min(span.last) };
+    let vectors = rows.vectors(V::PIXELS);
+    let whole = if rows.long { vectors } else { rows.width / V::PIXELS };
     let step = if EVEN { 2 * PIXEL } else { PIXEL };
     // SAFETY: as the function says; a block has `QUADS` quads.
     unsafe {
@@ -174,9 +143,9 @@ unsafe fn block<V, R, const VECS: usize, const QUADS: usize, const EVEN: bool>(
         let stride = conv.output.stride;
         // Stores might change what is behind a pointer: constants that are to stay in registers are read before.
         let scales = scales::<V, R, QUADS>(quads);
-        for row in span.top..span.bottom {
+        for row in 0..rows.count {
             let (input, output) = (input.add(row * rows.input), output.add(row * rows.output));
-            let mut n = span.first;
+            let mut n = 0;
             while n + VECS <= whole {
                 let x = n * V::PIXELS;
                 let (input, output) = (input.add(x * step), output.add(x * PIXEL));
@@ -184,7 +153,7 @@ unsafe fn block<V, R, const VECS: usize, const QUADS: usize, const EVEN: bool>(
                 tile::<V, R, VECS, QUADS, EVEN>(&conv.sources, weights, quads, scales, input, output, stride);
                 n += VECS;
             }
-            while n < span.last {
+            while n < vectors {
                 let x = rows.start(n, V::PIXELS);
                 let (input, output) = (input.add(x * step), output.add(x * PIXEL));
                 tile::<V, R, 1, QUADS, EVEN>(&conv.sources, weights, quads, scales, input, output, stride);

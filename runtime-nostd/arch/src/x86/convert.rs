@@ -143,8 +143,8 @@ pub(super) unsafe fn load_image<V: Isa>(memory: Bytes, view: &View, image: &[i8]
         // `widen` reads sixteen bytes too much: into the next row, which the last one lacks.
         let left = image.len() - y * w * c;
         let vectors = if c == 3 { (left.saturating_sub(16) / 3).min(w) / V::PIXELS } else { 0 };
-        // SAFETY: so many pixels are in the row and in the view.
-        unsafe { V::widen_row(row.as_ptr().cast(), memory.at(at), vectors) };
+        // SAFETY: so many pixels are in the row and in the view, and what is read too much is in the image.
+        unsafe { V::widen_row(image.as_ptr().add(y * w * c).cast(), memory.at(at), vectors) };
         for (x, values) in row.chunks_exact(c).enumerate().skip(vectors * V::PIXELS) {
             for (plane, values) in values.chunks(PIXEL).enumerate() {
                 let mut pixel = [0; PIXEL];

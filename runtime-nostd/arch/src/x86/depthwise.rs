@@ -1,6 +1,6 @@
 //! Depthwise convolution: a shuffle puts four taps of each channel side by side.
 
-use super::conv::{Rows, Span};
+use super::conv::Rows;
 use super::isa::Isa;
 use super::layout::{Bytes, PIXEL, View};
 use super::requant::{Kind, Post, Quad};
@@ -31,28 +31,21 @@ pub(super) struct Depthwise {
 }
 
 impl Depthwise {
-    /// Computes a part of a plane.
+    /// Computes a plane.
     ///
     /// # Safety
     /// As for [`Conv::run`](super::conv::Conv::run).
-    pub(super) unsafe fn run<V: Isa>(&self, memory: Bytes, plane: usize, span: Span) {
+    pub(super) unsafe fn run<V: Isa>(&self, memory: Bytes, plane: usize) {
         // SAFETY: as the function says.
         unsafe {
             let input = memory.at(self.input + plane * self.input_stride).cast_const();
             let output = memory.at(self.output.base + plane * self.output.stride);
-            V::depthwise(self, plane, span, input, output);
+            V::depthwise(self, plane, input, output);
             if matches!(self.post, Post::Nothing) {
                 return;
             }
-            let (first, last) = if !self.rows.long {
-                // Vectors of short rows overlap: a table must meet each pixel once.
-                (0, self.output.layout.pixels().div_ceil(V::PIXELS))
-            } else {
-                (span.first, span.last)
-            };
-            debug_assert!(self.rows.long || span.bottom - span.top == self.rows.count);
-            let output = output.add(first * V::PIXELS * PIXEL);
-            V::post(&self.post, output, output, last - first);
+            // As of a convolution.
+            V::post(&self.post, output, output, self.output.layout.pixels().div_ceil(V::PIXELS));
         }
     }
 
@@ -70,7 +63,6 @@ impl Depthwise {
 pub(super) unsafe fn plane<V, R, const EVEN: bool>(
     job: &Depthwise,
     plane: usize,
-    span: Span,
     input: *const u8,
     output: *mut u8,
 ) where
@@ -84,17 +76,16 @@ pub(super) unsafe fn plane<V, R, const EVEN: bool>(
         let weights = job.weights.as_ptr().add(plane * size);
         let scale = R::lane(quad);
         let start = V::lane(&quad.start);
+        let vectors = job.rows.vectors(V::PIXELS);
         if job.strips {
-            let count = span.bottom - span.top;
-            let (input, output) = (input.add(span.top * job.row), output.add(span.top * job.rows.output));
-            for n in span.first..span.last {
+            for n in 0..vectors {
                 let x = job.rows.start(n, V::PIXELS) * PIXEL;
-                strip::<V, R>(job, weights, scale, start, count, input.add(x), output.add(x));
+                strip::<V, R>(job, weights, scale, start, job.rows.count, input.add(x), output.add(x));
             }
             return;
         }
-        for row in span.top..span.bottom {
-            for n in span.first..span.last {
+        for row in 0..job.rows.count {
+            for n in 0..vectors {
                 let x = job.rows.start(n, V::PIXELS) * PIXEL;
                 let input = input.add(row * job.rows.input + x * if EVEN { 2 } else { 1 });
                 let sums = window::<V, EVEN>(job, weights, input, [start; 4]);

@@ -2,7 +2,7 @@
 
 use super::avx2::{Avx2, AvxVnni, Vnni256};
 use super::avx512::Avx512;
-use super::conv::{self, Block, Conv, Span};
+use super::conv::{self, Block, Conv};
 use super::convert;
 use super::depthwise::{self, Depthwise};
 use super::elementwise::{self, Add};
@@ -22,10 +22,10 @@ pub(super) trait Isa: Vector {
     const ROUNDING: Rounding;
 
     /// See [`conv::blocks`].
-    unsafe fn conv(conv: &Conv, blocks: &[Block], span: Span, input: *const u8, output: *mut u8);
+    unsafe fn conv(conv: &Conv, blocks: &[Block], input: *const u8, output: *mut u8);
 
     /// See [`depthwise::plane`].
-    unsafe fn depthwise(job: &Depthwise, plane: usize, span: Span, input: *const u8, output: *mut u8);
+    unsafe fn depthwise(job: &Depthwise, plane: usize, input: *const u8, output: *mut u8);
 
     /// See [`elementwise::add`].
     unsafe fn sum(job: &Add, inputs: [*const u8; 2], output: *mut u8, vectors: usize);
@@ -49,21 +49,15 @@ macro_rules! isa {
             const ROUNDING: Rounding = $rounding;
 
             #[inline(always)]
-            unsafe fn conv(conv: &Conv, blocks: &[Block], span: Span, input: *const u8, output: *mut u8) {
+            unsafe fn conv(conv: &Conv, blocks: &[Block], input: *const u8, output: *mut u8) {
                 // SAFETY: as the trait says.
-                unsafe { $module::conv(conv, blocks, span, input, output) }
+                unsafe { $module::conv(conv, blocks, input, output) }
             }
 
             #[inline(always)]
-            unsafe fn depthwise(
-                job: &Depthwise,
-                plane: usize,
-                span: Span,
-                input: *const u8,
-                output: *mut u8,
-            ) {
+            unsafe fn depthwise(job: &Depthwise, plane: usize, input: *const u8, output: *mut u8) {
                 // SAFETY: as the trait says.
-                unsafe { $module::depthwise(job, plane, span, input, output) }
+                unsafe { $module::depthwise(job, plane, input, output) }
             }
 
             #[inline(always)]
@@ -94,13 +88,7 @@ macro_rules! isa {
         mod $module {
             use super::*;
 
-            pub(super) unsafe fn conv(
-                conv: &Conv,
-                blocks: &[Block],
-                span: Span,
-                input: *const u8,
-                output: *mut u8,
-            ) {
+            pub(super) unsafe fn conv(conv: &Conv, blocks: &[Block], input: *const u8, output: *mut u8) {
                 let Some(first) = blocks.first() else { return };
                 const WIDE: [usize; 2] = $wide;
                 const NARROW: [usize; 2] = $narrow;
@@ -109,22 +97,22 @@ macro_rules! isa {
                         match (first.quads, conv.even) {
                             (1, false) => {
                                 conv_blocks::<$kind, { NARROW[0] }, { NARROW[1] }, false>(
-                                    conv, blocks, span, input, output,
+                                    conv, blocks, input, output,
                                 );
                             }
                             (1, true) => {
                                 conv_blocks::<$kind, { NARROW[0] }, { NARROW[1] }, true>(
-                                    conv, blocks, span, input, output,
+                                    conv, blocks, input, output,
                                 );
                             }
                             (_, false) => {
                                 conv_blocks::<$kind, { WIDE[0] }, { WIDE[1] }, false>(
-                                    conv, blocks, span, input, output,
+                                    conv, blocks, input, output,
                                 );
                             }
                             (_, true) => {
                                 conv_blocks::<$kind, { WIDE[0] }, { WIDE[1] }, true>(
-                                    conv, blocks, span, input, output,
+                                    conv, blocks, input, output,
                                 );
                             }
                         }
@@ -150,28 +138,21 @@ macro_rules! isa {
             >(
                 conv: &Conv,
                 blocks: &[Block],
-                span: Span,
                 input: *const u8,
                 output: *mut u8,
             ) {
                 // SAFETY: as the trait says.
-                unsafe { conv::blocks::<$name, R, VECS, QUADS, EVEN>(conv, blocks, span, input, output) }
+                unsafe { conv::blocks::<$name, R, VECS, QUADS, EVEN>(conv, blocks, input, output) }
             }
 
             #[target_feature(enable = $features)]
-            pub(super) unsafe fn depthwise(
-                job: &Depthwise,
-                plane: usize,
-                span: Span,
-                input: *const u8,
-                output: *mut u8,
-            ) {
+            pub(super) unsafe fn depthwise(job: &Depthwise, plane: usize, input: *const u8, output: *mut u8) {
                 macro_rules! call {
                     ($kind:ty) => {
                         if job.even {
-                            depthwise::plane::<$name, $kind, true>(job, plane, span, input, output)
+                            depthwise::plane::<$name, $kind, true>(job, plane, input, output)
                         } else {
-                            depthwise::plane::<$name, $kind, false>(job, plane, span, input, output)
+                            depthwise::plane::<$name, $kind, false>(job, plane, input, output)
                         }
                     };
                 }

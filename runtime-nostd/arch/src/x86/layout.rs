@@ -39,9 +39,10 @@ impl Layout {
         self.h * self.pitch
     }
 
-    /// Pixels from one plane to the next. A vector that begins inside a plane ends before the next one.
+    /// Pixels from one plane to the next. A vector that begins inside a plane ends before the padding
+    /// of the next one.
     pub(super) fn stride(&self) -> usize {
-        (self.pixels() + self.margin.max(ALIGN)).next_multiple_of(ALIGN)
+        (self.pixels() + self.margin + ALIGN).next_multiple_of(ALIGN)
     }
 
     /// Pixels before the first plane.

@@ -135,11 +135,6 @@ impl<'m> Plan<'m> {
         self.level
     }
 
-    /// Bytes of activations.
-    pub fn memory_bytes(&self) -> usize {
-        self.bytes
-    }
-
     /// Steps that the engine's kernels run.
     pub fn portable_steps(&self) -> impl Iterator<Item = &Step<'m>> {
         self.jobs.iter().filter(|job| matches!(job.work, Work::Portable)).map(|job| &job.step)

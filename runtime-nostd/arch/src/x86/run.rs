@@ -9,8 +9,7 @@ use super::layout::{Bytes, Memory, Seal};
 use super::level::Level;
 use super::pack::Form;
 use super::plan::{Before, Job, Plan, Transfer, Work};
-use super::team::Team;
-use super::{convert, pool, split};
+use super::{convert, kernels, pool};
 
 impl Level {
     pub(super) fn form(self) -> Form {
@@ -31,31 +30,9 @@ impl<'m> Plan<'m> {
         self.run_timed(memory, engine, image, |_| {});
     }
 
-    /// [`Plan::run`] on several threads: the same bytes.
-    pub fn run_shared<K: Kernels>(
-        &self,
-        team: &mut Team,
-        memory: &mut Memory,
-        engine: &mut Engine<'m, '_, K>,
-        image: &[i8],
-    ) {
-        team.paced(|team| self.run_steps(team, memory, engine, image, |_| {}));
-    }
-
     /// [`Plan::run`], with a call of `after` after each step: for profiles, tensors are not to be looked at.
     pub fn run_timed<K: Kernels>(
         &self,
-        memory: &mut Memory,
-        engine: &mut Engine<'m, '_, K>,
-        image: &[i8],
-        after: impl FnMut(&Step<'m>),
-    ) {
-        self.run_steps(None, memory, engine, image, after);
-    }
-
-    fn run_steps<K: Kernels>(
-        &self,
-        team: Option<&Team>,
         memory: &mut Memory,
         engine: &mut Engine<'m, '_, K>,
         image: &[i8],
@@ -64,7 +41,7 @@ impl<'m> Plan<'m> {
         self.start(memory, engine, image);
         let bytes = memory.bytes();
         for job in &self.jobs {
-            self.execute(team, bytes, engine, job);
+            self.execute(bytes, engine, job);
             after(&job.step);
         }
         for output in &self.outputs {
@@ -88,7 +65,7 @@ impl<'m> Plan<'m> {
         let bytes = memory.bytes();
         for job in &self.jobs {
             hook.before(&job.step);
-            self.execute(None, bytes, engine, job);
+            self.execute(bytes, engine, job);
             let tensor = job.step.output_index();
             if !matches!(job.work, Work::Portable) {
                 store(bytes, &Transfer { view: job.output, tensor }, engine);
@@ -121,13 +98,7 @@ impl<'m> Plan<'m> {
         }
     }
 
-    fn execute<K: Kernels>(
-        &self,
-        team: Option<&Team>,
-        memory: Bytes,
-        engine: &mut Engine<'m, '_, K>,
-        job: &Job<'m>,
-    ) {
+    fn execute<K: Kernels>(&self, memory: Bytes, engine: &mut Engine<'m, '_, K>, job: &Job<'m>) {
         for before in &job.before {
             match before {
                 Before::Store(transfer) => store(memory, transfer, engine),
@@ -149,10 +120,10 @@ impl<'m> Plan<'m> {
         // uses.
         unsafe {
             match self.level {
-                Level::Avx512Vnni => split::run::<Avx512>(team, memory, job),
-                Level::AvxVnni if self.evex => split::run::<Vnni256>(team, memory, job),
-                Level::AvxVnni => split::run::<AvxVnni>(team, memory, job),
-                Level::Avx2 => split::run::<Avx2>(team, memory, job),
+                Level::Avx512Vnni => kernels::run::<Avx512>(memory, job),
+                Level::AvxVnni if self.evex => kernels::run::<Vnni256>(memory, job),
+                Level::AvxVnni => kernels::run::<AvxVnni>(memory, job),
+                Level::Avx2 => kernels::run::<Avx2>(memory, job),
             }
         }
         if matches!(job.work, Work::Portable) && engine.execute_step(&job.step).is_some() {

@@ -135,7 +135,13 @@ impl Board {
         if let Some(emulator) = &file.emulator {
             emulator.check().map_err(|e| e.file(path))?;
         }
-        let mut target = Target::load(&file.target).map_err(|e| e.file(path))?;
+        // A board file may come from anybody: what the compiler is told of the processor is the project's own.
+        if !Target::names().any(|name| name == file.target) {
+            return Err(fail("unknown target")
+                .found(format!("{:?}", file.target))
+                .allowed(Target::names().collect::<Vec<_>>().join(", ")));
+        }
+        let mut target = Target::load(&file.target)?;
         target.regions = Some(file.regions);
         let File { name, description, chip, firmware, emulator, regions, .. } = file;
         Ok(Self { name, description, target, regions, chip, firmware, emulator })
@@ -188,6 +194,9 @@ mod tests {
         let file = BUILT_IN.files[0].1;
         let cases = [
             ("target = \"cortex-m4\"", "target = \"moon\"", "moon"),
+            ("target = \"cortex-m4\"", "target = \"my.toml\"", "my.toml"),
+            ("at = 0x21000000", "at = 0x21000008", "0x21000008"),
+            ("at = 0x00040000", "at = 0", "package"),
             ("arena = { at = 0x21000000, ", "arena = { ", "regions.arena without"),
             ("at = 0x21000000", "at = 0x20000000", "overlap"),
             ("at = 0x21000000", "at = 0xFFFFFF00", "32 bits"),

@@ -19,6 +19,11 @@ pub struct Processor {
 /// Firmware is located below this, on processors of 64 bits too.
 const ADDRESS_LIMIT: u64 = 1 << 32;
 
+/// Of the package and the arena: constants are words at multiples of it.
+const ALIGNMENT: u64 = 16;
+/// No slice is longer on a processor of 32 bits.
+const LARGEST: u64 = (1 << 31) - 1;
+
 /// A piece of memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -61,6 +66,16 @@ impl Regions {
             {
                 return Err(Error::new("memory: a region leaves the addresses of 32 bits")
                     .found(format!("regions.{name}.at = {at:#x}")));
+            }
+        }
+        for (name, region) in [("package", self.package), ("arena", self.arena)] {
+            if region.at.is_some_and(|at| at == 0 || !at.is_multiple_of(ALIGNMENT)) || region.bytes > LARGEST
+            {
+                return Err(Error::new("memory: a region that cannot be a slice of bytes")
+                    .found(format!("regions.{name}: {} bytes at {:#x}", region.bytes, region.at.unwrap_or(0)))
+                    .allowed(format!(
+                        "addresses above 0 that {ALIGNMENT} divides, at most {LARGEST} bytes"
+                    )));
             }
         }
         self.check_apart()
