@@ -9,6 +9,7 @@ use crate::kernels::{
     Connected, Conv, Depthwise, Epilogue, ReorgMode, Shortcut, Table, Window, activate, avgpool, connected,
     conv, depthwise, local_avgpool, maxpool, multiply, reorg, rescale, shortcut, softmax, upsample,
 };
+use crate::operators::Operators;
 use crate::packed::{PackedConv, PackedDepthwise, packed_conv, packed_depthwise};
 use crate::tensor::Tensor;
 use zerocopy::little_endian::U32;
@@ -16,6 +17,9 @@ use zerocopy::little_endian::U32;
 /// The kernels of a processor. The default of each is the reference, whose bytes every other
 /// implementation reproduces. Generic code takes them by type, so that a call costs what it costs by name.
 pub trait Kernels {
+    /// What a program with these kernels links; an [`Engine`] refuses a model that needs more.
+    const OPERATORS: Operators = Operators::ALL;
+
     fn conv(&self, input: Tensor<'_>, output: Tensor<'_>, parameters: &Conv<'_>) {
         conv(input, output, parameters);
     }
@@ -119,20 +123,29 @@ pub trait Hook {
 /// Watches nothing.
 impl Hook for () {}
 
-/// The arena is smaller than the artefact asks.
+/// Why a model has no engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ArenaTooSmall {
-    pub needed: usize,
-    pub found: usize,
+pub enum EngineError {
+    /// The arena is smaller than the artefact asks, in bytes.
+    ArenaTooSmall { needed: usize, found: usize },
+    /// The program was linked without kernels that the artefact needs: these.
+    MissingOperators(Operators),
 }
 
-impl core::fmt::Display for ArenaTooSmall {
+impl core::fmt::Display for EngineError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "the arena has {} bytes, the artefact needs {}", self.found, self.needed)
+        match self {
+            Self::ArenaTooSmall { needed, found } => {
+                write!(f, "the arena has {found} bytes, the artefact needs {needed}")
+            }
+            Self::MissingOperators(missing) => {
+                write!(f, "kernels that the artefact needs are not linked: set {:#x}", missing.bits())
+            }
+        }
     }
 }
 
-impl core::error::Error for ArenaTooSmall {}
+impl core::error::Error for EngineError {}
 
 /// A model, its memory and its kernels.
 #[derive(Debug)]
@@ -145,18 +158,26 @@ pub struct Engine<'m, 'a, K = Reference> {
 impl<'m, 'a> Engine<'m, 'a> {
     /// An engine on the reference kernels. `arena` has at least [`Model::arena_bytes`] bytes, of any
     /// alignment and content.
-    pub fn new(model: &Model<'m>, arena: &'a mut [u8]) -> Result<Self, ArenaTooSmall> {
+    pub fn new(model: &Model<'m>, arena: &'a mut [u8]) -> Result<Self, EngineError> {
         Self::with_kernels(model, arena, Reference)
     }
 }
 
 impl<'m, 'a, K: Kernels> Engine<'m, 'a, K> {
     /// An engine on kernels of the caller's choice.
-    pub fn with_kernels(model: &Model<'m>, arena: &'a mut [u8], kernels: K) -> Result<Self, ArenaTooSmall> {
+    pub fn with_kernels(model: &Model<'m>, arena: &'a mut [u8], kernels: K) -> Result<Self, EngineError> {
+        // Where all are linked, nothing has to be looked for.
+        if K::OPERATORS != Operators::ALL {
+            let missing = Operators::of(model).without(K::OPERATORS);
+            if missing != Operators::NONE {
+                return Err(EngineError::MissingOperators(missing));
+            }
+        }
         let (needed, found) = (model.arena_bytes(), arena.len());
-        let bytes = arena.get_mut(..needed).ok_or(ArenaTooSmall { needed, found })?;
+        let bytes = arena.get_mut(..needed).ok_or(EngineError::ArenaTooSmall { needed, found })?;
         // Bytes and codes have one layout: the conversion cannot fail.
-        let codes = <[i8]>::mut_from_bytes(bytes).map_err(|_| ArenaTooSmall { needed, found })?;
+        let codes =
+            <[i8]>::mut_from_bytes(bytes).map_err(|_| EngineError::ArenaTooSmall { needed, found })?;
         Ok(Self { model: *model, arena: Cell::from_mut(codes).as_slice_of_cells(), kernels })
     }
 
@@ -215,37 +236,56 @@ impl<'m, 'a, K: Kernels> Engine<'m, 'a, K> {
         let operand = |n| self.tensor(step.input_index(n)?);
         let input = operand(0)?;
         let output = self.tensor(step.output_index())?;
+        // Constant: the compiler leaves out the others and all that they call.
+        let linked = |set| K::OPERATORS.intersects(set);
         match step.operation().ok()? {
-            Operation::Conv(parameters) => kernels.conv(input, output, &parameters),
-            Operation::Depthwise(parameters) => kernels.depthwise(input, output, &parameters),
-            Operation::PackedConv(parameters) => {
+            Operation::Conv(parameters) if linked(Operators::CONV) => {
+                kernels.conv(input, output, &parameters)
+            }
+            Operation::Depthwise(parameters) if linked(Operators::DEPTHWISE) => {
+                kernels.depthwise(input, output, &parameters)
+            }
+            Operation::PackedConv(parameters) if linked(Operators::PACKED_CONV) => {
                 kernels.packed_conv(input, output, &parameters, self.scratch(step));
             }
-            Operation::PackedDepthwise(parameters) => {
+            Operation::PackedDepthwise(parameters) if linked(Operators::PACKED_DEPTHWISE) => {
                 kernels.packed_depthwise(input, output, &parameters, self.scratch(step));
             }
-            Operation::Connected(parameters) => kernels.connected(input, output, &parameters),
-            Operation::MaxPool(window) => kernels.maxpool(input, output, &window),
-            Operation::AvgPool(epilogue) => kernels.avgpool(input, output, &epilogue),
-            Operation::LocalAvgPool(window, epilogue) => {
+            Operation::Connected(parameters) if linked(Operators::CONNECTED) => {
+                kernels.connected(input, output, &parameters)
+            }
+            Operation::MaxPool(window) if linked(Operators::MAXPOOL) => {
+                kernels.maxpool(input, output, &window)
+            }
+            Operation::AvgPool(epilogue) if linked(Operators::AVGPOOL) => {
+                kernels.avgpool(input, output, &epilogue)
+            }
+            Operation::LocalAvgPool(window, epilogue) if linked(Operators::LOCAL_AVGPOOL) => {
                 kernels.local_avgpool(input, output, &window, &epilogue);
             }
-            Operation::Shortcut(parameters) => {
+            Operation::Shortcut(parameters) if linked(Operators::SHORTCUT) => {
                 let inputs = (0..step.input_count()).filter_map(operand);
                 kernels.shortcut(inputs, output, &parameters);
             }
-            Operation::Rescale { top, left, epilogue } => {
+            Operation::Rescale { top, left, epilogue } if linked(Operators::RESCALE) => {
                 kernels.rescale(input, output, top, left, epilogue.as_ref());
             }
-            Operation::Activate(table) => kernels.activate(input, output, table),
-            Operation::Upsample { stride_h, stride_w } => {
+            Operation::Activate(table) if linked(Operators::ACTIVATE) => {
+                kernels.activate(input, output, table)
+            }
+            Operation::Upsample { stride_h, stride_w } if linked(Operators::UPSAMPLE) => {
                 kernels.upsample(input, output, stride_h, stride_w);
             }
-            Operation::Reorg { stride, mode } => kernels.reorg(input, output, stride, mode),
-            Operation::Multiply(epilogue) => kernels.multiply(input, operand(1)?, output, &epilogue),
-            Operation::Softmax { groups, exponentials } => {
+            Operation::Reorg { stride, mode } if linked(Operators::REORG) => {
+                kernels.reorg(input, output, stride, mode)
+            }
+            Operation::Multiply(epilogue) if linked(Operators::MULTIPLY) => {
+                kernels.multiply(input, operand(1)?, output, &epilogue)
+            }
+            Operation::Softmax { groups, exponentials } if linked(Operators::SOFTMAX) => {
                 kernels.softmax(input, output, groups, exponentials);
             }
+            _ => return None,
         }
         Some(output)
     }

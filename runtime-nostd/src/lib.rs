@@ -20,8 +20,10 @@ pub mod detect;
 mod engine;
 pub mod kernels;
 pub mod npu;
+mod operators;
 pub mod packed;
 mod tensor;
 
-pub use engine::{ArenaTooSmall, Engine, Hook, Kernels, Reference};
+pub use engine::{Engine, EngineError, Hook, Kernels, Reference};
+pub use operators::{Only, Operators};
 pub use tensor::Tensor;

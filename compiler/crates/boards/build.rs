@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 /// Files and folders that the firmware is built from.
-const PARTS: [&str; 12] = [
+const PARTS: [&str; 14] = [
     "Cargo.toml",
     "rust-toolchain.toml",
     "runtime-nostd/Cargo.toml",
@@ -16,12 +16,14 @@ const PARTS: [&str; 12] = [
     "runtime-nostd/arch/Cargo.toml",
     "runtime-nostd/arch/src",
     "runtime-nostd/arch/benches",
+    "runtime-nostd/ffi/Cargo.toml",
+    "runtime-nostd/ffi/src",
     "runtime-nostd/job/Cargo.toml",
     "runtime-nostd/job/src",
     "runtime-nostd/firmware/Cargo.toml",
     "runtime-nostd/firmware/Cargo.lock",
 ];
-const PACKAGES: [&str; 3] = ["common", "cortex-m", "riscv"];
+const PACKAGES: [&str; 4] = ["common", "cortex-m", "riscv", "static"];
 
 fn main() -> io::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..").canonicalize()?;

@@ -2,7 +2,7 @@
 
 use secateur_runtime::artefact::{Error, Model, Step};
 use secateur_runtime::detect::{self, Detection, Found};
-use secateur_runtime::{ArenaTooSmall, Engine, Hook, Kernels, Tensor};
+use secateur_runtime::{Engine, EngineError, Hook, Kernels, Tensor};
 
 use crate::package::{Header, Package};
 use crate::report::{Line, VERSION};
@@ -27,7 +27,7 @@ pub enum Fault {
     /// The flash holds no package.
     NoPackage,
     Artefact(Error),
-    Arena(ArenaTooSmall),
+    Engine(EngineError),
     /// The image has another number of values than the network's input.
     Image {
         needed: usize,
@@ -62,7 +62,7 @@ fn work(flash: &[u8], arena: &mut [u8], kernels: impl Kernels, board: &mut impl 
     if needed != found {
         return Err(Fault::Image { needed, found });
     }
-    let mut engine = Engine::with_kernels(&model, arena, kernels).map_err(Fault::Arena)?;
+    let mut engine = Engine::with_kernels(&model, arena, kernels).map_err(Fault::Engine)?;
     engine.run(package.image, &mut Profile { board: &mut *board, started: 0 });
     let classes = report_classes(&engine, board);
     if !classes {
@@ -121,8 +121,11 @@ fn describe(fault: Fault) -> Line {
     match fault {
         Fault::NoPackage => line.word("no package in flash"),
         Fault::Artefact(error) => describe_artefact(line, error),
-        Fault::Arena(ArenaTooSmall { needed, found }) => {
+        Fault::Engine(EngineError::ArenaTooSmall { needed, found }) => {
             sizes(line.word("arena too small (bytes needed, found):"), needed, found)
+        }
+        Fault::Engine(EngineError::MissingOperators(missing)) => {
+            line.word("kernels are not linked (set of bits):").hex(missing.bits())
         }
         Fault::Image { needed, found } => {
             sizes(line.word("image of another size (bytes needed, found):"), needed, found)

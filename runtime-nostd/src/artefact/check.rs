@@ -3,11 +3,10 @@
 
 use zerocopy::little_endian::{I32, U32};
 
-use super::directory::{Directory, frame};
 use super::error::{Error, Fault};
 use super::format::{
     CLASS_LIMIT, DType, EXTENT_LIMIT, HEAD_VALUE_LIMIT, HeadKind, HeadRecord, INPUT_LIMIT, MEMORY_LIMIT,
-    REUSE_LIMIT, ReorgMode, Requant, Section, StepKind, TensorRecord, WINDOW_LIMIT,
+    REUSE_LIMIT, ReorgMode, Requant, StepKind, TensorRecord, WINDOW_LIMIT,
 };
 use super::step::{Operation, Step};
 use super::view::{Head, Model, Suppression, to_usize};
@@ -18,24 +17,8 @@ use crate::npu::stream::Commands;
 use crate::packed::Bounds;
 use crate::tensor::Tensor;
 
-pub(super) fn model(bytes: &[u8]) -> Result<Model<'_>, Error> {
-    let header = frame(bytes)?;
-    let directory = Directory::new(bytes, header)?;
-    let model = Model {
-        header,
-        tensors: directory.records(Section::Tensors)?,
-        steps: directory.records(Section::Steps)?,
-        operands: directory.records(Section::Operands)?,
-        constants: directory.blob(Section::Constants)?,
-        heads: directory.records(Section::Heads)?,
-        anchors: directory.records(Section::Anchors)?,
-        text: directory.blob(Section::Text)?,
-        names: directory.records(Section::Names)?,
-        provenance: directory.single(Section::Provenance)?,
-        suppression: directory.single(Section::Suppression)?,
-        program: directory.optional(Section::Program, Directory::program)?,
-        trace: directory.optional(Section::Trace, Directory::records)?,
-    };
+/// Checks a model whose file has `bytes` bytes.
+pub(super) fn model(model: &Model<'_>, bytes: usize) -> Result<(), Error> {
     if model.arena_bytes() > MEMORY_LIMIT {
         return Err(Error::Arena { bytes: model.arena_bytes() });
     }
@@ -46,17 +29,17 @@ pub(super) fn model(bytes: &[u8]) -> Result<Model<'_>, Error> {
     if input.pitch != input.c {
         return Err(Error::Input);
     }
-    let mut constants = REUSE_LIMIT.saturating_mul(bytes.len() as u64);
+    let mut constants = REUSE_LIMIT.saturating_mul(bytes as u64);
     for step in model.steps() {
         let (index, layer) = (step.index(), step.layer());
-        check_step(&model, &step, &mut constants).map_err(|fault| Error::Step { index, layer, fault })?;
+        check_step(model, &step, &mut constants).map_err(|fault| Error::Step { index, layer, fault })?;
     }
     let mut values = HEAD_VALUE_LIMIT;
     for (index, record) in model.heads.iter().enumerate() {
-        let own = head(&model, record).ok_or(Error::Head { index })?;
+        let own = head(model, record).ok_or(Error::Head { index })?;
         values = values.checked_sub(own).ok_or(Error::Head { index })?;
     }
-    Suppression::of(&model, model.suppression).ok_or(Error::Suppression)?;
+    Suppression::of(model, model.suppression).ok_or(Error::Suppression)?;
     let provenance = [&model.provenance.network, &model.provenance.tool, &model.provenance.target];
     let mut free = model.text.len();
     for (index, text) in provenance.into_iter().chain(model.names.iter()).enumerate() {
@@ -66,11 +49,11 @@ pub(super) fn model(bytes: &[u8]) -> Result<Model<'_>, Error> {
     if let Some(program) = &model.program {
         crate::npu::check(program).map_err(|command| Error::Program { command })?;
         for (index, map) in program.maps().iter().enumerate() {
-            program_map(&model, map).ok_or(Error::ProgramMap { index })?;
+            program_map(model, map).ok_or(Error::ProgramMap { index })?;
         }
-        trace(&model, program)?;
+        trace(model, program)?;
     }
-    Ok(model)
+    Ok(())
 }
 
 /// Where there is a trace it has a record for every command, and its tensors exist.

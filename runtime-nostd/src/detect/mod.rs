@@ -22,6 +22,7 @@ pub const COORDINATE_LIMIT: i64 = 1 << 30;
 
 /// One box of one class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(C)]
 pub struct Detection {
     /// Centre, Q16.16 pixels of the input.
     pub x: i32,

@@ -1,9 +1,10 @@
-//! `emit`: a test bench of the RTL, and generated RTL sources.
+//! `emit`: an artefact as the files of a C program, a test bench of the RTL, and generated RTL sources.
 
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use secateur_base::{Error, Result, files, outln};
+use secateur_base::{Error, Result, errln, files, outln};
+use secateur_boards::{EMBEDDING_FILES, Embedding, Workshop};
 use secateur_codegen::target::Target;
 use secateur_data::Sample;
 use secateur_deploy::emit;
@@ -13,7 +14,7 @@ use secateur_sim::package;
 
 use super::Global;
 
-/// Write a test bench of a frame, or the accelerator's generated sources.
+/// Write an artefact as a C program, a test bench of a frame, or the accelerator's generated sources.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -22,6 +23,15 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum What {
+    /// A C program: the artefact as an array, a header, a static library with the kernels that it needs, an
+    /// example.
+    #[command(after_help = "Examples:
+  secateur compile net.int8 --target cortex-m4 -o net.sct
+  secateur emit c net.sct --image photo.jpg -o embedded
+
+The library is for the processor of the target that the artefact was compiled for. It needs no heap and
+no floating point. main.c runs the image; CMakeLists.txt builds it.")]
+    C(C),
     /// Self-checking SystemVerilog test bench of one frame, with RTL and memory images.
     #[command(after_help = "Examples:
   secateur emit testbench yolo-fastest.sct dog.jpg -o bench && bench/run
@@ -35,6 +45,18 @@ and nothing else.")]
 
 Writes DIR/rtl/npu_pkg.sv and DIR/doc/registers.md.")]
     RtlPackage(RtlPackage),
+}
+
+#[derive(Debug, clap::Args)]
+struct C {
+    /// The artefact that `compile --target` wrote for a processor (.sct).
+    artefact: PathBuf,
+    /// The example's image (JPEG, PNG or BMP) [default: grey].
+    #[arg(long)]
+    image: Option<PathBuf>,
+    /// Folder to write to.
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]
@@ -60,9 +82,39 @@ struct RtlPackage {
 
 pub(crate) fn run(args: Args, _global: &Global) -> Result<()> {
     match args.what {
+        What::C(args) => c_program(&args),
         What::Testbench(args) => testbench(&args),
         What::RtlPackage(args) => rtl_package(&args),
     }
+}
+
+fn c_program(args: &C) -> Result<()> {
+    let inputs: Vec<_> = std::iter::once(&args.artefact).chain(&args.image).collect();
+    files::refuse_overwrite(&inputs, &EMBEDDING_FILES.map(|name| args.output.join(name)))?;
+    let bytes = read_artefact(&args.artefact)?;
+    let deployed = Deployed::new(&bytes, &args.artefact)?;
+    let shape = deployed.input();
+    let pixels: Vec<u8> = match &args.image {
+        Some(image) => {
+            let sample = Sample::load(image, shape, deployed.fit())?;
+            deployed.quantise(&sample.input).iter().map(|&code| code as u8 ^ 0x80).collect()
+        }
+        None => vec![0x80; deployed.model().input_shape().iter().product()],
+    };
+    let begin = |target: &str| errln!("building the library for {target} …");
+    let embedding =
+        Embedding::new(&bytes, &Workshop::of_user()?, begin).map_err(|e| e.file(&args.artefact))?;
+    embedding.write(&args.output, &pixels)?;
+    outln!(
+        "{}: {} files; flash: at most {} bytes of code and {} of its constants, {} of artefact; RAM: {} of arena",
+        args.output.display(),
+        EMBEDDING_FILES.len(),
+        embedding.text,
+        embedding.constants,
+        bytes.len(),
+        deployed.model().arena_bytes()
+    );
+    Ok(())
 }
 
 fn testbench(args: &Testbench) -> Result<()> {

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use secateur_base::{Error, Result, files};
-use secateur_codegen::target::{Board, Counter, Family, Firmware, WeightOrder};
+use secateur_codegen::target::{Board, Counter, Family, Firmware, Target, WeightOrder};
+use secateur_runtime::Operators;
 use sha2::{Digest, Sha256};
 
 use crate::memory_map::memory_map;
@@ -22,13 +23,20 @@ pub struct Workshop {
     folder: PathBuf,
 }
 
-/// How one board's program is built.
+/// How a program or library is built.
 struct Recipe {
     package: &'static str,
+    /// File that the build makes.
+    product: &'static str,
     features: Vec<&'static str>,
     triple: String,
     cpu: String,
+    /// Of the compiler's levels.
+    optimisation: &'static str,
+    /// The linker's; empty for a library.
     memory_map: String,
+    /// Kernels to link.
+    operators: Operators,
 }
 
 impl Workshop {
@@ -57,7 +65,19 @@ impl Workshop {
     /// # Errors
     /// The board has no firmware; the Rust compiler or its target is missing; the build fails.
     pub fn build(&self, board: &Board, begin: impl FnOnce()) -> Result<PathBuf> {
-        let recipe = Recipe::of(board)?;
+        self.make(&format!("{}-", board.name), ".elf", &Recipe::of_board(board)?, begin)
+    }
+
+    /// Builds the static library for C programs on a target's processor, with some kernels, or finds it built; returns
+    /// the archive. `begin` as in [`Workshop::build`].
+    ///
+    /// # Errors
+    /// The target states no processor; the Rust compiler or its target is missing; the build fails.
+    pub fn library(&self, target: &Target, operators: Operators, begin: impl FnOnce()) -> Result<PathBuf> {
+        self.make(&format!("{}-", target.name), ".a", &Recipe::of_library(target, operators)?, begin)
+    }
+
+    fn make(&self, prefix: &str, suffix: &str, recipe: &Recipe, begin: impl FnOnce()) -> Result<PathBuf> {
         fs::create_dir_all(&self.folder).map_err(|e| Error::io("create", &self.folder, &e))?;
         // One at a time: sources and target folder are shared.
         let lock_path = self.folder.join("lock");
@@ -65,14 +85,14 @@ impl Workshop {
         lock.lock().map_err(|e| Error::io("lock", &lock_path, &e))?;
         let source = self.folder.join("source");
         unpack(&source)?;
-        let program = self.folder.join(format!("{}-{}.elf", board.name, recipe.digest(&source)?));
-        if !program.exists() {
+        let made = self.folder.join(format!("{prefix}{}{suffix}", recipe.digest(&source)?));
+        if !made.exists() {
             begin();
-            let built = self.compile(&recipe, &source)?;
+            let built = self.compile(recipe, &source)?;
             let bytes = fs::read(&built).map_err(|e| Error::io("read", &built, &e))?;
-            files::write_bytes(&program, &bytes)?;
+            files::write_bytes(&made, &bytes)?;
         }
-        Ok(program)
+        Ok(made)
     }
 
     fn compile(&self, recipe: &Recipe, source: &Path) -> Result<PathBuf> {
@@ -88,6 +108,8 @@ impl Workshop {
             .args(["--package", recipe.package, "--target-dir"])
             .arg(&target)
             .env("SECATEUR_MEMORY_X", &map)
+            .env("SECATEUR_OPERATORS", format!("{:x}", recipe.operators.bits()))
+            .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", recipe.optimisation)
             .env(flags, format!("-C target-cpu={}", recipe.cpu));
         if !recipe.features.is_empty() {
             cargo.args(["--features", &recipe.features.join(",")]);
@@ -106,22 +128,15 @@ impl Workshop {
         if !output.status.success() {
             return Err(build_error(recipe, &String::from_utf8_lossy(&output.stderr)));
         }
-        Ok(target.join(&recipe.triple).join("release").join(recipe.package))
+        Ok(target.join(&recipe.triple).join("release").join(recipe.product))
     }
 }
 
 impl Recipe {
-    fn of(board: &Board) -> Result<Self> {
+    fn of_board(board: &Board) -> Result<Self> {
         let Some(Firmware { family, counter }) = board.firmware else {
             return Err(Error::new(format!("there is no firmware for board {}", board.name))
                 .help("its file in configs/boards says why"));
-        };
-        let processor = board.target.processor.as_ref();
-        let (Some(triple), Some(cpu)) =
-            (processor.and_then(|p| p.triple.clone()), processor.and_then(|p| p.cpu.clone()))
-        else {
-            return Err(Error::new(format!("target {} states no triple and cpu", board.target.name))
-                .help("firmware is built for a target with both, in its table [processor]"));
         };
         let package = match family {
             Family::CortexM => "secateur-cortex-m",
@@ -133,13 +148,40 @@ impl Recipe {
             (Family::CortexM, Counter::Cycles) | (Family::Riscv, Counter::Instructions) => None,
             _ => return Err(Error::new(format!("board {}: its processor has no such counter", board.name))),
         };
-        // The kernels are those whose order the compiler puts weights into.
-        let kernels = match board.target.weights {
-            WeightOrder::Dense => None,
-            WeightOrder::Armv7em => Some("armv7em"),
+        let mut recipe = Self::of_target(&board.target, package, package)?;
+        recipe.features.extend(counted);
+        recipe.memory_map = memory_map(family, &board.regions);
+        Ok(recipe)
+    }
+
+    fn of_library(target: &Target, operators: Operators) -> Result<Self> {
+        Ok(Self { operators, ..Self::of_target(target, "secateur-static", "libsecateur.a")? })
+    }
+
+    fn of_target(target: &Target, package: &'static str, product: &'static str) -> Result<Self> {
+        let processor = target.processor.as_ref();
+        let (Some(triple), Some(cpu)) =
+            (processor.and_then(|p| p.triple.clone()), processor.and_then(|p| p.cpu.clone()))
+        else {
+            return Err(Error::new(format!("target {} states no triple and cpu", target.name))
+                .help("firmware is built for a target with both, in its table [processor]"));
         };
-        let features = counted.into_iter().chain(kernels).collect();
-        Ok(Self { package, features, triple, cpu, memory_map: memory_map(family, &board.regions) })
+        // The kernels are those whose order the compiler puts weights into. Where they are assembly, the rest may be
+        // small; elsewhere kernels are what is optimised.
+        let (features, optimisation) = match target.weights {
+            WeightOrder::Dense => (vec![], "3"),
+            WeightOrder::Armv7em => (vec!["armv7em"], "s"),
+        };
+        Ok(Self {
+            package,
+            product,
+            features,
+            triple,
+            cpu,
+            optimisation,
+            memory_map: String::new(),
+            operators: Operators::ALL,
+        })
     }
 
     /// Names everything that the program depends on.
@@ -155,7 +197,10 @@ impl Recipe {
             hash.update((bytes.len() as u64).to_le_bytes());
             hash.update(bytes);
         }
-        for part in [self.package, &self.features.join(","), &self.triple, &self.cpu, &self.memory_map] {
+        let operators = format!("{:x}", self.operators.bits());
+        let features = self.features.join(",");
+        let parts = [self.package, &features, &self.triple, &self.cpu, self.optimisation, &self.memory_map];
+        for part in parts.into_iter().chain([operators.as_str()]) {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
         }

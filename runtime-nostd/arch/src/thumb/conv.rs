@@ -2,10 +2,10 @@
 
 use core::cell::Cell;
 
-use secateur_runtime::Tensor;
 use secateur_runtime::artefact::format::WINDOW_LIMIT;
 use secateur_runtime::kernels::Window;
 use secateur_runtime::packed::{ConvLayout, Form, PackedConv};
+use secateur_runtime::{Operators, Tensor};
 
 use super::{Scratch, finish, words};
 
@@ -54,21 +54,31 @@ unsafe extern "C" {
     fn secateur_widen4(tile: *mut u32, src: *const i8, stride: usize, count: usize) -> *mut u32;
 }
 
-/// The functions for four pixels and for one.
-const fn kernels(layout: &ConvLayout) -> (Kernel, Kernel) {
-    match (layout.folded, layout.form) {
-        (false, Form::Linear) => (secateur_pw4_wide_linear, secateur_pw1_wide_linear),
-        (false, Form::TwoSlopes) => (secateur_pw4_wide_slopes, secateur_pw1_wide_slopes),
-        (false, Form::General) => (secateur_pw4_wide_general, secateur_pw1_wide_general),
-        (true, Form::Linear) => (secateur_pw4_folded_linear, secateur_pw1_folded_linear),
-        (true, Form::TwoSlopes) => (secateur_pw4_folded_slopes, secateur_pw1_folded_slopes),
-        (true, Form::General) => (secateur_pw4_folded_general, secateur_pw1_folded_general),
-    }
+/// The functions for four pixels and for one; `None` where they are not linked.
+fn kernels<const OPERATORS: u32>(layout: &ConvLayout) -> Option<(Kernel, Kernel)> {
+    let linked = |set| Operators::from_bits(OPERATORS).contains(set);
+    let (wide, folded) = (linked(Operators::PACKED_CONV_WIDE), linked(Operators::PACKED_CONV_FOLDED));
+    let linear = linked(Operators::PACKED_CONV_LINEAR);
+    let slopes = linked(Operators::PACKED_CONV_TWO_SLOPES);
+    let general = linked(Operators::PACKED_CONV_GENERAL);
+    Some(match (layout.folded, layout.form) {
+        (false, Form::Linear) if wide && linear => (secateur_pw4_wide_linear, secateur_pw1_wide_linear),
+        (false, Form::TwoSlopes) if wide && slopes => (secateur_pw4_wide_slopes, secateur_pw1_wide_slopes),
+        (false, Form::General) if wide && general => (secateur_pw4_wide_general, secateur_pw1_wide_general),
+        (true, Form::Linear) if folded && linear => (secateur_pw4_folded_linear, secateur_pw1_folded_linear),
+        (true, Form::TwoSlopes) if folded && slopes => {
+            (secateur_pw4_folded_slopes, secateur_pw1_folded_slopes)
+        }
+        (true, Form::General) if folded && general => {
+            (secateur_pw4_folded_general, secateur_pw1_folded_general)
+        }
+        _ => return None,
+    })
 }
 
 /// See [`secateur_runtime::packed::packed_conv`]; `None` where these kernels cannot do it, and nothing was
 /// written.
-pub(super) fn conv(
+pub(super) fn conv<const OPERATORS: u32>(
     input: Tensor<'_>,
     output: Tensor<'_>,
     conv: &PackedConv<'_>,
@@ -91,7 +101,8 @@ pub(super) fn conv(
     }
     let same = (input.h(), input.w()) == (output.h(), output.w());
     let unit = [kernel_h, kernel_w, w.stride_h, w.stride_w] == [1; 4] && [w.pad_top, w.pad_left] == [0; 2];
-    let layer = Layer { input, output, conv, constants };
+    let kernels = kernels::<OPERATORS>(&conv.layout)?;
+    let layer = Layer { input, output, conv, constants, kernels };
     if unit && same {
         layer.pointwise(scratch)?;
     } else {
@@ -101,12 +112,13 @@ pub(super) fn conv(
     Some(())
 }
 
-/// A layer whose shapes agree, and its constants' first word.
+/// A layer whose shapes agree, its constants' first word, and its functions for four pixels and for one.
 struct Layer<'a> {
     input: Tensor<'a>,
     output: Tensor<'a>,
     conv: &'a PackedConv<'a>,
     constants: *const u32,
+    kernels: (Kernel, Kernel),
 }
 
 impl Layer<'_> {
@@ -155,7 +167,7 @@ impl Layer<'_> {
         if room < self.conv.layout.pairs() * 4 {
             return None;
         }
-        let (four, one) = kernels(&self.conv.layout);
+        let (four, one) = self.kernels;
         let pixels = self.output.pixels();
         for (kernel, pixel, width, tiles) in [(four, 0, 4, pixels / 4), (one, pixels / 4 * 4, 1, pixels % 4)]
         {
@@ -186,7 +198,7 @@ impl Layer<'_> {
         // Four rows of a window, where they cannot be read in place.
         // SAFETY: `line` words follow the tile, within the scratch; codes have no alignment.
         let lines = unsafe { core::slice::from_raw_parts(tile_end.cast::<Cell<i8>>(), 4 * line) };
-        let (four, _) = kernels(layout);
+        let (four, _) = self.kernels;
         let [mut pairs, mut last] = self.calls(tile, [0, 4, 1], core::ptr::null(), 0);
         let width = self.output.w().max(1);
         let (mut y, mut x, mut first) = (0, 0, 0);

@@ -1,9 +1,9 @@
 //! Depthwise convolution, four channels at a time: a strip of rows is widened to 16 bits, a line a channel, and
 //! each channel's outputs are computed side by side from its lines.
 
-use secateur_runtime::Tensor;
 use secateur_runtime::kernels::Window;
 use secateur_runtime::packed::{DepthwiseLayout, Form, PackedDepthwise, ROW_BYTES};
+use secateur_runtime::{Operators, Tensor};
 
 use super::{Scratch, finish, words};
 
@@ -66,25 +66,32 @@ unsafe extern "C" {
     fn secateur_d5s1_general(call: *const Call);
 }
 
-/// The function for a window, and the outputs of one of its steps.
-fn kernel(kernel: usize, stride: usize, form: Form) -> Option<(Kernel, usize)> {
+/// The function for a window, and the outputs of one of its steps; `None` where there is none, or it is not linked.
+fn kernel<const OPERATORS: u32>(kernel: usize, stride: usize, form: Form) -> Option<(Kernel, usize)> {
+    let linked = |set| Operators::from_bits(OPERATORS).contains(set);
+    let d3s1 = linked(Operators::PACKED_DEPTHWISE_3_BY_1);
+    let d3s2 = linked(Operators::PACKED_DEPTHWISE_3_BY_2);
+    let d5s1 = linked(Operators::PACKED_DEPTHWISE_5_BY_1);
+    let linear = linked(Operators::PACKED_DEPTHWISE_LINEAR);
+    let slopes = linked(Operators::PACKED_DEPTHWISE_TWO_SLOPES);
+    let general = linked(Operators::PACKED_DEPTHWISE_GENERAL);
     Some(match (kernel, stride, form) {
-        (3, 1, Form::Linear) => (secateur_d3s1_linear, 2),
-        (3, 1, Form::TwoSlopes) => (secateur_d3s1_slopes, 2),
-        (3, 1, Form::General) => (secateur_d3s1_general, 2),
-        (3, 2, Form::Linear) => (secateur_d3s2_linear, 2),
-        (3, 2, Form::TwoSlopes) => (secateur_d3s2_slopes, 2),
-        (3, 2, Form::General) => (secateur_d3s2_general, 2),
-        (5, 1, Form::Linear) => (secateur_d5s1_linear, 4),
-        (5, 1, Form::TwoSlopes) => (secateur_d5s1_slopes, 4),
-        (5, 1, Form::General) => (secateur_d5s1_general, 4),
+        (3, 1, Form::Linear) if d3s1 && linear => (secateur_d3s1_linear, 2),
+        (3, 1, Form::TwoSlopes) if d3s1 && slopes => (secateur_d3s1_slopes, 2),
+        (3, 1, Form::General) if d3s1 && general => (secateur_d3s1_general, 2),
+        (3, 2, Form::Linear) if d3s2 && linear => (secateur_d3s2_linear, 2),
+        (3, 2, Form::TwoSlopes) if d3s2 && slopes => (secateur_d3s2_slopes, 2),
+        (3, 2, Form::General) if d3s2 && general => (secateur_d3s2_general, 2),
+        (5, 1, Form::Linear) if d5s1 && linear => (secateur_d5s1_linear, 4),
+        (5, 1, Form::TwoSlopes) if d5s1 && slopes => (secateur_d5s1_slopes, 4),
+        (5, 1, Form::General) if d5s1 && general => (secateur_d5s1_general, 4),
         _ => return None,
     })
 }
 
 /// See [`secateur_runtime::packed::packed_depthwise`]; `None` where these kernels cannot do it, and nothing was
 /// written.
-pub(super) fn depthwise(
+pub(super) fn depthwise<const OPERATORS: u32>(
     input: Tensor<'_>,
     output: Tensor<'_>,
     depthwise: &PackedDepthwise<'_>,
@@ -93,7 +100,7 @@ pub(super) fn depthwise(
     let DepthwiseLayout { kernel: side, channels, form, .. } = depthwise.layout;
     let window = &depthwise.window;
     let Window { kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left, .. } = *window;
-    let (run, step) = kernel(side, stride_h, form)?;
+    let (run, step) = kernel::<OPERATORS>(side, stride_h, form)?;
     let square = kernel_h == side && kernel_w == side && stride_h == stride_w;
     let whole = [window.dilation_h, window.dilation_w] == [1, 1];
     // Windows begin at most two columns before the image, and none lies wholly beside it.

@@ -12,16 +12,20 @@ use core::cell::Cell;
 
 use secateur_runtime::kernels::{self, Connected, Conv, Depthwise, Shortcut, Table, Window};
 use secateur_runtime::packed::{self, Bounds, PackedConv, PackedDepthwise};
-use secateur_runtime::{Kernels, Tensor};
+use secateur_runtime::{Kernels, Operators, Tensor};
 use zerocopy::little_endian::U32;
 
 use crate::Tiled;
 
-/// Kernels for Cortex-M4 and Cortex-M7. Layers whose constants are not packed run on [`Tiled`].
+/// Kernels for Cortex-M4 and Cortex-M7. Layers whose constants are not packed run on
+/// [`Tiled`]; what these kernels do not take, on the reference kernels, whose code is small. A program links those
+/// in the set of bits `OPERATORS`.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Thumb;
+pub struct Thumb<const OPERATORS: u32 = { Operators::ALL.bits() }>;
 
-impl Kernels for Thumb {
+impl<const OPERATORS: u32> Kernels for Thumb<OPERATORS> {
+    const OPERATORS: Operators = Operators::from_bits(OPERATORS);
+
     fn conv(&self, input: Tensor<'_>, output: Tensor<'_>, parameters: &Conv<'_>) {
         Tiled.conv(input, output, parameters);
     }
@@ -41,7 +45,7 @@ impl Kernels for Thumb {
         parameters: &PackedConv<'_>,
         scratch: &[Cell<i8>],
     ) {
-        if conv::conv(input, output, parameters, Scratch(scratch)).is_none() {
+        if conv::conv::<OPERATORS>(input, output, parameters, Scratch(scratch)).is_none() {
             count_fallback();
             packed::packed_conv(input, output, parameters);
         }
@@ -54,7 +58,7 @@ impl Kernels for Thumb {
         parameters: &PackedDepthwise<'_>,
         scratch: &[Cell<i8>],
     ) {
-        if depthwise::depthwise(input, output, parameters, Scratch(scratch)).is_none() {
+        if depthwise::depthwise::<OPERATORS>(input, output, parameters, Scratch(scratch)).is_none() {
             count_fallback();
             packed::packed_depthwise(input, output, parameters);
         }
@@ -63,7 +67,7 @@ impl Kernels for Thumb {
     fn maxpool(&self, input: Tensor<'_>, output: Tensor<'_>, window: &Window) {
         if elementwise::maxpool(input, output, window).is_none() {
             count_fallback();
-            Tiled.maxpool(input, output, window);
+            kernels::maxpool(input, output, window);
         }
     }
 
@@ -78,7 +82,7 @@ impl Kernels for Thumb {
         };
         if done.is_none() {
             count_fallback();
-            Tiled.shortcut(inputs, output, parameters);
+            kernels::shortcut(inputs, output, parameters);
         }
     }
 }
