@@ -2,7 +2,7 @@
 //! [`secateur_runtime::kernels`], which its tests hold it to.
 //!
 //! - [`Tiled`]: for any processor, without the standard library.
-//! - `Thumb` (feature `armv7em`, on Arm): for Cortex-M4 and Cortex-M7, in assembly.
+//! - `Thumb` (feature `armv7em`, on Arm): for Cortex-M4, M7, M33 and M55, in assembly.
 //! - [`HostKernels`] (feature `host`, on by default): the same compiled for several vector units, of which
 //!   the machine's is picked at run time.
 //! - [`x86`]: an executor of whole networks for x86-64, which is several times as fast; [`HostPlan`] takes it where

@@ -1,4 +1,4 @@
-//! The kernels of Cortex-M4 and Cortex-M7, run under QEMU: random cases against the reference kernels, and instruction counts of
+//! The kernels for the DSP extension of Cortex-M4, M7, M33 and M55, run under QEMU: random cases against the reference kernels, and instruction counts of
 //! whole networks beside CMSIS-NN's. Skipped with the reason where an emulator or a target is missing, but never in CI.
 #![cfg(not(miri))]
 
@@ -8,7 +8,7 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const TARGET: &str = "thumbv7em-none-eabihf";
+const TARGETS: [&str; 2] = ["thumbv7em-none-eabihf", "thumbv8m.main-none-eabihf"];
 
 fn counts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("counts")
@@ -18,15 +18,15 @@ fn counts() -> PathBuf {
 fn is_ready() -> bool {
     let succeeds = |command: &mut Command| command.output().is_ok_and(|done| done.status.success());
     let sysroot = Command::new("rustc").args(["--print", "sysroot"]).output();
-    let library = sysroot.is_ok_and(|done| {
-        let root = String::from_utf8_lossy(&done.stdout).trim().to_owned();
-        Path::new(&root).join("lib/rustlib").join(TARGET).is_dir()
-    });
+    let root =
+        sysroot.map(|done| String::from_utf8_lossy(&done.stdout).trim().to_owned()).unwrap_or_default();
+    let has = |target: &str| Path::new(&root).join("lib/rustlib").join(target).is_dir();
     let missing = [
         (succeeds(Command::new("qemu-system-arm").arg("--version")), "qemu-system-arm"),
         (succeeds(Command::new("python3").arg("--version")), "python3"),
         (succeeds(Command::new("gcc").arg("--version")), "gcc"),
-        (library, TARGET),
+        (has(TARGETS[0]), TARGETS[0]),
+        (has(TARGETS[1]), TARGETS[1]),
     ];
     let missing: Vec<&str> = missing.iter().filter(|(there, _)| !there).map(|(_, name)| *name).collect();
     assert!(missing.is_empty() || std::env::var_os("CI").is_none(), "missing: {}", missing.join(", "));
@@ -59,7 +59,9 @@ fn kernels_give_the_bytes_of_the_reference() {
     }
     let cases: u64 = std::env::var("SECATEUR_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
     // The program fails where a byte differs, or too few cases reached the kernels.
-    println!("{}", run(&["--random", &(6000 * cases).to_string()]));
+    for core in ["m4", "m33"] {
+        println!("{}", run(&["--core", core, "--random", &(6000 * cases).to_string()]));
+    }
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! Layers whose constants were put into a kernel's order when compiling, for processors with the DSP extension
-//! of Armv7E-M (Cortex-M4, Cortex-M7): 16-bit products in pairs, weights beside the accumulator's parameters.
+//! of Armv7E-M (Cortex-M4, M7, M33, M55): 16-bit products in pairs, weights beside the accumulator's parameters.
 //!
 //! The reference kernels here define what packed constants mean, for any bytes. An accumulator is
 //! requantised by the high word of one product:

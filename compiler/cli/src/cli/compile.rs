@@ -84,6 +84,9 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     files::write_bytes(&output, &compiled.artefact)?;
     files::write_bytes(&manifest_path, compiled.manifest.to_json().as_bytes())?;
     outln!("{}: {}", output.display(), summary(&compiled.manifest));
+    if let Some(count) = compiled.manifest.instructions {
+        outln!("processor: about {:.2} M instructions a frame", count as f64 / 1e6);
+    }
     if let Some(report) = &compiled.manifest.accelerator {
         if global.verbose > 0 {
             print(format_args!("{report}"));

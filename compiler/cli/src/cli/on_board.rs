@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use secateur_base::{Error, Result, errln, outln};
 use secateur_boards::{Board, Job, Report, Workshop, emulate, expected};
+use secateur_codegen::cpu::instructions;
+use secateur_codegen::target::WeightOrder;
 use secateur_data::Sample;
 use secateur_deploy::{Deployed, kernel_macs, kernel_name, q30};
 
@@ -74,44 +76,51 @@ fn in_layer(deployed: &Deployed<'_>, error: Error) -> Error {
     }
 }
 
-/// A table of the steps: instructions, their share, instructions for each multiply-accumulate.
+/// A table of the steps: instructions, what was expected where the processor has a model, their share, instructions for each
+/// multiply-accumulate.
 fn print_steps(deployed: &Deployed<'_>, board: &Board, report: &Report) {
     let (ticks_of, instructions_of) =
         board.emulator.as_ref().map_or((1, 1), |emulator| (emulator.ticks, emulator.instructions));
     let instructions = |ticks: u32| u64::from(ticks) * instructions_of / ticks_of;
     let total: u64 = report.steps.iter().map(|step| instructions(step.ticks)).sum();
+    let is_modelled = board.target.weights == WeightOrder::Armv7em;
+    let expected = |count: u64| if is_modelled { format!(" {count:>11}") } else { String::new() };
     outln!(
-        "{:>4} {:>5}  {:<13} {:>16} {:>11} {:>12} {:>7} {:>9}",
+        "{:>4} {:>5}  {:<13} {:>16} {:>11} {:>12}{} {:>7} {:>9}",
         "step",
         "layer",
         "kernel",
         "output",
         "MACs",
         "instructions",
+        if is_modelled { "    expected" } else { "" },
         "share",
         "per MAC"
     );
-    let mut all_macs = 0;
+    let (mut all_macs, mut all_expected) = (0, 0);
     for (step, measured) in deployed.model().steps().zip(&report.steps) {
         let [h, w, c] = step.output().map_or([0; 3], |record| record.shape());
         let (macs, count) = (kernel_macs(&step), instructions(measured.ticks));
-        all_macs += macs;
+        let model = instructions::instructions(&step);
+        (all_macs, all_expected) = (all_macs + macs, all_expected + model);
         outln!(
-            "{:>4} {:>5}  {:<13} {:>16} {macs:>11} {count:>12} {:>6.1}% {:>9}",
+            "{:>4} {:>5}  {:<13} {:>16} {macs:>11} {count:>12}{} {:>6.1}% {:>9}",
             step.index(),
             step.layer(),
             kernel_name(&step),
             format!("{w} × {h} × {c}"),
+            expected(model),
             100.0 * count as f64 / total.max(1) as f64,
             per_mac(count, macs),
         );
     }
     outln!(
-        "{:>4} {:>5}  {:<13} {:>16} {all_macs:>11} {total:>12} {:>7} {:>9}",
+        "{:>4} {:>5}  {:<13} {:>16} {all_macs:>11} {total:>12}{} {:>7} {:>9}",
         "",
         "",
         "all",
         "",
+        expected(all_expected),
         "",
         per_mac(total, all_macs)
     );

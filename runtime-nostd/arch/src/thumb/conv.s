@@ -8,6 +8,9 @@
 @ pw1_*: one pixel.
 
     .syntax unified
+    @ All are Armv7E-M's. Without a name, LLVM refuses the DSP extension of Armv8-M: it reads assembly without the
+    @ processor's features where programs are optimised when linking.
+    .cpu cortex-m4
     .thumb
 
 @ The frame: `Call` of conv.rs.

@@ -4,6 +4,7 @@
 @ zero points where the window reaches outside.
 
     .syntax unified
+    .cpu cortex-m4
     .thumb
 
     .equ dw_line, 124

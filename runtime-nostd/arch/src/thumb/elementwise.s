@@ -1,6 +1,7 @@
 @ Sum of two feature maps and greatest values, four codes a word. See elementwise.rs for who calls.
 
     .syntax unified
+    .cpu cortex-m4
     .thumb
 
 @ secateur_add_*(call): r0, r1 inputs, r2 output, r3 end of the first input, r4, r5 multipliers, r6 what the zero points add,

@@ -1,4 +1,5 @@
-//! Kernels for processors with the DSP extension of Armv7E-M: Cortex-M4 and Cortex-M7.
+//! Kernels for processors with the DSP extension of Armv7E-M: Cortex-M4 and Cortex-M7, and Cortex-M33 and Cortex-M55, which
+//! have its instructions too.
 //!
 //! They take constants packed when compiling ([`secateur_runtime::packed`]) and workspace from the arena. Inner
 //! loops are assembly, for all fourteen registers; this module's Rust checks whatever they rely on: a layer that they
@@ -17,9 +18,8 @@ use zerocopy::little_endian::U32;
 
 use crate::Tiled;
 
-/// Kernels for Cortex-M4 and Cortex-M7. Layers whose constants are not packed run on
-/// [`Tiled`]; what these kernels do not take, on the reference kernels, whose code is small. A program links those
-/// in the set of bits `OPERATORS`.
+/// Kernels for Cortex-M4, M7, M33 and M55. Layers whose constants are not packed run on [`Tiled`]; what these kernels do
+/// not take, on the reference kernels, whose code is small. A program links those in the set of bits `OPERATORS`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Thumb<const OPERATORS: u32 = { Operators::ALL.bits() }>;
 

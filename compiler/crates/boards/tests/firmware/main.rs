@@ -12,6 +12,7 @@ use std::time::Duration;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use secateur_boards::{Board, Job, Report, Workshop, emulate, expected, expected_with, package};
+use secateur_codegen::target::WeightOrder;
 use secateur_codegen::{compile, random};
 use secateur_data::read_npy;
 use secateur_frontend::darknet::{self, Cfg};
@@ -101,6 +102,13 @@ fn quantised(name: &str, cfg: &str, weights: Option<&Path>, seed: u64) -> Case {
     Case::new(name, quantised.unwrap_or_else(|e| panic!("{name}: {e:?}")).net, seed)
 }
 
+/// The project's own detector.
+fn parts() -> Case {
+    let parts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../configs/networks/parts");
+    let cfg = std::fs::read_to_string(parts.join("parts.cfg")).unwrap();
+    quantised("parts", &cfg, Some(&parts.join("parts.weights")), 4)
+}
+
 /// Random constants in tangled networks, every generation of heads, and the project's own detector.
 fn cases() -> Vec<Case> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
@@ -115,9 +123,7 @@ fn cases() -> Vec<Case> {
     let options = RandomOptions { rare: true, side: 24, ..RandomOptions::default() };
     let (text, ..) = random_network(3, &options);
     cases.push(quantised("rare", &text, None, 3));
-    let parts = root.join("configs/networks/parts");
-    let cfg = std::fs::read_to_string(parts.join("parts.cfg")).unwrap();
-    cases.push(quantised("parts", &cfg, Some(&parts.join("parts.weights")), 4));
+    cases.push(parts());
     cases
 }
 
@@ -164,6 +170,37 @@ fn every_board_gives_the_bytes_of_this_machine() {
             boxes > 0 && classes > 0 && dropped > 0,
             "{boxes} boxes, {classes} classes, {dropped} dropped"
         );
+    }
+}
+
+/// The compiler's model of the kernels for the DSP extension, on a network that its constants were not measured on.
+#[test]
+fn packed_layers_take_the_instructions_that_the_compiler_expects() {
+    let boards = emulated_boards().into_iter().filter(|board| board.target.weights == WeightOrder::Armv7em);
+    let case = parts();
+    for board in boards {
+        let Some(program) = program(&board) else { continue };
+        let compiled = compile(&case.net, &board.target, |_, _, _| {}).unwrap();
+        let found = emulate(&board, &program, &case.job(&compiled.artefact), LIMIT).unwrap();
+        let emulator = board.emulator.as_ref().unwrap();
+        let mut counted = vec![0; case.net.nodes.len()];
+        for step in &found.steps {
+            counted[step.layer] += u64::from(step.ticks) * emulator.instructions / emulator.ticks;
+        }
+        let (all, expected) = (counted.iter().sum::<u64>(), compiled.manifest.instructions.unwrap());
+        println!("{}: {all} instructions, {expected} expected", board.name);
+        let near =
+            |expected: u64, counted: u64, percent: u64| expected.abs_diff(counted) * 100 <= counted * percent;
+        assert!(near(expected, all, 5), "{}: {all} instructions, {expected} expected", board.name);
+        for (layer, &count) in compiled.manifest.layers.iter().zip(&counted) {
+            let expected = layer.instructions.unwrap();
+            let matters = count * 100 > all;
+            assert!(
+                !matters || near(expected, count, 10),
+                "layer {}: {count}, {expected} expected",
+                layer.layer
+            );
+        }
     }
 }
 

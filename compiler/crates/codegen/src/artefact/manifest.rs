@@ -3,13 +3,14 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use secateur_runtime::artefact::Model;
 use secateur_runtime::artefact::format::{VERSION_MAJOR, VERSION_MINOR};
 
 use crate::cost;
-use crate::cpu::CpuProgram;
 use crate::cpu::program::{LayerAction, ValueId};
+use crate::cpu::{CpuProgram, instructions};
 use crate::npu::CycleReport;
-use crate::target::Target;
+use crate::target::{Target, WeightOrder};
 use secateur_ir::Shape;
 use secateur_quant::net::QTensor;
 
@@ -29,6 +30,9 @@ pub struct Manifest {
     pub classes: Vec<String>,
     /// Multiply-accumulates of one image.
     pub macs: u64,
+    /// Instructions that the processor is expected to take for one image, where there is a model of its kernels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instructions: Option<u64>,
     pub layers: Vec<ManifestLayer>,
     /// The accelerator's program, where the target has one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -106,6 +110,8 @@ pub struct ManifestLayer {
     pub action: &'static str,
     pub output: ManifestTensor,
     pub macs: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instructions: Option<u64>,
     /// Bytes of weights, biases, requantisation constants and tables.
     pub constants: usize,
     /// Bytes of activations read and written.
@@ -134,6 +140,8 @@ pub fn manifest(
             pitch: program.storages[allocation.storage].shape.c,
         }
     };
+    let model = Model::from_bytes(artefact).ok().filter(|_| target.weights == WeightOrder::Armv7em);
+    let counts = model.map(|model| instructions::by_layer(&model, net.nodes.len()));
     let layers: Vec<ManifestLayer> = net
         .nodes
         .iter()
@@ -150,6 +158,7 @@ pub fn manifest(
             },
             output: tensor(layer + 1, &node.output),
             macs: cost::macs(net, layer),
+            instructions: counts.as_ref().and_then(|counts| counts.get(layer).copied()),
             constants: cost::constant_bytes(program, layer),
             traffic: cost::traffic(program, layer),
         })
@@ -176,6 +185,7 @@ pub fn manifest(
         letter_box: net.letter_box,
         classes: net.names.clone(),
         macs: layers.iter().map(|layer| layer.macs).sum(),
+        instructions: counts.map(|counts| counts.iter().sum()),
         layers,
         accelerator,
     }

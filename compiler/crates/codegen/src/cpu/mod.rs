@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 pub(crate) mod fit;
+pub mod instructions;
 pub mod packing;
 mod passes;
 pub mod program;

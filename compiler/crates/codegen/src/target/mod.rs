@@ -82,8 +82,8 @@ pub enum WeightOrder {
     /// Weight after weight, as the reference kernels read them.
     #[default]
     Dense,
-    /// In pairs of 16 bits, biases and requantisation among them: Cortex-M4 and Cortex-M7
-    /// ([`secateur_runtime::packed`]). Layers that have no such form stay dense.
+    /// In pairs of 16 bits, biases and requantisation among them: processors with the instructions of Armv7E-M's DSP
+    /// extension, Cortex-M4, M7, M33 and M55 ([`secateur_runtime::packed`]). Layers that have no such form stay dense.
     Armv7em,
 }
 
