@@ -21,7 +21,7 @@ const PARTS: [&str; 12] = [
     "runtime-nostd/firmware/Cargo.toml",
     "runtime-nostd/firmware/Cargo.lock",
 ];
-const PACKAGES: [&str; 3] = ["common", "cortex-m", "riscv"];
+const PACKAGES: [&str; 4] = ["common", "cortex-m", "linux", "riscv"];
 
 fn main() -> io::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..").canonicalize()?;

@@ -1,5 +1,6 @@
 //! Builds firmware, in a folder that is kept for the next time.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -8,6 +9,7 @@ use secateur_base::{Error, Result, files};
 use secateur_codegen::target::{Board, Counter, Family, Firmware, WeightOrder};
 use sha2::{Digest, Sha256};
 
+use crate::linux::LinuxProcessor;
 use crate::memory_map::memory_map;
 
 include!(concat!(env!("OUT_DIR"), "/sources.rs"));
@@ -22,13 +24,17 @@ pub struct Workshop {
     folder: PathBuf,
 }
 
-/// How one board's program is built.
+/// How one machine's program is built.
 struct Recipe {
     package: &'static str,
     features: Vec<&'static str>,
     triple: String,
-    cpu: String,
+    /// Flags of the compiler.
+    flags: String,
+    /// The linker's, empty for a program of an operating system.
     memory_map: String,
+    /// A tool chain that compiles its core library itself.
+    toolchain: Option<OsString>,
 }
 
 impl Workshop {
@@ -57,7 +63,18 @@ impl Workshop {
     /// # Errors
     /// The board has no firmware; the Rust compiler or its target is missing; the build fails.
     pub fn build(&self, board: &Board, begin: impl FnOnce()) -> Result<PathBuf> {
-        let recipe = Recipe::of(board)?;
+        self.build_recipe(&board.name, &Recipe::of(board)?, begin)
+    }
+
+    /// Builds the program of a processor with Linux, or finds it built, as [`Self::build`] does.
+    ///
+    /// # Errors
+    /// The Rust compiler or its target is missing; the build fails.
+    pub fn build_for_linux(&self, processor: LinuxProcessor, begin: impl FnOnce()) -> Result<PathBuf> {
+        self.build_recipe(processor.name, &Recipe::of_linux(processor), begin)
+    }
+
+    fn build_recipe(&self, name: &str, recipe: &Recipe, begin: impl FnOnce()) -> Result<PathBuf> {
         fs::create_dir_all(&self.folder).map_err(|e| Error::io("create", &self.folder, &e))?;
         // One at a time: sources and target folder are shared.
         let lock_path = self.folder.join("lock");
@@ -65,12 +82,14 @@ impl Workshop {
         lock.lock().map_err(|e| Error::io("lock", &lock_path, &e))?;
         let source = self.folder.join("source");
         unpack(&source)?;
-        let program = self.folder.join(format!("{}-{}.elf", board.name, recipe.digest(&source)?));
+        let program = self.folder.join(format!("{name}-{}.elf", recipe.digest(&source)?));
         if !program.exists() {
             begin();
-            let built = self.compile(&recipe, &source)?;
-            let bytes = fs::read(&built).map_err(|e| Error::io("read", &built, &e))?;
-            files::write_bytes(&program, &bytes)?;
+            let built = self.compile(recipe, &source)?;
+            // Copied with its permissions: QEMU's user mode takes only what may be executed.
+            let copy = self.folder.join("copy.elf");
+            fs::copy(&built, &copy).map_err(|e| Error::io("copy", &built, &e))?;
+            fs::rename(&copy, &program).map_err(|e| Error::io("rename", &copy, &e))?;
         }
         Ok(program)
     }
@@ -88,14 +107,14 @@ impl Workshop {
             .args(["--package", recipe.package, "--target-dir"])
             .arg(&target)
             .env("SECATEUR_MEMORY_X", &map)
-            .env(flags, format!("-C target-cpu={}", recipe.cpu));
+            .env(flags, &recipe.flags);
         if !recipe.features.is_empty() {
             cargo.args(["--features", &recipe.features.join(",")]);
         }
         for inherited in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET", "CARGO_TARGET_DIR"] {
             cargo.env_remove(inherited);
         }
-        if let Some(toolchain) = own_toolchain() {
+        if let Some(toolchain) = &recipe.toolchain {
             // The same switches as nightly's -Z build-std, for any channel.
             cargo
                 .env("RUSTUP_TOOLCHAIN", toolchain)
@@ -139,13 +158,32 @@ impl Recipe {
             WeightOrder::Armv7em => Some("armv7em"),
         };
         let features = counted.into_iter().chain(kernels).collect();
-        Ok(Self { package, features, triple, cpu, memory_map: memory_map(family, &board.regions) })
+        Ok(Self {
+            package,
+            features,
+            triple,
+            flags: format!("-C target-cpu={cpu}"),
+            memory_map: memory_map(family, &board.regions),
+            toolchain: own_toolchain(),
+        })
+    }
+
+    fn of_linux(processor: LinuxProcessor) -> Self {
+        Self {
+            package: "secateur-linux",
+            features: Vec::new(),
+            triple: processor.triple.to_owned(),
+            // The compiler brings linker and C library: no other machine's C compiler is needed.
+            flags: format!("-C target-cpu={} -C linker=rust-lld", processor.name),
+            memory_map: String::new(),
+            toolchain: None,
+        }
     }
 
     /// Names everything that the program depends on.
     fn digest(&self, source: &Path) -> Result<String> {
         let mut compiler = Command::new("rustc");
-        if let Some(toolchain) = own_toolchain() {
+        if let Some(toolchain) = &self.toolchain {
             compiler.env("RUSTUP_TOOLCHAIN", toolchain);
         }
         let compiler = output_of(compiler.arg("-vV").current_dir(source))?;
@@ -155,7 +193,7 @@ impl Recipe {
             hash.update((bytes.len() as u64).to_le_bytes());
             hash.update(bytes);
         }
-        for part in [self.package, &self.features.join(","), &self.triple, &self.cpu, &self.memory_map] {
+        for part in [self.package, &self.features.join(","), &self.triple, &self.flags, &self.memory_map] {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
         }
@@ -164,7 +202,7 @@ impl Recipe {
     }
 }
 
-fn own_toolchain() -> Option<std::ffi::OsString> {
+fn own_toolchain() -> Option<OsString> {
     std::env::var_os(TOOLCHAIN).filter(|name| !name.is_empty())
 }
 
