@@ -81,6 +81,8 @@ def check(*arguments):
 def steps():
     """All steps. Those that have Cargo's usual folder one after the other come first, the others go beside them."""
     thumb = ["cargo", "build", "--package", "secateur-runtime", "--release", "--locked", "--target", "thumbv7em-none-eabihf"]
+    aarch64 = ["env", "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER=rust-lld", "cargo", "build", "--package", "secateur-run"]
+    aarch64 += ["--release", "--locked", "--target", "aarch64-unknown-linux-musl"]
     lints = ["cargo", "clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]
     long = ["stalled_frames", "test_bench"]
     skip = [word for name in long for word in ("--skip", name)]
@@ -94,6 +96,7 @@ def steps():
         Step("rtl-lint", ["hw/lint/run"]),
         Step("firmware", ["runtime-nostd/firmware/check"], "target/firmware"),
         Step("thumbv7em", thumb, "target/release"),
+        Step("aarch64", aarch64, "target/release"),
         Step("demo", ["./demo"], "target/release"),
         Step("miri", ["runtime-nostd/check-miri"], "target/miri"),
         Step("coverage", ["hw/coverage/run"], COVERAGE, (*SIMULATION, "configs/targets/npu-8x16.toml", "hw/coverage/run")),

@@ -9,7 +9,7 @@ use rand::RngExt;
 use secateur_runtime::artefact::format::*;
 use secateur_runtime::artefact::{Error, Fault, Model};
 use secateur_runtime::detect::{self, Detection};
-use secateur_runtime::{Engine, Hook, Tensor};
+use secateur_runtime::{Engine, EngineError, Hook, Tensor};
 use zerocopy::little_endian::{I16, I32, U16, U32};
 
 /// Runs an accepted artefact to the end, decoding included.
@@ -87,7 +87,7 @@ fn small_arena_is_refused() {
     let bytes = sample().bytes();
     let model = Model::from_bytes(&bytes).unwrap();
     let error = Engine::new(&model, &mut [0; 4095]).unwrap_err();
-    assert_eq!((error.needed, error.found), (4096, 4095));
+    assert_eq!(error, EngineError::ArenaTooSmall { needed: 4096, found: 4095 });
 }
 
 #[test]

@@ -23,7 +23,8 @@ pub fn secateur_path() -> &'static Path {
         let mut cargo = Command::new(env!("CARGO"));
         // Cargo unites features over what it builds, dependencies of tests with them. With one of the tests
         // beside the command they are those of the tests' own build, so that nothing is compiled twice.
-        cargo.args(["build", "--quiet", "--locked", "--workspace", "--bin", "secateur", "--test", "system"]);
+        cargo.args(["build", "--quiet", "--locked", "--workspace", "--test", "system"]);
+        cargo.args(["--bin", "secateur", "--bin", "secateur-run"]);
         cargo.args(["--features", "secateur/sim"]);
         cargo.arg("--target-dir").arg(folder.parent().expect("target"));
         if folder.ends_with("release") {
@@ -33,6 +34,11 @@ pub fn secateur_path() -> &'static Path {
         assert!(built.success(), "the command does not build");
         folder.join("secateur")
     })
+}
+
+/// Path of `secateur-run`, built with the command.
+pub fn secateur_run_path() -> PathBuf {
+    secateur_path().with_file_name("secateur-run")
 }
 
 /// The `secateur` command, ready for arguments; it runs in the workspace's root.

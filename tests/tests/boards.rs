@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use predicates::str::contains;
-use secateur_tests::{compiled_project, done, secateur};
+use secateur_tests::{compiled_project, done, secateur, secateur_run_path};
 
 #[test]
 fn targets_and_boards_are_listed_and_shown() {
@@ -90,11 +90,67 @@ fn an_artefact_runs_on_an_emulated_board() {
     }
     // The same boxes as without a board.
     let here = done(folder, &["run", "net.sct", "pictures/0.png", "--thresh", "0.33"]);
-    let boxes = |text: &str| -> Vec<String> {
-        text.lines()
-            .filter(|line| line.contains(" left ") || line.contains("objects over"))
-            .map(str::to_owned)
-            .collect()
-    };
     assert_eq!(boxes(&text), boxes(&here));
+}
+
+/// Lines of `run` that say what was found.
+fn boxes(text: &str) -> Vec<&str> {
+    text.lines().filter(|line| line.contains(" left ") || line.contains("objects over")).collect()
+}
+
+#[test]
+fn an_artefact_runs_on_a_processor_with_linux() {
+    let project = compiled_project("cortex-a");
+    let folder = project.path();
+    let arguments = ["run", "net.sct", "pictures/0.png", "--thresh", "0.33"];
+    let run = |place: &str| {
+        let mut command = secateur();
+        command.current_dir(folder).args(arguments).args(["--on", place]);
+        command.env("SECATEUR_CACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("workshop"));
+        command
+    };
+    run("cortex-a7").assert().code(2).stderr(contains("cortex-a53"));
+    if std::process::Command::new("qemu-aarch64").arg("--version").output().is_err() {
+        assert!(std::env::var_os("CI").is_none(), "QEMU is not installed");
+        secateur_testing::skipped("qemu-aarch64 is not installed");
+        return;
+    }
+    let output = run("cortex-a53").assert().success();
+    let text = String::from_utf8(output.get_output().stdout.clone()).unwrap();
+    for part in ["depthwise", "every byte as on this machine", "counts no instructions"] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    assert!(!text.contains("per MAC"), "{text}");
+    assert_eq!(boxes(&text), boxes(&done(folder, &arguments)));
+}
+
+#[test]
+fn the_small_program_prints_what_detect_prints() {
+    let project = compiled_project("cortex-a");
+    let folder = project.path();
+    let arguments = ["net.sct", "pictures/0.png", "pictures/1.png", "--thresh", "0.33"];
+    let mut small = assert_cmd::Command::new(secateur_run_path());
+    small.current_dir(folder);
+    let output = small.args(arguments).assert().success();
+    let text = String::from_utf8(output.get_output().stdout.clone()).unwrap();
+    // But for the time that it took.
+    let timeless = |text: &str| -> Vec<String> {
+        let name = |line: &str| line.split_once(", ").map_or(line, |parts| parts.0).to_owned();
+        text.lines().map(|line| if line.ends_with(" ms") { name(line) } else { line.to_owned() }).collect()
+    };
+    let expected = done(folder, &[&["detect"], &arguments[..]].concat());
+    assert!(text.contains(" left "), "{text}");
+    assert_eq!(timeless(&text), timeless(&expected));
+
+    let mut reporting = assert_cmd::Command::new(secateur_run_path());
+    let report =
+        reporting.current_dir(folder).args(["net.sct", "pictures/0.png", "--report"]).assert().success();
+    let report = String::from_utf8(report.get_output().stdout.clone()).unwrap();
+    assert!(report.starts_with("secateur-job 1\nstep 0 0 ") && report.ends_with("\nend\n"), "{report}");
+    let mut none = assert_cmd::Command::new(secateur_run_path());
+    none.current_dir(folder)
+        .args(["net.int8", "pictures/0.png"])
+        .assert()
+        .code(1)
+        .stderr(contains("net.int8"));
 }

@@ -1,7 +1,8 @@
 //! What a board does with an artefact: runs it on one image and reports every step, in integers.
 //!
 //! The firmware (`runtime-nostd/firmware`) is a program round [`run`]; the host calls the same function with its
-//! own kernels, and both reports must agree in everything but the ticks.
+//! own kernels, and both reports must agree in everything but the ticks. With feature `std`, [`Job`] makes packages
+//! and [`report`](report()) runs one on a machine with an operating system.
 #![no_std]
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -15,10 +16,17 @@
     )
 )]
 
+#[cfg(feature = "std")]
+extern crate std;
+
+#[cfg(feature = "std")]
+mod host;
 mod package;
 mod report;
 mod run;
 
+#[cfg(feature = "std")]
+pub use host::{Job, report};
 pub use package::{Header, MAGIC, Package};
 pub use report::VERSION;
 pub use run::{Board, CLASSES, DETECTIONS, Fault, run};

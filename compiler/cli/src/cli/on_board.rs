@@ -1,35 +1,44 @@
-//! `run --on`: an artefact on a board that QEMU shows, beside the same artefact on this machine.
+//! `run --on`: an artefact on a board or a processor with Linux that QEMU shows, beside the same artefact on this machine.
 
 use std::str::FromStr;
 use std::time::Duration;
 
 use secateur_base::{Error, Result, errln, outln};
-use secateur_boards::{Board, Job, Report, Workshop, emulate, expected};
+use secateur_boards::{
+    Board, Job, LinuxProcessor, Report, StepReport, Workshop, emulate, emulate_linux, expected,
+};
 use secateur_codegen::cpu::instructions;
 use secateur_codegen::target::WeightOrder;
 use secateur_data::Sample;
 use secateur_deploy::{Deployed, kernel_macs, kernel_name, q30};
+use secateur_runtime::artefact::Step;
 
 /// Where an artefact runs.
 #[derive(Debug, Clone)]
 pub(super) enum Place {
     /// In QEMU; the board's name or file.
     Qemu(String),
+    /// In QEMU's user mode.
+    Linux(LinuxProcessor),
 }
 
 impl FromStr for Place {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
-        match text.split_once(':') {
-            Some(("qemu", board)) if !board.is_empty() => Ok(Self::Qemu(board.to_owned())),
-            _ => Err("qemu:BOARD is allowed, such as qemu:mps2-an386".to_owned()),
+        match (text.split_once(':'), LinuxProcessor::find(text)) {
+            (Some(("qemu", board)), _) if !board.is_empty() => Ok(Self::Qemu(board.to_owned())),
+            (_, Some(processor)) => Ok(Self::Linux(processor)),
+            _ => {
+                let processors = LinuxProcessor::ALL.map(|processor| processor.name).join(", ");
+                Err(format!("qemu:BOARD is allowed, such as qemu:mps2-an386, and {processors}"))
+            }
         }
     }
 }
 
-/// Builds the board's firmware, runs it, compares every step and prints what each took. `thresholds` are those of
-/// score and overlap.
+/// Builds the place's program, runs it, compares every step and prints what each took, where that is known.
+/// `thresholds` are those of score and overlap.
 ///
 /// # Errors
 /// Something is missing, does not fit or faults; a step's bytes differ: the first one.
@@ -41,8 +50,6 @@ pub(super) fn run(
     thresholds: [f32; 2],
     limit: Duration,
 ) -> Result<Report> {
-    let Place::Qemu(name) = place;
-    let board = Board::load(name)?;
     let [score_threshold, overlap_threshold] = thresholds.map(q30);
     let (w, h) = sample.frame.inner;
     let job = Job {
@@ -52,11 +59,37 @@ pub(super) fn run(
         overlap_threshold,
         frame: [w as u32, h as u32],
     };
-    let program =
-        Workshop::of_user()?.build(&board, || errln!("building the firmware of {} …", board.name))?;
-    let report = emulate(&board, &program, &job, limit)?;
+    let building = |name: &str| errln!("building the program of {name} …");
+    let (name, report, emulator, is_modelled) = match place {
+        Place::Qemu(name) => {
+            let board = Board::load(name)?;
+            let program = Workshop::of_user()?.build(&board, || building(&board.name))?;
+            let report = emulate(&board, &program, &job, limit)?;
+            let is_modelled = board.target.weights == WeightOrder::Armv7em;
+            (board.name, report, board.emulator, is_modelled)
+        }
+        Place::Linux(processor) => {
+            let program = Workshop::of_user()?.build_for_linux(*processor, || building(processor.name))?;
+            let report = emulate_linux(*processor, &program, &job, limit)?;
+            (processor.name.to_owned(), report, None, false)
+        }
+    };
     report.compare(&expected(&job)?).map_err(|error| in_layer(deployed, error))?;
-    print_steps(deployed, &board, &report);
+    let counts: Option<Vec<Counts>> = emulator.map(|emulator| {
+        let steps = deployed.model().steps().zip(&report.steps);
+        let count = |(step, measured): (Step<'_>, &StepReport)| Counts {
+            counted: u64::from(measured.ticks) * emulator.instructions / emulator.ticks,
+            expected: is_modelled.then(|| instructions::instructions(&step)),
+        };
+        steps.map(count).collect()
+    });
+    print_steps(deployed, counts.as_deref());
+    let steps = report.steps.len();
+    let counted = match counts {
+        Some(_) => "instructions are counted by QEMU, they are no cycles",
+        None => "QEMU counts no instructions of a program under Linux",
+    };
+    outln!("{name}: {steps} steps, every byte as on this machine; {counted}");
     if report.dropped > 0 {
         outln!(
             "{} detections of lower scores had no room on the board, before suppression: raise --thresh",
@@ -76,59 +109,47 @@ fn in_layer(deployed: &Deployed<'_>, error: Error) -> Error {
     }
 }
 
-/// A table of the steps: instructions, what was expected where the processor has a model, their share, instructions for each
+/// Instructions of a step that were counted, and those that were expected where the processor has a model.
+struct Counts {
+    counted: u64,
+    expected: Option<u64>,
+}
+
+/// A table of the steps. With `counts` of them: instructions, those expected, their share, instructions for each
 /// multiply-accumulate.
-fn print_steps(deployed: &Deployed<'_>, board: &Board, report: &Report) {
-    let (ticks_of, instructions_of) =
-        board.emulator.as_ref().map_or((1, 1), |emulator| (emulator.ticks, emulator.instructions));
-    let instructions = |ticks: u32| u64::from(ticks) * instructions_of / ticks_of;
-    let total: u64 = report.steps.iter().map(|step| instructions(step.ticks)).sum();
-    let is_modelled = board.target.weights == WeightOrder::Armv7em;
-    let expected = |count: u64| if is_modelled { format!(" {count:>11}") } else { String::new() };
-    outln!(
-        "{:>4} {:>5}  {:<13} {:>16} {:>11} {:>12}{} {:>7} {:>9}",
-        "step",
-        "layer",
-        "kernel",
-        "output",
-        "MACs",
-        "instructions",
-        if is_modelled { "    expected" } else { "" },
-        "share",
-        "per MAC"
-    );
-    let (mut all_macs, mut all_expected) = (0, 0);
-    for (step, measured) in deployed.model().steps().zip(&report.steps) {
+fn print_steps(deployed: &Deployed<'_>, counts: Option<&[Counts]>) {
+    let total: u64 = counts.iter().copied().flatten().map(|count| count.counted).sum();
+    let expected: Option<u64> =
+        counts.and_then(|counts| counts.iter().map(|count| count.expected).sum::<Option<u64>>());
+    let column = |count: Option<u64>| count.map_or(String::new(), |count| format!(" {count:>11}"));
+    let heading = counts.map(|_| {
+        let expected = expected.map_or(String::new(), |_| format!(" {:>11}", "expected"));
+        format!(" {:>12}{expected} {:>7} {:>9}", "instructions", "share", "per MAC")
+    });
+    let heading = heading.unwrap_or_default();
+    outln!("{:>4} {:>5}  {:<13} {:>16} {:>11}{heading}", "step", "layer", "kernel", "output", "MACs");
+    let mut all_macs = 0;
+    for step in deployed.model().steps() {
         let [h, w, c] = step.output().map_or([0; 3], |record| record.shape());
-        let (macs, count) = (kernel_macs(&step), instructions(measured.ticks));
-        let model = instructions::instructions(&step);
-        (all_macs, all_expected) = (all_macs + macs, all_expected + model);
+        let macs = kernel_macs(&step);
+        all_macs += macs;
+        let count = counts.and_then(|counts| counts.get(step.index())).map(|count| {
+            let share = 100.0 * count.counted as f64 / total.max(1) as f64;
+            let per = per_mac(count.counted, macs);
+            format!(" {:>12}{} {share:>6.1}% {per:>9}", count.counted, column(count.expected))
+        });
         outln!(
-            "{:>4} {:>5}  {:<13} {:>16} {macs:>11} {count:>12}{} {:>6.1}% {:>9}",
+            "{:>4} {:>5}  {:<13} {:>16} {macs:>11}{}",
             step.index(),
             step.layer(),
             kernel_name(&step),
             format!("{w} × {h} × {c}"),
-            expected(model),
-            100.0 * count as f64 / total.max(1) as f64,
-            per_mac(count, macs),
+            count.unwrap_or_default(),
         );
     }
-    outln!(
-        "{:>4} {:>5}  {:<13} {:>16} {all_macs:>11} {total:>12}{} {:>7} {:>9}",
-        "",
-        "",
-        "all",
-        "",
-        expected(all_expected),
-        "",
-        per_mac(total, all_macs)
-    );
-    outln!(
-        "{}: {} steps, every byte as on this machine; instructions are counted by QEMU, they are no cycles",
-        board.name,
-        report.steps.len()
-    );
+    let sum =
+        counts.map(|_| format!(" {total:>12}{} {:>7} {:>9}", column(expected), "", per_mac(total, all_macs)));
+    outln!("{:>4} {:>5}  {:<13} {:>16} {all_macs:>11}{}", "", "", "all", "", sum.unwrap_or_default());
 }
 
 fn per_mac(instructions: u64, macs: u64) -> String {

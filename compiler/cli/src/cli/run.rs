@@ -17,17 +17,19 @@ use super::subject::fraction;
 /// Classes that a classifier's run prints.
 const TOP: usize = 5;
 
-/// Run an artefact on an image with the integer runtime, here or on an emulated board.
+/// Run an artefact on an image with the integer runtime, here or on an emulated board or processor.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   secateur run yolo-fastest.sct dog.jpg
   secateur run yolo-fastest.sct dog.jpg --repeat 20 -v
   secateur run yolo-fastest.sct dog.jpg --on qemu:mps2-an500
+  secateur run yolo-fastest.sct dog.jpg --on cortex-a53
 
 With -v a table shows each step's time; times are medians over the repetitions.
 
 With --on the firmware of a board is built and run in QEMU, every step's bytes are compared with this
-machine's, and a table shows each step's instructions. `secateur targets list` names the boards.")]
+machine's, and a table shows each step's instructions. `secateur targets list` names the boards.
+cortex-a53 and cortex-a76 are processors with Linux, whose instructions QEMU does not count.")]
 pub(crate) struct Args {
     /// The artefact that `compile` wrote (.sct).
     artefact: PathBuf,
@@ -42,8 +44,8 @@ pub(crate) struct Args {
     /// Runs to time.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     repeat: u32,
-    /// Run on a board that an emulator shows, and compare every step with this machine.
-    #[arg(long, value_name = "qemu:BOARD", conflicts_with = "repeat")]
+    /// Run on a board or a processor that an emulator shows, and compare every step with this machine.
+    #[arg(long, value_name = "qemu:BOARD|PROCESSOR", conflicts_with = "repeat")]
     on: Option<Place>,
     /// Give up on an emulator after so long.
     #[arg(long, value_name = "SECONDS", default_value_t = 600, requires = "on", value_parser = clap::value_parser!(u32).range(1..=86_400))]

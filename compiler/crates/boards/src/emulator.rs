@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use secateur_base::{Error, Result, files};
 use secateur_codegen::target::{Board, Emulator};
+use secateur_job::Job;
 use secateur_runtime::artefact::Model;
 
-use crate::package::{self, Job, package};
+use crate::package::{self, package};
 use crate::report::Report;
 
 const ARM: &str = "qemu-system-arm";
@@ -33,15 +34,30 @@ pub fn emulate(board: &Board, program: &Path, job: &Job<'_>, limit: Duration) ->
     let model = Model::from_bytes(job.artefact).map_err(|e| Error::new(e.to_string()))?;
     let bytes = package(job)?;
     package::check_fit(&bytes, &model, board)?;
-    let folder = tempfile::tempdir().map_err(|e| Error::new(format!("cannot create a folder: {e}")))?;
+    let folder = folder()?;
     let path = folder.path().join("package");
     files::write_unsynced(&path, &bytes)?;
     let mut command = Command::new(&emulator.command);
     command.args(arguments(emulator)).arg("-kernel").arg(program).arg("-device").arg(loader(&path, board));
+    let debian = if emulator.command == ARM { ARM } else { "qemu-system-misc" };
+    Run::wait(start(&mut command, debian)?, limit)?.report(&board.name, limit)
+}
+
+/// A folder for what the emulator reads.
+pub(crate) fn folder() -> Result<tempfile::TempDir> {
+    tempfile::tempdir().map_err(|e| Error::new(format!("cannot create a folder: {e}")))
+}
+
+/// Starts an emulator, which Debian's package `debian` has.
+pub(crate) fn start(command: &mut Command, debian: &str) -> Result<Running> {
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let child = Running(child.map_err(|e| missing(emulator, &e))?);
-    let run = Run::wait(child, limit)?;
-    run.report(board, limit)
+    child.map(Running).map_err(|cause| {
+        let error = Error::new(format!("cannot run {}: {cause}", command.get_program().to_string_lossy()));
+        match cause.kind() {
+            ErrorKind::NotFound => error.help(format!("install it, on Debian: apt-get install {debian}")),
+            _ => error,
+        }
+    })
 }
 
 fn arguments(emulator: &Emulator) -> Vec<String> {
@@ -65,17 +81,8 @@ fn loader(path: &Path, board: &Board) -> OsString {
     format!("loader,file={path},addr={at:#x},force-raw=on").into()
 }
 
-fn missing(emulator: &Emulator, cause: &std::io::Error) -> Error {
-    let package = if emulator.command == ARM { ARM } else { "qemu-system-misc" };
-    let error = Error::new(format!("cannot run {}: {cause}", emulator.command));
-    match cause.kind() {
-        ErrorKind::NotFound => error.help(format!("install it, on Debian: apt-get install {package}")),
-        _ => error,
-    }
-}
-
 /// An emulator at work; it ends with its owner, whatever happens.
-struct Running(Child);
+pub(crate) struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -86,7 +93,7 @@ impl Drop for Running {
 }
 
 /// An emulator that has ended, or was ended.
-struct Run {
+pub(crate) struct Run {
     /// `None`: it took too long.
     status: Option<ExitStatus>,
     stdout: Vec<u8>,
@@ -94,7 +101,7 @@ struct Run {
 }
 
 impl Run {
-    fn wait(mut running: Running, limit: Duration) -> Result<Self> {
+    pub(crate) fn wait(mut running: Running, limit: Duration) -> Result<Self> {
         let child = &mut running.0;
         let started = Instant::now();
         let (stdout, stderr) = (drain(child.stdout.take()), drain(child.stderr.take()));
@@ -112,25 +119,22 @@ impl Run {
         Ok(Self { status, stdout: text(stdout), stderr: text(stderr) })
     }
 
-    fn report(self, board: &Board, limit: Duration) -> Result<Report> {
+    /// What the program on `machine`, a board or a processor, reported.
+    pub(crate) fn report(self, machine: &str, limit: Duration) -> Result<Report> {
         let said = String::from_utf8_lossy(&self.stderr).trim().to_owned();
         let told = |error: Error| if said.is_empty() { error } else { error.found(said.clone()) };
         match self.status.map(|status| status.code()) {
-            None => Err(Error::new(format!("board {} did not end within {} s", board.name, limit.as_secs()))
+            None => Err(Error::new(format!("{machine} did not end within {} s", limit.as_secs()))
                 .help("--time-limit gives it more time")),
             // The program's own codes: done, and a fault, which the report names.
             Some(Some(0 | 1)) if !self.stdout.is_empty() => Report::parse(&self.stdout).map_err(told),
             Some(Some(3)) => {
                 let steps = String::from_utf8_lossy(&self.stdout).matches("\nstep ").count();
-                Err(told(Error::new(format!(
-                    "the processor of board {} stopped at an exception",
-                    board.name
-                )))
-                .help(format!("{steps} steps had ended: please report it with the artefact")))
+                Err(told(Error::new(format!("the processor of {machine} stopped at an exception")))
+                    .help(format!("{steps} steps had ended: please report it with the artefact")))
             }
             Some(code) => Err(told(Error::new(format!(
-                "the emulator of board {} failed ({})",
-                board.name,
+                "the emulator of {machine} failed ({})",
                 code.map_or("by a signal".to_owned(), |code| format!("exit code {code}"))
             )))),
         }

@@ -1,9 +1,11 @@
 //! Artefacts on boards. [`package`] puts an artefact and an image into one piece of flash, [`Workshop`] builds the
 //! firmware of a [`Board`], [`emulate`] runs both in QEMU, and [`Report::compare`] holds what the board said against
-//! [`expected`], the same job on this machine. [`Embedding`] makes a C program of an artefact.
+//! [`expected`], the same job on this machine. [`Workshop::build_for_linux`] and [`emulate_linux`] do the same for a
+//! processor with Linux. [`Embedding`] makes a C program of an artefact.
 
 mod embed;
 mod emulator;
+mod linux;
 mod memory_map;
 mod package;
 mod report;
@@ -11,7 +13,9 @@ mod workshop;
 
 pub use embed::{Embedding, FILES as EMBEDDING_FILES};
 pub use emulator::emulate;
-pub use package::{Job, expected, expected_with, package};
+pub use linux::{LinuxProcessor, emulate_linux};
+pub use package::{expected, expected_with, package};
 pub use report::{Report, StepReport};
 pub use secateur_codegen::target::Board;
+pub use secateur_job::Job;
 pub use workshop::Workshop;

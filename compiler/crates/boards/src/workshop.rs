@@ -1,5 +1,6 @@
 //! Builds firmware, in a folder that is kept for the next time.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -9,7 +10,12 @@ use secateur_codegen::target::{Board, Counter, Family, Firmware, Target, WeightO
 use secateur_runtime::Operators;
 use sha2::{Digest, Sha256};
 
+use crate::linux::LinuxProcessor;
 use crate::memory_map::memory_map;
+
+/// Levels of the compiler's optimisation.
+const FAST: &str = "3";
+const SMALL: &str = "s";
 
 include!(concat!(env!("OUT_DIR"), "/sources.rs"));
 
@@ -30,13 +36,16 @@ struct Recipe {
     product: &'static str,
     features: Vec<&'static str>,
     triple: String,
-    cpu: String,
+    /// Flags of the compiler.
+    flags: String,
     /// Of the compiler's levels.
     optimisation: &'static str,
-    /// The linker's; empty for a library.
+    /// The linker's, empty for a library or a program of an operating system.
     memory_map: String,
     /// Kernels to link.
     operators: Operators,
+    /// A tool chain that compiles its core library itself.
+    toolchain: Option<OsString>,
 }
 
 impl Workshop {
@@ -68,6 +77,14 @@ impl Workshop {
         self.make(&format!("{}-", board.name), ".elf", &Recipe::of_board(board)?, begin)
     }
 
+    /// Builds the program of a processor with Linux, or finds it built, as [`Self::build`] does.
+    ///
+    /// # Errors
+    /// The Rust compiler or its target is missing; the build fails.
+    pub fn build_for_linux(&self, processor: LinuxProcessor, begin: impl FnOnce()) -> Result<PathBuf> {
+        self.make(&format!("{}-", processor.name), ".elf", &Recipe::of_linux(processor), begin)
+    }
+
     /// Builds the static library for C programs on a target's processor, with some kernels, or finds it built; returns
     /// the archive. `begin` as in [`Workshop::build`].
     ///
@@ -89,8 +106,10 @@ impl Workshop {
         if !made.exists() {
             begin();
             let built = self.compile(recipe, &source)?;
-            let bytes = fs::read(&built).map_err(|e| Error::io("read", &built, &e))?;
-            files::write_bytes(&made, &bytes)?;
+            // Copied with its permissions: QEMU's user mode takes only what may be executed.
+            let copy = self.folder.join("copy");
+            fs::copy(&built, &copy).map_err(|e| Error::io("copy", &built, &e))?;
+            fs::rename(&copy, &made).map_err(|e| Error::io("rename", &copy, &e))?;
         }
         Ok(made)
     }
@@ -110,14 +129,14 @@ impl Workshop {
             .env("SECATEUR_MEMORY_X", &map)
             .env("SECATEUR_OPERATORS", format!("{:x}", recipe.operators.bits()))
             .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", recipe.optimisation)
-            .env(flags, format!("-C target-cpu={}", recipe.cpu));
+            .env(flags, &recipe.flags);
         if !recipe.features.is_empty() {
             cargo.args(["--features", &recipe.features.join(",")]);
         }
         for inherited in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET", "CARGO_TARGET_DIR"] {
             cargo.env_remove(inherited);
         }
-        if let Some(toolchain) = own_toolchain() {
+        if let Some(toolchain) = &recipe.toolchain {
             // The same switches as nightly's -Z build-std, for any channel.
             cargo
                 .env("RUSTUP_TOOLCHAIN", toolchain)
@@ -155,7 +174,10 @@ impl Recipe {
     }
 
     fn of_library(target: &Target, operators: Operators) -> Result<Self> {
-        Ok(Self { operators, ..Self::of_target(target, "secateur-static", "libsecateur.a")? })
+        let recipe = Self::of_target(target, "secateur-static", "libsecateur.a")?;
+        // Where kernels are assembly, the rest may be small.
+        let optimisation = if target.weights == WeightOrder::Armv7em { SMALL } else { FAST };
+        Ok(Self { operators, optimisation, ..recipe })
     }
 
     fn of_target(target: &Target, package: &'static str, product: &'static str) -> Result<Self> {
@@ -166,28 +188,43 @@ impl Recipe {
             return Err(Error::new(format!("target {} states no triple and cpu", target.name))
                 .help("firmware is built for a target with both, in its table [processor]"));
         };
-        // The kernels are those whose order the compiler puts weights into. Where they are assembly, the rest may be
-        // small; elsewhere kernels are what is optimised.
-        let (features, optimisation) = match target.weights {
-            WeightOrder::Dense => (vec![], "3"),
-            WeightOrder::Armv7em => (vec!["armv7em"], "s"),
+        // The kernels are those whose order the compiler puts weights into.
+        let features = match target.weights {
+            WeightOrder::Dense => vec![],
+            WeightOrder::Armv7em => vec!["armv7em"],
         };
         Ok(Self {
             package,
             product,
             features,
             triple,
-            cpu,
-            optimisation,
+            flags: format!("-C target-cpu={cpu}"),
+            optimisation: FAST,
             memory_map: String::new(),
             operators: Operators::ALL,
+            toolchain: own_toolchain(),
         })
+    }
+
+    fn of_linux(processor: LinuxProcessor) -> Self {
+        Self {
+            package: "secateur-linux",
+            product: "secateur-linux",
+            features: Vec::new(),
+            triple: processor.triple.to_owned(),
+            // The compiler brings linker and C library: no other machine's C compiler is needed.
+            flags: format!("-C target-cpu={} -C linker=rust-lld", processor.name),
+            optimisation: FAST,
+            memory_map: String::new(),
+            operators: Operators::ALL,
+            toolchain: None,
+        }
     }
 
     /// Names everything that the program depends on.
     fn digest(&self, source: &Path) -> Result<String> {
         let mut compiler = Command::new("rustc");
-        if let Some(toolchain) = own_toolchain() {
+        if let Some(toolchain) = &self.toolchain {
             compiler.env("RUSTUP_TOOLCHAIN", toolchain);
         }
         let compiler = output_of(compiler.arg("-vV").current_dir(source))?;
@@ -199,7 +236,7 @@ impl Recipe {
         }
         let operators = format!("{:x}", self.operators.bits());
         let features = self.features.join(",");
-        let parts = [self.package, &features, &self.triple, &self.cpu, self.optimisation, &self.memory_map];
+        let parts = [self.package, &features, &self.triple, &self.flags, self.optimisation, &self.memory_map];
         for part in parts.into_iter().chain([operators.as_str()]) {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
@@ -209,7 +246,7 @@ impl Recipe {
     }
 }
 
-fn own_toolchain() -> Option<std::ffi::OsString> {
+fn own_toolchain() -> Option<OsString> {
     std::env::var_os(TOOLCHAIN).filter(|name| !name.is_empty())
 }
 

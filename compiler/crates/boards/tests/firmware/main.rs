@@ -1,4 +1,4 @@
-//! The bit-exact matrix: every board that QEMU has, small networks with every operator, every step's bytes. And what the
+//! The bit-exact matrix: every board and processor that QEMU has, small networks with every operator, every step's bytes. And what the
 //! linked programs must not contain.
 
 mod elf;
@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use secateur_boards::{Board, Job, Report, Workshop, emulate, expected, expected_with, package};
-use secateur_codegen::target::WeightOrder;
+use secateur_boards::{
+    Board, Job, LinuxProcessor, Report, Workshop, emulate, emulate_linux, expected, expected_with, package,
+};
+use secateur_codegen::target::{Target, WeightOrder};
 use secateur_codegen::{compile, random};
 use secateur_data::read_npy;
 use secateur_frontend::darknet::{self, Cfg};
@@ -53,14 +55,29 @@ fn installed(command: &str) -> bool {
 
 /// The program of a board; `None` where the tool chain lacks its target, except in CI.
 fn program(board: &Board) -> Option<PathBuf> {
-    match workshop().build(board, || ()) {
+    unless_skipped(&board.name, workshop().build(board, || ()))
+}
+
+fn unless_skipped(name: &str, program: secateur_base::Result<PathBuf>) -> Option<PathBuf> {
+    match program {
         Ok(program) => Some(program),
         Err(e) if e.to_string().contains("lacks the target") && std::env::var_os("CI").is_none() => {
             skipped(&e.to_string());
             None
         }
-        Err(e) => panic!("{}: {e:?}", board.name),
+        Err(e) => panic!("{name}: {e:?}"),
     }
+}
+
+/// Processors with Linux whose emulator and target are installed, each with its program.
+fn linux_processors() -> Vec<(LinuxProcessor, PathBuf)> {
+    let processors = LinuxProcessor::ALL.into_iter().filter(|processor| installed(processor.emulator));
+    processors
+        .filter_map(|processor| {
+            let program = workshop().build_for_linux(processor, || ());
+            Some((processor, unless_skipped(processor.name, program)?))
+        })
+        .collect()
 }
 
 /// A network and an image, `[h, w, c]`, q = pixel − 128.
@@ -77,10 +94,8 @@ impl Case {
         Self { name: name.into(), net, image }
     }
 
-    fn artefact(&self, board: &Board) -> Vec<u8> {
-        compile(&self.net, &board.target, |_, _, _| {})
-            .unwrap_or_else(|e| panic!("{}: {e:?}", self.name))
-            .artefact
+    fn artefact(&self, target: &Target) -> Vec<u8> {
+        compile(&self.net, target, |_, _, _| {}).unwrap_or_else(|e| panic!("{}: {e:?}", self.name)).artefact
     }
 
     fn job<'a>(&'a self, artefact: &'a [u8]) -> Job<'a> {
@@ -136,7 +151,7 @@ fn every_board_gives_the_bytes_of_this_machine() {
         let Some(program) = program(&board) else { continue };
         let (mut steps, mut ticks) = (0, 0);
         for case in &cases {
-            let artefact = case.artefact(&board);
+            let artefact = case.artefact(&board.target);
             let model = Model::from_bytes(&artefact).unwrap();
             let job = case.job(&artefact);
             let what = format!("{} on {}", case.name, board.name);
@@ -204,6 +219,67 @@ fn packed_layers_take_the_instructions_that_the_compiler_expects() {
     }
 }
 
+#[test]
+fn every_processor_with_linux_gives_the_bytes_of_this_machine() {
+    let target = Target::load("cortex-a").unwrap();
+    let cases = cases();
+    for (processor, program) in linux_processors() {
+        let mut steps = 0;
+        for case in &cases {
+            let what = format!("{} on {}", case.name, processor.name);
+            steps += compare_on_linux(processor, &program, case, &target, &what);
+        }
+        println!("{}: {} networks, {steps} steps, 0 differing bytes", processor.name, cases.len());
+    }
+}
+
+/// The number of steps, whose bytes are all equal.
+fn compare_on_linux(
+    processor: LinuxProcessor,
+    program: &Path,
+    case: &Case,
+    target: &Target,
+    what: &str,
+) -> usize {
+    let artefact = case.artefact(target);
+    let job = case.job(&artefact);
+    let found = emulate_linux(processor, program, &job, LIMIT).unwrap_or_else(|e| panic!("{what}: {e:?}"));
+    found.compare(&expected(&job).unwrap()).unwrap_or_else(|e| panic!("{what}: {e:?}"));
+    assert_eq!(found.steps.len(), Model::from_bytes(&artefact).unwrap().step_count(), "{what}");
+    found.steps.len()
+}
+
+#[test]
+fn what_a_processor_with_linux_cannot_run_is_an_error_with_a_reason() {
+    let case = Case::new("small", random::network(1, 6), 1);
+    let artefact = case.artefact(&Target::load("cortex-a").unwrap());
+    let job = case.job(&artefact);
+    let refused = |processor: LinuxProcessor, program: &Path, job: &Job<'_>, limit: Duration, says: &str| {
+        let error = format!("{:?}", emulate_linux(processor, program, job, limit).unwrap_err());
+        assert!(error.contains(says), "{says:?} is not in {error}");
+    };
+    let first = LinuxProcessor::ALL[0];
+    let absent = LinuxProcessor { emulator: "qemu-none", ..first };
+    refused(absent, Path::new("none"), &job, LIMIT, "apt-get install qemu-user");
+    let unknown = LinuxProcessor { triple: "aarch64-unknown-none-softfloat", ..first };
+    let error = format!("{:?}", workshop().build_for_linux(unknown, || ()).unwrap_err());
+    assert!(error.contains("rustup target add aarch64-unknown-none-softfloat"), "{error}");
+    for (processor, program) in linux_processors() {
+        refused(processor, &program, &Job { image: &case.image[1..], ..job }, LIMIT, "image of another size");
+        refused(
+            processor,
+            &program,
+            &Job { artefact: &artefact[1..], ..job },
+            LIMIT,
+            "cannot run this artefact",
+        );
+        refused(processor, &program, &job, Duration::ZERO, "did not end within 0 s");
+        refused(processor, Path::new("/nowhere"), &job, LIMIT, "failed");
+        let unknown = LinuxProcessor { name: "cortex-none", ..processor };
+        refused(unknown, &program, &job, LIMIT, "cortex-none");
+    }
+}
+
 /// Networks of the test data, calibrated on the golden input alone; those that memory allows.
 #[test]
 #[ignore = "minutes, most in emulators; CI and `./check --all` run it"]
@@ -227,7 +303,7 @@ fn real_networks_give_the_bytes_of_this_machine() {
     for board in emulated_boards() {
         let Some(program) = program(&board) else { continue };
         for case in &cases {
-            let artefact = case.artefact(&board);
+            let artefact = case.artefact(&board.target);
             let job = case.job(&artefact);
             let what = format!("{} on {}", case.name, board.name);
             let found = emulate(&board, &program, &job, LIMIT).unwrap_or_else(|e| panic!("{what}: {e:?}"));
@@ -236,6 +312,14 @@ fn real_networks_give_the_bytes_of_this_machine() {
             let ticks: u64 = found.steps.iter().map(|step| u64::from(step.ticks)).sum();
             let instructions = ticks * emulator.instructions / emulator.ticks;
             println!("{what}: {} steps, {instructions} instructions, 0 differing bytes", found.steps.len());
+        }
+    }
+    let target = Target::load("cortex-a").unwrap();
+    for (processor, program) in linux_processors() {
+        for case in &cases {
+            let what = format!("{} on {}", case.name, processor.name);
+            let steps = compare_on_linux(processor, &program, case, &target, &what);
+            println!("{what}: {steps} steps, 0 differing bytes");
         }
     }
 }
@@ -274,7 +358,7 @@ fn a_wrong_kernel_and_a_wrong_weight_are_found_at_their_layer() {
     }
     let Some(program) = program(&board) else { return };
     let case = cases().pop().unwrap();
-    let artefact = case.artefact(&board);
+    let artefact = case.artefact(&board.target);
     let job = case.job(&artefact);
     let found = emulate(&board, &program, &job, LIMIT).unwrap();
     let model = Model::from_bytes(&artefact).unwrap();
@@ -311,7 +395,7 @@ fn what_a_board_cannot_run_is_an_error_with_a_reason() {
     }
     let Some(program) = program(&board) else { return };
     let case = Case::new("small", random::network(1, 6), 1);
-    let artefact = case.artefact(&board);
+    let artefact = case.artefact(&board.target);
     let job = case.job(&artefact);
     let refused = |board: &Board, job: &Job<'_>, limit: Duration, says: &str| {
         let error = format!("{:?}", emulate(board, &program, job, limit).unwrap_err());
