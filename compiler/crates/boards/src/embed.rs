@@ -83,27 +83,29 @@ impl<'a> Embedding<'a> {
              #ifndef SECATEUR_MODEL_H\n#define SECATEUR_MODEL_H\n\n#include <stdint.h>\n\n\
              #define MODEL_BYTES {}\n#define MODEL_ARENA_BYTES {}\n\
              #define MODEL_HEIGHT {h}\n#define MODEL_WIDTH {w}\n#define MODEL_CHANNELS {c}\n\
-             #define MODEL_IMAGE_BYTES (MODEL_HEIGHT * MODEL_WIDTH * MODEL_CHANNELS)\n\
-             #define MODEL_CLASSES {}\n\n\
+             #define MODEL_IMAGE_BYTES (MODEL_HEIGHT * MODEL_WIDTH * MODEL_CHANNELS)\n\n\
              // The artefact; flash will do.\nextern const uint8_t model[MODEL_BYTES];\n\
-             // Names of the classes; one empty name where there is none.\n\
-             extern const char *const model_class_names[];\n\
+             // Name of a class; empty where it has none.\n\
+             const char *model_class_name(unsigned class_number);\n\
              // The example's image: rows of pixels of interleaved channels.\n\
              extern const uint8_t image[MODEL_IMAGE_BYTES];\n\n#endif\n",
             self.artefact.len(),
             self.model.arena_bytes(),
-            self.model.class_count(),
         )
     }
 
     fn model_source(&self) -> String {
-        let mut text = String::from("#include \"model.h\"\n\nconst char *const model_class_names[] = {\n");
-        for class in 0..self.model.class_count().max(1) {
+        let mut text =
+            String::from("#include \"model.h\"\n\nstatic const char *const names[] = {\n    \"\",\n");
+        for class in 0..self.model.class_count() {
             let _ = writeln!(text, "    \"{}\",", escaped(self.model.class_name(class)));
         }
+        text.push_str(
+            "};\n\nconst char *model_class_name(unsigned class_number) {\n    \
+             return names[class_number < sizeof names / sizeof *names - 1 ? class_number + 1 : 0];\n}\n\n",
+        );
         // Constants are read as words, in pairs.
-        let declaration = "uint8_t model[MODEL_BYTES] __attribute__((aligned(16)))";
-        text + "};\n\n" + &array(declaration, self.artefact)
+        text + &array("uint8_t model[MODEL_BYTES] __attribute__((aligned(16)))", self.artefact)
     }
 }
 

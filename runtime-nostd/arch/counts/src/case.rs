@@ -15,6 +15,9 @@ use zerocopy::little_endian::{I32, U32};
 use crate::machine::counted;
 use crate::memory::{Pool, Random, crc};
 
+/// The kernels under test, all of them.
+const THUMB: Thumb = Thumb;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Conv,
@@ -235,7 +238,7 @@ impl Set<'_> {
             }
             Kind::MaxPool => {
                 let window = &self.case.window;
-                self.on(codes, |[input, output, _]| counted(|| Thumb.maxpool(input, output, window)));
+                self.on(codes, |[input, output, _]| counted(|| THUMB.maxpool(input, output, window)));
                 self.on(copy, |[input, output, _]| kernels::maxpool(input, output, window));
                 Some(None)
             }
@@ -274,7 +277,7 @@ impl Set<'_> {
         assert!(packed.is_valid());
         let meaning = self.meaning(codes, copy, |[input, output, _]| packed_conv(input, output, &packed));
         let scratch = Cell::from_mut(core::mem::take(&mut self.scratch)).as_slice_of_cells();
-        self.on(codes, |[input, output, _]| counted(|| Thumb.packed_conv(input, output, &packed, scratch)));
+        self.on(codes, |[input, output, _]| counted(|| THUMB.packed_conv(input, output, &packed, scratch)));
         self.on(copy, |[input, output, _]| kernels::conv(input, output, &conv));
         Some(meaning)
     }
@@ -292,7 +295,7 @@ impl Set<'_> {
             self.meaning(codes, copy, |[input, output, _]| packed_depthwise(input, output, &packed));
         let scratch = Cell::from_mut(core::mem::take(&mut self.scratch)).as_slice_of_cells();
         self.on(codes, |[input, output, _]| {
-            counted(|| Thumb.packed_depthwise(input, output, &packed, scratch))
+            counted(|| THUMB.packed_depthwise(input, output, &packed, scratch))
         });
         self.on(copy, |[input, output, _]| kernels::depthwise(input, output, &depthwise));
         Some(meaning)
@@ -310,7 +313,7 @@ impl Set<'_> {
         let epilogue = Epilogue { requant: &[slopes], ..self.parameters.epilogue(1) };
         let mode = ShortcutMode::PerInput;
         let shortcut = Shortcut { multipliers: &multipliers, mode, epilogue };
-        self.on(codes, |[a, b, output]| counted(|| Thumb.shortcut([a, b].into_iter(), output, &shortcut)));
+        self.on(codes, |[a, b, output]| counted(|| THUMB.shortcut([a, b].into_iter(), output, &shortcut)));
         self.on(copy, |[a, b, output]| kernels::shortcut([a, b].into_iter(), output, &shortcut));
     }
 }

@@ -31,7 +31,7 @@ mod image {
     impl Job<'_> {
         fn run(&mut self) -> Option<()> {
             let model = Model::from_bytes(self.artefact).ok()?;
-            let mut engine = Engine::with_kernels(&model, self.arena, Tuned).ok()?;
+            let mut engine = Engine::with_kernels(&model, self.arena, <Tuned>::default()).ok()?;
             engine.run(self.image, &mut ());
             Some(())
         }

@@ -63,7 +63,7 @@ pub unsafe fn main(ticks: impl FnMut() -> u32) -> ! {
         let flash = slice::from_raw_parts(package, bytes(package, addr_of_mut!(_package_end)));
         (flash, slice::from_raw_parts_mut(arena, bytes(arena, addr_of_mut!(_arena_end))))
     };
-    match run(flash, arena, Kernels, &mut Semihosted { console, ticks }) {
+    match run(flash, arena, <Kernels>::default(), &mut Semihosted { console, ticks }) {
         Ok(()) => exit(0),
         Err(_) => exit(FAULT),
     }

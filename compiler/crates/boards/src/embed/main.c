@@ -8,10 +8,12 @@
 #define SCORE_THRESHOLD (1u << 28)
 #define OVERLAP_THRESHOLD 483183821u
 #define DETECTIONS 64
+#define CLASSES 1000
 
 static uint8_t arena[MODEL_ARENA_BYTES] __attribute__((aligned(16)));
 static secateur_model network;
 static secateur_detection detections[DETECTIONS];
+static uint16_t probabilities[CLASSES];
 
 static int check(secateur_status status) {
     if (status != SECATEUR_STATUS_OK) {
@@ -23,8 +25,7 @@ static int check(secateur_status status) {
 static void print_boxes(size_t count) {
     for (size_t n = 0; n < count; n++) {
         const secateur_detection *d = &detections[n];
-        const char *name = d->class_number < MODEL_CLASSES ? model_class_names[d->class_number] : "";
-        printf("box %u %s score %lu x %ld y %ld w %ld h %ld\n", (unsigned)d->class_number, name,
+        printf("box %u %s score %lu x %ld y %ld w %ld h %ld\n", (unsigned)d->class_number, model_class_name(d->class_number),
                (unsigned long)d->score, (long)d->x, (long)d->y, (long)d->w, (long)d->h);
     }
 }
@@ -35,12 +36,10 @@ int main(void) {
         !check(secateur_run(&network, arena, sizeof arena, image, MODEL_IMAGE_BYTES))) {
         return 1;
     }
-    static uint16_t probabilities[MODEL_CLASSES > 0 ? MODEL_CLASSES : 1];
-    secateur_status status = secateur_classify(&network, arena, sizeof arena, probabilities,
-                                               sizeof probabilities / sizeof *probabilities, &count);
+    secateur_status status = secateur_classify(&network, arena, sizeof arena, probabilities, CLASSES, &count);
     if (status == SECATEUR_STATUS_OK) {
         for (size_t n = 0; n < count; n++) {
-            printf("class %u %s probability %u\n", (unsigned)n, n < MODEL_CLASSES ? model_class_names[n] : "",
+            printf("class %u %s probability %u\n", (unsigned)n, model_class_name((unsigned)n),
                    (unsigned)probabilities[n]);
         }
         return 0;

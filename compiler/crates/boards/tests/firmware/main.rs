@@ -1,6 +1,7 @@
 //! The bit-exact matrix: every board and processor that QEMU has, small networks with every operator, every step's bytes. And what the
 //! linked programs must not contain.
 
+mod c_program;
 mod elf;
 
 use std::cell::Cell;
