@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use secateur_base::limits::MAX_ARTEFACT_BYTES;
-use secateur_base::{Error, Result, files, outln};
+use secateur_base::{Result, files, outln};
 use secateur_data::{Sample, class_name};
 
 use network::{Found, Network};
