@@ -95,14 +95,14 @@ impl<'a> Embedding<'a> {
     }
 
     fn model_source(&self) -> String {
-        let mut text =
-            String::from("#include \"model.h\"\n\nstatic const char *const names[] = {\n    \"\",\n");
+        let mut text = String::from("#include \"model.h\"\n\nstatic const char *const names[] = {\n");
         for class in 0..self.model.class_count() {
             let _ = writeln!(text, "    \"{}\",", escaped(self.model.class_name(class)));
         }
         text.push_str(
-            "};\n\nconst char *model_class_name(unsigned class_number) {\n    \
-             return names[class_number < sizeof names / sizeof *names - 1 ? class_number + 1 : 0];\n}\n\n",
+            "    \"\",\n};\n\nconst char *model_class_name(unsigned class_number) {\n    \
+             const unsigned last = sizeof names / sizeof *names - 1;\n    \
+             return names[class_number > last ? last : class_number];\n}\n\n",
         );
         // Constants are read as words, in pairs.
         text + &array("uint8_t model[MODEL_BYTES] __attribute__((aligned(16)))", self.artefact)

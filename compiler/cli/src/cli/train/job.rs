@@ -27,8 +27,6 @@ const SHORT_RATE: f32 = 0.005;
 const FINETUNE_RATE: f32 = 0.002;
 /// Rounded weights move in steps: a trained network is to stay where it is.
 const INT8_RATE: f32 = 0.0005;
-/// Under a teacher of the weight that --int8 has by default.
-const INT8_TEACHER_RATE: f32 = 1e-5;
 const FINETUNE_AVERAGE: f32 = 0.995;
 const FINETUNE_CLIP: f32 = 50.0;
 const FINETUNE_BATCH: u32 = 8;
@@ -251,7 +249,6 @@ fn adapt(
     }
     if is_short {
         let rate = args.rate.unwrap_or(match manner {
-            _ if args.int8 && is_detector => INT8_TEACHER_RATE,
             _ if args.int8 => INT8_RATE,
             Manner::Darknet => SHORT_RATE,
             _ => FINETUNE_RATE,

@@ -25,8 +25,8 @@ static int check(secateur_status status) {
 static void print_boxes(size_t count) {
     for (size_t n = 0; n < count; n++) {
         const secateur_detection *d = &detections[n];
-        printf("box %u %s score %lu x %ld y %ld w %ld h %ld\n", (unsigned)d->class_number, model_class_name(d->class_number),
-               (unsigned long)d->score, (long)d->x, (long)d->y, (long)d->w, (long)d->h);
+        printf("box %u %s score %lu x %ld y %ld w %ld h %ld\n", (unsigned)d->class_number,
+               model_class_name(d->class_number), (unsigned long)d->score, (long)d->x, (long)d->y, (long)d->w, (long)d->h);
     }
 }
 
