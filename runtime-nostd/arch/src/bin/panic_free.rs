@@ -11,6 +11,8 @@ mod image {
     use secateur_runtime::Engine;
     use secateur_runtime::artefact::Model;
 
+    const TUNED: Tuned = Tuned;
+
     #[panic_handler]
     fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
         loop {}
@@ -31,7 +33,7 @@ mod image {
     impl Job<'_> {
         fn run(&mut self) -> Option<()> {
             let model = Model::from_bytes(self.artefact).ok()?;
-            let mut engine = Engine::with_kernels(&model, self.arena, <Tuned>::default()).ok()?;
+            let mut engine = Engine::with_kernels(&model, self.arena, TUNED).ok()?;
             engine.run(self.image, &mut ());
             Some(())
         }

@@ -13,6 +13,9 @@ use secateur_kernels::Tiled as Kernels;
 use semihosting::io::{Stdout, Write, stdout};
 use semihosting::process::exit;
 
+/// All of them: the firmware runs any artefact.
+const KERNELS: Kernels = Kernels;
+
 /// Exit codes beside 0: the job reported a fault, nobody listens, the processor did.
 const FAULT: i32 = 1;
 const NO_CONSOLE: i32 = 2;
@@ -63,7 +66,7 @@ pub unsafe fn main(ticks: impl FnMut() -> u32) -> ! {
         let flash = slice::from_raw_parts(package, bytes(package, addr_of_mut!(_package_end)));
         (flash, slice::from_raw_parts_mut(arena, bytes(arena, addr_of_mut!(_arena_end))))
     };
-    match run(flash, arena, <Kernels>::default(), &mut Semihosted { console, ticks }) {
+    match run(flash, arena, KERNELS, &mut Semihosted { console, ticks }) {
         Ok(()) => exit(0),
         Err(_) => exit(FAULT),
     }

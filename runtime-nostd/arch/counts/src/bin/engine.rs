@@ -11,6 +11,9 @@ use secateur_kernels::Thumb;
 use secateur_runtime::artefact::Model;
 use secateur_runtime::{Engine, Reference};
 
+/// The kernels under test, all of them.
+const THUMB: Thumb = Thumb;
+
 /// Room for the artefact, aligned as in flash, and for two arenas.
 #[repr(C, align(16))]
 struct Room {
@@ -43,8 +46,7 @@ fn run(room: &mut Room) -> Result<usize, &'static str> {
     let bytes = read_file(name, artefact).ok_or("the file is missing or too long")?;
     let model = Model::from_bytes(bytes).map_err(|_| "the artefact is refused")?;
     let mut reference = Engine::with_kernels(&model, a, Reference).map_err(|_| "the arena is too small")?;
-    let mut tuned =
-        Engine::with_kernels(&model, b, <Thumb>::default()).map_err(|_| "the arena is too small")?;
+    let mut tuned = Engine::with_kernels(&model, b, THUMB).map_err(|_| "the arena is too small")?;
     let random = &mut Random(1);
     let (one, two) = (reference.input().ok_or("no input")?, tuned.input().ok_or("no input")?);
     for (one, two) in one.bytes().iter().zip(two.bytes()) {
