@@ -93,6 +93,36 @@ fn an_artefact_runs_on_an_emulated_board() {
     assert_eq!(boxes(&text), boxes(&here));
 }
 
+#[test]
+fn an_artefact_becomes_a_c_program() {
+    let project = compiled_project("cortex-m4");
+    let folder = project.path();
+    let emit = |arguments: &[&str]| {
+        let mut command = secateur();
+        command.current_dir(folder).args(["emit", "c"]).args(arguments);
+        command.env("SECATEUR_CACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("workshop"));
+        command
+    };
+    let done = emit(&["net.sct", "--image", "pictures/0.png", "-o", "program"]).assert().success();
+    let text = String::from_utf8(done.get_output().stdout.clone()).unwrap();
+    assert!(text.contains("bytes of code") && text.contains("of arena"), "{text}");
+    let files = ["secateur.h", "libsecateur.a", "model.h", "model.c", "image.c", "main.c", "CMakeLists.txt"];
+    let size = |name: &str| std::fs::metadata(folder.join("program").join(name)).map_or(0, |file| file.len());
+    assert!(files.iter().all(|name| size(name) > 0), "{files:?}");
+    let model = std::fs::read_to_string(folder.join("program/model.h")).unwrap();
+    let bytes = std::fs::read(folder.join("net.sct")).unwrap().len();
+    assert!(model.contains(&format!("#define MODEL_BYTES {bytes}\n")), "{model}");
+    // A grey image where none is given.
+    emit(&["net.sct", "-o", "grey"]).assert().success();
+    let image = std::fs::read_to_string(folder.join("grey/image.c")).unwrap();
+    assert!(image.contains("128,128,128,"), "{image}");
+    // What would be lost, and what is no artefact for a processor.
+    std::fs::copy(folder.join("net.sct"), folder.join("main.c")).unwrap();
+    emit(&["main.c", "-o", "."]).assert().code(1).stderr(contains("overwrite"));
+    emit(&["net.int8", "-o", "none"]).assert().code(1).stderr(contains("net.int8"));
+    assert!(!folder.join("none").exists());
+}
+
 /// Lines of `run` that say what was found.
 fn boxes(text: &str) -> Vec<&str> {
     text.lines().filter(|line| line.contains(" left ") || line.contains("objects over")).collect()

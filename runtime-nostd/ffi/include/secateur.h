@@ -6,10 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// Words of a [`SecateurModel`].
+// Words of a `secateur_model`.
 #define SECATEUR_MODEL_WORDS 40
 
-// What a function did. Every other value than `SECATEUR_OK` is an error; [`secateur_message`] has words for it.
+// What a function did. Every other value than `SECATEUR_STATUS_OK` is an error; `secateur_message` has words for it.
 typedef enum secateur_status {
   SECATEUR_STATUS_OK = 0,
   // A pointer is null.
@@ -56,7 +56,7 @@ typedef struct secateur_detection {
 extern "C" {
 #endif // __cplusplus
 
-// Words for a [`SecateurStatus`], ended by a zero byte.
+// Words for a `secateur_status`, ended by a zero byte.
 const char *secateur_message(int32_t status);
 
 // Reads an artefact of any origin and checks all of it. `artefact` are `bytes` bytes that stay as long as `model` is
@@ -66,30 +66,30 @@ const char *secateur_message(int32_t status);
 // `artefact` and `model` are null or point to what the function says.
 enum secateur_status secateur_open(struct secateur_model *model, const uint8_t *artefact, size_t bytes);
 
-// [`secateur_open`] for an artefact that `secateur` wrote and nobody changed, such as one in the same program: only its
-// version, length, CRC and sections are checked, which takes a third of the code of the library.
+// `secateur_open` for an artefact that `secateur` wrote and nobody changed, such as one in the same program: only its
+// version, length, CRC and sections are checked, and the code of the other checks is not linked.
 //
 // # Safety
-// As of [`secateur_open`]; the artefact is what the compiler wrote.
+// As of `secateur_open`; the artefact is what the compiler wrote.
 enum secateur_status secateur_open_linked(struct secateur_model *model, const uint8_t *artefact, size_t bytes);
 
 // Bytes of memory that the network needs beside its artefact; 0 for a null pointer.
 //
 // # Safety
-// `model` is null or was filled by [`secateur_open`] with success.
+// `model` is null or was filled by `secateur_open` with success.
 size_t secateur_arena_bytes(const struct secateur_model *model);
 
 // Rows, columns and channels of the image, into three numbers.
 //
 // # Safety
-// `model` as in [`secateur_arena_bytes`]; `shape` is null or has room for three numbers.
+// `model` as in `secateur_arena_bytes`; `shape` is null or has room for three numbers.
 enum secateur_status secateur_input_shape(const struct secateur_model *model, size_t *shape);
 
 // Runs the network on an image: `pixels` are `bytes` bytes, rows of pixels of interleaved channels (RGB), 0 to 255.
-// The arena holds the outputs afterwards, for [`secateur_detect`] and [`secateur_classify`]; it may have any content.
+// The arena holds the outputs afterwards, for `secateur_detect` and `secateur_classify`; it may have any content.
 //
 // # Safety
-// `model` as in [`secateur_arena_bytes`]; the other pointers are null or point to as many bytes as is said, which
+// `model` as in `secateur_arena_bytes`; the other pointers are null or point to as many bytes as is said, which
 // nobody else uses meanwhile.
 enum secateur_status secateur_run(const struct secateur_model *model,
                                   uint8_t *arena,
@@ -97,13 +97,13 @@ enum secateur_status secateur_run(const struct secateur_model *model,
                                   const uint8_t *pixels,
                                   size_t bytes);
 
-// Boxes of a detector after [`secateur_run`], best first: at most `capacity` into `detections`, their number into
+// Boxes of a detector after `secateur_run`, best first: at most `capacity` into `detections`, their number into
 // `found`. Boxes with a score of `score_threshold` or less are left out, and those that overlap a better one of their
 // class by more than `overlap_threshold` (both in units of 2^-30). Where more pass than there is room for before
 // overlaps are removed, the best stay.
 //
 // # Safety
-// As of [`secateur_run`], whose arena this is; `detections` has room for `capacity`, `found` for a number.
+// As of `secateur_run`, whose arena this is; `detections` has room for `capacity`, `found` for a number.
 enum secateur_status secateur_detect(const struct secateur_model *model,
                                      uint8_t *arena,
                                      size_t arena_bytes,
@@ -113,11 +113,11 @@ enum secateur_status secateur_detect(const struct secateur_model *model,
                                      size_t capacity,
                                      size_t *found);
 
-// Probabilities of a classifier's classes after [`secateur_run`], in units of 2^-15: at most `capacity`, their number
+// Probabilities of a classifier's classes after `secateur_run`, in units of 2^-15: at most `capacity`, their number
 // into `found`.
 //
 // # Safety
-// As of [`secateur_detect`].
+// As of `secateur_detect`.
 enum secateur_status secateur_classify(const struct secateur_model *model,
                                        uint8_t *arena,
                                        size_t arena_bytes,
