@@ -91,6 +91,23 @@ fn small_arena_is_refused() {
 }
 
 #[test]
+fn checked_bytes_are_read_without_a_second_check() {
+    let bytes = sample().bytes();
+    let (checked, read) = (Model::from_bytes(&bytes).unwrap(), Model::from_checked_bytes(&bytes).unwrap());
+    assert!(checked.is_checked() && !read.is_checked());
+    assert!(read.program().is_none() && read.trace().is_none());
+    let outputs = |model: &Model<'_>| {
+        let mut arena = vec![0; model.arena_bytes()];
+        Engine::new(model, &mut arena).unwrap().run(&[5; 192], &mut ());
+        arena
+    };
+    assert_eq!(outputs(&checked), outputs(&read));
+    let mut damaged = bytes.clone();
+    damaged[bytes.len() / 2] ^= 1;
+    assert!(matches!(Model::from_checked_bytes(&damaged), Err(Error::Crc { .. })));
+}
+
+#[test]
 fn any_address_will_do() {
     let bytes = sample().bytes();
     let expected = run(&Model::from_bytes(&bytes).unwrap());

@@ -274,6 +274,8 @@ fn assert_same(bytes: &[u8], seed: u64) {
     let model = Model::from_bytes(bytes).unwrap();
     let rng = &mut common::rng(seed);
     for level in levels() {
+        let unchecked = Model::from_checked_bytes(bytes).unwrap();
+        assert!(Plan::with_level(&unchecked, level).is_none(), "its pointers rely on the check");
         let plan = Plan::with_level(&model, level).expect("compilers write plans that can be followed");
         // Memory of an earlier run holds anything.
         let mut memory = Memory::default();

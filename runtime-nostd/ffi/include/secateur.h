@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 // Words of a `secateur_model`.
-#define SECATEUR_MODEL_WORDS 40
+#define SECATEUR_MODEL_WORDS 48
 
 // What a function did. Every other value than `SECATEUR_STATUS_OK` is an error; `secateur_message` has words for it.
 typedef enum secateur_status {
@@ -100,7 +100,7 @@ enum secateur_status secateur_run(const struct secateur_model *model,
 // Boxes of a detector after `secateur_run`, best first: at most `capacity` into `detections`, their number into
 // `found`. Boxes with a score of `score_threshold` or less are left out, and those that overlap a better one of their
 // class by more than `overlap_threshold` (both in units of 2^-30). Where more pass than there is room for before
-// overlaps are removed, the best stay.
+// overlaps are removed, the best stay. The image is taken to fill the input.
 //
 // # Safety
 // As of `secateur_run`, whose arena this is; `detections` has room for `capacity`, `found` for a number.

@@ -42,7 +42,7 @@ pub struct SecateurModel {
 }
 
 /// Words of a `secateur_model`.
-pub const SECATEUR_MODEL_WORDS: usize = 40;
+pub const SECATEUR_MODEL_WORDS: usize = 48;
 const _: () = assert!(size_of::<SecateurModel>() >= size_of::<Model<'static>>());
 const _: () = assert!(align_of::<SecateurModel>() >= align_of::<Model<'static>>());
 
@@ -221,7 +221,7 @@ pub unsafe extern "C" fn secateur_run(
         return SecateurStatus::Null;
     }
     let Some(input) = engine.input() else { return SecateurStatus::Artefact };
-    // An input lies in one piece, which `secateur_open` has checked.
+    // An input lies in one piece.
     let codes = input.bytes();
     if codes.len() != bytes {
         return SecateurStatus::Image;
@@ -238,7 +238,7 @@ pub unsafe extern "C" fn secateur_run(
 /// Boxes of a detector after `secateur_run`, best first: at most `capacity` into `detections`, their number into
 /// `found`. Boxes with a score of `score_threshold` or less are left out, and those that overlap a better one of their
 /// class by more than `overlap_threshold` (both in units of 2^-30). Where more pass than there is room for before
-/// overlaps are removed, the best stay.
+/// overlaps are removed, the best stay. The image is taken to fill the input.
 ///
 /// # Safety
 /// As of `secateur_run`, whose arena this is; `detections` has room for `capacity`, `found` for a number.
@@ -258,23 +258,14 @@ pub unsafe extern "C" fn secateur_detect(
         Ok(engine) => engine,
         Err(status) => return status,
     };
-    if detections.is_null() || found.is_null() {
-        return SecateurStatus::Null;
-    }
-    // One layout, as asserted above.
-    let detections = detections.cast::<Detection>();
-    if !detections.is_aligned() || !found.is_aligned() {
-        return SecateurStatus::Alignment;
-    }
+    // SAFETY: the caller's promise; both types have one layout, as asserted above.
+    let room = match unsafe { room(detections.cast::<Detection>(), capacity, found) } {
+        Ok(room) => room,
+        Err(status) => return status,
+    };
     if engine.model().heads().all(|head| head.kind == HeadKind::Classes) {
         return SecateurStatus::Head;
     }
-    for n in 0..capacity {
-        // SAFETY: the caller's promise.
-        unsafe { detections.add(n).write(Detection::default()) };
-    }
-    // SAFETY: as above; every element has a value.
-    let room = unsafe { slice::from_raw_parts_mut(detections, capacity) };
     let Found { kept, .. } = detect::decode(&engine, score_threshold, room);
     let kept = room.get_mut(..kept).unwrap_or_default();
     let [h, w, _] = engine.model().input_shape();
@@ -304,18 +295,11 @@ pub unsafe extern "C" fn secateur_classify(
         Ok(engine) => engine,
         Err(status) => return status,
     };
-    if probabilities.is_null() || found.is_null() {
-        return SecateurStatus::Null;
-    }
-    if !probabilities.is_aligned() || !found.is_aligned() {
-        return SecateurStatus::Alignment;
-    }
-    for n in 0..capacity {
-        // SAFETY: the caller's promise.
-        unsafe { probabilities.add(n).write(0) };
-    }
-    // SAFETY: as above; every element has a value.
-    let room = unsafe { slice::from_raw_parts_mut(probabilities, capacity) };
+    // SAFETY: the caller's promise.
+    let room = match unsafe { room(probabilities, capacity, found) } {
+        Ok(room) => room,
+        Err(status) => return status,
+    };
     let Some(count) = detect::classify(&engine, room) else { return SecateurStatus::Head };
     // SAFETY: the caller's promise.
     unsafe { found.write(count) };
@@ -335,6 +319,29 @@ unsafe fn opened(model: *const SecateurModel) -> Result<Model<'static>, Secateur
     }
     // SAFETY: `secateur_open` wrote it; the artefact outlives the model, as its description asks.
     Ok(unsafe { model.cast::<Model<'static>>().read() })
+}
+
+/// Room for `capacity` results, each with a value; `found` is what their number will be written to.
+///
+/// # Safety
+/// The pointers are null or have that room, which nobody else uses.
+unsafe fn room<'a, T: Default>(
+    results: *mut T,
+    capacity: usize,
+    found: *mut usize,
+) -> Result<&'a mut [T], SecateurStatus> {
+    if results.is_null() || found.is_null() {
+        return Err(SecateurStatus::Null);
+    }
+    if !results.is_aligned() || !found.is_aligned() {
+        return Err(SecateurStatus::Alignment);
+    }
+    for n in 0..capacity {
+        // SAFETY: the caller's promise.
+        unsafe { results.add(n).write(T::default()) };
+    }
+    // SAFETY: as above; every element has a value.
+    Ok(unsafe { slice::from_raw_parts_mut(results, capacity) })
 }
 
 /// An engine over the caller's arena.

@@ -1,23 +1,25 @@
 //! `secateur-run ARTEFACT IMAGE…`: an artefact on a small computer with Linux, such as one with an Arm processor.
 //!
-//! It depends on the runtime and on the decoding of images alone. What it prints is what `secateur detect` prints of
-//! the same artefact, except for the time; exit codes are the command's.
+//! It has the runtime and the decoding of images, and no pruner, quantiser or trainer. What it prints is what `secateur
+//! detect` prints of the same artefact, except for the time; exit codes are the command's.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 #![forbid(unsafe_code)]
 
-mod network;
-
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use secateur_base::limits::MAX_ARTEFACT_BYTES;
-use secateur_base::{Result, files, outln};
-use secateur_data::{Sample, class_name};
+use secateur_base::{Error, Result, outln};
+use secateur_data::{Fit, Sample, class_name};
+use secateur_deploy::{Deployed, q30, read_artefact};
+use secateur_eval::{Detector, NMS_THRESH, top_k};
+use secateur_job::Job;
+use secateur_kernels::HostKernels;
 
-use network::{Found, Network};
+/// Classes that are listed for a classifier's image.
+const TOP: usize = 5;
 
 /// Run an artefact on images and print what it finds.
 #[derive(Debug, Parser)]
@@ -39,7 +41,7 @@ struct Args {
     #[arg(long, default_value_t = 0.25, value_parser = fraction)]
     thresh: f32,
     /// Non-maximum suppression: two boxes of a class with an IoU above this are one object.
-    #[arg(long, default_value_t = 0.45, value_parser = fraction)]
+    #[arg(long, default_value_t = NMS_THRESH, value_parser = fraction)]
     nms: f32,
     /// Print each step's CRC-32 and nanoseconds and the integers of what was found, as firmware on a board does.
     #[arg(long)]
@@ -66,46 +68,69 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<()> {
-    let bytes = files::read_limited(&args.artefact, MAX_ARTEFACT_BYTES)?;
-    let mut network = Network::new(&bytes).map_err(|error| error.file(&args.artefact))?;
+    let bytes = read_artefact(&args.artefact)?;
+    let network = Deployed::new(&bytes, &args.artefact)?;
     for image in &args.images {
-        let sample = network.sample(image)?;
+        let sample = Sample::load(image, network.input(), network.fit())?;
         if args.report {
-            network.report(&sample, [args.thresh, args.nms])?;
+            report(args, &bytes, &network, &sample)?;
         } else {
-            let started = Instant::now();
-            let found = network.run(&sample, [args.thresh, args.nms])?;
-            print(image, &sample, &network.names(), &found, started.elapsed().as_secs_f64() * 1e3);
+            print(args, &network, image, &sample);
         }
     }
     Ok(())
 }
 
-fn print(image: &Path, sample: &Sample, names: &[String], found: &Found, milliseconds: f64) {
-    let (width, height) = sample.size;
-    let mut text = format!("{}: {width}×{height}, {milliseconds:.1} ms", image.display());
-    match found {
-        Found::Classes(classes) => {
-            for &(class, probability) in classes {
-                text += &format!("\n  {:>5.1}%  {}", probability * 100.0, class_name(names, class));
-            }
+/// Runs an image as firmware does and prints its report.
+fn report(args: &Args, artefact: &[u8], network: &Deployed<'_>, sample: &Sample) -> Result<()> {
+    let (w, h) = sample.frame.inner;
+    let job = Job {
+        artefact,
+        image: &network.quantise(&sample.input),
+        score_threshold: q30(args.thresh),
+        overlap_threshold: q30(args.nms),
+        frame: [w as u32, h as u32],
+    };
+    let package = job.package().ok_or_else(|| Error::new("artefact and image are too long for a report"))?;
+    secateur_job::report(&package, HostKernels, BufWriter::new(std::io::stdout().lock()))
+        .map_err(|error| Error::new(format!("cannot write to the standard output: {error}")))?
+        .map_err(|fault| Error::new(format!("the artefact cannot be run: {fault:?}")))
+}
+
+/// Runs an image and prints what is found in it, best first.
+fn print(args: &Args, network: &Deployed<'_>, image: &Path, sample: &Sample) {
+    let (names, (width, height)) = (network.names(), sample.size);
+    let started = Instant::now();
+    let mut lines = Vec::new();
+    let took;
+    if network.fit() == Fit::Crop {
+        let shares = network.heads(&sample.input).pop().unwrap_or_default();
+        took = started.elapsed();
+        for class in top_k(&shares, TOP) {
+            lines.push(format!("{:>5.1}%  {}", shares[class] * 100.0, class_name(&names, class)));
         }
-        Found::Objects(objects) if objects.is_empty() => text += "\n  nothing found",
-        Found::Objects(objects) => {
-            for object in objects {
-                let b = &object.bbox;
-                let pixel = |fraction: f32, extent: usize| fraction * extent as f32;
-                text += &format!(
-                    "\n  {:>5.1}%  {:<16} left {:>5.0}  top {:>5.0}  width {:>5.0}  height {:>5.0}",
-                    object.score * 100.0,
-                    class_name(names, object.class),
-                    pixel(b.x - b.w / 2.0, width),
-                    pixel(b.y - b.h / 2.0, height),
-                    pixel(b.w, width),
-                    pixel(b.h, height),
-                );
-            }
+    } else {
+        let mut found = network.detect(&sample.input, sample.frame, args.thresh, args.nms);
+        took = started.elapsed();
+        found.sort_by(|a, b| b.prob.total_cmp(&a.prob));
+        let pixel = |fraction: f32, extent: usize| fraction * extent as f32;
+        for object in &found {
+            let b = &object.bbox;
+            lines.push(format!(
+                "{:>5.1}%  {:<16} left {:>5.0}  top {:>5.0}  width {:>5.0}  height {:>5.0}",
+                object.prob * 100.0,
+                class_name(&names, object.class),
+                pixel(b.x - b.w / 2.0, width),
+                pixel(b.y - b.h / 2.0, height),
+                pixel(b.w, width),
+                pixel(b.h, height),
+            ));
+        }
+        if found.is_empty() {
+            lines.push("nothing found".to_owned());
         }
     }
-    outln!("{text}");
+    let milliseconds = took.as_secs_f64() * 1e3;
+    let lines: String = lines.iter().map(|line| format!("\n  {line}")).collect();
+    outln!("{}: {width}×{height}, {milliseconds:.1} ms{lines}", image.display());
 }

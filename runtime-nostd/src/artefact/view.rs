@@ -35,6 +35,8 @@ pub struct Model<'a> {
     pub(super) suppression: &'a SuppressionRecord,
     pub(super) program: Option<Program<'a>>,
     pub(super) trace: Option<Records<'a, CommandRecord>>,
+    /// By [`Model::from_bytes`].
+    checked: bool,
 }
 
 /// Records of one section; `stride` may exceed the record's size.
@@ -91,18 +93,26 @@ impl<'a> Model<'a> {
     /// Not checked: that the memory plan keeps each value until its last reader (the compiler's
     /// promise; a wrong plan gives wrong numbers, never a fault).
     pub fn from_bytes(bytes: &'a [u8]) -> Result<Self, Error> {
-        let model = Self::from_checked_bytes(bytes)?;
+        let (directory, mut model) = Self::read(bytes)?;
+        model.program = directory.optional(Section::Program, Directory::program)?;
+        model.trace = directory.optional(Section::Trace, Directory::records)?;
         check::model(&model, bytes.len())?;
+        model.checked = true;
         Ok(model)
     }
 
     /// The model of bytes that [`Model::from_bytes`] has accepted before, such as those that a compiler put into one
-    /// program with this: magic, version, length, CRC and the places of the sections are checked, and nothing else. Of
-    /// other bytes a run gives wrong numbers, or takes very long.
+    /// program with this: magic, version, length, CRC and the places of the sections are checked, and nothing else. It
+    /// has no program for an accelerator, and only kernels that check what they are given run it
+    /// ([`Model::is_checked`]). Of other bytes a run gives wrong numbers, or takes very long.
     pub fn from_checked_bytes(bytes: &'a [u8]) -> Result<Self, Error> {
+        Self::read(bytes).map(|(_, model)| model)
+    }
+
+    fn read(bytes: &'a [u8]) -> Result<(Directory<'a>, Self), Error> {
         let header = frame(bytes)?;
         let directory = Directory::new(bytes, header)?;
-        Ok(Self {
+        let model = Self {
             header,
             tensors: directory.records(Section::Tensors)?,
             steps: directory.records(Section::Steps)?,
@@ -114,9 +124,16 @@ impl<'a> Model<'a> {
             names: directory.records(Section::Names)?,
             provenance: directory.single(Section::Provenance)?,
             suppression: directory.single(Section::Suppression)?,
-            program: directory.optional(Section::Program, Directory::program)?,
-            trace: directory.optional(Section::Trace, Directory::records)?,
-        })
+            program: None,
+            trace: None,
+            checked: false,
+        };
+        Ok((directory, model))
+    }
+
+    /// Returns true if everything was checked, which kernels that trust shapes and places must ask.
+    pub fn is_checked(&self) -> bool {
+        self.checked
     }
 
     /// Bytes of memory that [`crate::Engine::new`] wants.

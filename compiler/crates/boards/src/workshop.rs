@@ -77,6 +77,16 @@ impl Workshop {
         self.make(&format!("{}-", board.name), ".elf", &Recipe::of_board(board)?, begin)
     }
 
+    /// [`Workshop::build`], of a RISC-V's firmware on the reference kernels: what others are compared with.
+    ///
+    /// # Errors
+    /// As [`Workshop::build`].
+    pub fn build_reference(&self, board: &Board, begin: impl FnOnce()) -> Result<PathBuf> {
+        let mut recipe = Recipe::of_board(board)?;
+        recipe.features.push("reference");
+        self.make(&format!("{}-", board.name), ".elf", &recipe, begin)
+    }
+
     /// Builds the program of a processor with Linux, or finds it built, as [`Self::build`] does.
     ///
     /// # Errors

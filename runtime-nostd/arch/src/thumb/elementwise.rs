@@ -110,6 +110,9 @@ pub(super) fn maxpool(input: Tensor<'_>, output: Tensor<'_>, window: &Window) ->
     if channels < 4 || input.c() != channels || kernel_w > COLUMNS || stride_w == 0 {
         return None;
     }
+    // Positions of windows are numbers; of a checked artefact they are.
+    output.w().checked_mul(stride_w)?.checked_add(kernel_w)?;
+    output.h().checked_mul(window.stride_h)?.checked_add(window.kernel_h)?;
     let most = (COLUMNS - kernel_w) / stride_w + 1;
     let mut greatest = [0u32; COLUMNS];
     for y in 0..output.h() {

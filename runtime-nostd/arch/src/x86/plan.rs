@@ -117,14 +117,15 @@ struct Draft<'m> {
 
 impl<'m> Plan<'m> {
     /// Plans a checked artefact for the best instructions of this processor; `None` where it has none that there
-    /// are kernels for, or where the artefact's memory plan cannot be followed.
+    /// are kernels for, where the model was not checked, or where its memory plan cannot be followed.
     pub fn new(model: &Model<'m>) -> Option<Self> {
         Self::with_level(model, Level::detect()?)
     }
 
     /// [`Plan::new`] for given instructions; `None` also where the processor lacks them.
     pub fn with_level(model: &Model<'m>, level: Level) -> Option<Self> {
-        if !level.is_available() || model.step_count() > STEP_LIMIT {
+        // The kernels' pointers rely on the check.
+        if !model.is_checked() || !level.is_available() || model.step_count() > STEP_LIMIT {
             return None;
         }
         Draft::new(model)?.finish(level)

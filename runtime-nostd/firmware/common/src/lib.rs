@@ -8,8 +8,10 @@ use core::slice;
 use secateur_job::{Board, run};
 #[cfg(feature = "armv7em")]
 use secateur_kernels::Thumb as Kernels;
-#[cfg(not(feature = "armv7em"))]
+#[cfg(not(any(feature = "armv7em", feature = "reference")))]
 use secateur_kernels::Tiled as Kernels;
+#[cfg(all(feature = "reference", not(feature = "armv7em")))]
+use secateur_runtime::Reference as Kernels;
 use semihosting::io::{Stdout, Write, stdout};
 use semihosting::process::exit;
 

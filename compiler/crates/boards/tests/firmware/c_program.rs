@@ -78,14 +78,22 @@ const RUN_ALONE: &str = "
 #include \"secateur.h\"
 static uint8_t arena[MODEL_ARENA_BYTES];
 static secateur_model network;
+static secateur_detection detections[4];
+static size_t found;
 int reset(void) {
-    return secateur_open_linked(&network, model, MODEL_BYTES) ||
-           secateur_run(&network, arena, sizeof arena, image, MODEL_IMAGE_BYTES);
+    int failed = secateur_open_linked(&network, model, MODEL_BYTES) ||
+                 secateur_run(&network, arena, sizeof arena, image, MODEL_IMAGE_BYTES);
+#ifdef BOXES
+    failed |= secateur_detect(&network, arena, sizeof arena, 0, 0, detections, 4, &found);
+#endif
+    (void)detections, (void)found;
+    return failed;
 }
 ";
 
-/// Bytes of code that a network's kernels take, with all that reads the artefact and calls them.
-fn code_to_run(folder: &Path) -> u64 {
+/// Bytes of code that a network's kernels take, with all that reads the artefact and calls them; with `boxes` also
+/// what finds boxes.
+fn code_to_run(folder: &Path, boxes: bool) -> u64 {
     std::fs::write(folder.join("run.c"), RUN_ALONE).unwrap();
     let mut gcc = Command::new(GCC);
     gcc.current_dir(folder).args(OPTIONS).args([
@@ -94,6 +102,7 @@ fn code_to_run(folder: &Path) -> u64 {
         "-o",
         "run.elf",
     ]);
+    gcc.args(boxes.then_some("-DBOXES"));
     let built = gcc.args(["run.c", "model.c", "image.c", "libsecateur.a"]).output().unwrap();
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     let bytes = std::fs::read(folder.join("run.elf")).unwrap();
@@ -156,10 +165,10 @@ fn an_emitted_program_finds_what_this_machine_finds() {
             Job { artefact: &artefact, image, score_threshold: SCORE, overlap_threshold: OVERLAP, frame };
         let expected = lines(&expected(&job).unwrap(), &model);
         assert_eq!(compile_and_run(folder.path()), expected, "{}", case.name);
-        let code = code_to_run(folder.path());
+        let [code, boxes] = [false, true].map(|boxes| code_to_run(folder.path(), boxes));
         let lines = expected.lines().count();
-        println!("{}: {lines} lines alike, {code} bytes of code open and run", case.name);
-        assert!(code > 1000 && code <= MOST_CODE, "{}: {code} bytes", case.name);
+        println!("{}: {lines} lines alike, {code} bytes of code, with boxes {boxes}", case.name);
+        assert!(boxes > code && code > 1000 && code <= MOST_CODE, "{}: {code} bytes", case.name);
     }
 }
 

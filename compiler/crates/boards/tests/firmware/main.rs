@@ -221,6 +221,28 @@ fn packed_layers_take_the_instructions_that_the_compiler_expects() {
 }
 
 #[test]
+fn tiled_kernels_take_less_than_two_thirds_of_the_reference_on_risc_v() {
+    let board = Board::load("virt").unwrap();
+    let emulator = board.emulator.as_ref().unwrap();
+    if !installed(&emulator.command) {
+        return;
+    }
+    let case = parts();
+    let artefact = case.artefact(&board.target);
+    let job = case.job(&artefact);
+    let count = |built: secateur_base::Result<PathBuf>| {
+        let report = emulate(&board, &unless_skipped(&board.name, built)?, &job, LIMIT).unwrap();
+        report.compare(&expected(&job).unwrap()).unwrap();
+        let ticks: u64 = report.steps.iter().map(|step| u64::from(step.ticks)).sum();
+        Some(ticks * emulator.instructions / emulator.ticks)
+    };
+    let Some(reference) = count(workshop().build_reference(&board, || ())) else { return };
+    let Some(tiled) = count(workshop().build(&board, || ())) else { return };
+    println!("virt: {reference} instructions by the reference kernels, {tiled} by the tiled ones");
+    assert!(tiled * 3 < reference * 2, "{tiled} instructions, {reference} by the reference kernels");
+}
+
+#[test]
 fn every_processor_with_linux_gives_the_bytes_of_this_machine() {
     let target = Target::load("cortex-a").unwrap();
     let cases = cases();

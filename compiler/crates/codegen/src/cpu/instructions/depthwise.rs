@@ -9,8 +9,8 @@ const LAYER: u64 = 250;
 const BLOCK: u64 = 150;
 const GROUP: u64 = 60;
 const CLEAR: u64 = 3;
-/// Values of a line of the workspace, and the columns that a step may read ahead.
-const LINE: usize = 62;
+/// Values of a line of the workspace, of which a row has four; the columns that a step may read ahead.
+const LINE: usize = ROW_BYTES / 4 / 2;
 const AHEAD: usize = 5;
 
 /// Instructions of a layer without its last pass over the codes, with `scratch` bytes of workspace.
