@@ -3,6 +3,8 @@
 //! The lower bound is the largest number of bytes alive at one step. No plan can be smaller, so the
 //! search stops where it is met. Placing buffers at the lowest free offset, in order of the offsets
 //! of an optimal plan, gives an optimal plan again: searching orders loses nothing.
+//!
+//! A buffer may have parts with spans of their own ([`LivePart`]): rows of a feature map that come and go one by one.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -17,11 +19,36 @@ pub struct LiveBuffer {
     pub last: usize,
 }
 
-impl LiveBuffer {
+/// Bytes of a buffer that must stay untouched over a span of steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LivePart {
+    /// Offset from the buffer's beginning.
+    pub at: usize,
+    pub bytes: usize,
+    /// Step that writes it first.
+    pub first: usize,
+    /// Last step that touches it, `>= first`.
+    pub last: usize,
+}
+
+impl LivePart {
     /// Returns true if both are live at the same step.
-    pub fn overlaps(&self, other: &LiveBuffer) -> bool {
+    pub fn overlaps(&self, other: &LivePart) -> bool {
         self.first <= other.last && other.first <= self.last
     }
+
+    /// The byte after its last.
+    pub fn end(&self) -> usize {
+        self.at + self.bytes
+    }
+}
+
+/// The parts of a buffer; at least one.
+pub type Parts = Vec<LivePart>;
+
+fn whole(buffers: &[LiveBuffer]) -> Vec<Parts> {
+    let part = |b: &LiveBuffer| vec![LivePart { at: 0, bytes: b.bytes, first: b.first, last: b.last }];
+    buffers.iter().map(part).collect()
 }
 
 /// The location of every buffer.
@@ -41,12 +68,18 @@ const SEARCH_ROUNDS: usize = 4_000;
 
 /// Largest number of bytes alive at one step, each buffer rounded up to `align`.
 pub fn lower_bound(buffers: &[LiveBuffer], align: usize) -> usize {
+    lower_bound_of_parts(&whole(buffers), align)
+}
+
+/// [`lower_bound`] of buffers with parts. Those of several parts are not rounded: others may fill the gaps.
+pub fn lower_bound_of_parts(buffers: &[Parts], align: usize) -> usize {
     let mut changes: Vec<(usize, bool, usize)> = buffers
         .iter()
-        .flat_map(|b| {
-            let bytes = b.bytes.next_multiple_of(align);
-            [(b.first, true, bytes), (b.last + 1, false, bytes)]
+        .flat_map(|parts| {
+            let align = if parts.len() == 1 { align } else { 1 };
+            parts.iter().map(move |part| (part, part.bytes.next_multiple_of(align)))
         })
+        .flat_map(|(part, bytes)| [(part.first, true, bytes), (part.last + 1, false, bytes)])
         .collect();
     // Releases sort before allocations of the same step.
     changes.sort_unstable();
@@ -58,10 +91,21 @@ pub fn lower_bound(buffers: &[LiveBuffer], align: usize) -> usize {
     most
 }
 
+/// Bytes alive at a step.
+pub fn live_at(buffers: &[Parts], step: usize) -> usize {
+    let live = |part: &&LivePart| part.first <= step && step <= part.last;
+    buffers.iter().flatten().filter(live).map(|part| part.bytes).sum()
+}
+
 /// Plans the arena. The same buffers and seed give the same plan on every machine.
 pub fn plan(buffers: &[LiveBuffer], align: usize, seed: u64) -> ArenaPlan {
+    plan_parts(&whole(buffers), align, seed)
+}
+
+/// [`plan`] for buffers with parts: those that are never live together may lie in each other's gaps.
+pub fn plan_parts(buffers: &[Parts], align: usize, seed: u64) -> ArenaPlan {
     let planner = ArenaPlanner::new(buffers, align);
-    let bound = lower_bound(buffers, align);
+    let bound = lower_bound_of_parts(buffers, align);
     let mut best = planner.first_plan();
     if best.bytes > bound {
         planner.search(&mut best, bound, seed);
@@ -69,17 +113,23 @@ pub fn plan(buffers: &[LiveBuffer], align: usize, seed: u64) -> ArenaPlan {
     ArenaPlan { offsets: best.offsets, bytes: best.bytes, lower_bound: bound }
 }
 
-/// A good plan without the search: the best of a few classic orders.
-pub fn greedy(buffers: &[LiveBuffer], align: usize) -> ArenaPlan {
-    let plan = ArenaPlanner::new(buffers, align).first_plan();
-    ArenaPlan { offsets: plan.offsets, bytes: plan.bytes, lower_bound: lower_bound(buffers, align) }
+/// Bytes of a good plan without the search: the best of a few classic orders.
+pub fn greedy(buffers: &[Parts], align: usize) -> usize {
+    ArenaPlanner::new(buffers, align).first_plan().bytes
+}
+
+/// A rival, and where its offset forbids another buffer's: strictly between the two ends, which count from it.
+struct Rival {
+    buffer: usize,
+    from: isize,
+    to: isize,
 }
 
 struct ArenaPlanner<'a> {
-    buffers: &'a [LiveBuffer],
+    buffers: &'a [Parts],
     sizes: Vec<usize>,
-    /// For every buffer, those alive together with it.
-    rivals: Vec<Vec<usize>>,
+    /// For every buffer, those with parts alive together with its own.
+    rivals: Vec<Vec<Rival>>,
 }
 
 #[derive(Clone)]
@@ -98,25 +148,36 @@ enum GapRule {
 }
 
 impl<'a> ArenaPlanner<'a> {
-    fn new(buffers: &'a [LiveBuffer], align: usize) -> Self {
-        let rivals = buffers
-            .iter()
-            .enumerate()
-            .map(|(i, a)| (0..buffers.len()).filter(|&j| j != i && a.overlaps(&buffers[j])).collect())
+    fn new(buffers: &'a [Parts], align: usize) -> Self {
+        let end = |parts: &Parts| parts.iter().map(LivePart::end).max().unwrap_or(0);
+        let sizes = buffers.iter().map(|parts| end(parts).next_multiple_of(align)).collect();
+        let spans: Vec<_> = buffers.iter().map(|parts| span(parts)).collect();
+        let meets = |i: usize, j: usize| spans[i].0 <= spans[j].1 && spans[j].0 <= spans[i].1;
+        let rivals = (0..buffers.len())
+            .map(|i| {
+                let others = (0..buffers.len()).filter(|&j| j != i && meets(i, j));
+                others.flat_map(|j| rivals(&buffers[i], j, &buffers[j], align)).collect()
+            })
             .collect();
-        Self { buffers, sizes: buffers.iter().map(|b| b.bytes.next_multiple_of(align)).collect(), rivals }
+        Self { buffers, sizes, rivals }
     }
 
     /// The best of a few classic orders, both fits each.
     fn first_plan(&self) -> ArenaCandidate {
         let all: Vec<usize> = (0..self.buffers.len()).collect();
-        let span = |i: usize| self.buffers[i].last - self.buffers[i].first + 1;
+        let area = |i: usize| -> u128 {
+            let of = |part: &LivePart| part.bytes as u128 * (part.last - part.first + 1) as u128;
+            match &self.buffers[i][..] {
+                [part] => self.sizes[i] as u128 * (part.last - part.first + 1) as u128,
+                parts => parts.iter().map(of).sum(),
+            }
+        };
         let mut by_size = all.clone();
         by_size.sort_by_key(|&i| (std::cmp::Reverse(self.sizes[i]), i));
         let mut by_area = all.clone();
-        by_area.sort_by_key(|&i| (std::cmp::Reverse(self.sizes[i] as u128 * span(i) as u128), i));
+        by_area.sort_by_key(|&i| (std::cmp::Reverse(area(i)), i));
         let mut by_start = all;
-        by_start.sort_by_key(|&i| (self.buffers[i].first, std::cmp::Reverse(self.sizes[i]), i));
+        by_start.sort_by_key(|&i| (span(&self.buffers[i]).0, std::cmp::Reverse(self.sizes[i]), i));
         [by_size, by_area, by_start]
             .into_iter()
             .flat_map(|order| [self.place(order.clone(), GapRule::Best), self.place(order, GapRule::Lowest)])
@@ -159,22 +220,23 @@ impl<'a> ArenaPlanner<'a> {
     fn place(&self, order: Vec<usize>, fit: GapRule) -> ArenaCandidate {
         const UNPLACED: usize = usize::MAX;
         let mut offsets = vec![UNPLACED; order.len()];
-        let mut taken: Vec<(usize, usize)> = Vec::new();
+        // Where the buffer's offset may not be: strictly in between.
+        let mut taken: Vec<(isize, isize)> = Vec::new();
         let mut bytes = 0;
         for &i in &order {
-            let size = self.sizes[i];
             taken.clear();
             taken.extend(
                 self.rivals[i]
                     .iter()
-                    .filter(|&&j| offsets[j] != UNPLACED)
-                    .map(|&j| (offsets[j], offsets[j] + self.sizes[j])),
+                    .map(|rival| (offsets[rival.buffer], rival))
+                    .filter(|&(offset, _)| offset != UNPLACED)
+                    .map(|(offset, rival)| (offset as isize + rival.from, offset as isize + rival.to)),
             );
             taken.sort_unstable();
             let mut end = 0;
-            let mut chosen: Option<(usize, usize)> = None; // (gap, offset)
+            let mut chosen: Option<(isize, isize)> = None; // (slack, offset)
             for &(from, to) in &taken {
-                if from >= end && from - end >= size && chosen.is_none_or(|(gap, _)| from - end < gap) {
+                if from >= end && chosen.is_none_or(|(slack, _)| from - end < slack) {
                     chosen = Some((from - end, end));
                     if fit == GapRule::Lowest {
                         break;
@@ -182,11 +244,40 @@ impl<'a> ArenaPlanner<'a> {
                 }
                 end = end.max(to);
             }
-            offsets[i] = chosen.map_or(end, |(_, offset)| offset);
-            bytes = bytes.max(offsets[i] + size);
+            offsets[i] = chosen.map_or(end, |(_, offset)| offset) as usize;
+            bytes = bytes.max(offsets[i] + self.sizes[i]);
         }
         ArenaCandidate { order, offsets, bytes }
     }
+}
+
+/// First and last step of a buffer.
+fn span(parts: &Parts) -> (usize, usize) {
+    let first = parts.iter().map(|part| part.first).min().unwrap_or(0);
+    (first, parts.iter().map(|part| part.last).max().unwrap_or(0))
+}
+
+/// Where buffer `j` forbids the offset of a buffer with parts `own`; ranges that overlap are joined.
+fn rivals(own: &Parts, j: usize, others: &Parts, align: usize) -> Vec<Rival> {
+    let align = align as isize;
+    let forbidden = |a: &LivePart, b: &LivePart| {
+        let (from, to) = (b.at as isize - a.end() as isize, b.end() as isize - a.at as isize);
+        // Offsets are multiples of the alignment.
+        (from.div_euclid(align) * align, -(-to).div_euclid(align) * align)
+    };
+    let mut ranges: Vec<(isize, isize)> = own
+        .iter()
+        .flat_map(|a| others.iter().filter(|b| a.overlaps(b)).map(move |b| forbidden(a, b)))
+        .collect();
+    ranges.sort_unstable();
+    let mut joined: Vec<Rival> = Vec::new();
+    for (from, to) in ranges {
+        match joined.last_mut() {
+            Some(last) if from < last.to => last.to = last.to.max(to),
+            _ => joined.push(Rival { buffer: j, from, to }),
+        }
+    }
+    joined
 }
 
 #[cfg(test)]
@@ -216,7 +307,7 @@ mod tests {
             }
         }
         let mut best = usize::MAX;
-        permute(&ArenaPlanner::new(buffers, align), &mut (0..buffers.len()).collect(), 0, &mut best);
+        permute(&ArenaPlanner::new(&whole(buffers), align), &mut (0..buffers.len()).collect(), 0, &mut best);
         best
     }
 
@@ -231,7 +322,34 @@ mod tests {
                 for (j, b) in buffers.iter().enumerate().skip(i + 1) {
                     let apart = plan.offsets[i] + a.bytes <= plan.offsets[j]
                         || plan.offsets[j] + b.bytes <= plan.offsets[i];
-                    prop_assert!(apart || !a.overlaps(b) , "buffers {} and {}", i, j);
+                    let together = a.first <= b.last && b.first <= a.last;
+                    prop_assert!(apart || !together, "buffers {} and {}", i, j);
+                }
+            }
+        }
+
+        #[test]
+        fn live_parts_never_overlap(
+            buffers in prop::collection::vec(prop::collection::vec((0usize..300, buffer()), 1..5), 0..12),
+            seed: u64,
+        ) {
+            let part = |&(at, b): &(usize, LiveBuffer)| {
+                LivePart { at, bytes: b.bytes.max(1), first: b.first, last: b.last }
+            };
+            let buffers: Vec<Parts> = buffers.iter().map(|parts| parts.iter().map(part).collect()).collect();
+            let plan = plan_parts(&buffers, 16, seed);
+            for (i, parts) in buffers.iter().enumerate() {
+                prop_assert_eq!(plan.offsets[i] % 16, 0);
+                for a in parts {
+                    let from = plan.offsets[i] + a.at;
+                    prop_assert!(from + a.bytes <= plan.bytes);
+                    for (j, others) in buffers.iter().enumerate().skip(i + 1) {
+                        for b in others.iter().filter(|b| a.overlaps(b)) {
+                            let other = plan.offsets[j] + b.at;
+                            let apart = from + a.bytes <= other || other + b.bytes <= from;
+                            prop_assert!(apart, "buffers {} and {}", i, j);
+                        }
+                    }
                 }
             }
         }
@@ -259,7 +377,7 @@ mod tests {
         let spans = [(7, 7, 10), (5, 0, 4), (7, 7, 8), (1, 1, 5), (1, 2, 6), (9, 3, 6), (9, 0, 1), (8, 6, 9)];
         let buffers: Vec<LiveBuffer> =
             spans.iter().map(|&(bytes, first, last)| LiveBuffer { bytes, first, last }).collect();
-        assert_eq!(ArenaPlanner::new(&buffers, 1).first_plan().bytes, 24);
+        assert_eq!(greedy(&whole(&buffers), 1), 24);
         assert_eq!(plan(&buffers, 1, 1).bytes, 22);
         assert_eq!(lower_bound(&buffers, 1), 22);
     }

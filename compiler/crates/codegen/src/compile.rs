@@ -6,7 +6,7 @@ use secateur_base::{Error, Result};
 use secateur_quant::QNet;
 
 use crate::artefact::{self, Manifest};
-use crate::cpu::{self, CpuProgram};
+use crate::cpu::{self, CpuProgram, Patch};
 use crate::npu::{self, CycleReport, NpuOptions};
 use crate::target::Target;
 
@@ -28,20 +28,26 @@ pub fn compile<'a>(
     target: &Target,
     observe: impl FnMut(&str, Duration, &CpuProgram<'a>),
 ) -> Result<Compiled> {
-    compile_with(net, target, NpuOptions::default(), observe)
+    compile_with(net, target, NpuOptions::default(), Patch::Off, observe)
 }
 
-/// [`compile`] with a choice of how the accelerator's program is made.
+/// [`compile`] with a choice of how the accelerator's program is made, and of bands of the first layers.
 ///
 /// # Errors
-/// As [`compile`].
+/// As [`compile`]; bands for a target with an accelerator, whose program has no arena.
 pub fn compile_with<'a>(
     net: &'a QNet,
     target: &Target,
     options: NpuOptions,
+    patch: Patch,
     observe: impl FnMut(&str, Duration, &CpuProgram<'a>),
 ) -> Result<Compiled> {
-    let program = cpu::lower_observed(net, target, observe)?;
+    if patch != Patch::Off && target.accelerator.is_some() {
+        return Err(Error::new("--patch is for processors: an accelerator keeps feature maps in its own memory")
+            .found(format!("target {}", target.name))
+            .help("leave --patch out, or choose a processor with --target or --board"));
+    }
+    let program = cpu::lower_patched(net, target, patch, observe)?;
     let read: Vec<usize> = net.heads().into_iter().map(|head| program.logits(head).0).collect();
     let plan = match &target.accelerator {
         Some(accelerator) => Some(npu::lower(net, accelerator, options, &read)?),

@@ -24,7 +24,7 @@ use secateur_quant::exec;
 use secateur_quant::net::QOp;
 
 pub(super) fn packed(net: &QNet, target: &str, options: NpuOptions) -> Result<Compiled> {
-    compile_with(net, &Target::load(target).unwrap(), options, |_, _, _| {})
+    compile_with(net, &Target::load(target).unwrap(), options, Patch::Off, |_, _, _| {})
 }
 
 /// Targets with their rows.

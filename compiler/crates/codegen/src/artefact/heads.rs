@@ -36,7 +36,7 @@ fn head(writer: &mut RecordWriter<'_>, layer: usize) -> Result<Option<HeadRecord
     let net = writer.program.net;
     let (input, grid) = (net.input.shape, net.nodes[layer].output.shape);
     let mut record = HeadRecord::new_zeroed();
-    record.tensor = number("tensor", layer + 1)?;
+    record.tensor = writer.value(layer + 1)?;
     record.layer = number("layer", layer)?;
     record.first_anchor = number("anchors", writer.anchors.len())?;
     let kind = match &net.nodes[layer].op {
@@ -81,7 +81,7 @@ fn head(writer: &mut RecordWriter<'_>, layer: usize) -> Result<Option<HeadRecord
         _ if grid.plane() != 1 => return Ok(None),
         _ => {
             let (logits, softmax) = writer.program.logits(layer);
-            record.tensor = number("tensor", logits)?;
+            record.tensor = writer.value(logits)?;
             record.classes = number("classes", grid.c)?;
             let class: Vec<U16> = match softmax {
                 // Q0.16 to Q0.15.

@@ -1,5 +1,7 @@
 //! Operators as step records, weights in the order of the kernels.
 
+use std::ops::Range;
+
 use secateur_runtime::artefact::format::{
     Encoding, NONE, ReorgMode, Requant, ShortcutMode, StepKind, StepRecord, Target as Processor, WINDOW_LIMIT,
 };
@@ -8,35 +10,78 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use super::writer::{RecordWriter, number};
 use crate::cpu::packing::Packing;
-use crate::cpu::program::{LayerAction, value};
+use crate::cpu::program::{LayerAction, Task, value};
 use secateur_base::{Error, Result};
 use secateur_ir::Reorg;
 use secateur_quant::net::{QConv, QEpilogue, QOp, QPool, QRequant, QRoute, QScaled};
 
-/// Appends the steps of a layer: none for a view, one a copied input for a concatenation.
-pub(super) fn write(writer: &mut RecordWriter<'_>, layer: usize) -> Result<()> {
-    let node = &writer.program.net.nodes[layer];
-    match &writer.program.actions[layer] {
+/// Appends the steps of a task: none for a view, one a copied input for a concatenation.
+pub(super) fn write(writer: &mut RecordWriter<'_>, task: &Task) -> Result<()> {
+    let program = writer.program;
+    let (layer, rows) = match task {
+        Task::Layer { layer, rows } => (*layer, rows.clone()),
+        Task::Move { storage, rows, by } => return advance(writer, *storage, rows.clone(), *by),
+    };
+    let node = &program.net.nodes[layer];
+    match &program.actions[layer] {
         LayerAction::View => Ok(()),
         LayerAction::Concat { copied } => {
             let QOp::Route(route) = &node.op else {
                 return Err(Error::internal("only routes concatenate"));
             };
-            copied.iter().try_for_each(|&position| copy(writer, layer, route, position))
+            copied.iter().try_for_each(|&position| copy(writer, layer, route, position, &rows))
         }
         LayerAction::Compute | LayerAction::InPlace(_) => {
+            let band = program.band(layer, &rows);
             let mut step = blank(layer)?;
             step.first_operand = number("operands", writer.operands.len())?;
             step.operand_count = number("inputs", node.inputs.len())?;
             for &input in &node.inputs {
-                writer.operands.push(number("tensor", value(input))?);
+                let input = value(input);
+                let operand = match &band {
+                    Some((read, _)) => writer.rows(input, 0, program.shape(input).c, read.clone())?,
+                    None => writer.value(input)?,
+                };
+                writer.operands.push(operand);
             }
-            step.output = number("tensor", layer + 1)?;
+            step.output = match &band {
+                Some(_) => writer.rows(layer + 1, 0, program.shape(layer + 1).c, rows)?,
+                None => writer.value(layer + 1)?,
+            };
             operator(writer, layer, &mut step)?;
+            if let Some((_, pad_top)) = band {
+                step.pad_top = window(pad_top)?;
+            }
             writer.steps.push(step);
             Ok(())
         }
     }
+}
+
+/// The steps that move what a window keeps to its beginning: as many rows at a time as do not overlap.
+fn advance(writer: &mut RecordWriter<'_>, storage: usize, rows: Range<usize>, by: usize) -> Result<()> {
+    let program = writer.program;
+    let layer = program.layer_of(storage);
+    let own = program.allocations[layer + 1];
+    // All channels of the storage, whoever writes them.
+    let channels = program.storages[storage].shape.c;
+    if own.channel != 0 || program.shape(layer + 1).c != channels {
+        return Err(Error::internal("a window is no layer's output"));
+    }
+    let kept = rows.end;
+    for from in rows.step_by(by.max(1)) {
+        let rows = from..kept.min(from + by);
+        let mut step = blank(layer)?;
+        step.kind = U16::new(StepKind::Rescale.code());
+        step.first_operand = number("operands", writer.operands.len())?;
+        step.operand_count = U32::new(1);
+        let source = writer.rows(layer + 1, 0, channels, rows.clone())?;
+        writer.operands.push(source);
+        step.output = writer.rows(layer + 1, 0, channels, rows.start - by..rows.end - by)?;
+        writer.steps.push(step);
+    }
+    writer.base[storage] += by;
+    Ok(())
 }
 
 /// A step without operator: no constants, every parameter 0.
@@ -54,18 +99,29 @@ fn blank(layer: usize) -> Result<StepRecord> {
 }
 
 /// The step that brings input `position` into a concatenation.
-fn copy(writer: &mut RecordWriter<'_>, layer: usize, route: &QRoute, position: usize) -> Result<()> {
+fn copy(
+    writer: &mut RecordWriter<'_>,
+    layer: usize,
+    route: &QRoute,
+    position: usize,
+    rows: &Range<usize>,
+) -> Result<()> {
     let program = writer.program;
     let from = value(program.net.nodes[layer].inputs[position]);
     let count = program.slice_channels(layer, position);
+    let banded = program.in_stage(layer);
     let source = match route.groups {
-        1 => number("tensor", from)?,
+        _ if banded => writer.rows(from, route.group_id * count, count, rows.clone())?,
+        1 => writer.value(from)?,
         _ => writer.slice(from, route.group_id * count, count)?,
     };
     let first = program.concat_channel(layer, position) - program.allocations[layer + 1].channel;
     let mut step = blank(layer)?;
     step.kind = U16::new(StepKind::Rescale.code());
-    step.output = writer.slice(layer + 1, first, count)?;
+    step.output = match banded {
+        true => writer.rows(layer + 1, first, count, rows.clone())?,
+        false => writer.slice(layer + 1, first, count)?,
+    };
     step.first_operand = number("operands", writer.operands.len())?;
     step.operand_count = U32::new(1);
     writer.operands.push(source);

@@ -22,8 +22,9 @@ use crate::target::Target;
 pub fn write(program: &CpuProgram<'_>, target: &Target, plan: Option<&NpuPlan>) -> Result<Vec<u8>> {
     let accelerator = plan.map(Sections::new).transpose()?;
     let mut writer = RecordWriter::new(program)?;
-    for layer in 0..program.actions.len() {
-        steps::write(&mut writer, layer)
+    for (index, task) in program.tasks.iter().enumerate() {
+        let layer = program.layer_at(index + 1);
+        steps::write(&mut writer, task)
             .map_err(|e| e.layer(layer).section(program.net.nodes[layer].op.name()))?;
     }
     if let Some(sections) = &accelerator {

@@ -1,6 +1,7 @@
 //! Collects records, constants and texts, and lays out the file.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use secateur_runtime::artefact::crc32;
 use secateur_runtime::artefact::format::{
@@ -37,6 +38,12 @@ pub(super) struct RecordWriter<'a> {
     pub(super) text: Vec<u8>,
     /// Arena offset of every storage.
     offsets: HashMap<usize, usize>,
+    /// By value: the record of the whole, where there is such a time.
+    whole: Vec<Option<U32>>,
+    /// By storage: the feature map's row at its first, as far as moves were written.
+    pub(super) base: Vec<usize>,
+    /// Records of rows, by their bytes.
+    rows: HashMap<Vec<u8>, U32>,
 }
 
 impl<'a> RecordWriter<'a> {
@@ -54,15 +61,54 @@ impl<'a> RecordWriter<'a> {
             known: HashMap::new(),
             text: Vec::new(),
             offsets,
+            whole: Vec::new(),
+            base: vec![0; program.storages.len()],
+            rows: HashMap::new(),
         };
         for value in 0..program.allocations.len() {
-            writer.slice(value, 0, program.shape(value).c)?;
+            let whole = value == 0 || program.is_whole(value);
+            let record = whole.then(|| writer.slice(value, 0, program.shape(value).c)).transpose()?;
+            writer.whole.push(record);
         }
         Ok(writer)
     }
 
+    /// The record of a whole value.
+    pub(super) fn value(&self, value: ValueId) -> Result<U32> {
+        self.whole[value].ok_or_else(|| Error::internal(format!("value {value} is never whole")))
+    }
+
     /// A record for channels `first .. first + count` of a value; returns its index.
     pub(super) fn slice(&mut self, value: ValueId, first: usize, count: usize) -> Result<U32> {
+        let rows = 0..self.program.shape(value).h;
+        let record = self.record(value, first, count, rows)?;
+        self.push(record)
+    }
+
+    /// The record for rows and channels of a value where they are now; equal ones are one.
+    pub(super) fn rows(
+        &mut self,
+        value: ValueId,
+        first: usize,
+        count: usize,
+        rows: Range<usize>,
+    ) -> Result<U32> {
+        let record = self.record(value, first, count, rows)?;
+        if let Some(&index) = self.rows.get(record.as_bytes()) {
+            return Ok(index);
+        }
+        let index = self.push(record)?;
+        self.rows.insert(record.as_bytes().to_vec(), index);
+        Ok(index)
+    }
+
+    fn push(&mut self, record: TensorRecord) -> Result<U32> {
+        let index = number("number of tensors", self.tensors.len())?;
+        self.tensors.push(record);
+        Ok(index)
+    }
+
+    fn record(&self, value: ValueId, first: usize, count: usize, rows: Range<usize>) -> Result<TensorRecord> {
         let program = self.program;
         let place = program.allocations[value];
         let shape = program.shape(value);
@@ -70,20 +116,20 @@ impl<'a> RecordWriter<'a> {
             0 => (&program.net.input, U32::new(NONE)),
             _ => (&program.net.nodes[value - 1].output, number("layer", value - 1)?),
         };
-        let arena_offset = self.offsets.get(&place.storage).copied().unwrap_or(0);
-        let index = number("number of tensors", self.tensors.len())?;
-        self.tensors.push(TensorRecord {
-            offset: number("arena offset", arena_offset + place.channel + first)?,
-            h: number("height", shape.h)?,
+        let storage = program.storages[place.storage].shape;
+        let row = rows.start - self.base[place.storage];
+        let offset = self.offsets.get(&place.storage).copied().unwrap_or(0) + row * storage.w * storage.c;
+        Ok(TensorRecord {
+            offset: number("arena offset", offset + place.channel + first)?,
+            h: number("height", rows.len())?,
             w: number("width", shape.w)?,
             c: number("channels", count)?,
-            pitch: number("pixel pitch", program.storages[place.storage].shape.c)?,
+            pitch: number("pixel pitch", storage.c)?,
             dtype: U16::new(DType::I8.code()),
             zero_point: I16::new(tensor.zero_point.into()),
             scale_bits: U32::new(tensor.scale.to_bits()),
             layer,
-        });
-        Ok(index)
+        })
     }
 
     /// Where a layer's workspace begins in the arena; 0 without one.

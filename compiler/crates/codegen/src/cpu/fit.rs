@@ -15,8 +15,7 @@ pub(super) fn arena(program: &CpuProgram<'_>, target: &Target) -> Result<()> {
         return Ok(());
     }
     let (tick, _) = program.fullest_tick();
-    // Layer `i` runs at tick `i + 1`; the image alone, and the heads together, count to their neighbours.
-    let layer = tick.saturating_sub(1).min(program.net.nodes.len() - 1);
+    let layer = program.layer_at(tick);
     let mut help = format!(
         "most of it is live at this layer: pruning that leaves {} of its channels",
         share(limit, needed)

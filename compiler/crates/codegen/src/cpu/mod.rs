@@ -3,12 +3,15 @@
 
 use std::time::{Duration, Instant};
 
+pub mod bands;
 pub(crate) mod fit;
 pub mod instructions;
 pub mod packing;
 mod passes;
+mod patch;
 pub mod program;
 
+pub use patch::Patch;
 pub use program::CpuProgram;
 
 use crate::target::Target;
@@ -30,17 +33,45 @@ pub fn lower<'a>(net: &'a QNet, target: &Target) -> Result<CpuProgram<'a>> {
 pub fn lower_observed<'a>(
     net: &'a QNet,
     target: &Target,
+    observe: impl FnMut(&str, Duration, &CpuProgram<'a>),
+) -> Result<CpuProgram<'a>> {
+    let program = run_passes(net, target, None, observe)?;
+    fit::arena(&program, target)?;
+    Ok(program)
+}
+
+/// [`lower_observed`] with the first layers in bands, where that needs less RAM.
+pub fn lower_patched<'a>(
+    net: &'a QNet,
+    target: &Target,
+    patch: Patch,
+    observe: impl FnMut(&str, Duration, &CpuProgram<'a>),
+) -> Result<CpuProgram<'a>> {
+    check_operators(net, target)?;
+    let stage = patch::choose(net, target, patch);
+    let program = run_passes(net, target, stage, observe)?;
+    fit::arena(&program, target)?;
+    Ok(program)
+}
+
+fn run_passes<'a>(
+    net: &'a QNet,
+    target: &Target,
+    stage: Option<bands::Stage>,
     mut observe: impl FnMut(&str, Duration, &CpuProgram<'a>),
 ) -> Result<CpuProgram<'a>> {
     check_operators(net, target)?;
     let mut program = CpuProgram::new(net, target.align, target.weights);
+    program.stage = stage;
     for name in PASSES {
         let started = Instant::now();
         match name {
             "views" => passes::views(&mut program),
             "in-place" => passes::in_place(&mut program),
             "place" => {
-                passes::workspace(&mut program);
+                if stage.is_none() {
+                    passes::workspace(&mut program);
+                }
                 passes::place(&mut program, SEED);
             }
             _ => {}
@@ -52,7 +83,6 @@ pub fn lower_observed<'a>(
         tracing::debug!("pass {name}: {took:?}");
         observe(name, took, &program);
     }
-    fit::arena(&program, target)?;
     Ok(program)
 }
 

@@ -16,8 +16,8 @@ const WORKSPACE: std::ops::RangeInclusive<usize> = 2560..=8192;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Packing {
     Conv(ConvLayout),
-    /// With the number of output rows.
-    Depthwise(DepthwiseLayout, usize, usize),
+    /// With the stride.
+    Depthwise(DepthwiseLayout, usize),
 }
 
 impl Packing {
@@ -28,7 +28,7 @@ impl Packing {
         let constants = Constants::new(net, layer, conv);
         if conv.is_depthwise(constants.channels) {
             let layout = DepthwiseLayout::of(&constants.depthwise(), output.c)?;
-            return Some(Self::Depthwise(layout, output.h, conv.stride_y));
+            return Some(Self::Depthwise(layout, conv.stride_y));
         }
         // Kernels take windows of four outputs at a time.
         if conv.size > 1 && output.plane() < 4 {
@@ -57,11 +57,11 @@ impl Packing {
         words.unwrap_or(0) * size_of::<U32>()
     }
 
-    /// Bytes of workspace for a layer beside which `free` bytes of the arena are not in use.
-    pub fn scratch_bytes(self, free: usize) -> usize {
+    /// Bytes of workspace for `height` rows of a layer's output, beside which `free` bytes of the arena are not in use.
+    pub fn scratch_bytes(self, height: usize, free: usize) -> usize {
         match self {
             Self::Conv(layout) => layout.scratch_bytes(),
-            Self::Depthwise(layout, height, stride) => {
+            Self::Depthwise(layout, stride) => {
                 let limit = free.clamp(*WORKSPACE.start(), *WORKSPACE.end());
                 let bytes = |rows: usize| layout.scratch_bytes(rows, stride);
                 (1..=height).map(bytes).take_while(|&bytes| bytes <= limit).last().unwrap_or(bytes(1))

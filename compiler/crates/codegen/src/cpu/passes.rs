@@ -1,7 +1,9 @@
 //! Passes over a [`CpuProgram`]: views, in-place kernels, concatenation by addressing, the arena.
 
 use super::program::{Allocation, CpuProgram, LayerAction, Storage, value};
-use crate::arena::{self, LiveBuffer};
+use super::bands;
+use super::program::Task;
+use crate::arena;
 use secateur_ir::Shape;
 use secateur_quant::net::QOp;
 
@@ -25,7 +27,9 @@ pub(super) fn views(program: &mut CpuProgram<'_>) {
 /// Element-wise kernels overwrite an operand that nobody reads afterwards.
 pub(super) fn in_place(program: &mut CpuProgram<'_>) {
     let last = program.last_reads();
-    for layer in 0..program.actions.len() {
+    // In a stage an operand's rows outlive those of the result.
+    let first = program.stage.map_or(0, |stage| stage.layers);
+    for layer in first..program.actions.len() {
         let node = &program.net.nodes[layer];
         let candidates = match node.op {
             QOp::Shortcut(_) | QOp::Sam(_) => 0..node.inputs.len(),
@@ -107,41 +111,57 @@ pub(super) fn workspace(program: &mut CpuProgram<'_>) {
     let live = program.live_bytes();
     let most = live.iter().copied().max().unwrap_or(0);
     for (layer, packing) in program.packings.clone().into_iter().enumerate() {
-        if let Some(packing) = packing {
-            let bytes = packing.scratch_bytes(most - live[layer + 1]);
-            program.scratch[layer] = Some(program.storages.len());
-            program.storages.push(Storage { shape: Shape::new(bytes, 1, 1) });
-        }
+        let Some(packing) = packing else { continue };
+        let tasks = program.tasks.iter().enumerate().filter_map(|(index, task)| match task {
+            Task::Layer { layer: own, rows } if *own == layer => Some((rows.len(), live[index + 1])),
+            _ => None,
+        });
+        let (rows, beside) = tasks.fold((0, 0), |(r, b), (rows, beside)| (rows.max(r), beside.max(b)));
+        let bytes = packing.scratch_bytes(rows, most - beside);
+        program.scratch[layer] = Some(program.storages.len());
+        program.storages.push(Storage::whole(Shape::new(bytes, 1, 1)));
     }
+}
+
+/// Joins concatenations and, with a stage, lists what it does in bands; returns those that were joined.
+pub(super) fn arrange(program: &mut CpuProgram<'_>, wanted: &[Member]) -> Vec<Member> {
+    let joined = concat(program, wanted);
+    if program.stage.is_some() {
+        bands::roll(program);
+        workspace(program);
+    }
+    joined
 }
 
 /// Addresses as many concatenations as possible, then gives up those that make the arena larger:
 /// a concatenation occupies all its bytes from the first tick of its first input on.
 pub(super) fn place(program: &mut CpuProgram<'_>, seed: u64) {
     let bare = program.clone();
-    let buffers = |program: &CpuProgram<'_>| -> Vec<LiveBuffer> {
-        program.live_storages().into_iter().map(|(_, buffer)| buffer).collect()
-    };
-    let mut chosen = concat(program, &members(&bare));
+    let greedy = |program: &CpuProgram<'_>| arena::greedy(&program.buffers(), program.align);
+    let mut chosen = arrange(program, &members(&bare));
     // Where nothing is copied, no byte is needed twice.
     program.least_bytes = program.lower_bound();
-    let mut best = arena::greedy(&buffers(program), program.align).bytes;
+    let mut best = greedy(program);
     let mut given_up = 0;
     while let Some(fewer) = fewer_members(&chosen, given_up)
         && best > program.least_bytes.next_multiple_of(program.align)
     {
         given_up += 1;
         let mut candidate = bare.clone();
-        candidate.least_bytes = program.least_bytes;
-        let joined = concat(&mut candidate, &fewer);
-        let bytes = arena::greedy(&buffers(&candidate), candidate.align).bytes;
+        let joined = arrange(&mut candidate, &fewer);
+        candidate.least_bytes = match program.stage {
+            // A window's rows are not counted channel by channel: with fewer concatenations they may be fewer.
+            Some(_) => program.least_bytes.min(candidate.lower_bound()),
+            None => program.least_bytes,
+        };
+        let bytes = greedy(&candidate);
         if bytes < best {
             best = bytes;
             (*program, chosen) = (candidate, joined);
             given_up = 0;
         }
     }
-    program.arena = Some(arena::plan(&buffers(program), program.align, seed));
+    program.arena = Some(arena::plan_parts(&program.buffers(), program.align, seed));
 }
 
 /// `all` without its member `choice`, or beyond them without one whole route; `None` past the last.

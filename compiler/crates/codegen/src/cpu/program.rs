@@ -1,19 +1,23 @@
 //! The lowered network: the location of every layer's output, and the work that it takes.
 //!
-//! Time runs in *ticks*: the image is there at tick 0, layer `i` runs at tick `i + 1`. A *value* is
-//! the image (0) or the output of layer `i` (`i + 1`), so a value is allocated at the tick of its number.
+//! Time runs in *ticks*: the image is there at tick 0, task `i` runs at tick `i + 1`. A *value* is
+//! the image (0) or the output of layer `i` (`i + 1`). Without a [`Stage`] each layer is one task, so that a value is allocated
+//! at the tick of its number.
 //!
 //! Invariants, checked by [`CpuProgram::verify`] after every pass in debug builds and tests:
-//! 1. every value is inside its storage: equal rows and columns, channels within the pixel;
+//! 1. every value is inside its storage: equal rows (fewer in a window) and columns, channels within the pixel;
 //! 2. a value that is read, or read later, is overwritten by nobody: two values that share bytes
 //!    without one being a view of the other are never alive together;
 //! 3. no kernel reads bytes that it writes, except the operand that it overwrites in place;
 //! 4. once the arena is planned: storages alive together do not overlap, and all are inside it.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::ops::Range;
 
+use super::bands::{self, Stage};
 use super::packing::Packing;
-use crate::arena::{ArenaPlan, LiveBuffer};
+use crate::arena::{self, ArenaPlan, LivePart, Parts};
 use crate::target::WeightOrder;
 use secateur_base::{Error, Result};
 use secateur_ir::{Shape, Source};
@@ -34,6 +38,19 @@ pub fn value(source: Source) -> ValueId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Storage {
     pub shape: Shape,
+    /// Every row is there once it is written; else rows give way to others while the stage runs.
+    pub whole: bool,
+}
+
+impl Storage {
+    pub(super) fn whole(shape: Shape) -> Self {
+        Self { shape, whole: true }
+    }
+
+    /// Bytes of a row.
+    pub(super) fn row_bytes(&self) -> usize {
+        self.shape.w * self.shape.c
+    }
 }
 
 /// A value's allocation: channels `channel ..` of every pixel of a storage.
@@ -56,6 +73,15 @@ pub enum LayerAction {
     Concat { copied: Vec<usize> },
 }
 
+/// What is done at a tick.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Task {
+    /// These rows of a layer's output are computed; nothing happens where the layer has no kernel.
+    Layer { layer: usize, rows: Range<usize> },
+    /// These rows of a window's feature map move `by` rows towards its beginning.
+    Move { storage: usize, rows: Range<usize>, by: usize },
+}
+
 /// An int8 network with allocations and actions.
 #[derive(Debug, Clone)]
 pub struct CpuProgram<'a> {
@@ -72,6 +98,10 @@ pub struct CpuProgram<'a> {
     pub packings: Vec<Option<Packing>>,
     /// By layer: the storage that is its workspace.
     pub scratch: Vec<Option<usize>>,
+    /// The layers that run in bands.
+    pub stage: Option<Stage>,
+    /// In the order of execution.
+    pub tasks: Vec<Task>,
     /// Offsets of [`CpuProgram::live_storages`], in their order.
     pub arena: Option<ArenaPlan>,
     /// Bytes that are alive at the fullest tick even if no concatenation is copied.
@@ -82,7 +112,7 @@ impl<'a> CpuProgram<'a> {
     /// Every value in a storage of its own, every layer computed, constants in `order`.
     pub fn new(net: &'a QNet, align: usize, order: WeightOrder) -> Self {
         let shapes = std::iter::once(net.input.shape).chain(net.nodes.iter().map(|n| n.output.shape));
-        let storages: Vec<Storage> = shapes.map(|shape| Storage { shape }).collect();
+        let storages: Vec<Storage> = shapes.map(Storage::whole).collect();
         let allocations = (0..storages.len()).map(|storage| Allocation { storage, channel: 0 }).collect();
         let actions = net
             .nodes
@@ -94,7 +124,31 @@ impl<'a> CpuProgram<'a> {
             .collect();
         let packings = (0..net.nodes.len()).map(|layer| Packing::of(net, layer, order)).collect();
         let scratch = vec![None; net.nodes.len()];
-        Self { net, align, allocations, storages, actions, packings, scratch, arena: None, least_bytes: 0 }
+        let mut program = Self {
+            net,
+            align,
+            allocations,
+            storages,
+            actions,
+            packings,
+            scratch,
+            stage: None,
+            tasks: Vec::new(),
+            arena: None,
+            least_bytes: 0,
+        };
+        program.tasks = (0..net.nodes.len()).map(|layer| program.whole_layer(layer)).collect();
+        program
+    }
+
+    /// The task of a whole layer.
+    pub(super) fn whole_layer(&self, layer: usize) -> Task {
+        Task::Layer { layer, rows: 0..self.shape(layer + 1).h }
+    }
+
+    /// Returns true if `layer` runs in bands.
+    pub fn in_stage(&self, layer: usize) -> bool {
+        self.stage.is_some_and(|stage| layer < stage.layers)
     }
 
     /// Shape of a value.
@@ -110,7 +164,7 @@ impl<'a> CpuProgram<'a> {
         self.net.nodes[layer].inputs.iter().map(|&source| value(source))
     }
 
-    /// For every value, the last tick at which its bytes are read; its first tick if they never are.
+    /// For every value, the last tick at which its bytes are read if layers run one by one; its first tick if they never are.
     /// Heads, which the user reads, are live to the end.
     pub fn last_reads(&self) -> Vec<usize> {
         let mut last: Vec<usize> = (0..self.allocations.len()).collect();
@@ -120,8 +174,9 @@ impl<'a> CpuProgram<'a> {
             }
         }
         for head in self.net.heads() {
-            last[head + 1] = self.end();
-            last[self.logits(head).0] = self.end();
+            let end = self.net.nodes.len() + 1;
+            last[head + 1] = end;
+            last[self.logits(head).0] = end;
         }
         last
     }
@@ -140,9 +195,9 @@ impl<'a> CpuProgram<'a> {
         }
     }
 
-    /// The tick after the last layer, when heads are decoded.
+    /// The tick after the last task, when heads are decoded.
     pub fn end(&self) -> usize {
-        self.net.nodes.len() + 1
+        self.tasks.len() + 1
     }
 
     /// Moves all values in `storage` to the channels from `into` on.
@@ -168,29 +223,87 @@ impl<'a> CpuProgram<'a> {
         self.scratch[layer].map_or(0, |storage| self.storages[storage].shape.len())
     }
 
-    /// Storages that hold a value or are workspace, with the span of ticks over which they must keep their bytes.
-    pub fn live_storages(&self) -> Vec<(usize, LiveBuffer)> {
-        let last = self.last_reads();
-        let mut spans: Vec<Option<LiveBuffer>> = vec![None; self.storages.len()];
-        for (value, allocation) in self.allocations.iter().enumerate() {
-            let span = &mut spans[allocation.storage];
-            let bytes = self.storages[allocation.storage].shape.len();
-            let own = LiveBuffer { bytes, first: value, last: last[value] };
-            *span = Some(span.map_or(own, |b| LiveBuffer { last: b.last.max(own.last), ..b }));
-        }
-        for (layer, storage) in self.scratch.iter().enumerate() {
-            if let Some(storage) = *storage {
-                let bytes = self.scratch_bytes(layer);
-                spans[storage] = Some(LiveBuffer { bytes, first: layer + 1, last: layer + 1 });
+    /// Rows of its inputs that a task of `layer` reads for `rows` of its output, and rows of padding above them; `None` for the
+    /// whole inputs with the layer's own padding.
+    pub fn band(&self, layer: usize, rows: &Range<usize>) -> Option<(Range<usize>, usize)> {
+        self.in_stage(layer).then(|| bands::rows_read(self.net, layer, rows.clone()))
+    }
+
+    /// Storages that hold a value or are workspace, with the spans of ticks over which their rows must keep their bytes.
+    pub fn live_storages(&self) -> Vec<(usize, Parts)> {
+        let mut lives: Vec<RowLives> = vec![RowLives::default(); self.storages.len()];
+        let height = |value: ValueId| self.shape(value).h;
+        lives[self.allocations[0].storage].touch(0..height(0), 0);
+        let mut scratch: Vec<Parts> = vec![Vec::new(); self.storages.len()];
+        for (index, task) in self.tasks.iter().enumerate() {
+            let tick = index + 1;
+            match task {
+                Task::Layer { layer, rows } => {
+                    let band = self.band(*layer, rows);
+                    for input in self.inputs(*layer) {
+                        let read = band.as_ref().map_or(0..height(input), |(read, _)| read.clone());
+                        lives[self.allocations[input].storage].touch(read, tick);
+                    }
+                    lives[self.allocations[layer + 1].storage].touch(rows.clone(), tick);
+                    if let Some(storage) = self.scratch[*layer] {
+                        let bytes = self.scratch_bytes(*layer);
+                        scratch[storage].push(LivePart { at: 0, bytes, first: tick, last: tick });
+                    }
+                }
+                Task::Move { storage, rows, by } => lives[*storage].advance(rows.clone(), *by, tick),
+            }
+            // What later layers read of the stage is whole when it ends.
+            if let Some(stage) = self.stage
+                && self.tasks.get(tick) == Some(&self.whole_layer(stage.layers))
+            {
+                for value in (1..=stage.layers).filter(|&v| self.is_whole(v)) {
+                    lives[self.allocations[value].storage].touch(0..height(value), tick);
+                }
             }
         }
-        spans.into_iter().enumerate().filter_map(|(i, span)| Some((i, span?))).collect()
+        for head in self.net.heads() {
+            for value in [head + 1, self.logits(head).0] {
+                lives[self.allocations[value].storage].touch(0..height(value), self.end());
+            }
+        }
+        let parts = lives.into_iter().zip(scratch).zip(&self.storages).map(|((lives, scratch), storage)| {
+            if scratch.is_empty() { lives.parts(storage.row_bytes()) } else { scratch }
+        });
+        parts.enumerate().filter(|(_, parts)| !parts.is_empty()).collect()
+    }
+
+    /// Returns true if all rows of a value are there at a time.
+    pub fn is_whole(&self, value: ValueId) -> bool {
+        self.storages[self.allocations[value].storage].whole
+    }
+
+    /// The layer that a tick belongs to: the image's and the heads' ticks to their neighbours.
+    pub fn layer_at(&self, tick: usize) -> usize {
+        let last = self.net.nodes.len() - 1;
+        match self.tasks.get(tick.saturating_sub(1)) {
+            Some(Task::Layer { layer, .. }) => *layer,
+            Some(Task::Move { storage, .. }) => self.layer_of(*storage),
+            None => last,
+        }
+    }
+
+    /// The last layer whose output fills a storage.
+    pub fn layer_of(&self, storage: usize) -> usize {
+        let whole = Allocation { storage, channel: 0 };
+        let channels = self.storages[storage].shape.c;
+        let fills = |&v: &ValueId| self.allocations[v] == whole && self.shape(v).c == channels;
+        (1..self.allocations.len()).rev().find(fills).unwrap_or(1) - 1
     }
 
     /// Bytes that are needed at the fullest tick when every value is counted by its own life: what
     /// no plan with these actions can go below, wherever concatenations are.
     pub fn lower_bound(&self) -> usize {
         self.fullest_tick().1
+    }
+
+    /// The parts of [`CpuProgram::live_storages`].
+    pub(super) fn buffers(&self) -> Vec<Parts> {
+        self.live_storages().into_iter().map(|(_, parts)| parts).collect()
     }
 
     /// The first tick with the most live bytes, and those bytes.
@@ -202,6 +315,11 @@ impl<'a> CpuProgram<'a> {
 
     /// By tick: bytes of the values that are alive, and of the layer's workspace.
     pub fn live_bytes(&self) -> Vec<usize> {
+        if self.stage.is_some() {
+            let buffers = self.buffers();
+            let live = |tick| arena::live_at(&buffers, tick);
+            return (0..=self.end()).map(live).collect();
+        }
         let last = self.last_reads();
         let live_at = |tick: usize| {
             // Channels of each storage in use at this tick, as ranges that are merged below.
@@ -252,7 +370,8 @@ impl<'a> CpuProgram<'a> {
     pub fn verify(&self) -> Result<()> {
         for (value, allocation) in self.allocations.iter().enumerate() {
             let (own, all) = (self.shape(value), self.storages[allocation.storage].shape);
-            if (own.h, own.w) != (all.h, all.w) || allocation.channel + own.c > all.c {
+            let rows = own.h == all.h || own.h > all.h && !self.is_whole(value);
+            if !rows || own.w != all.w || allocation.channel + own.c > all.c {
                 return Err(Error::internal(format!("value {value} is outside its storage")));
             }
         }
@@ -272,15 +391,18 @@ impl<'a> CpuProgram<'a> {
         }
         if let Some(arena) = &self.arena {
             let live = self.live_storages();
-            for (i, (a, span)) in live.iter().enumerate() {
+            for (i, (a, parts)) in live.iter().enumerate() {
                 let from = arena.offsets[i];
-                if from % self.align != 0 || from + span.bytes > arena.bytes {
+                if from % self.align != 0 || parts.iter().any(|part| from + part.end() > arena.bytes) {
                     return Err(Error::internal(format!("storage {a} is outside the arena")));
                 }
-                for (j, (b, other)) in live.iter().enumerate().skip(i + 1) {
-                    let apart =
-                        from + span.bytes <= arena.offsets[j] || arena.offsets[j] + other.bytes <= from;
-                    if span.overlaps(other) && !apart {
+                for (j, (b, others)) in live.iter().enumerate().skip(i + 1) {
+                    let clash = |part: &LivePart, other: &LivePart| {
+                        let apart = from + part.end() <= arena.offsets[j] + other.at
+                            || arena.offsets[j] + other.end() <= from + part.at;
+                        part.overlaps(other) && !apart
+                    };
+                    if parts.iter().any(|part| others.iter().any(|other| clash(part, other))) {
                         return Err(Error::internal(format!("storages {a} and {b} overlap")));
                     }
                 }
@@ -389,5 +511,67 @@ impl<'a> CpuProgram<'a> {
             let _ = writeln!(text, "arena {} bytes, lower bound {}", arena.bytes, self.least_bytes);
         }
         text
+    }
+}
+
+/// When the rows of a storage hold what will still be read.
+#[derive(Debug, Clone, Default)]
+struct RowLives {
+    /// Row of the feature map at the storage's first.
+    base: usize,
+    /// By row of the feature map: first and last tick since the last move.
+    open: BTreeMap<usize, (usize, usize)>,
+    /// By row of the storage: spans of ticks.
+    closed: BTreeMap<usize, Vec<(usize, usize)>>,
+}
+
+impl RowLives {
+    fn touch(&mut self, rows: Range<usize>, tick: usize) {
+        for row in rows {
+            let (first, last) = self.open.entry(row).or_insert((tick, tick));
+            (*first, *last) = ((*first).min(tick), (*last).max(tick));
+        }
+    }
+
+    /// `rows` move `by` rows towards the beginning, and the others are given up.
+    fn advance(&mut self, rows: Range<usize>, by: usize, tick: usize) {
+        self.touch(rows.clone(), tick);
+        for (row, span) in std::mem::take(&mut self.open) {
+            self.closed.entry(row - self.base).or_default().push(span);
+        }
+        self.base += by;
+        self.touch(rows, tick);
+    }
+
+    /// Rows that are alive at the same ticks are one part.
+    fn parts(mut self, row_bytes: usize) -> Parts {
+        for (row, span) in std::mem::take(&mut self.open) {
+            self.closed.entry(row - self.base).or_default().push(span);
+        }
+        let mut by_span: BTreeMap<(usize, usize), Vec<Range<usize>>> = BTreeMap::new();
+        for (row, mut spans) in self.closed {
+            spans.sort_unstable();
+            let mut joined: Vec<(usize, usize)> = Vec::new();
+            for (first, last) in spans {
+                match joined.last_mut() {
+                    Some(before) if first <= before.1 + 1 => before.1 = before.1.max(last),
+                    _ => joined.push((first, last)),
+                }
+            }
+            for span in joined {
+                let runs = by_span.entry(span).or_default();
+                match runs.last_mut() {
+                    Some(run) if run.end == row => run.end += 1,
+                    _ => runs.push(row..row + 1),
+                }
+            }
+        }
+        let part = |(first, last), run: Range<usize>| LivePart {
+            at: run.start * row_bytes,
+            bytes: run.len() * row_bytes,
+            first,
+            last,
+        };
+        by_span.into_iter().flat_map(|(span, runs)| runs.into_iter().map(move |run| part(span, run))).collect()
     }
 }
