@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use secateur_codegen::compile_with;
+use secateur_codegen::{Patch, compile_with};
 use secateur_codegen::target::Target;
 use secateur_deploy::Deployed;
 use secateur_deploy::sim;
@@ -26,7 +26,7 @@ fn artefact(seed: u64, graph: &Graph, weights: &Weights) -> Option<Vec<u8>> {
     let net =
         quant::quantise(graph, weights, &[image], &options, Vec::new(), Provenance::default()).ok()?.net;
     let target = Target::load("npu-8x16").unwrap();
-    let compiled = compile_with(&net, &target, Default::default(), |_, _, _| {});
+    let compiled = compile_with(&net, &target, Default::default(), Patch::Off, |_, _, _| {});
     compiled.ok().map(|compiled| compiled.artefact)
 }
 

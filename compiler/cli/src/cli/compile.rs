@@ -6,8 +6,9 @@ use secateur_base::terminal::print;
 use secateur_base::{Result, errln, files, outln};
 use secateur_codegen::cpu::PASSES;
 use secateur_codegen::target::{Board, Target};
-use secateur_codegen::{Manifest, NpuOptions, compile_with};
+use secateur_codegen::{LiveAtLayer, Manifest, NpuOptions, Patch, compile_with};
 use secateur_quant::QNet;
+use secateur_report::MemoryPicture;
 
 use super::Global;
 
@@ -18,6 +19,7 @@ use super::Global;
   secateur compile yolo-fastest.int8 --target npu-8x16 -v
   secateur compile resnet.int8 --target npu-8x16 --allow-processor
   secateur compile yolo-fastest.int8 --board stm32f746g-disco
+  secateur compile yolo-fastest.int8 --board stm32f407g-disc1 --patch --memory-picture ram.svg
   secateur compile yolo-fastest.int8 --dump-after place
 
 With a target that has an accelerator the artefact holds its program beside the processor's steps;
@@ -46,6 +48,13 @@ pub(crate) struct Args {
     /// them; the report names them.
     #[arg(long)]
     allow_processor: bool,
+    /// Run the first layers in bands of rows, with the same bytes in less RAM: in so many bands, or with the fewest steps
+    /// that fit the memory, or else the least RAM.
+    #[arg(long, value_name = "BANDS", num_args = 0..=1, value_parser = clap::value_parser!(u16).range(2..))]
+    patch: Option<Option<u16>>,
+    /// Draw the RAM by layer, and with --patch that without it too.
+    #[arg(long, value_name = "FILE.svg")]
+    memory_picture: Option<PathBuf>,
     /// Print the program after this pass; may be given several times.
     #[arg(long, value_name = "PASS", value_parser = clap::builder::PossibleValuesParser::new(PASSES))]
     dump_after: Vec<String>,
@@ -57,7 +66,9 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     manifest_path.push(".json");
     let manifest_path = PathBuf::from(manifest_path);
     let described = args.board.as_ref().unwrap_or(&args.target);
-    files::refuse_overwrite(&[args.net.as_path(), Path::new(described)], &[&output, &manifest_path])?;
+    let mut outputs = vec![&output, &manifest_path];
+    outputs.extend(&args.memory_picture);
+    files::refuse_overwrite(&[args.net.as_path(), Path::new(described)], &outputs)?;
     let target = match &args.board {
         Some(board) => Board::load(board)?.target,
         None => Target::load(&args.target)?,
@@ -68,7 +79,12 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
         false => NpuOptions::default(),
     };
     let options = NpuOptions { processor: args.allow_processor, ..options };
-    let compiled = compile_with(&net, &target, options, |pass, took, program| {
+    let patch = match args.patch {
+        None => Patch::Off,
+        Some(None) => Patch::Auto,
+        Some(Some(bands)) => Patch::Bands(bands.into()),
+    };
+    let compiled = compile_with(&net, &target, options, patch, |pass, took, program| {
         if global.verbose > 0 {
             errln!("pass {pass:<10} {:>8.1} ms", took.as_secs_f64() * 1e3);
         }
@@ -83,7 +99,31 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     })?;
     files::write_bytes(&output, &compiled.artefact)?;
     files::write_bytes(&manifest_path, compiled.manifest.to_json().as_bytes())?;
+    if let Some(path) = &args.memory_picture {
+        let bytes = |profile: &[LiveAtLayer]| profile.iter().map(|at| (at.layer, at.bytes)).collect();
+        let picture = MemoryPicture {
+            title: net.provenance.model.clone(),
+            layers: net.nodes.len(),
+            bytes: bytes(&compiled.memory),
+            before: compiled.memory_before.as_deref().map(bytes),
+        };
+        files::write_bytes(path, picture.to_svg()?.as_bytes())?;
+    }
     outln!("{}: {}", output.display(), summary(&compiled.manifest));
+    let most = |profile: &[LiveAtLayer]| profile.iter().map(|at| at.bytes).max().unwrap_or(0);
+    match (&compiled.manifest.patch, &compiled.memory_before) {
+        (Some(patch), Some(before)) => outln!(
+            "patch: layers 0 to {} in {} bands, live bytes {} instead of {}; {} multiply-accumulates recomputed, {} bytes moved",
+            patch.layers - 1,
+            patch.bands,
+            most(&compiled.memory),
+            most(before),
+            patch.recomputed,
+            patch.moved
+        ),
+        _ if patch != Patch::Off => outln!("patch: no bands of the first layers need less RAM, so there are none"),
+        _ => {}
+    }
     if let Some(count) = compiled.manifest.instructions {
         outln!("processor: about {:.2} M instructions a frame", count as f64 / 1e6);
     }

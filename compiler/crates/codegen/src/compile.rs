@@ -16,6 +16,24 @@ pub struct Compiled {
     /// The artefact's bytes; the runtime's check has accepted them.
     pub artefact: Vec<u8>,
     pub manifest: Manifest,
+    /// Live bytes of activations and workspace at each tick, with the layer that runs.
+    pub memory: Vec<LiveAtLayer>,
+    /// The same without bands, where there are some.
+    pub memory_before: Option<Vec<LiveAtLayer>>,
+}
+
+/// What is alive while a layer runs, or a band of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LiveAtLayer {
+    pub layer: usize,
+    pub bytes: usize,
+}
+
+fn profile(program: &CpuProgram<'_>) -> Vec<LiveAtLayer> {
+    let live = program.live_bytes().into_iter().enumerate();
+    // The image alone, and the heads when all is done, are no layer's.
+    let tasks = live.skip(1).take(program.tasks.len());
+    tasks.map(|(tick, bytes)| LiveAtLayer { layer: program.layer_at(tick), bytes }).collect()
 }
 
 /// Compiles a network for a target. `observe` receives each pass's name, its time and the program after it.
@@ -61,5 +79,9 @@ pub fn compile_with<'a>(
     })?;
     let report = plan.map(|plan| CycleReport::new(&plan, net));
     let manifest = artefact::manifest(&program, target, &bytes, report);
-    Ok(Compiled { artefact: bytes, manifest })
+    let memory_before = match program.stage {
+        Some(_) => Some(profile(&cpu::lower_unlimited(net, target)?)),
+        None => None,
+    };
+    Ok(Compiled { artefact: bytes, manifest, memory: profile(&program), memory_before })
 }

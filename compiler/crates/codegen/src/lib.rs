@@ -13,5 +13,6 @@ pub mod random;
 pub mod target;
 
 pub use artefact::Manifest;
-pub use compile::{Compiled, compile, compile_with};
+pub use compile::{Compiled, LiveAtLayer, compile, compile_with};
+pub use cpu::Patch;
 pub use npu::NpuOptions;

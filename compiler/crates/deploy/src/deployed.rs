@@ -35,8 +35,8 @@ pub fn read_artefact(path: &Path) -> Result<Vec<u8>> {
 pub struct Deployed<'a> {
     model: Model<'a>,
     layout: Heads,
-    /// By Darknet's layer number, the tensor that holds the layer's whole output.
-    outputs: Vec<usize>,
+    /// Darknet's layer number and the tensor that holds the layer's whole output, ascending.
+    outputs: Vec<(usize, usize)>,
     /// Weights as this processor's executor wants them, packed for the first run.
     plan: OnceLock<HostPlan<'a>>,
     /// Memory of runs that are over, for the next ones.
@@ -76,9 +76,11 @@ impl<'a> Deployed<'a> {
         let records = (0..model.tensor_count()).filter_map(|index| Some((index, model.tensor(index)?)));
         let mut outputs = Vec::new();
         for (index, record) in records {
-            // The first tensor of a layer is its whole output; slices follow at the end.
-            if record.layer().is_some_and(|layer| layer as usize == outputs.len()) {
-                outputs.push(index);
+            // Whole outputs come first, in the order of layers, without those that are never whole; slices follow.
+            let Some(layer) = record.layer() else { continue };
+            match outputs.last() {
+                Some(&(before, _)) if layer as usize <= before => break,
+                _ => outputs.push((layer as usize, index)),
             }
         }
         let layout = layout(&model);
@@ -97,12 +99,13 @@ impl<'a> Deployed<'a> {
 
     /// Number of Darknet layers.
     pub fn layer_count(&self) -> usize {
-        self.outputs.len()
+        self.outputs.last().map_or(0, |&(layer, _)| layer + 1)
     }
 
-    /// The tensor that holds a layer's output once the layer is done.
+    /// The tensor that holds a layer's output once the layer is done; `None` where bands of it follow each other.
     pub fn output(&self, layer: usize) -> Option<&'a TensorRecord> {
-        self.model.tensor(*self.outputs.get(layer)?)
+        let at = self.outputs.binary_search_by_key(&layer, |&(layer, _)| layer).ok()?;
+        self.model.tensor(self.outputs.get(at)?.1)
     }
 
     /// The image's quantised values, `[h][w][c]`: `round(255 · v) − 128` of `[c][h][w]` values in 0..1.
@@ -137,34 +140,37 @@ impl<'a> Deployed<'a> {
         result
     }
 
-    /// Runs `int8` and shows every layer's output in order, those of views and concatenations too.
+    /// Runs `int8` and shows every layer's output in order, those of views and concatenations too, but none that is never
+    /// whole because it runs in bands.
     pub fn trace(&self, int8: &[i8], mut visit: impl FnMut(LayerOutput<'_>)) {
         self.with_engine(|engine| {
             if let Some(input) = engine.input() {
                 input.copy_from(int8);
             }
             let mut next = 0;
-            let mut kernels = vec!["view"; self.outputs.len()];
+            let mut kernels = vec!["view"; self.layer_count()];
             let mut show = |engine: &Engine<'a, '_, HostKernels>, kernels: &[&'static str], until: usize| {
-                for (layer, (&index, &kernel)) in
-                    self.outputs.iter().zip(kernels).enumerate().take(until).skip(next)
-                {
+                while let Some(&(layer, index)) = self.outputs.get(next).filter(|(layer, _)| *layer < until) {
+                    let kernel = kernels.get(layer).copied().unwrap_or_default();
                     if let (Some(record), Some(values)) = (self.model.tensor(index), engine.tensor(index)) {
                         visit(LayerOutput { layer, kernel, record, values });
                     }
+                    next += 1;
                 }
-                next = next.max(until);
             };
-            for step in self.model.steps() {
-                let layer = step.layer() as usize;
-                // Layers without a step are there as soon as those before them are.
-                show(engine, &kernels, layer.min(self.outputs.len()));
+            // By step: the first layer that it or a later step belongs to. Layers before that are done.
+            let mut first: Vec<usize> = self.model.steps().map(|step| step.layer() as usize).collect();
+            for at in (1..first.len()).rev() {
+                first[at - 1] = first[at - 1].min(first[at]);
+            }
+            for (step, first) in self.model.steps().zip(first) {
+                show(engine, &kernels, first);
                 engine.execute_step(&step);
-                if let Some(kernel) = kernels.get_mut(layer) {
+                if let Some(kernel) = kernels.get_mut(step.layer() as usize) {
                     *kernel = kernel_name(&step);
                 }
             }
-            show(engine, &kernels, self.outputs.len());
+            show(engine, &kernels, self.layer_count());
         });
     }
 

@@ -11,6 +11,8 @@ mod npu_cases;
 #[cfg(test)]
 mod npu_tests;
 #[cfg(test)]
+mod patch_tests;
+#[cfg(test)]
 mod tests;
 
 pub use deployed::{Deployed, LayerOutput, is_artefact, kernel_macs, kernel_name, q30, read_artefact};

@@ -18,7 +18,7 @@ use super::*;
 use secateur_base::Result;
 use secateur_codegen::random;
 use secateur_codegen::target::Target;
-use secateur_codegen::{Compiled, NpuOptions, compile_with};
+use secateur_codegen::{Compiled, NpuOptions, Patch, compile_with};
 use secateur_quant::QNet;
 use secateur_quant::exec;
 use secateur_quant::net::QOp;

@@ -25,6 +25,9 @@ pub struct Manifest {
     pub artefact: ManifestFile,
     pub provenance: ProvenanceHashes,
     pub arena: ArenaSummary,
+    /// Where the first layers run in bands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patch: Option<PatchSummary>,
     pub input: ManifestTensor,
     pub letter_box: bool,
     pub classes: Vec<String>,
@@ -84,6 +87,18 @@ pub struct ArenaSummary {
     pub lower_bound: usize,
     /// Bytes that concatenations copy in one run; 0 where all of them are addressing.
     pub copied: usize,
+}
+
+/// The layers that run in bands, and what that costs.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct PatchSummary {
+    /// Layers from 0 up to this one.
+    pub layers: usize,
+    pub bands: usize,
+    /// Multiply-accumulates that are computed more than once: none, since rows are kept.
+    pub recomputed: u64,
+    /// Bytes of rows that are kept and moved in one run.
+    pub moved: usize,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -181,6 +196,12 @@ pub fn manifest(
             lower_bound: program.least_bytes,
             copied: program.copied_bytes(),
         },
+        patch: program.stage.map(|stage| PatchSummary {
+            layers: stage.layers,
+            bands: program.bands(),
+            recomputed: (program.computed_macs() - (0..net.nodes.len()).map(|l| cost::macs(net, l)).sum::<u64>()),
+            moved: program.moved_bytes(),
+        }),
         input: tensor(0, &net.input),
         letter_box: net.letter_box,
         classes: net.names.clone(),

@@ -7,5 +7,5 @@ mod steps;
 mod write;
 mod writer;
 
-pub use manifest::{Manifest, ManifestSizes, manifest};
+pub use manifest::{Manifest, ManifestSizes, PatchSummary, manifest};
 pub use write::write;

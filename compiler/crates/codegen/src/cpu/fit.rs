@@ -23,6 +23,11 @@ pub(super) fn arena(program: &CpuProgram<'_>, target: &Target) -> Result<()> {
     if let Some((w, h)) = smaller_input(program, limit) {
         help += &format!(", or an input of about {w} x {h}");
     }
+    if program.stage.is_none()
+        && let Some(bytes) = super::patch::least_arena(program.net, target).filter(|&bytes| bytes <= limit)
+    {
+        help += &format!(", or `--patch`, with {bytes} bytes,");
+    }
     help += " would fit, as would a board with more RAM (`secateur targets list`)";
     let error = too_large(
         &format!("the network does not fit the RAM of target {}", target.name),

@@ -54,6 +54,11 @@ pub fn lower_patched<'a>(
     Ok(program)
 }
 
+/// [`lower`] without bands, whatever memory the target has.
+pub(crate) fn lower_unlimited<'a>(net: &'a QNet, target: &Target) -> Result<CpuProgram<'a>> {
+    run_passes(net, target, None, |_, _, _| {})
+}
+
 fn run_passes<'a>(
     net: &'a QNet,
     target: &Target,

@@ -58,6 +58,16 @@ pub(super) fn choose(net: &QNet, target: &Target, patch: Patch) -> Option<Stage>
     fitting.min_by_key(|(bytes, plan)| (plan.tasks, *bytes)).map(|(_, plan)| plan.stage)
 }
 
+/// Bytes of the arena with the stage that is chosen for a target; `None` where no bands help, or an accelerator runs.
+pub(super) fn least_arena(net: &QNet, target: &Target) -> Option<u64> {
+    if target.accelerator.is_some() {
+        return None;
+    }
+    let stage = choose(net, target, Patch::Auto)?;
+    let program = run_passes(net, target, Some(stage), |_, _, _| {}).ok()?;
+    Some(program.arena?.bytes as u64)
+}
+
 /// Every stage that a network can have, with its cost.
 fn plans(net: &QNet, target: &Target, patch: Patch) -> Vec<Plan> {
     let mut plans = Vec::new();

@@ -344,6 +344,36 @@ impl<'a> CpuProgram<'a> {
         (0..=self.end()).map(live_at).collect()
     }
 
+    /// The most tasks that a layer of the stage has; 1 without a stage.
+    pub fn bands(&self) -> usize {
+        let tasks_of = |own: usize| {
+            let is_own = |task: &&Task| matches!(task, Task::Layer { layer, .. } if *layer == own);
+            self.tasks.iter().filter(is_own).count()
+        };
+        (0..self.stage.map_or(0, |stage| stage.layers)).map(tasks_of).max().unwrap_or(1)
+    }
+
+    /// Multiply-accumulates of all tasks.
+    pub fn computed_macs(&self) -> u64 {
+        let of = |task: &Task| match task {
+            Task::Layer { layer, rows } => {
+                let height = self.shape(layer + 1).h as u64;
+                crate::cost::macs(self.net, *layer) / height * rows.len() as u64
+            }
+            Task::Move { .. } => 0,
+        };
+        self.tasks.iter().map(of).sum()
+    }
+
+    /// Bytes that windows move.
+    pub fn moved_bytes(&self) -> usize {
+        let of = |task: &Task| match task {
+            Task::Move { storage, rows, .. } => rows.len() * self.storages[*storage].row_bytes(),
+            Task::Layer { .. } => 0,
+        };
+        self.tasks.iter().map(of).sum()
+    }
+
     /// Bytes that concatenations copy.
     pub fn copied_bytes(&self) -> usize {
         let copied = |(layer, action): (usize, &LayerAction)| match action {
