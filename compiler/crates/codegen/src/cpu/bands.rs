@@ -161,10 +161,16 @@ pub(super) fn roll(program: &mut CpuProgram<'_>) {
             let task = Task::Move { storage: s, rows, by: kept[s][band] - base[s] };
             base[s] = kept[s][band];
             // As soon as no task of this band touches the window.
-            let touches = |task: &Task| matches!(task, Task::Layer { layer, .. } if program.inputs(*layer).chain([layer + 1]).any(|v| program.allocations[v].storage == s));
+            let in_window = |value: ValueId| program.allocations[value].storage == s;
+            let touches = |task: &Task| match task {
+                Task::Layer { layer, .. } => program.inputs(*layer).chain([layer + 1]).any(in_window),
+                Task::Move { .. } => false,
+            };
             let after = program.tasks[first..].iter().rposition(touches).map_or(0, |at| at + 1);
             program.tasks.insert(first + after, task);
         }
     }
-    program.tasks.extend((stage.layers..program.actions.len()).map(|layer| program.whole_layer(layer)));
+    let rest: Vec<Task> =
+        (stage.layers..program.actions.len()).map(|layer| program.whole_layer(layer)).collect();
+    program.tasks.extend(rest);
 }
