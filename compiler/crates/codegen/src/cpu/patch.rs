@@ -1,7 +1,7 @@
 //! The choice of the layers that run in bands, and of the bands' height.
 
 use super::bands::{self, Stage};
-use super::{CpuProgram, passes, run_passes};
+use super::{CpuProgram, SEED, passes, run_passes};
 use crate::arena;
 use crate::target::Target;
 use secateur_quant::QNet;
@@ -19,6 +19,8 @@ pub enum Patch {
 
 /// Plans whose arena is looked for, those with the least live bytes first.
 const PLANS: usize = 48;
+/// Of these, the plans with the smallest arenas for which the whole search is done.
+const SEARCHED: usize = 8;
 /// Of plans whose arenas are alike within this many per cent, the one with the fewest tasks is taken: tasks cost flash.
 const ALIKE: usize = 2;
 /// Heights of a band that are tried.
@@ -43,13 +45,20 @@ pub(super) fn choose(net: &QNet, target: &Target, patch: Patch) -> Option<Stage>
     plans.retain(|plan| plan.bound < without);
     plans.sort_by_key(|plan| (plan.bound, plan.tasks));
     plans.truncate(PLANS);
-    let mut measured: Vec<(usize, Plan)> = Vec::new();
-    for plan in plans {
-        let least = measured.iter().map(|(bytes, _)| *bytes).min().unwrap_or(usize::MAX);
-        if plan.bound <= least.saturating_add(least / 100 * ALIKE) {
-            let program = banded(net, target, plan.stage);
-            measured.push((arena::greedy(&program.buffers(), program.align), plan));
-        }
+    let greedy = |plan: &Plan| {
+        let program = banded(net, target, plan.stage);
+        arena::greedy(&program.buffers(), program.align)
+    };
+    let mut measured: Vec<(usize, Plan)> = plans.into_iter().map(|plan| (greedy(&plan), plan)).collect();
+    // With a limit also those that take few tasks and fit.
+    measured.sort_by_key(|(bytes, plan)| match limit {
+        Some(limit) if *bytes <= limit => (0, plan.tasks, *bytes),
+        _ => (1, *bytes, plan.tasks),
+    });
+    measured.truncate(SEARCHED);
+    for (bytes, plan) in &mut measured {
+        let program = banded(net, target, plan.stage);
+        *bytes = arena::plan_parts(&program.buffers(), program.align, SEED).bytes;
     }
     measured.retain(|(bytes, _)| *bytes < without);
     let least = measured.iter().map(|(bytes, _)| *bytes).min()?;
