@@ -145,7 +145,9 @@ mod compiled {
             let target = Target::load(name).expect("it is built in");
             let net = random::network(seed, 2 + seed as usize % 8);
             let options = NpuOptions { processor: seed % 3 == 0, ..NpuOptions::default() };
-            let Ok(compiled) = compile_with(&net, &target, options, Patch::Off, |_, _, _| ()) else { continue };
+            let Ok(compiled) = compile_with(&net, &target, options, Patch::Off, |_, _, _| ()) else {
+                continue;
+            };
             if compiled.artefact.len() <= MAX_BYTES && found.len() < 8 {
                 found.push((format!("{name}-{seed}"), compiled.artefact));
             }

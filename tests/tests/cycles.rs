@@ -4,8 +4,8 @@ use std::path::Path;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use secateur_codegen::{Patch, compile_with};
 use secateur_codegen::target::Target;
+use secateur_codegen::{Patch, compile_with};
 use secateur_deploy::Deployed;
 use secateur_deploy::sim;
 use secateur_eval::Detector;

@@ -121,7 +121,9 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
             patch.recomputed,
             patch.moved
         ),
-        _ if patch != Patch::Off => outln!("patch: no bands of the first layers need less RAM, so there are none"),
+        _ if patch != Patch::Off => {
+            outln!("patch: no bands of the first layers need less RAM, so there are none")
+        }
         _ => {}
     }
     if let Some(count) = compiled.manifest.instructions {

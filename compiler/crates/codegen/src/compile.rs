@@ -61,9 +61,11 @@ pub fn compile_with<'a>(
     observe: impl FnMut(&str, Duration, &CpuProgram<'a>),
 ) -> Result<Compiled> {
     if patch != Patch::Off && target.accelerator.is_some() {
-        return Err(Error::new("--patch is for processors: an accelerator keeps feature maps in its own memory")
-            .found(format!("target {}", target.name))
-            .help("leave --patch out, or choose a processor with --target or --board"));
+        return Err(Error::new(
+            "--patch is for processors: an accelerator keeps feature maps in its own memory",
+        )
+        .found(format!("target {}", target.name))
+        .help("leave --patch out, or choose a processor with --target or --board"));
     }
     let program = cpu::lower_patched(net, target, patch, observe)?;
     let read: Vec<usize> = net.heads().into_iter().map(|head| program.logits(head).0).collect();

@@ -101,6 +101,32 @@ fn random_networks_in_bands_run_exactly() {
     assert!(banded > cases / 4 && moved > cases / 16, "{banded} in bands, {moved} of them move rows");
 }
 
+#[test]
+fn bands_are_a_remedy_where_they_would_fit_and_refused_where_none_can_be() {
+    let (net, _) = parts();
+    let limited = |arena: usize| {
+        let text = format!(
+            "name = \"m4\"\nalign = 16\noperators = \"all\"\nweights = \"armv7em\"\n[regions]\n\
+             program = {{ bytes = 0x100000 }}\npackage = {{ bytes = 0x1000000 }}\n\
+             data = {{ bytes = 1 }}\narena = {{ bytes = {arena} }}"
+        );
+        Target::parse(Path::new("m4.toml"), &text).unwrap()
+    };
+    let try_patch =
+        |target: &Target, patch| compile_with(&net, target, NpuOptions::default(), patch, |_, _, _| {});
+    let error = |arena| format!("{:?}", try_patch(&limited(arena), Patch::Off).unwrap_err());
+    let fits = limited(200_000);
+    let bytes = try_patch(&fits, Patch::Auto).unwrap().manifest.arena.bytes;
+    assert!(bytes <= 200_000, "{bytes}");
+    let words = error(200_000).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains(&format!("`--patch`, with {bytes} bytes")), "{words}");
+    assert!(!error(100_000).contains("--patch"), "bands do not help so much");
+    try_patch(&limited(100_000), Patch::Auto).unwrap_err();
+    let accelerator = Target::load("npu-8x16").unwrap();
+    let refused = format!("{:?}", try_patch(&accelerator, Patch::Auto).unwrap_err());
+    assert!(refused.contains("npu-8x16") && refused.contains("--patch"), "{refused}");
+}
+
 /// A network with the image that it is tried on.
 fn real(name: &str, side: Option<usize>) -> Option<(QNet, Vec<f32>)> {
     let data = data_dir()?;
@@ -117,7 +143,9 @@ fn real(name: &str, side: Option<usize>) -> Option<(QNet, Vec<f32>)> {
     let (cfg, weights) = (cfg.unwrap(), weights.unwrap());
     let mut text = std::fs::read_to_string(&cfg).unwrap();
     if let Some(side) = side {
-        text = text.replace("width=320", &format!("width={side}")).replace("height=320", &format!("height={side}"));
+        text = text
+            .replace("width=320", &format!("width={side}"))
+            .replace("height=320", &format!("height={side}"));
     }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.cfg");
@@ -129,8 +157,14 @@ fn real(name: &str, side: Option<usize>) -> Option<(QNet, Vec<f32>)> {
     };
     let images = [input];
     let options = QuantiseOptions { correction: 0, ..QuantiseOptions::default() };
-    let net =
-        quantise(&network.graph, network.weights().unwrap(), &images, &options, Vec::new(), Provenance::default());
+    let net = quantise(
+        &network.graph,
+        network.weights().unwrap(),
+        &images,
+        &options,
+        Vec::new(),
+        Provenance::default(),
+    );
     let [input] = images;
     Some((net.unwrap().net, input))
 }
@@ -138,12 +172,12 @@ fn real(name: &str, side: Option<usize>) -> Option<(QNet, Vec<f32>)> {
 /// The project's own detector, on noise.
 fn parts() -> (QNet, Vec<f32>) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../configs/networks/parts");
-    let network =
-        darknet::load(&folder.join("parts.cfg"), Some(&folder.join("parts.weights"))).unwrap();
+    let network = darknet::load(&folder.join("parts.cfg"), Some(&folder.join("parts.weights"))).unwrap();
     let images = [noise(network.graph.input.len())];
     let options = QuantiseOptions { correction: 0, ..QuantiseOptions::default() };
     let weights = network.weights().unwrap();
-    let net = quantise(&network.graph, weights, &images, &options, Vec::new(), Provenance::default()).unwrap().net;
+    let net =
+        quantise(&network.graph, weights, &images, &options, Vec::new(), Provenance::default()).unwrap().net;
     let [input] = images;
     (net, input)
 }
@@ -163,7 +197,6 @@ fn measure(name: &str, net: &QNet, input: &[f32], weights: &str) -> (Compiled, O
         return (whole, None);
     };
     assert_rows(name, net, &banded, input);
-    println!("{:?}", banded.manifest.arena);
     let [before, after] = [&whole, &banded].map(|compiled| compiled.manifest.arena.bytes);
     println!(
         "| {name}, {weights} | {before} | {after} | {:.0} % | 0 to {} | {} | {} | {} | {} | {} |",

@@ -15,7 +15,7 @@ mod text;
 pub use build::{BuildReport, Stage};
 pub use curves::Curves;
 pub use draw::{draw_detections, draw_truths};
-pub use memory::MemoryPicture;
 pub use layers::{LayerCodes, LayerFolder};
+pub use memory::MemoryPicture;
 pub use model::{AccuracyReport, ClassifierReport, DetectorReport, read_json, to_json};
 pub use sheet::contact_sheet;

@@ -67,8 +67,7 @@ impl MemoryPicture {
         area.fill(&WHITE)?;
         let after = self.by_layer(&self.bytes);
         let before = self.by_layer(self.before.as_deref().unwrap_or(&[]));
-        let area = area
-            .titled(&self.heading(&before, &after), ("sans-serif", 18).into_font().color(&INK))?;
+        let area = area.titled(&self.heading(&before, &after), ("sans-serif", 18).into_font().color(&INK))?;
         let most = before.iter().chain(&after).copied().max().unwrap_or(0).max(1) as f64 / 1e3;
         let mut chart = ChartBuilder::on(&area)
             .margin(10)

@@ -161,7 +161,7 @@ impl Builder<'_> {
 
 impl Flow {
     /// Follows every byte of `model` from writer to reader; `None` where a step reads what no step wrote, or
-    /// bytes of several tensors in another form: compilers write no such plans.
+    /// bytes of several tensors in another form: such are the bands of `compile --patch`.
     pub(super) fn new(model: &Model<'_>) -> Option<Self> {
         let extents: Vec<Extent> = (0..model.tensor_count())
             .map(|index| model.tensor(index).map(Extent::of))

@@ -16,13 +16,13 @@ use secateur_boards::{
     Board, Job, LinuxProcessor, Report, Workshop, emulate, emulate_linux, expected, expected_with, package,
 };
 use secateur_codegen::target::{Target, WeightOrder};
-use secateur_codegen::{compile, random};
+use secateur_codegen::{NpuOptions, Patch, compile, compile_with, random};
 use secateur_data::read_npy;
 use secateur_frontend::darknet::{self, Cfg};
 use secateur_quant::net::Provenance;
 use secateur_quant::{QNet, QuantiseOptions, quantise};
-use secateur_runtime::artefact::Model;
 use secateur_runtime::artefact::format::StepKind;
+use secateur_runtime::artefact::{Model, Step};
 use secateur_runtime::kernels;
 use secateur_runtime::packed::{PackedDepthwise, packed_depthwise};
 use secateur_runtime::{Kernels, Tensor};
@@ -186,6 +186,29 @@ fn every_board_gives_the_bytes_of_this_machine() {
             boxes > 0 && classes > 0 && dropped > 0,
             "{boxes} boxes, {classes} classes, {dropped} dropped"
         );
+    }
+}
+
+/// Kernels of packed constants on bands of rows, some of a single row, and on windows that move.
+#[test]
+fn networks_in_bands_give_the_bytes_of_this_machine() {
+    let board = Board::load("mps2-an386").unwrap();
+    if !installed(&board.emulator.as_ref().unwrap().command) {
+        return;
+    }
+    let Some(program) = program(&board) else { return };
+    let case = parts();
+    for patch in [Patch::Auto, Patch::Bands(24)] {
+        let compiled =
+            compile_with(&case.net, &board.target, NpuOptions::default(), patch, |_, _, _| {}).unwrap();
+        let bands = compiled.manifest.patch.expect("bands of this network need less RAM");
+        let job = case.job(&compiled.artefact);
+        let found = emulate(&board, &program, &job, LIMIT).unwrap();
+        found.compare(&expected(&job).unwrap()).unwrap();
+        println!("{patch:?}: {bands:?}, {} steps, 0 differing bytes", found.steps.len());
+        let model = Model::from_bytes(&compiled.artefact).unwrap();
+        let packed = |step: &Step<'_>| step.record().encoding != 0 && step.layer() < bands.layers as u32;
+        assert!(model.steps().filter(packed).count() > bands.bands, "{patch:?}: bands of packed layers");
     }
 }
 

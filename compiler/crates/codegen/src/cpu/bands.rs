@@ -50,7 +50,8 @@ pub fn rows_read(net: &QNet, layer: usize, rows: Range<usize>) -> (Range<usize>,
 
 /// Rows of the lowest feature map that no layer of a stage of `layers` layers reads.
 pub(super) fn lowest(net: &QNet, layers: usize) -> usize {
-    let read = |layer: usize| net.nodes[..layers].iter().any(|node| node.inputs.contains(&Source::Layer(layer)));
+    let read =
+        |layer: usize| net.nodes[..layers].iter().any(|node| node.inputs.contains(&Source::Layer(layer)));
     (0..layers).filter(|&layer| !read(layer)).map(|layer| net.nodes[layer].output.shape.h).min().unwrap_or(1)
 }
 

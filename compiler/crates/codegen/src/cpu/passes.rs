@@ -1,8 +1,8 @@
 //! Passes over a [`CpuProgram`]: views, in-place kernels, concatenation by addressing, the arena.
 
-use super::program::{Allocation, CpuProgram, LayerAction, Storage, value};
 use super::bands;
 use super::program::Task;
+use super::program::{Allocation, CpuProgram, LayerAction, Storage, value};
 use crate::arena;
 use secateur_ir::Shape;
 use secateur_quant::net::QOp;

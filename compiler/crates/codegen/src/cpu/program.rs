@@ -602,6 +602,9 @@ impl RowLives {
             first,
             last,
         };
-        by_span.into_iter().flat_map(|(span, runs)| runs.into_iter().map(move |run| part(span, run))).collect()
+        by_span
+            .into_iter()
+            .flat_map(|(span, runs)| runs.into_iter().map(move |run| part(span, run)))
+            .collect()
     }
 }
