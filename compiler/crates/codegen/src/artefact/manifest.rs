@@ -199,8 +199,8 @@ pub fn manifest(
         patch: program.stage.map(|stage| PatchSummary {
             layers: stage.layers,
             bands: program.bands(),
-            recomputed: (program.computed_macs()
-                - (0..net.nodes.len()).map(|l| cost::macs(net, l)).sum::<u64>()),
+            recomputed: program.computed_macs()
+                - (0..net.nodes.len()).map(|layer| cost::macs(net, layer)).sum::<u64>(),
             moved: program.moved_bytes(),
         }),
         input: tensor(0, &net.input),
