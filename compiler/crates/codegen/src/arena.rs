@@ -151,7 +151,7 @@ impl<'a> ArenaPlanner<'a> {
     fn new(buffers: &'a [Parts], align: usize) -> Self {
         let end = |parts: &Parts| parts.iter().map(LivePart::end).max().unwrap_or(0);
         let sizes = buffers.iter().map(|parts| end(parts).next_multiple_of(align)).collect();
-        let spans: Vec<_> = buffers.iter().map(|parts| span(parts)).collect();
+        let spans: Vec<_> = buffers.iter().map(span).collect();
         let meets = |i: usize, j: usize| spans[i].0 <= spans[j].1 && spans[j].0 <= spans[i].1;
         let rivals = (0..buffers.len())
             .map(|i| {

@@ -66,18 +66,19 @@ fn ends(program: &CpuProgram<'_>, stage: Stage) -> Vec<Vec<usize>> {
     let bands = lowest.div_ceil(stage.rows);
     let mut ends = vec![vec![0; bands]; stage.layers + 1];
     for value in (0..=stage.layers).rev() {
-        for band in 0..bands {
+        let rows = |band: usize| {
             let done = ((band + 1) * stage.rows).min(lowest);
             let wanted = readers[value].iter().map(|&layer| match ends[layer + 1][band] {
                 0 => 0,
                 end => rows_read(net, layer, 0..end).0.end,
             });
-            ends[value][band] = match wanted.max() {
+            match wanted.max() {
                 _ if done == lowest => height(value),
                 Some(end) => end,
                 None => (height(value) * done).div_ceil(lowest),
-            };
-        }
+            }
+        };
+        ends[value] = (0..bands).map(rows).collect();
     }
     ends
 }
