@@ -19,6 +19,7 @@ mod pruning;
 mod resume;
 mod terminal;
 mod train;
+mod whole_system;
 
 /// A file that is no module would never run.
 #[test]

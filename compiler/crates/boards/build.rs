@@ -23,7 +23,7 @@ const PARTS: [&str; 14] = [
     "runtime-nostd/firmware/Cargo.toml",
     "runtime-nostd/firmware/Cargo.lock",
 ];
-const PACKAGES: [&str; 5] = ["common", "cortex-m", "linux", "riscv", "static"];
+const PACKAGES: [&str; 6] = ["common", "cortex-m", "linux", "riscv", "soc", "static"];
 
 fn main() -> io::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..").canonicalize()?;

@@ -19,12 +19,14 @@
 #[cfg(feature = "std")]
 extern crate std;
 
+mod accelerated;
 #[cfg(feature = "std")]
 mod host;
 mod package;
 mod report;
 mod run;
 
+pub use accelerated::{Accelerator, run_accelerated};
 #[cfg(feature = "std")]
 pub use host::{Job, report};
 pub use package::{Header, MAGIC, Package};

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `secateur-job` | [`VERSION`] |
 //! | `step` | index, layer, CRC-32 of the output (8 hexadecimal digits), ticks |
+//! | `map` | tensor that an accelerator wrote, CRC-32 (8 hexadecimal digits) |
+//! | `frame` | cycles of the accelerator, ticks of the whole frame |
 //! | `box` | class, score Q0.30, objectness Q0.15, x, y, w, h (Q16.16 input pixels), number of the box |
 //! | `class` | class, probability Q0.15 |
 //! | `dropped` | detections for which there was no room |

@@ -1,7 +1,10 @@
 //! Runs a package and writes the report.
 
+use core::convert::Infallible;
+
 use secateur_runtime::artefact::{Error, Model, Step};
 use secateur_runtime::detect::{self, Detection, Found};
+use secateur_runtime::npu::driver;
 use secateur_runtime::{Engine, EngineError, Hook, Kernels, Tensor};
 
 use crate::package::{Header, Package};
@@ -33,6 +36,14 @@ pub enum Fault {
         needed: usize,
         found: usize,
     },
+    /// The artefact holds no program for an accelerator.
+    NoProgram,
+    /// The accelerator's memory is too small for program and maps.
+    Memory {
+        needed: u32,
+        found: u32,
+    },
+    Accelerator(driver::Error<Infallible>),
 }
 
 /// Runs the package in `flash` on `kernels` in `arena` and reports to `board`, a fault as well.
@@ -57,18 +68,30 @@ pub fn run(
 fn work(flash: &[u8], arena: &mut [u8], kernels: impl Kernels, board: &mut impl Board) -> Result<(), Fault> {
     let package = Package::from_bytes(flash).ok_or(Fault::NoPackage)?;
     let model = Model::from_bytes(package.artefact).map_err(Fault::Artefact)?;
-    let [h, w, c] = model.input_shape();
-    let (needed, found) = (h * w * c, package.image.len());
-    if needed != found {
-        return Err(Fault::Image { needed, found });
-    }
+    check_image(&package, &model)?;
     let mut engine = Engine::with_kernels(&model, arena, kernels).map_err(Fault::Engine)?;
     engine.run(package.image, &mut Profile { board: &mut *board, started: 0 });
-    let classes = report_classes(&engine, board);
-    if !classes {
-        report_boxes(&engine, package.header, board);
-    }
+    report_results(&engine, package.header, board);
     Ok(())
+}
+
+/// Refuses an image that is not the network's input.
+pub(crate) fn check_image(package: &Package<'_>, model: &Model<'_>) -> Result<(), Fault> {
+    let [h, w, c] = model.input_shape();
+    let (needed, found) = (h * w * c, package.image.len());
+    if needed == found { Ok(()) } else { Err(Fault::Image { needed, found }) }
+}
+
+/// Reports what a network found: classes of a classifier, boxes of a detector.
+pub(crate) fn report_results<K: Kernels>(
+    engine: &Engine<'_, '_, K>,
+    header: &Header,
+    board: &mut impl Board,
+) {
+    let classes = report_classes(engine, board);
+    if !classes {
+        report_boxes(engine, header, board);
+    }
 }
 
 /// Reports every step.
@@ -115,7 +138,7 @@ fn report_boxes<K: Kernels>(engine: &Engine<'_, '_, K>, header: &Header, board: 
     }
 }
 
-fn describe(fault: Fault) -> Line {
+pub(crate) fn describe(fault: Fault) -> Line {
     let line = Line::new("fault");
     let sizes = |line: Line, needed: usize, found: usize| line.number(needed as u32).number(found as u32);
     match fault {
@@ -130,6 +153,33 @@ fn describe(fault: Fault) -> Line {
         Fault::Image { needed, found } => {
             sizes(line.word("image of another size (bytes needed, found):"), needed, found)
         }
+        Fault::NoProgram => line.word("artefact without a program for an accelerator"),
+        Fault::Memory { needed, found } => line
+            .word("memory of the accelerator too small (bytes needed, found):")
+            .number(needed)
+            .number(found),
+        Fault::Accelerator(error) => describe_accelerator(line, error),
+    }
+}
+
+fn describe_accelerator(line: Line, error: driver::Error<Infallible>) -> Line {
+    use driver::Error;
+    match error {
+        Error::Bus(never) => match never {},
+        Error::NotFound { id } => line.word("no accelerator (its ID register):").hex(id),
+        Error::Version { found } => line.word("accelerator of another version:").hex(found),
+        Error::Parameters { .. } => line.word("artefact for an accelerator of other sizes"),
+        Error::Placement => line.word("accelerator's memory is misaligned"),
+        Error::Busy => line.word("accelerator is busy"),
+        Error::Fault { code, info } => {
+            line.word("accelerator fault (code, address or command):").number(code as u32).hex(info)
+        }
+        Error::UnknownFault { code, info } => {
+            line.word("accelerator fault (code, address or command):").number(code).hex(info)
+        }
+        Error::TimeOut => line.word("accelerator is silent"),
+        Error::ResetStuck => line.word("accelerator's reset waits for memory"),
+        Error::Shape => line.word("program and network have other shapes"),
     }
 }
 

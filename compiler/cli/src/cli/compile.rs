@@ -142,6 +142,13 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
             100.0 * report.utilisation(),
             report.bytes as f64 / 1e6
         );
+        if let Some(soc) = &target.soc {
+            let rate = soc.frames_per_second(report.cycles);
+            outln!(
+                "at {} MHz the accelerator does {rate:.1} frames a second, the processor left aside",
+                soc.clock_mhz
+            );
+        }
     }
     Ok(())
 }

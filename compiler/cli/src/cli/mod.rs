@@ -19,6 +19,7 @@ mod int8;
 mod map;
 mod models;
 mod on_board;
+mod on_system;
 mod partial;
 mod permute;
 mod prune;

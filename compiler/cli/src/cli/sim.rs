@@ -15,7 +15,7 @@ use secateur_runtime::npu::Placement;
 use secateur_sim::Simulator;
 use secateur_sim::emulator::Emulator;
 
-use super::Global;
+use super::{Global, on_system};
 
 /// Simulate an artefact's accelerator program on an image and compare it with the runtime.
 #[derive(Debug, clap::Args)]
@@ -24,10 +24,14 @@ use super::Global;
   secateur sim yolo-fastest.sct dog.jpg --stalls 30 --timeline frame.svg
   secateur sim yolo-fastest.sct dog.jpg --waves frame.fst --window 12000..13000
   secateur sim yolo-fastest.sct dog.jpg --emulate
+  secateur sim yolo-fastest.sct dog.jpg --soc ulx3s-85f
 
 With -v every command's cycles are listed.
 Every byte that the accelerator computes is compared with the integer runtime. The RTL runs under
-Verilator if secateur was built with `--features sim`; --emulate runs the same commands without time.")]
+Verilator if secateur was built with `--features sim`; --emulate runs the same commands without time.
+--soc simulates a whole system: processor, memory controller and accelerator, with the firmware that
+a board runs. It is built when it is first used, which needs Python 3, Verilator, a C++ compiler and
+a Rust tool chain.")]
 pub(crate) struct Args {
     /// The artefact that `compile --target npu-…` wrote (.sct).
     artefact: PathBuf,
@@ -36,6 +40,12 @@ pub(crate) struct Args {
     /// Run the functional emulator instead of the RTL: no cycles.
     #[arg(long, conflicts_with_all = ["timeline", "waves", "latency", "efficiency", "stalls"])]
     emulate: bool,
+    /// Run the firmware on a whole system, of this target.
+    #[arg(long, value_name = "TARGET", conflicts_with_all = ["emulate", "timeline", "waves", "latency", "efficiency", "stalls"])]
+    soc: Option<String>,
+    /// Cycles of the whole system after which it counts as silent.
+    #[arg(long, value_name = "CYCLES", default_value_t = 2_000_000_000, requires = "soc")]
+    cycles: u64,
     /// Draw what LOAD, EXEC and STORE did when (.svg).
     #[arg(long, value_name = "FILE.svg")]
     timeline: Option<PathBuf>,
@@ -62,6 +72,9 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     let bytes = read_artefact(&args.artefact)?;
     let deployed = Deployed::new(&bytes, &args.artefact)?;
     let sample = Sample::load(&args.image, deployed.input(), deployed.fit())?;
+    if let Some(target) = &args.soc {
+        return on_system::run(target, &bytes, &args.artefact, &deployed, &sample, args.cycles);
+    }
     let int8 = deployed.quantise(&sample.input);
     let program = sim::program(&deployed).map_err(|e| e.file(&args.artefact))?;
     let started = Instant::now();

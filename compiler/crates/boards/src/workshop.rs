@@ -16,6 +16,8 @@ use crate::memory_map::memory_map;
 /// Levels of the compiler's optimisation.
 const FAST: &str = "3";
 const SMALL: &str = "s";
+/// What the processor of a system on an FPGA runs.
+const VEXRISCV: &str = "riscv32im-unknown-none-elf";
 
 include!(concat!(env!("OUT_DIR"), "/sources.rs"));
 
@@ -42,6 +44,8 @@ struct Recipe {
     optimisation: &'static str,
     /// The linker's, empty for a library or a program of an operating system.
     memory_map: String,
+    /// Addresses of a system on an FPGA, empty for others.
+    addresses: String,
     /// Kernels to link.
     operators: Operators,
     /// A tool chain that compiles its core library itself.
@@ -66,6 +70,26 @@ impl Workshop {
         folder.map(Self::new).ok_or_else(|| {
             Error::new("there is no folder to build firmware in").help("set SECATEUR_CACHE to a folder")
         })
+    }
+
+    /// Where everything lies that is kept.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Builds the firmware of a system on an FPGA, or finds it built; returns the program, an ELF file. `map` are the
+    /// system's addresses as the firmware includes them, `regions` the linker's. `begin` as in [`Workshop::build`].
+    ///
+    /// # Errors
+    /// The Rust compiler or its target is missing; the build fails.
+    pub fn build_system(
+        &self,
+        name: &str,
+        map: String,
+        regions: String,
+        begin: impl FnOnce(),
+    ) -> Result<PathBuf> {
+        self.make(&format!("{name}-"), ".elf", &Recipe::of_system(map, regions), begin)
     }
 
     /// Builds the firmware of a board, or finds it built; returns the program, an ELF file. `begin` is called before
@@ -127,6 +151,7 @@ impl Workshop {
     fn compile(&self, recipe: &Recipe, source: &Path) -> Result<PathBuf> {
         let map = self.folder.join("memory.x");
         files::write_bytes(&map, recipe.memory_map.as_bytes())?;
+        files::write_bytes(&self.folder.join("map.rs"), recipe.addresses.as_bytes())?;
         let target = self.folder.join("target");
         let flags =
             format!("CARGO_TARGET_{}_RUSTFLAGS", recipe.triple.to_uppercase().replace(['-', '.'], "_"));
@@ -137,6 +162,7 @@ impl Workshop {
             .args(["--package", recipe.package, "--target-dir"])
             .arg(&target)
             .env("SECATEUR_MEMORY_X", &map)
+            .env("SECATEUR_SOC", &self.folder)
             .env("SECATEUR_OPERATORS", format!("{:x}", recipe.operators.bits()))
             .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", recipe.optimisation)
             .env(flags, &recipe.flags);
@@ -211,6 +237,7 @@ impl Recipe {
             flags: format!("-C target-cpu={cpu}"),
             optimisation: FAST,
             memory_map: String::new(),
+            addresses: String::new(),
             operators: Operators::ALL,
             toolchain: own_toolchain(),
         })
@@ -226,8 +253,24 @@ impl Recipe {
             flags: format!("-C target-cpu={} -C linker=rust-lld", processor.name),
             optimisation: FAST,
             memory_map: String::new(),
+            addresses: String::new(),
             operators: Operators::ALL,
             toolchain: None,
+        }
+    }
+
+    fn of_system(addresses: String, memory_map: String) -> Self {
+        Self {
+            package: "secateur-litex",
+            product: "secateur-litex",
+            features: Vec::new(),
+            triple: VEXRISCV.to_owned(),
+            flags: String::new(),
+            optimisation: FAST,
+            memory_map,
+            addresses,
+            operators: Operators::ALL,
+            toolchain: own_toolchain(),
         }
     }
 
@@ -246,7 +289,15 @@ impl Recipe {
         }
         let operators = format!("{:x}", self.operators.bits());
         let features = self.features.join(",");
-        let parts = [self.package, &features, &self.triple, &self.flags, self.optimisation, &self.memory_map];
+        let parts = [
+            self.package,
+            &features,
+            &self.triple,
+            &self.flags,
+            self.optimisation,
+            &self.memory_map,
+            &self.addresses,
+        ];
         for part in parts.into_iter().chain([operators.as_str()]) {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);

@@ -3,6 +3,7 @@
 mod accelerator;
 mod board;
 mod processor;
+mod soc;
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -13,6 +14,7 @@ use serde::Deserialize;
 pub use accelerator::{Accelerator, Memory};
 pub use board::{Board, Counter, Emulator, Family, Firmware};
 pub use processor::{Processor, Region, Regions};
+pub use soc::{Dram, Soc};
 
 use secateur_base::limits::MAX_TEXT_BYTES;
 use secateur_base::{Error, Result, files};
@@ -38,6 +40,8 @@ const BUILT_IN: BuiltIn = BuiltIn {
         ("npu-8x16-d2", include_str!("../../../../../configs/targets/npu-8x16-d2.toml")),
         ("npu-16x16", include_str!("../../../../../configs/targets/npu-16x16.toml")),
         ("npu-16x16-axi16", include_str!("../../../../../configs/targets/npu-16x16-axi16.toml")),
+        ("ulx3s-85f", include_str!("../../../../../configs/targets/ulx3s-85f.toml")),
+        ("ecpix5-85f", include_str!("../../../../../configs/targets/ecpix5-85f.toml")),
     ],
 };
 
@@ -56,6 +60,8 @@ pub struct Target {
     pub regions: Option<Regions>,
     /// The accelerator that runs the network, with a processor beside it.
     pub accelerator: Option<Accelerator>,
+    /// The system that both are built into, on an FPGA.
+    pub soc: Option<Soc>,
     /// Operators that the target runs, as `info` names those of an int8 network; `None`: all.
     operators: Option<BTreeSet<String>>,
 }
@@ -72,6 +78,7 @@ struct File {
     processor: Option<Processor>,
     regions: Option<Regions>,
     accelerator: Option<Accelerator>,
+    soc: Option<Soc>,
     operators: Operators,
 }
 
@@ -130,6 +137,9 @@ impl Target {
         if let Some(accelerator) = &file.accelerator {
             accelerator.check().map_err(|e| e.file(path))?;
         }
+        if let Some(soc) = &file.soc {
+            soc.check(file.accelerator.as_ref()).map_err(|e| e.file(path))?;
+        }
         let operators = match file.operators {
             Operators::Word(word) if word == "all" => None,
             Operators::Word(word) => {
@@ -147,6 +157,7 @@ impl Target {
             processor: file.processor,
             regions: file.regions,
             accelerator: file.accelerator,
+            soc: file.soc,
             operators,
         })
     }

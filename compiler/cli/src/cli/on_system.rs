@@ -1,0 +1,76 @@
+//! `sim --soc`: a frame in the simulation of a whole system on an FPGA, beside the same artefact on this machine.
+
+use std::path::Path;
+use std::time::Instant;
+
+use secateur_base::{Error, Result, errln, outln};
+use secateur_boards::{Job, Workshop};
+use secateur_codegen::target::Target;
+use secateur_data::Sample;
+use secateur_deploy::{Deployed, q30, sim};
+use secateur_soc::{System, expected};
+
+/// Detections need a score above this.
+const SCORE: f32 = 0.25;
+/// Overlap above which the lesser of two detections is dropped.
+const OVERLAP: f32 = 0.45;
+
+/// Builds the system of target `name`, runs the artefact on it for at most `cycles` cycles, compares every output, and
+/// prints what the frame took.
+///
+/// # Errors
+/// Something is missing, does not fit or faults; an output's bytes differ: the first one.
+pub(super) fn run(
+    name: &str,
+    artefact: &[u8],
+    path: &Path,
+    deployed: &Deployed<'_>,
+    sample: &Sample,
+    cycles: u64,
+) -> Result<()> {
+    let target = Target::load(name)?;
+    let program = sim::program(deployed).map_err(|e| e.file(path))?;
+    if let Some(sizes) = target.accelerator.map(|a| a.parameters()).filter(|_| target.soc.is_some())
+        && sizes != program.parameters()
+    {
+        return Err(Error::new(format!("the artefact was not compiled for {}", target.name))
+            .file(path)
+            .found(program.parameters().to_string())
+            .allowed(sizes.to_string())
+            .help(format!("compile it with --target {name}")));
+    }
+    let (w, h) = sample.frame.inner;
+    let job = Job {
+        artefact,
+        image: &deployed.quantise(&sample.input),
+        score_threshold: q30(SCORE),
+        overlap_threshold: q30(OVERLAP),
+        frame: [w as u32, h as u32],
+    };
+    let system = System::build(&target, &Workshop::of_user()?, |what| errln!("{what} …"))?;
+    let started = Instant::now();
+    let frame = system.run(&job, cycles)?;
+    let seconds = started.elapsed().as_secs_f64();
+    frame.compare(&expected(&job)?)?;
+    outln!(
+        "{}: {} output maps and {} boxes of the whole system, every byte as on this machine ({seconds:.0} s)",
+        target.name,
+        frame.maps.len(),
+        frame.results.detections.len(),
+    );
+    let predicted = program.header().cycles.get();
+    let error = 100.0 * (f64::from(predicted) / f64::from(frame.cycles.max(1)) - 1.0);
+    outln!("accelerator: {} cycles, {predicted} predicted ({error:+.2} %)", frame.cycles);
+    let processor = frame.whole.saturating_sub(frame.cycles);
+    outln!("processor: {processor} cycles before and after it, from the image in flash to the last output");
+    if let Some(soc) = target.soc {
+        let rate = |cycles: u32| soc.frames_per_second(cycles.into());
+        outln!(
+            "at {} MHz: {:.1} frames a second of the accelerator, {:.1} of the whole",
+            soc.clock_mhz,
+            rate(frame.cycles),
+            rate(frame.whole)
+        );
+    }
+    Ok(())
+}

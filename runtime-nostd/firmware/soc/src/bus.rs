@@ -1,0 +1,66 @@
+//! The way to the accelerator.
+
+use core::convert::Infallible;
+use core::ptr;
+use core::time::Duration;
+
+use secateur_runtime::npu::Bus;
+
+use crate::map;
+use crate::registers::{read, write};
+use crate::timer;
+
+/// The accelerator of the system. Memory is reached past the processor's caches.
+pub(crate) struct System;
+
+/// The uncached alias of bus addresses `address` to `address + bytes`; `None` outside the memory.
+fn shared(address: u32, bytes: usize) -> Option<*mut u8> {
+    let offset = usize::try_from(address).ok()?.checked_sub(map::MEMORY)?;
+    let inside = offset.checked_add(bytes)? <= map::MEMORY_BYTES;
+    inside.then(|| ptr::with_exposed_provenance_mut(map::SHARED.wrapping_add(offset)))
+}
+
+impl Bus for System {
+    type Error = Infallible;
+
+    fn read_register(&mut self, offset: u32) -> Result<u32, Infallible> {
+        // SAFETY: registers of the accelerator; reading has no effect.
+        Ok(unsafe { read(map::NPU.wrapping_add(offset as usize)) })
+    }
+
+    fn write_register(&mut self, offset: u32, value: u32) -> Result<(), Infallible> {
+        // SAFETY: the accelerator writes to the work region alone, which is the driver's.
+        unsafe { write(map::NPU.wrapping_add(offset as usize), value) };
+        Ok(())
+    }
+
+    fn read_memory(&mut self, address: u32, bytes: &mut [u8]) -> Result<(), Infallible> {
+        if let Some(from) = shared(address, bytes.len()) {
+            // SAFETY: inside the memory that `main` keeps for the accelerator, which no reference covers.
+            unsafe { ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), bytes.len()) };
+        }
+        Ok(())
+    }
+
+    fn write_memory(&mut self, address: u32, bytes: &[u8]) -> Result<(), Infallible> {
+        if let Some(to) = shared(address, bytes.len()) {
+            // SAFETY: as above.
+            unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
+        }
+        Ok(())
+    }
+
+    fn wait_interrupt(&mut self, limit: Duration) -> Result<bool, Infallible> {
+        let clock = u64::from(map::CLOCK_HZ);
+        let cycles = limit.as_secs().saturating_mul(clock);
+        let limit = u32::try_from(cycles).unwrap_or(u32::MAX / 2).min(u32::MAX / 2);
+        let started = timer::ticks();
+        loop {
+            // SAFETY: reading the line's level has no effect.
+            let raised = unsafe { read(map::NPU_EV_STATUS) } != 0;
+            if raised || timer::ticks().wrapping_sub(started) > limit {
+                return Ok(raised);
+            }
+        }
+    }
+}
