@@ -126,6 +126,42 @@ fn an_artefact_becomes_a_c_program() {
     assert!(!folder.join("none").exists());
 }
 
+#[test]
+fn an_artefact_becomes_a_rust_program() {
+    let project = compiled_project("cortex-m4");
+    let folder = project.path();
+    let emit = |arguments: &[&str]| {
+        let mut command = secateur();
+        command.current_dir(folder).args(["emit", "rust"]).args(arguments);
+        command.env("SECATEUR_CACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("workshop"));
+        command
+    };
+    let done = emit(&["net.sct", "--image", "pictures/0.png", "-o", "program"]).assert().success();
+    let text = String::from_utf8(done.get_output().stdout.clone()).unwrap();
+    assert!(text.contains("bytes of code") && text.contains("of arena"), "{text}");
+    let read = |name: &str| std::fs::read(folder.join("program").join(name)).unwrap();
+    assert_eq!(read("model.sct"), std::fs::read(folder.join("net.sct")).unwrap());
+    let map = |text: Vec<u8>| String::from_utf8(text).unwrap();
+    assert!(map(read("memory.x")).contains("mps2-an386"), "QEMU's board with this processor");
+    for name in
+        ["vendor/LICENSE-MIT", "vendor/secateur-runtime/src/lib.rs", "vendor/secateur-kernels/Cargo.toml"]
+    {
+        assert!(!read(name).is_empty(), "{name}");
+    }
+    // Another board, and a grey image where none is given.
+    emit(&["net.sct", "--board", "stm32f407g-disc1", "-o", "grey"]).assert().success();
+    let grey = std::fs::read(folder.join("grey/image.bin")).unwrap();
+    assert!(grey.len() == 32 * 32 * 3 && grey.iter().all(|&pixel| pixel == 128), "{} bytes", grey.len());
+    assert!(map(std::fs::read(folder.join("grey/memory.x")).unwrap()).contains("0x8000000"));
+    emit(&["net.sct", "--board", "stm32f746g-disco", "-o", "none"])
+        .assert()
+        .code(1)
+        .stderr(contains("cortex-m7"));
+    assert!(!folder.join("none").exists());
+    std::fs::copy(folder.join("net.sct"), folder.join("model.sct")).unwrap();
+    emit(&["model.sct", "-o", "."]).assert().code(1).stderr(contains("overwrite"));
+}
+
 /// QEMU, which waits for a debugger; it ends with its owner.
 struct Waiting(Child);
 

@@ -2,7 +2,7 @@
 //! firmware of a [`Board`], [`emulate`] runs both in QEMU, and [`Report::compare`] holds what the board said against
 //! [`expected`], the same job on this machine. [`Workshop::build_for_linux`] and [`emulate_linux`] do the same for a
 //! processor with Linux. [`flash`] brings an [`Image`] to a board over a [`Link`], a
-//! debug probe or a server of GDB's protocol. [`Embedding`] makes a C program of an artefact.
+//! debug probe or a server of GDB's protocol. [`Embedding`] makes a C program of an artefact, or a Cargo project.
 
 mod embed;
 mod emulator;

@@ -4,6 +4,7 @@
 mod c_program;
 mod elf;
 mod flash;
+mod rust_program;
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
