@@ -1,6 +1,9 @@
-//! Boards on the command line: targets listed and shown, networks compiled for boards and run on emulated ones.
+//! Boards on the command line: targets listed and shown, networks compiled for boards, run on emulated ones and flashed.
 
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use predicates::str::contains;
 use secateur_tests::{compiled_project, done, secateur, secateur_run_path};
@@ -121,6 +124,110 @@ fn an_artefact_becomes_a_c_program() {
     emit(&["main.c", "-o", "."]).assert().code(1).stderr(contains("overwrite"));
     emit(&["net.int8", "-o", "none"]).assert().code(1).stderr(contains("net.int8"));
     assert!(!folder.join("none").exists());
+}
+
+#[test]
+fn an_artefact_becomes_a_rust_program() {
+    let project = compiled_project("cortex-m4");
+    let folder = project.path();
+    let emit = |arguments: &[&str]| {
+        let mut command = secateur();
+        command.current_dir(folder).args(["emit", "rust"]).args(arguments);
+        command.env("SECATEUR_CACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("workshop"));
+        command
+    };
+    let done = emit(&["net.sct", "--image", "pictures/0.png", "-o", "program"]).assert().success();
+    let text = String::from_utf8(done.get_output().stdout.clone()).unwrap();
+    assert!(text.contains("bytes of code") && text.contains("of arena"), "{text}");
+    let read = |name: &str| std::fs::read(folder.join("program").join(name)).unwrap();
+    assert_eq!(read("model.sct"), std::fs::read(folder.join("net.sct")).unwrap());
+    let map = |text: Vec<u8>| String::from_utf8(text).unwrap();
+    assert!(map(read("memory.x")).contains("mps2-an386"), "QEMU's board with this processor");
+    for name in
+        ["vendor/LICENSE-MIT", "vendor/secateur-runtime/src/lib.rs", "vendor/secateur-kernels/Cargo.toml"]
+    {
+        assert!(!read(name).is_empty(), "{name}");
+    }
+    // Another board, and a grey image where none is given.
+    emit(&["net.sct", "--board", "stm32f407g-disc1", "-o", "grey"]).assert().success();
+    let grey = std::fs::read(folder.join("grey/image.bin")).unwrap();
+    assert!(grey.len() == 32 * 32 * 3 && grey.iter().all(|&pixel| pixel == 128), "{} bytes", grey.len());
+    assert!(map(std::fs::read(folder.join("grey/memory.x")).unwrap()).contains("0x8000000"));
+    emit(&["net.sct", "--board", "stm32f746g-disco", "-o", "none"])
+        .assert()
+        .code(1)
+        .stderr(contains("cortex-m7"));
+    assert!(!folder.join("none").exists());
+    std::fs::copy(folder.join("net.sct"), folder.join("model.sct")).unwrap();
+    emit(&["model.sct", "-o", "."]).assert().code(1).stderr(contains("overwrite"));
+}
+
+/// QEMU, which waits for a debugger; it ends with its owner.
+struct Waiting(Child);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_board_is_flashed_or_the_reason_is_said() {
+    let project = compiled_project("cortex-m4");
+    let flash = |arguments: &[&str]| {
+        let mut command = secateur();
+        command.current_dir(project.path()).args(["flash", "net.sct"]).args(arguments);
+        command.env("SECATEUR_CACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("workshop"));
+        command
+    };
+    flash(&[]).assert().code(2).stderr(contains("--board"));
+    flash(&["--board", "toaster"]).assert().code(1).stderr(contains("toaster"));
+    flash(&["--board", "pico2", "--dry-run"]).assert().code(1).stderr(contains("no firmware"));
+    flash(&["--board", "virt"]).assert().code(1).stderr(contains("no Cortex-M"));
+    // The tests' own build has no feature `probe`.
+    flash(&["--board", "stm32f407g-disc1"]).assert().code(1).stderr(contains("--features probe"));
+    secateur().args(["probe", "list"]).assert().code(1).stderr(contains("--features probe"));
+    flash(&["--board", "mps2-an386", "--probe", "gdb:127.0.0.1:1"])
+        .assert()
+        .code(1)
+        .stderr(contains("-S -gdb"));
+
+    let dry =
+        flash(&["--board", "stm32f407g-disc1", "--image", "pictures/0.png", "--dry-run"]).assert().success();
+    let text = String::from_utf8(dry.get_output().stdout.clone()).unwrap();
+    for part in [
+        "STM32F407VGTx",
+        ".vector_table    0x08000000",
+        "package          0x08040000",
+        "host CRC-32",
+        "nothing was written",
+    ] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+
+    if Command::new("qemu-system-arm").arg("--version").output().is_err() {
+        assert!(std::env::var_os("CI").is_none(), "QEMU is not installed");
+        secateur_testing::skipped("qemu-system-arm is not installed");
+        return;
+    }
+    // A port that is free now.
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut qemu = Command::new("qemu-system-arm");
+    qemu.args(["-display", "none", "-monitor", "none", "-serial", "none", "-machine", "mps2-an386", "-S"]);
+    qemu.args(["-gdb", &format!("tcp:{address}")]).stdin(Stdio::null());
+    let mut qemu = Waiting(qemu.spawn().unwrap());
+    while TcpStream::connect(address).is_err() {
+        assert!(qemu.0.try_wait().unwrap().is_none(), "QEMU has ended");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let probe = format!("gdb:{address}");
+    let done =
+        flash(&["--board", "mps2-an386", "--image", "pictures/0.png", "--probe", &probe]).assert().success();
+    let text = String::from_utf8(done.get_output().stdout.clone()).unwrap();
+    for part in ["depthwise", "every byte as on this machine", "objects over 0.25"] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
 }
 
 /// Lines of `run` that say what was found.

@@ -1,4 +1,4 @@
-//! Collects the firmware's sources, so that an installed command can build it: the table `SOURCES` of paths below the
+//! Collects the firmware's sources, so that an installed command can build it and write them into programs: the table `SOURCES` of paths below the
 //! repository and contents.
 
 use std::fmt::Write as _;
@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 /// Files and folders that the firmware is built from.
-const PARTS: [&str; 14] = [
+const PARTS: [&str; 16] = [
     "Cargo.toml",
+    "LICENSE-APACHE",
+    "LICENSE-MIT",
     "rust-toolchain.toml",
     "runtime-nostd/Cargo.toml",
     "runtime-nostd/src",
@@ -35,7 +37,7 @@ fn main() -> io::Result<()> {
         collect(&root.join("runtime-nostd/firmware").join(package), &mut files)?;
     }
     files.sort();
-    let mut table = String::from("const SOURCES: &[(&str, &[u8])] = &[\n");
+    let mut table = String::from("pub(crate) const SOURCES: &[(&str, &[u8])] = &[\n");
     for file in files {
         let name = file.strip_prefix(&root).expect("it is below the root").display().to_string();
         let _ = writeln!(table, "    ({name:?}, include_bytes!({:?})),", file.display().to_string());

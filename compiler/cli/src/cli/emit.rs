@@ -1,10 +1,10 @@
-//! `emit`: an artefact as the files of a C program, a test bench of the RTL, and generated RTL sources.
+//! `emit`: an artefact as the files of a C or Rust program, a test bench of the RTL, and generated RTL sources.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use secateur_base::{Error, Result, errln, files, outln};
-use secateur_boards::{EMBEDDING_FILES, Embedding, Workshop};
+use secateur_boards::{Board, EMBEDDING_FILES, Embedding, Workshop};
 use secateur_codegen::target::Target;
 use secateur_data::Sample;
 use secateur_deploy::emit;
@@ -14,7 +14,7 @@ use secateur_sim::package;
 
 use super::Global;
 
-/// Write an artefact as a C program, a test bench of a frame, or the accelerator's generated sources.
+/// Write an artefact as a C or Rust program, a test bench of a frame, or the accelerator's generated sources.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -32,6 +32,15 @@ enum What {
 The library is for the processor of the target that the artefact was compiled for. It needs no heap and
 no floating point. main.c runs the image; CMakeLists.txt builds it.")]
     C(C),
+    /// A Rust program: a Cargo project with the artefact, the sources of the runtime and of the kernels, an example.
+    #[command(after_help = "Examples:
+  secateur compile net.int8 --target cortex-m4 -o net.sct
+  secateur emit rust net.sct --image photo.jpg -o embedded
+  cd embedded && cargo run --release
+
+The project is for a Cortex-M and links the kernels that the network needs. memory.x and the runner are
+those of --board; put your chip's memory in their place. src/main.rs runs the image.")]
+    Rust(Rust),
     /// Self-checking SystemVerilog test bench of one frame, with RTL and memory images.
     #[command(after_help = "Examples:
   secateur emit testbench yolo-fastest.sct dog.jpg -o bench && bench/run
@@ -60,6 +69,15 @@ struct C {
 }
 
 #[derive(Debug, clap::Args)]
+struct Rust {
+    #[command(flatten)]
+    program: C,
+    /// A known board's name or a board file (.toml) [default: the board that QEMU has with the artefact's processor].
+    #[arg(long, value_name = "BOARD")]
+    board: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
 struct Testbench {
     /// The artefact that `compile --target npu-…` wrote (.sct).
     artefact: PathBuf,
@@ -83,18 +101,59 @@ struct RtlPackage {
 pub(crate) fn run(args: Args, _global: &Global) -> Result<()> {
     match args.what {
         What::C(args) => c_program(&args),
+        What::Rust(args) => rust_program(&args),
         What::Testbench(args) => testbench(&args),
         What::RtlPackage(args) => rtl_package(&args),
     }
 }
 
 fn c_program(args: &C) -> Result<()> {
-    let inputs: Vec<_> = std::iter::once(&args.artefact).chain(&args.image).collect();
-    files::refuse_overwrite(&inputs, &EMBEDDING_FILES.map(|name| args.output.join(name)))?;
+    refuse_overwrite(args, &EMBEDDING_FILES.map(|name| args.output.join(name)))?;
     let bytes = read_artefact(&args.artefact)?;
-    let deployed = Deployed::new(&bytes, &args.artefact)?;
+    let (embedding, pixels) = embed(args, &bytes)?;
+    embedding.write(&args.output, &pixels)?;
+    print_sizes(&args.output, EMBEDDING_FILES.len(), &embedding);
+    Ok(())
+}
+
+fn rust_program(args: &Rust) -> Result<()> {
+    let Rust { program, board } = args;
+    let bytes = read_artefact(&program.artefact)?;
+    let (embedding, pixels) = embed(program, &bytes)?;
+    let board = match board {
+        Some(name) => Board::load(name)?,
+        None => emulated(embedding.target())?,
+    };
+    let files = embedding.project(&board, &pixels)?;
+    let paths: Vec<PathBuf> = files.iter().map(|(name, _)| program.output.join(name)).collect();
+    refuse_overwrite(program, &paths)?;
+    paths.iter().zip(&files).try_for_each(|(path, (_, bytes))| files::write_bytes(path, bytes))?;
+    print_sizes(&program.output, files.len(), &embedding);
+    Ok(())
+}
+
+/// The board that an emulator shows with the processor of a target.
+fn emulated(target: &str) -> Result<Board> {
+    for name in Board::names() {
+        let board = Board::load(name)?;
+        if board.emulator.is_some() && board.target.name == target {
+            return Ok(board);
+        }
+    }
+    Err(Error::new(format!("QEMU has no board with the processor of target {target}"))
+        .help("--board names the board that the program is for"))
+}
+
+fn refuse_overwrite(args: &C, outputs: &[PathBuf]) -> Result<()> {
+    let inputs: Vec<_> = std::iter::once(&args.artefact).chain(&args.image).collect();
+    files::refuse_overwrite(&inputs, outputs)
+}
+
+/// The artefact with its library, and the example's image.
+fn embed<'a>(args: &C, artefact: &'a [u8]) -> Result<(Embedding<'a>, Vec<u8>)> {
+    let deployed = Deployed::new(artefact, &args.artefact)?;
     let shape = deployed.input();
-    let pixels: Vec<u8> = match &args.image {
+    let pixels = match &args.image {
         Some(image) => {
             let sample = Sample::load(image, shape, deployed.fit())?;
             deployed.quantise(&sample.input).iter().map(|&code| code as u8 ^ 0x80).collect()
@@ -102,19 +161,19 @@ fn c_program(args: &C) -> Result<()> {
         None => vec![0x80; deployed.model().input_shape().iter().product()],
     };
     let begin = |target: &str| errln!("building the library for {target} …");
-    let embedding =
-        Embedding::new(&bytes, &Workshop::of_user()?, begin).map_err(|e| e.file(&args.artefact))?;
-    embedding.write(&args.output, &pixels)?;
+    let embedding = Embedding::new(artefact, &Workshop::of_user()?, begin);
+    Ok((embedding.map_err(|e| e.file(&args.artefact))?, pixels))
+}
+
+fn print_sizes(folder: &Path, files: usize, embedding: &Embedding<'_>) {
     outln!(
-        "{}: {} files; flash: at most {} bytes of code and {} of its constants, {} of artefact; RAM: {} of arena",
-        args.output.display(),
-        EMBEDDING_FILES.len(),
+        "{}: {files} files; flash: at most {} bytes of code and {} of its constants, {} of artefact; RAM: {} of arena",
+        folder.display(),
         embedding.text,
         embedding.constants,
-        bytes.len(),
-        deployed.model().arena_bytes()
+        embedding.artefact_bytes(),
+        embedding.arena_bytes()
     );
-    Ok(())
 }
 
 fn testbench(args: &Testbench) -> Result<()> {

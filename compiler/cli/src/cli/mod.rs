@@ -13,6 +13,7 @@ mod detect;
 mod disasm;
 mod dump;
 mod emit;
+mod flash;
 mod images;
 mod info;
 mod int8;
@@ -22,6 +23,7 @@ mod on_board;
 mod on_system;
 mod partial;
 mod permute;
+mod probe;
 mod prune;
 mod pruning;
 mod quantize;
@@ -114,6 +116,10 @@ enum Command {
     Disasm(disasm::Args),
     /// Run an artefact on an image with the integer runtime, here or on an emulated board.
     Run(run::Args),
+    /// Write an artefact with its firmware to a board, run it there and compare every step with this machine.
+    Flash(flash::Args),
+    /// List the debug probes that `flash` can use.
+    Probe(probe::Args),
     /// Simulate an artefact's accelerator program on an image and compare it with the runtime.
     Sim(sim::Args),
     /// Write a test bench of a frame, or the accelerator's generated sources.
@@ -195,6 +201,8 @@ impl Command {
             Command::Compile(args) => compile::run(args, global),
             Command::Disasm(args) => disasm::run(args, global),
             Command::Run(args) => run::run(args, global),
+            Command::Flash(args) => flash::run(args, global),
+            Command::Probe(args) => probe::run(args, global),
             Command::Sim(args) => sim::run(args, global),
             Command::Emit(args) => emit::run(args, global),
             Command::Build(args) => build::run(args, global),
@@ -208,7 +216,8 @@ impl Command {
 
 fn start_logging(verbose: u8) {
     let level = match verbose {
-        0 => "warn",
+        // The library of debug probes warns of each kind of probe that it does not find.
+        0 => "warn,probe_rs=error",
         1 => "secateur=info",
         _ => "secateur=debug",
     };

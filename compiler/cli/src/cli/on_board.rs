@@ -1,4 +1,4 @@
-//! `run --on`: an artefact on a board or a processor with Linux that QEMU shows, beside the same artefact on this machine.
+//! `run --on` and `flash`: an artefact on a board or a processor with Linux, beside the same artefact on this machine.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -50,15 +50,9 @@ pub(super) fn run(
     thresholds: [f32; 2],
     limit: Duration,
 ) -> Result<Report> {
-    let [score_threshold, overlap_threshold] = thresholds.map(q30);
+    let image = deployed.quantise(&sample.input);
     let (w, h) = sample.frame.inner;
-    let job = Job {
-        artefact,
-        image: &deployed.quantise(&sample.input),
-        score_threshold,
-        overlap_threshold,
-        frame: [w as u32, h as u32],
-    };
+    let job = job(artefact, &image, [w, h], thresholds);
     let building = |name: &str| errln!("building the program of {name} …");
     let (name, report, emulator, is_modelled) = match place {
         Place::Qemu(name) => {
@@ -74,7 +68,6 @@ pub(super) fn run(
             (processor.name.to_owned(), report, None, false)
         }
     };
-    report.compare(&expected(&job)?).map_err(|error| in_layer(deployed, error))?;
     let counts: Option<Vec<Counts>> = emulator.map(|emulator| {
         let steps = deployed.model().steps().zip(&report.steps);
         let count = |(step, measured): (Step<'_>, &StepReport)| Counts {
@@ -83,20 +76,47 @@ pub(super) fn run(
         };
         steps.map(count).collect()
     });
-    print_steps(deployed, counts.as_deref());
-    let steps = report.steps.len();
-    let counted = match counts {
-        Some(_) => "instructions are counted by QEMU, they are no cycles",
-        None => "QEMU counts no instructions of a program under Linux",
+    let (unit, remark) = match counts {
+        Some(_) => ("instructions", "instructions are counted by QEMU, they are no cycles"),
+        None => ("", "QEMU counts no instructions of a program under Linux"),
     };
-    outln!("{name}: {steps} steps, every byte as on this machine; {counted}");
+    conclude(&name, deployed, &job, &report, counts.as_deref().map(|counts| (unit, counts)), remark)?;
+    Ok(report)
+}
+
+/// The job of an image that covers `[width, height]` of the network's input. `thresholds` are those of score and overlap.
+pub(super) fn job<'a>(
+    artefact: &'a [u8],
+    image: &'a [i8],
+    frame: [usize; 2],
+    thresholds: [f32; 2],
+) -> Job<'a> {
+    let [score_threshold, overlap_threshold] = thresholds.map(q30);
+    Job { artefact, image, score_threshold, overlap_threshold, frame: frame.map(|side| side as u32) }
+}
+
+/// Holds what `name` reported against this machine, and prints the steps with their `counts` of a unit, and `remark`.
+///
+/// # Errors
+/// A step's bytes differ: the first one; or the results.
+pub(super) fn conclude(
+    name: &str,
+    deployed: &Deployed<'_>,
+    job: &Job<'_>,
+    report: &Report,
+    counts: Option<(&str, &[Counts])>,
+    remark: &str,
+) -> Result<()> {
+    report.compare(&expected(job)?).map_err(|error| in_layer(deployed, error))?;
+    print_steps(deployed, counts);
+    outln!("{name}: {} steps, every byte as on this machine; {remark}", report.steps.len());
     if report.dropped > 0 {
         outln!(
             "{} detections of lower scores had no room on the board, before suppression: raise --thresh",
             report.dropped
         );
     }
-    Ok(report)
+    Ok(())
 }
 
 /// Names the kernel of the layer that an error is about.
@@ -109,22 +129,23 @@ fn in_layer(deployed: &Deployed<'_>, error: Error) -> Error {
     }
 }
 
-/// Instructions of a step that were counted, and those that were expected where the processor has a model.
-struct Counts {
-    counted: u64,
-    expected: Option<u64>,
+/// Instructions or cycles of a step that were counted, and those that were expected where there is a model.
+pub(super) struct Counts {
+    pub(super) counted: u64,
+    pub(super) expected: Option<u64>,
 }
 
-/// A table of the steps. With `counts` of them: instructions, those expected, their share, instructions for each
+/// A table of the steps. With `counts` of them, of a unit: how many, those expected, their share, those for each
 /// multiply-accumulate.
-fn print_steps(deployed: &Deployed<'_>, counts: Option<&[Counts]>) {
+fn print_steps(deployed: &Deployed<'_>, counts: Option<(&str, &[Counts])>) {
+    let (unit, counts) = counts.unzip();
     let total: u64 = counts.iter().copied().flatten().map(|count| count.counted).sum();
     let expected: Option<u64> =
         counts.and_then(|counts| counts.iter().map(|count| count.expected).sum::<Option<u64>>());
     let column = |count: Option<u64>| count.map_or(String::new(), |count| format!(" {count:>11}"));
-    let heading = counts.map(|_| {
+    let heading = unit.map(|unit| {
         let expected = expected.map_or(String::new(), |_| format!(" {:>11}", "expected"));
-        format!(" {:>12}{expected} {:>7} {:>9}", "instructions", "share", "per MAC")
+        format!(" {unit:>12}{expected} {:>7} {:>9}", "share", "per MAC")
     });
     let heading = heading.unwrap_or_default();
     outln!("{:>4} {:>5}  {:<13} {:>16} {:>11}{heading}", "step", "layer", "kernel", "output", "MACs");
@@ -152,6 +173,6 @@ fn print_steps(deployed: &Deployed<'_>, counts: Option<&[Counts]>) {
     outln!("{:>4} {:>5}  {:<13} {:>16} {all_macs:>11}{}", "", "", "all", "", sum.unwrap_or_default());
 }
 
-fn per_mac(instructions: u64, macs: u64) -> String {
-    if macs == 0 { String::new() } else { format!("{:.2}", instructions as f64 / macs as f64) }
+fn per_mac(count: u64, macs: u64) -> String {
+    if macs == 0 { String::new() } else { format!("{:.2}", count as f64 / macs as f64) }
 }

@@ -1,4 +1,6 @@
-//! An artefact as the files of a C program.
+//! An artefact as the files of a C program, or of a Rust one.
+
+mod rust;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -23,7 +25,7 @@ pub const FILES: [&str; 7] =
 /// Values in a line of an array.
 const LINE: usize = 20;
 
-/// A network in a C program, and the bytes that it takes there.
+/// A network in a program of its own, and the bytes that it takes there.
 #[derive(Debug)]
 pub struct Embedding<'a> {
     artefact: &'a [u8],
@@ -54,6 +56,19 @@ impl<'a> Embedding<'a> {
         let library = workshop.library(&target, Operators::of(&model), || begin(&target.name))?;
         let (text, constants) = sizes(&library)?;
         Ok(Self { artefact, model, library, text, constants })
+    }
+
+    /// Name of the target that the artefact was compiled for.
+    pub fn target(&self) -> &str {
+        self.model.target()
+    }
+
+    pub fn artefact_bytes(&self) -> usize {
+        self.artefact.len()
+    }
+
+    pub fn arena_bytes(&self) -> usize {
+        self.model.arena_bytes()
     }
 
     /// Writes [`FILES`] into `folder`. `pixels` is the example's image, `[h][w][c]` bytes.

@@ -13,11 +13,9 @@ use secateur_job::Job;
 use secateur_runtime::artefact::Model;
 
 use crate::package::{self, package};
-use crate::report::Report;
+use crate::report::{MAX_REPORT_BYTES, Report, exception};
 
 const ARM: &str = "qemu-system-arm";
-/// Longest report that is read.
-const MAX_REPORT_BYTES: u64 = 64 << 20;
 /// How often it is looked whether the emulator has ended.
 const PATIENCE: Duration = Duration::from_millis(5);
 
@@ -128,11 +126,7 @@ impl Run {
                 .help("--time-limit gives it more time")),
             // The program's own codes: done, and a fault, which the report names.
             Some(Some(0 | 1)) if !self.stdout.is_empty() => Report::parse(&self.stdout).map_err(told),
-            Some(Some(3)) => {
-                let steps = String::from_utf8_lossy(&self.stdout).matches("\nstep ").count();
-                Err(told(Error::new(format!("the processor of {machine} stopped at an exception")))
-                    .help(format!("{steps} steps had ended: please report it with the artefact")))
-            }
+            Some(Some(3)) => Err(told(exception(machine, &self.stdout))),
             Some(code) => Err(told(Error::new(format!(
                 "the emulator of {machine} failed ({})",
                 code.map_or("by a signal".to_owned(), |code| format!("exit code {code}"))
@@ -147,7 +141,7 @@ fn drain(stream: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Vec<u
         let mut bytes = Vec::new();
         if let Some(mut stream) = stream {
             // What was read before an error is what there is.
-            let _ = stream.by_ref().take(MAX_REPORT_BYTES).read_to_end(&mut bytes);
+            let _ = stream.by_ref().take(MAX_REPORT_BYTES as u64).read_to_end(&mut bytes);
             let _ = std::io::copy(&mut stream, &mut std::io::sink());
         }
         bytes

@@ -23,13 +23,13 @@ pub fn package(job: &Job<'_>) -> Result<Vec<u8>> {
 /// One of them is too large: by how many bytes.
 pub(crate) fn check_fit(package: &[u8], model: &Model<'_>, board: &Board) -> Result<()> {
     let parts = [
-        ("artefact and image", package.len() as u64, board.regions.package.bytes, "flash"),
-        ("the arena", model.arena_bytes() as u64, board.regions.arena.bytes, "RAM"),
+        ("artefact and image do", package.len() as u64, board.regions.package.bytes, "flash"),
+        ("the arena does", model.arena_bytes() as u64, board.regions.arena.bytes, "RAM"),
     ];
     match parts.into_iter().find(|(_, needed, limit, _)| needed > limit) {
         None => Ok(()),
         Some((what, needed, limit, memory)) => {
-            Err(Error::new(format!("{what} do not fit the {memory} of board {}", board.name))
+            Err(Error::new(format!("{what} not fit the {memory} of board {}", board.name))
                 .found(format!("{needed} bytes: {} too many", needed - limit))
                 .allowed(format!("{limit} bytes"))
                 .help(format!("`secateur compile --board {}` says what would fit", board.name)))

@@ -4,6 +4,16 @@ use secateur_base::{Error, Result};
 use secateur_job::VERSION;
 use secateur_runtime::detect::Detection;
 
+/// Longest report that is read.
+pub(crate) const MAX_REPORT_BYTES: usize = 64 << 20;
+
+/// The error of a program on `machine` that an exception of the processor ended, after it had reported `text`.
+pub(crate) fn exception(machine: &str, text: &[u8]) -> Error {
+    let steps = String::from_utf8_lossy(text).matches("\nstep ").count();
+    Error::new(format!("the processor of {machine} stopped at an exception"))
+        .help(format!("{steps} steps had ended: please report it with the artefact"))
+}
+
 /// What one step did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StepReport {

@@ -13,9 +13,9 @@ use secateur_testing::skipped;
 
 use super::{Case, installed, parts, quantised, workshop};
 
-/// Thresholds of the example.
-const SCORE: u32 = 1 << 28;
-const OVERLAP: u32 = 483_183_821;
+/// Thresholds of the examples.
+pub(super) const SCORE: u32 = 1 << 28;
+pub(super) const OVERLAP: u32 = 483_183_821;
 
 /// Most code of one network's operators, in bytes.
 const MOST_CODE: u64 = 24 << 10;
@@ -58,8 +58,8 @@ stack_top = ORIGIN(DATA) + LENGTH(DATA);
 __stack = stack_top;
 ";
 
-/// The lines that the example prints for a report.
-fn lines(report: &Report, model: &Model<'_>) -> String {
+/// The lines that the examples print for a report.
+pub(super) fn lines(report: &Report, model: &Model<'_>) -> String {
     let mut text = String::new();
     for (class, probability) in report.classes.iter().enumerate() {
         let _ = writeln!(text, "class {class} {} probability {probability}", model.class_name(class));
@@ -134,6 +134,13 @@ fn compile_and_run(folder: &Path) -> String {
     text
 }
 
+/// A network of three layers.
+pub(super) fn classifier() -> Case {
+    let cfg = "[net]\nheight=8\nwidth=8\nchannels=3\n[convolutional]\nfilters=10\nsize=3\nactivation=relu\n\
+               [avgpool]\n[softmax]\n";
+    quantised("classifier", cfg, None, 3)
+}
+
 #[test]
 fn an_emitted_program_finds_what_this_machine_finds() {
     if !installed("qemu-system-arm") || !installed(GCC) {
@@ -141,9 +148,7 @@ fn an_emitted_program_finds_what_this_machine_finds() {
     }
     // The board has more RAM than a typical part with this processor.
     let target = Board::load("mps2-an386").unwrap().target;
-    let classifier = "[net]\nheight=8\nwidth=8\nchannels=3\n[convolutional]\nfilters=10\nsize=3\nactivation=relu\n\
-                      [avgpool]\n[softmax]\n";
-    let cases = [parts(), quantised("classifier", classifier, None, 3)];
+    let cases = [parts(), classifier()];
     for case in &cases {
         let artefact = case.artefact(&target);
         let model = Model::from_bytes(&artefact).unwrap();

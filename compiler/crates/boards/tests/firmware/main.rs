@@ -3,6 +3,8 @@
 
 mod c_program;
 mod elf;
+mod flash;
+mod rust_program;
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -396,6 +398,18 @@ impl Kernels for Wrong {
     }
 }
 
+/// The network with another value of a weight of its first convolution, which is that layer.
+fn with_a_wrong_weight(net: &QNet) -> (QNet, usize) {
+    let mut net = net.clone();
+    let first = net.nodes.iter_mut().enumerate().find_map(|(layer, node)| match &mut node.op {
+        secateur_quant::net::QOp::Conv(conv) => Some((layer, conv.weights.first_mut()?)),
+        _ => None,
+    });
+    let (layer, weight) = first.unwrap();
+    *weight = if *weight > 0 { *weight - 64 } else { *weight + 64 };
+    (net, layer)
+}
+
 #[test]
 fn a_wrong_kernel_and_a_wrong_weight_are_found_at_their_layer() {
     let board = Board::load("mps2-an386").unwrap();
@@ -416,17 +430,7 @@ fn a_wrong_kernel_and_a_wrong_weight_are_found_at_their_layer() {
     assert_eq!(error.at_layer(), Some(first("Depthwise")), "{error:?}");
 
     // The other way round: the board's own bytes are wrong, by one bit of a weight.
-    let mut net = case.net.clone();
-    let (layer, weight) = net
-        .nodes
-        .iter_mut()
-        .enumerate()
-        .find_map(|(layer, node)| match &mut node.op {
-            secateur_quant::net::QOp::Conv(conv) => Some((layer, conv.weights.first_mut()?)),
-            _ => None,
-        })
-        .unwrap();
-    *weight = if *weight > 0 { *weight - 64 } else { *weight + 64 };
+    let (net, layer) = with_a_wrong_weight(&case.net);
     let other = compile(&net, &board.target, |_, _, _| {}).unwrap().artefact;
     let found = emulate(&board, &program, &Job { artefact: &other, ..job }, LIMIT).unwrap();
     let error = found.compare(&expected(&job).unwrap()).unwrap_err();
