@@ -6,13 +6,14 @@
 
 CFG and WEIGHTS are the float network that the artefact was quantised from. The peers' models are made from them: ncnn's
 in float; onnxruntime's and LiteRT's (XNNPACK) in int8, weights with a scale for each filter. Their ranges are not
-calibrated, which changes no operator and no time. Where the network has leaky activations, which onnxruntime and XNNPACK
-cannot join to a convolution, both also run it without them (`linear`): less work than the network is.
+calibrated, which changes no operator and no time. Where the network has leaky activations, which onnxruntime and
+XNNPACK cannot join to a convolution, both also run it without them (`linear`): less work than the network is.
 
-In each round every runtime makes `--runs` runs, one after the other, on one thread. Times are the processor's for the
-thread, which other work on the machine hardly changes. Printed are the medians of the rounds' medians and the least
-times, each with its ratio to ncnn's. Every runtime is given codes (ncnn: floats) and stops at the inputs of the heads.
-`--every` adds the forms that are slower here: onnxruntime with signed codes, LiteRT without XNNPACK.
+In each round every runtime makes `--runs` runs, one after the other, on one thread, after a few that do not count. Times
+are the processor's for the thread, which other work on the machine hardly changes. Printed are the medians of the
+rounds' medians and the least times, each with its ratio to ncnn's. Every runtime is given codes (ncnn: floats) and stops
+at the inputs of the heads. `--every` adds the forms that are slower here: onnxruntime with signed codes, LiteRT without
+XNNPACK.
 
 Needs the Python packages numpy, ncnn, onnx, onnxruntime and ai-edge-litert.
 """
@@ -38,22 +39,24 @@ LEAST_COSINE = 0.9
 MOST_AT_LIMIT = 0.9
 
 
+# Runs that make room and fill caches before those that count.
+WARM = 10
+
+
 class Ours:
-    """The executor in a process of its own; `level` chooses its kernels."""
+    """The executor; `level` chooses its kernels."""
 
-    def __init__(self, program, artefact, level):
-        pipe = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
-        self.process = subprocess.Popen([program, artefact, level], **pipe)
+    def __init__(self, executable, artefact, level):
+        self.command = [executable, artefact, level]
 
-    def time(self):
-        """Milliseconds of one run."""
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        return float(self.process.stdout.readline())
+    def times(self, runs):
+        """Milliseconds of each of some runs, in a new process: where its memory lies can cost a tenth."""
+        lines = "\n" * (WARM + runs)
+        found = subprocess.run(self.command, input=lines, check=True, stdout=subprocess.PIPE, text=True).stdout
+        return [float(line) for line in found.split()[WARM:]]
 
     def close(self):
-        self.process.stdin.close()
-        self.process.wait()
+        pass
 
 
 class Peer:
@@ -64,10 +67,13 @@ class Peer:
         self.outputs, self.close = runtime.outputs, runtime.close
 
     def time(self):
-        """Milliseconds of one run."""
         start = time.thread_time()
         self.runtime.run()
         return (time.thread_time() - start) * 1e3
+
+    def times(self, runs):
+        """Milliseconds of each of some runs."""
+        return [self.time() for _ in range(WARM + runs)][WARM:]
 
 
 def program():
@@ -130,12 +136,9 @@ def measure(executable, files, options):
             stack.callback(runtime.close)
         check(others, net)
         times = {name: [] for name in runtimes}
-        for round_ in range(options.rounds + 1):
+        for _ in range(options.rounds):
             for name, runtime in runtimes.items():
-                found = [runtime.time() for _ in range(options.runs)]
-                # The first round makes room.
-                if round_:
-                    times[name].append(found)
+                times[name].append(runtime.times(options.runs))
     return times
 
 

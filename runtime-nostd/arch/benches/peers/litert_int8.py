@@ -40,7 +40,7 @@ class Writer:
         code = getattr(schema.BuiltinOperator, name)
         known = [other.builtinCode for other in self.codes]
         if code not in known:
-            self.codes.append(schema.OperatorCodeT(deprecatedBuiltinCode=min(code, 127), builtinCode=code, version=version))
+            self.codes.append(schema.OperatorCodeT(deprecatedBuiltinCode=code, builtinCode=code, version=version))
             known.append(code)
         self.operators.append(schema.OperatorT(
             opcodeIndex=known.index(code), inputs=inputs, outputs=[output], builtinOptions=options,
@@ -54,7 +54,7 @@ class Writer:
                 return False
         return True
 
-    def padded(self, number, layer):
+    def padded(self, layer):
         """The tensor that the layer's window reads, and the name of its padding."""
         source = layer.inputs[0]
         h, w, c = shape = self.network.layers[source].shape
@@ -71,7 +71,7 @@ class Writer:
         schema = self.schema
         input_scale = self.quantised[layer.inputs[0]].scale
         weights, scales, bias = quantised_weights(layer, input_scale)
-        source, padding = self.padded(number, layer)
+        source, padding = self.padded(layer)
         fused = {"relu": "RELU", "relu6": "RELU6"}.get(layer.activation, "NONE")
         common = {"padding": getattr(schema.Padding, padding), "strideW": layer.stride, "strideH": layer.stride,
                   "fusedActivationFunction": getattr(schema.ActivationFunctionType, fused)}

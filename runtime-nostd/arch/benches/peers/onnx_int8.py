@@ -66,7 +66,8 @@ class Writer:
             inputs = [self.dequantised(i) for i in layer.inputs]
             if layer.kind == "max_pool":
                 pads = [layer.pads[0]] * 2 + [layer.pads[1]] * 2
-                value = self.node("MaxPool", inputs, kernel_shape=[layer.size] * 2, strides=[layer.stride] * 2, pads=pads)
+                value = self.node("MaxPool", inputs, kernel_shape=[layer.size] * 2, strides=[layer.stride] * 2,
+                                  pads=pads)
             elif layer.kind == "upsample":
                 scales = self.constant(numpy.array([1, 1, layer.stride, layer.stride], "f4"))
                 value = self.node("Resize", [inputs[0], "", scales], mode="nearest", nearest_mode="floor",
