@@ -1,235 +1,172 @@
 #!/usr/bin/env python3
-"""An int8 network on this processor beside ncnn in float, alternating in one run.
+"""int8 networks on this processor beside other runtimes, alternating in one run.
 
-    python3 compare.py ARTEFACT CFG WEIGHTS [--levels avx512vnni avxvnni avx2 portable] [--rounds 9]
-                       [--runs 20]
+    python3 compare.py --network ARTEFACT CFG WEIGHTS [--network ...] [--levels avx512vnni avxvnni avx2 portable]
+                       [--rounds 30] [--runs 10] [--every]
 
-CFG and WEIGHTS are the float network that the artefact was quantised from. They are turned into ncnn's form here: batch
-norm folded, activations fused, as ncnn's own tools leave a network. In each round every runtime makes `--runs` runs, one
-after the other, on one thread; printed are the medians of the rounds' medians, the minima, and their ratios to ncnn.
-Times are the processor's for the thread, which other work on the machine hardly changes. Both stop at the inputs of the heads. Needs the Python packages numpy and ncnn.
+CFG and WEIGHTS are the float network that the artefact was quantised from. The peers' models are made from them: ncnn's
+in float; onnxruntime's and LiteRT's (XNNPACK) in int8, weights with a scale for each filter. Their ranges are not
+calibrated, which changes no operator and no time. Where the network has leaky activations, which onnxruntime and
+XNNPACK cannot join to a convolution, both also run it without them (`linear`): less work than the network is.
+
+In each round every runtime makes `--runs` runs, one after the other, on one thread, after a few that do not count. Times
+are the processor's for the thread, which other work on the machine hardly changes. Printed are the medians of the
+rounds' medians and the least times, each with its ratio to ncnn's. Every runtime is given codes (ncnn: floats) and stops
+at the inputs of the heads. `--every` adds the forms that are slower here: onnxruntime with signed codes, LiteRT without
+XNNPACK.
+
+Needs the Python packages numpy, ncnn, onnx, onnxruntime and ai-edge-litert.
 """
 
 import argparse
+import contextlib
 import json
 import pathlib
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 
-HERE = pathlib.Path(__file__).resolve().parent
-sys.path.append(str(HERE.parents[3] / "compiler/crates/train/benches/pytorch"))
+import numpy
 
-from darknet import sections
+import network
+from litert_int8 import Litert
+from ncnn_float import Ncnn
+from onnx_int8 import Onnxruntime
 
-
-class Weights:
-    """Darknet's floats, in order."""
-
-    def __init__(self, path):
-        import numpy
-
-        data = pathlib.Path(path).read_bytes()
-        major, minor = numpy.frombuffer(data, "<i4", 2)
-        self.values = numpy.frombuffer(data, "<f4", offset=20 if major * 10 + minor >= 2 else 16)
-        self.at = 0
-
-    def take(self, count):
-        self.at += count
-        return self.values[self.at - count : self.at]
+# A peer's heads point the same way as the float network's, as far as ranges without calibration let them.
+LEAST_COSINE = 0.9
+MOST_AT_LIMIT = 0.9
 
 
-class Converter:
-    """Writes ncnn's .param and .bin of a Darknet network."""
-
-    def __init__(self, cfg, weights):
-        import numpy
-
-        self.numpy = numpy
-        self.sections = sections(cfg)
-        self.weights = Weights(weights)
-        self.layers, self.binary = [], []
-        # By Darknet's layer: blob, channels.
-        self.outputs = []
-        self.heads = []
-
-    def layer(self, kind, inputs, output, parameters=""):
-        self.layers.append([kind, list(inputs), [output], parameters])
-        return output
-
-    def convolution(self, index, options, blob, channels):
-        number = lambda key, default: int(options.get(key, default))
-        size, filters, groups = number("size", 1), number("filters", 1), number("groups", 1)
-        pad = size // 2 if number("pad", 0) else number("padding", 0)
-        biases = self.weights.take(filters)
-        scale = self.numpy.ones(filters, "f4")
-        if number("batch_normalize", 0):
-            gamma, mean, variance = (self.weights.take(filters) for _ in range(3))
-            scale = gamma / (self.numpy.sqrt(variance) + 1e-6)
-            biases = biases - mean * scale
-        taps = channels // groups * size * size
-        filters_ = self.weights.take(filters * taps).reshape(filters, taps) * scale[:, None]
-        activation = options.get("activation", "linear")
-        known = {"linear": "", "leaky": " 9=2 -23310=1,0.1", "relu": " 9=1", "relu6": " 9=3 -23310=2,0.0,6.0"}
-        if activation not in known:
-            raise SystemExit(f"compare.py knows no activation {activation}")
-        kind = "Convolution"
-        more = ""
-        if groups > 1:
-            kind, more = "ConvolutionDepthWise", f" 7={groups}"
-        parameters = f"0={filters} 1={size} 3={number('stride', 1)} 4={pad} 5=1 6={filters_.size}{more}{known[activation]}"
-        # A flag of four zero bytes says that weights are floats.
-        self.binary += [b"\0\0\0\0", filters_.astype("<f4").tobytes(), biases.astype("<f4").tobytes()]
-        return self.layer(kind, [blob], f"b{index}", parameters), filters
-
-    def convert(self):
-        net = self.sections[0][1]
-        blob, channels = self.layer("Input", [], "data"), int(net.get("channels", 3))
-        self.size = [int(net["height"]), int(net["width"]), channels]
-        for index, (name, options) in enumerate(self.sections[1:]):
-            absolute = lambda text: [int(i) if int(i) >= 0 else index + int(i) for i in text.split(",")]
-            if name == "convolutional":
-                blob, channels = self.convolution(index, options, blob, channels)
-            elif name == "maxpool":
-                size, stride = int(options.get("size", 2)), int(options.get("stride", 2))
-                before = (size - 1) // 2
-                pads = f"3={before} 14={size - 1 - before} 13={before} 15={size - 1 - before}"
-                pads = pads if stride == 1 or size % 2 else "3=0"
-                blob = self.layer("Pooling", [blob], f"b{index}", f"0=0 1={size} 2={stride} {pads} 5=1")
-            elif name == "upsample":
-                stride = float(options.get("stride", 2))
-                blob = self.layer("Interp", [blob], f"b{index}", f"0=1 1={stride} 2={stride}")
-            elif name == "route":
-                inputs = [self.outputs[i] for i in absolute(options["layers"])]
-                blob, channels = inputs[0][0], sum(c for _, c in inputs)
-                if len(inputs) > 1:
-                    blob = self.layer("Concat", [b for b, _ in inputs], f"b{index}", "0=0")
-            elif name == "shortcut":
-                other = self.outputs[absolute(options["from"])[0]]
-                blob = self.layer("BinaryOp", [blob, other[0]], f"b{index}", "0=0")
-            elif name == "yolo":
-                self.heads.append(blob)
-            elif name != "dropout":
-                raise SystemExit(f"compare.py knows no [{name}]")
-            self.outputs.append((blob, channels))
-        return self
-
-    def write(self, folder):
-        """ncnn wants a Split wherever a blob is read more than once."""
-        readers = {}
-        for _, inputs, _, _ in self.layers:
-            for blob in inputs:
-                readers[blob] = readers.get(blob, 0) + 1
-        for blob in self.heads:
-            readers[blob] = readers.get(blob, 0) + 1
-        lines, blobs, used = [], 0, {}
-        heads = []
-
-        def read(blob):
-            if readers[blob] == 1:
-                return blob
-            used[blob] = used.get(blob, -1) + 1
-            return f"{blob}_s{used[blob]}"
-
-        for number, (kind, inputs, outputs, parameters) in enumerate(self.layers):
-            inputs = [read(blob) for blob in inputs]
-            lines.append(f"{kind} l{number} {len(inputs)} 1 {' '.join(inputs + outputs)} {parameters}")
-            blobs += 1
-            count = readers.get(outputs[0], 0)
-            if count > 1:
-                names = [f"{outputs[0]}_s{n}" for n in range(count)]
-                lines.append(f"Split s{number} 1 {count} {outputs[0]} {' '.join(names)}")
-                blobs += count
-        heads = [read(blob) for blob in self.heads]
-        param, binary = folder / "net.param", folder / "net.bin"
-        param.write_text("\n".join(["7767517", f"{len(lines)} {blobs}", *lines]) + "\n")
-        binary.write_bytes(b"".join(self.binary))
-        return param, binary, heads
+# Runs that make room and fill caches before those that count.
+WARM = 10
 
 
-def ncnn_runner(param, binary, size, heads):
-    """A function that runs ncnn once, on one thread."""
-    import ncnn
-    import numpy
+class Ours:
+    """The executor; `level` chooses its kernels."""
 
-    net = ncnn.Net()
-    net.opt.num_threads = 1
-    net.opt.use_vulkan_compute = False
-    # As ncnn's own benchmark: blobs of one run are memory of the next.
-    pools = [ncnn.UnlockedPoolAllocator(), ncnn.PoolAllocator()]
-    net.opt.blob_allocator, net.opt.workspace_allocator = pools
-    if net.load_param(str(param)) or net.load_model(str(binary)):
-        raise SystemExit("ncnn does not read the network")
-    h, w, c = size
-    image = ncnn.Mat(numpy.random.default_rng(1).random((c, h, w), dtype=numpy.float32))
+    def __init__(self, executable, artefact, level):
+        self.command = [executable, artefact, level]
 
-    def run():
-        extractor = net.create_extractor()
-        extractor.input("data", image)
-        for head in heads:
-            result, output = extractor.extract(head)
-            assert result == 0 and output.h > 0
+    def times(self, runs):
+        """Milliseconds of each of some runs, in a new process: where its memory lies can cost a tenth."""
+        lines = "\n" * (WARM + runs)
+        found = subprocess.run(self.command, input=lines, check=True, stdout=subprocess.PIPE, text=True).stdout
+        return [float(line) for line in found.split()[WARM:]]
 
-    # The network goes before its allocators, and both after the last run.
-    run.held = [net, pools]
-    return run
+    def close(self):
+        pass
 
 
-def network():
+class Peer:
+    """A runtime in this process."""
+
+    def __init__(self, runtime):
+        self.runtime = runtime
+        self.outputs, self.close = runtime.outputs, runtime.close
+
+    def time(self):
+        start = time.thread_time()
+        self.runtime.run()
+        return (time.thread_time() - start) * 1e3
+
+    def times(self, runs):
+        """Milliseconds of each of some runs."""
+        return [self.time() for _ in range(WARM + runs)][WARM:]
+
+
+def program():
     """The executable of benches/network.rs, built."""
     command = ["cargo", "bench", "-q", "-p", "secateur-kernels", "--bench", "network", "--no-run"]
     command += ["--message-format=json"]
-    lines = subprocess.run(command, cwd=HERE, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
+    here = pathlib.Path(__file__).resolve().parent
+    lines = subprocess.run(command, cwd=here, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
     found = [message.get("executable") for message in map(json.loads, lines)]
     return [path for path in found if path][-1]
 
 
+def peers(net, folder, every):
+    """The other runtimes by name."""
+    image = numpy.random.default_rng(1).integers(0, 256, net.layers[0].shape, dtype="u1")
+    found = {"ncnn, float": Ncnn(net, folder, image), "onnxruntime": Onnxruntime(net, True, image),
+             "LiteRT": Litert(net, image)}
+    if net.has_leaky():
+        linear = net.linear()
+        found["onnxruntime, linear"] = Onnxruntime(linear, True, image)
+        found["LiteRT, linear"] = Litert(linear, image)
+    if every:
+        found["onnxruntime, signed"] = Onnxruntime(net, False, image)
+        found["LiteRT, no XNNPACK"] = Litert(net, image, delegate=False)
+    return {name: Peer(runtime) for name, runtime in found.items()}
+
+
+def check(runtimes, net):
+    """Every peer computes the network: its heads have the cfg's shapes, values vary and are close to ncnn's."""
+    reference = runtimes["ncnn, float"].outputs()
+    for name, runtime in runtimes.items():
+        found = runtime.outputs()
+        if [head.shape for head in found] != [net.layers[head].shape for head in net.heads]:
+            raise SystemExit(f"{name}: heads of {[head.shape for head in found]}")
+        at_limit = max(numpy.mean((head <= head.min()) | (head >= head.max())) for head in found)
+        if at_limit > MOST_AT_LIMIT:
+            raise SystemExit(f"{name}: nearly all values are at their limits")
+        # Without activations it is another function.
+        if name.endswith("linear"):
+            print(f"{name}: at most {at_limit:.0%} of a head at its limits", flush=True)
+            continue
+        # In double precision: sums of squares are large.
+        cosine = lambda a, b: a @ b / max(numpy.sqrt((a @ a) * (b @ b)), 1e-30)
+        flat = lambda head: head.astype("f8").ravel()
+        least = min(cosine(flat(a), flat(b)) for a, b in zip(reference, found, strict=True))
+        print(f"{name}: at most {at_limit:.0%} of a head at its limits, cosine to float {least:.3f}", flush=True)
+        if not least >= LEAST_COSINE:
+            raise SystemExit(f"{name} computes another network")
+
+
+def measure(executable, files, options):
+    """Of each runtime: its times in each round, in milliseconds."""
+    artefact, cfg, weights = files
+    net = network.read(cfg, weights)
+    print(f"{cfg}: {net.macs() / 1e6:.1f} million multiply-accumulates", flush=True)
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        others = peers(net, folder, options.every)
+        runtimes = {level: Ours(executable, artefact, level) for level in options.levels} | others
+        for runtime in runtimes.values():
+            stack.callback(runtime.close)
+        check(others, net)
+        times = {name: [] for name in runtimes}
+        for _ in range(options.rounds):
+            for name, runtime in runtimes.items():
+                times[name].append(runtime.times(options.runs))
+    return times
+
+
+def table(title, found, names):
+    """`found` has the milliseconds by network and runtime."""
+    print(f"\n| {title} | {' | '.join(names)} |\n|---|{'--:|' * len(names)}")
+    for runtime in dict.fromkeys(runtime for times in found for runtime in times):
+        cells = []
+        for times in found:
+            one = times.get(runtime)
+            cells.append("" if one is None else f"{one:.3g} ({one / times['ncnn, float']:.3f})".replace("(0.", "(."))
+        print(f"| {runtime} | {' | '.join(cells)} |")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("artefact")
-    parser.add_argument("cfg")
-    parser.add_argument("weights")
+    parser.add_argument("--network", nargs=3, action="append", required=True, metavar=("ARTEFACT", "CFG", "WEIGHTS"))
     parser.add_argument("--levels", nargs="*", default=["avx512vnni", "avxvnni", "avx2", "portable"])
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--every", action="store_true")
     options = parser.parse_args()
-    program = network()
-    converter = Converter(options.cfg, options.weights).convert()
-    times = {name: [] for name in [*options.levels, "ncnn"]}
-    with tempfile.TemporaryDirectory() as folder:
-        param, binary, heads = converter.write(pathlib.Path(folder))
-        peer = ncnn_runner(param, binary, converter.size, heads)
-        pipe = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
-        ours = {level: subprocess.Popen([program, options.artefact, level], **pipe) for level in options.levels}
-
-        def run(name):
-            if name == "ncnn":
-                start = time.thread_time()
-                peer()
-                return (time.thread_time() - start) * 1e3
-            ours[name].stdin.write("\n")
-            ours[name].stdin.flush()
-            return float(ours[name].stdout.readline())
-
-        for round_ in range(options.rounds + 1):
-            for name, of_name in times.items():
-                found = [run(name) for _ in range(options.runs)]
-                # The first round makes room.
-                if round_:
-                    of_name.append(found)
-        for process in ours.values():
-            process.stdin.close()
-        net, _ = peer.held
-        net.clear()
-    medians = {name: statistics.median(map(statistics.median, found)) for name, found in times.items()}
-    minima = {name: min(map(min, found)) for name, found in times.items()}
-    print("| one thread | median ms | ÷ ncnn | least ms | ÷ ncnn |")
-    print("|---|---|---|---|---|")
-    for name in times:
-        print(f"| {name} | {medians[name]:.2f} | {medians[name] / medians['ncnn']:.3f} "
-              f"| {minima[name]:.2f} | {minima[name] / minima['ncnn']:.3f} |")
+    executable = program()
+    measured = [measure(executable, files, options) for files in options.network]
+    names = [pathlib.Path(artefact).stem for artefact, _, _ in options.network]
+    reduced = lambda reduce_: [{name: reduce_(rounds) for name, rounds in times.items()} for times in measured]
+    table("median ms (÷ ncnn)", reduced(lambda rounds: statistics.median(map(statistics.median, rounds))), names)
+    table("least ms (÷ ncnn)", reduced(lambda rounds: min(map(min, rounds))), names)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,46 @@ pub(super) enum Kind {
     Exact,
 }
 
-/// The contract's arithmetic for one channel.
+/// The contract's arithmetic of four channels in floats of 64 bits, whatever the accumulators: a product has 48 bits
+/// and its numerator `acc · M + 2^(s − 1)` 49, over a power of two.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Doubles {
+    /// Slopes M / 2^s, those for accumulators ≥ 0 first.
+    m: [[f64; 4]; 2],
+    /// Z + 128.
+    zero: f64,
+}
+
+impl Doubles {
+    fn of(requants: [Requant; 4], zero_point: i8) -> Self {
+        let slope = |requant: Requant, m: i32| f64::from(m) / (1u64 << (requant.shift() & 63)) as f64;
+        Self {
+            m: [
+                requants.map(|requant| slope(requant, requant.m_pos())),
+                requants.map(|requant| slope(requant, requant.m_neg())),
+            ],
+            zero: f64::from(i32::from(zero_point) + STORED),
+        }
+    }
+
+    /// The same for all four.
+    pub(super) fn channel(mut self, channel: usize) -> Self {
+        self.m = self.m.map(|slopes| [slopes[channel]; 4]);
+        self
+    }
+
+    /// Accumulator of channel `n mod 4` to stored value. Compilers make vectors of it.
+    #[inline(always)]
+    pub(super) fn apply(&self, n: usize, acc: i32) -> i32 {
+        let [pos, neg] = self.m;
+        let m = if acc >= 0 { pos[n % 4] } else { neg[n % 4] };
+        let value = ((f64::from(acc) * m + 0.5).floor() + self.zero).clamp(0.0, 255.0);
+        // SAFETY: no factor is infinite, so it is a number, and within the range of an i32.
+        unsafe { value.to_int_unchecked() }
+    }
+}
+
+/// The contract's arithmetic for one channel in integers.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ExactChannel {
     slopes: Slopes,
@@ -40,12 +79,11 @@ pub(super) struct ExactChannel {
 }
 
 impl ExactChannel {
-    fn of(requant: Requant, zero_point: i8) -> Self {
+    pub(super) fn of(requant: Requant, zero_point: i8) -> Self {
         Self { slopes: Slopes::of(requant), zero_point }
     }
 
     /// Accumulator to stored value.
-    #[inline(always)]
     pub(super) fn apply(self, acc: i32) -> i32 {
         i32::from(saturate(self.slopes.apply(acc), self.zero_point, i8::MIN, i8::MAX)) + STORED
     }
@@ -60,7 +98,7 @@ pub(super) struct Quad {
     /// Slopes, those for accumulators ≥ 0 first.
     pub(super) m: [[f32; 4]; 2],
     pub(super) b: [[f32; 4]; 2],
-    pub(super) exact: [ExactChannel; 4],
+    pub(super) exact: Doubles,
     pub(super) kind: Kind,
 }
 
@@ -100,7 +138,7 @@ impl Quad {
             start: std::array::from_fn(|n| of(n).start.wrapping_add(offset)),
             m: std::array::from_fn(|slope| std::array::from_fn(|n| line(slope, n).m)),
             b: std::array::from_fn(|slope| std::array::from_fn(|n| line(slope, n).b)),
-            exact: std::array::from_fn(|n| ExactChannel::of(of(n).requant, zero_point)),
+            exact: Doubles::of(std::array::from_fn(|n| of(n).requant), zero_point),
             kind,
         }
     }
@@ -223,6 +261,35 @@ impl Post {
             }))),
             None if (epilogue.lo, epilogue.hi) == (i8::MIN, i8::MAX) => Self::Nothing,
             None => Self::Clamp { lo: stored(epilogue.lo), hi: stored(epilogue.hi) },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn doubles_are_the_contracts(
+            pos in 1 - Requant::MULTIPLIER_LIMIT..Requant::MULTIPLIER_LIMIT,
+            neg in 1 - Requant::MULTIPLIER_LIMIT..Requant::MULTIPLIER_LIMIT,
+            shift in 1..=Requant::SHIFT_MAX,
+            zero_point: i8,
+            random: [i32; 4],
+            halves in -600i64..600,
+        ) {
+            let requant = Requant::new(pos, neg, shift);
+            let (doubles, exact) = (Doubles::of([requant; 4], zero_point), ExactChannel::of(requant, zero_point));
+            // Where the result changes, a tie if there is one.
+            let changes = [pos, neg].map(|m| (halves << shift) / (2 * i64::from(m) + i64::from(m == 0)));
+            let changes = changes.into_iter().flat_map(|acc| acc - 1..=acc + 1);
+            let accumulators = changes.filter_map(|acc| i32::try_from(acc).ok());
+            for acc in accumulators.chain(random).chain([i32::MIN, i32::MAX, 0, -1]) {
+                prop_assert_eq!(doubles.apply(0, acc), exact.apply(acc), "{}", acc);
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What the kernels ask of a set of vector instructions.
 
-use super::requant::Quad;
+use super::requant::{Doubles, Quad};
 
 /// Vectors of one instruction set. A vector of bytes holds [`Vector::PIXELS`] neighbouring pixels of four
 /// channels each; a vector of integers holds as many accumulators.
@@ -105,9 +105,9 @@ pub(super) struct MaxSlope<V: Vector>([V::Floats; 2], [V::Floats; 2]);
 #[derive(Clone, Copy)]
 pub(super) struct AnySlopes<V: Vector>([V::Floats; 2], [V::Floats; 2]);
 
-/// Integers of 64 bits, one by one: for channels that no proof covers.
+/// Floats of 64 bits: for channels that no proof covers.
 #[derive(Clone, Copy)]
-pub(super) struct Exact([super::requant::ExactChannel; 4]);
+pub(super) struct Exact(Doubles);
 
 impl<V: Vector> Requantise<V> for OneSlope<V> {
     #[inline(always)]
@@ -169,7 +169,7 @@ two_slopes!(AnySlopes, requantise_any);
 impl<V: Vector> Requantise<V> for Exact {
     #[inline(always)]
     unsafe fn channel(quad: &Quad, channel: usize) -> Self {
-        Self([quad.exact[channel]; 4])
+        Self(quad.exact.channel(channel))
     }
 
     #[inline(always)]
@@ -182,8 +182,8 @@ impl<V: Vector> Requantise<V> for Exact {
         // SAFETY: as the trait says.
         unsafe {
             let mut values = V::to_array(sums);
-            for (i, value) in values.iter_mut().enumerate() {
-                *value = self.0[i % 4].apply(*value);
+            for (i, value) in values.iter_mut().enumerate().take(V::PIXELS) {
+                *value = self.0.apply(i, *value);
             }
             V::from_array(&values)
         }
@@ -200,7 +200,7 @@ mod tests {
     use crate::x86::avx512::Avx512;
     use crate::x86::isa::Isa;
     use crate::x86::level::Level;
-    use crate::x86::requant::{Channel, Kind};
+    use crate::x86::requant::{Channel, ExactChannel, Kind};
 
     /// What the instructions make of accumulators, clamped as [`Vector::pack`] does.
     fn computed<V: Isa>(quad: &Quad, accumulators: &[i32]) -> Vec<i32> {
@@ -264,9 +264,10 @@ mod tests {
             let bound = (1i32 << bits) - 1;
             let channel = Channel { start: 0, bound: bound.into(), requant };
             let accumulators = interesting(requant, bound);
+            let exact = ExactChannel::of(requant, zero_point);
             let test = |level: Level, quad: Quad, computed: fn(&Quad, &[i32]) -> Vec<i32>| {
                 if level.is_available() {
-                    let wanted: Vec<i32> = accumulators.iter().map(|&acc| quad.exact[0].apply(acc)).collect();
+                    let wanted: Vec<i32> = accumulators.iter().map(|&acc| exact.apply(acc)).collect();
                     let found = computed(&quad, &accumulators);
                     let differs = found.iter().zip(&wanted).position(|(a, b)| a != b);
                     prop_assert_eq!(differs.map(|n| (accumulators[n], found[n], wanted[n])), None, "{:?}", quad);
