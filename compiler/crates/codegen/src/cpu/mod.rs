@@ -10,6 +10,7 @@ pub mod packing;
 mod passes;
 mod patch;
 pub mod program;
+mod row_lives;
 
 pub use patch::Patch;
 pub use program::CpuProgram;
