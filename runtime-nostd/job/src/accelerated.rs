@@ -9,8 +9,8 @@ use secateur_runtime::npu::{Bus, Npu, Placement, Program};
 use secateur_runtime::{Engine, Kernels};
 
 use crate::package::Package;
-use crate::report::{Line, VERSION};
-use crate::run::{Board, Fault, check_image, describe, report_results};
+use crate::report::Line;
+use crate::run::{Board, Fault, check_image, report, report_results};
 
 /// An accelerator and the memory that its programs may have.
 #[derive(Debug)]
@@ -37,13 +37,7 @@ pub fn run_accelerated<B: Bus<Error = Infallible>>(
     kernels: impl Kernels,
     board: &mut impl Board,
 ) -> Result<(), Fault> {
-    Line::new("secateur-job").number(VERSION).send(board);
-    let result = work(flash, arena, accelerator, kernels, board);
-    match result {
-        Ok(()) => Line::new("end").send(board),
-        Err(fault) => describe(fault).send(board),
-    }
-    result
+    report(board, |board| work(flash, arena, accelerator, kernels, board))
 }
 
 fn work<B: Bus<Error = Infallible>>(

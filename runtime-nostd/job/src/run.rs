@@ -56,8 +56,16 @@ pub fn run(
     kernels: impl Kernels,
     board: &mut impl Board,
 ) -> Result<(), Fault> {
+    report(board, |board| work(flash, arena, kernels, board))
+}
+
+/// The report's first line, those of `work`, and the last: its end or its fault.
+pub(crate) fn report<B: Board>(
+    board: &mut B,
+    work: impl FnOnce(&mut B) -> Result<(), Fault>,
+) -> Result<(), Fault> {
     Line::new("secateur-job").number(VERSION).send(board);
-    let result = work(flash, arena, kernels, board);
+    let result = work(board);
     match result {
         Ok(()) => Line::new("end").send(board),
         Err(fault) => describe(fault).send(board),
@@ -138,7 +146,7 @@ fn report_boxes<K: Kernels>(engine: &Engine<'_, '_, K>, header: &Header, board: 
     }
 }
 
-pub(crate) fn describe(fault: Fault) -> Line {
+fn describe(fault: Fault) -> Line {
     let line = Line::new("fault");
     let sizes = |line: Line, needed: usize, found: usize| line.number(needed as u32).number(found as u32);
     match fault {
