@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 use secateur_base::{Error, Result, outln};
-use secateur_codegen::target::{Board, Regions, Target};
+use secateur_codegen::target::{Board, Dram, Regions, Target};
 
 use super::Global;
 
@@ -77,6 +77,13 @@ fn show(name: &str) -> Result<()> {
     }
     if let Some(a) = &target.accelerator {
         outln!("accelerator  {} rows × {} lanes, bus of {} bytes", a.rows, a.lanes, a.axi_bytes);
+    }
+    if let Some(soc) = &target.soc {
+        let memory = match soc.memory {
+            Dram::Sdr => "SDRAM",
+            Dram::Ddr3 => "DDR3",
+        };
+        outln!("system       {memory} of 16 bits, clock of {} MHz, for `sim --soc`", soc.clock_mhz);
     }
     match target.operators() {
         None => outln!("operators    all"),

@@ -107,6 +107,11 @@ impl Target {
         BUILT_IN.names()
     }
 
+    /// Names of those among them that are systems on an FPGA.
+    pub fn systems() -> impl Iterator<Item = &'static str> {
+        Self::names().filter(|name| Self::load(name).is_ok_and(|target| target.soc.is_some()))
+    }
+
     /// A built-in target by name, or any target file by its path (ending in `.toml`).
     pub fn load(name_or_path: &str) -> Result<Self> {
         let (path, text) = BUILT_IN.find(name_or_path)?;
