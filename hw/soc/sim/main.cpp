@@ -1,30 +1,19 @@
 // Runs the whole system: clock, reset, UART. Memories are read from soc_rom.init and soc_flash.init in the working folder.
 //
-//     soc CYCLES [WAVES.fst]
+//     soc CYCLES
 //
 // What the system sends goes to standard output. The program ends with 0 when the system sends end of transmission (4), and
-// with 3 after CYCLES cycles without it; the cycles go to standard error.
+// with 3 after CYCLES cycles without it.
 #include <cstdio>
 #include <cstdlib>
 
 #include "Vsoc.h"
 #include "verilated.h"
-#if VM_TRACE
-#include "verilated_fst_c.h"
-#endif
 
 int main(int argc, char **argv) {
   const unsigned long long limit = argc > 1 ? strtoull(argv[1], nullptr, 10) : 0;
   VerilatedContext context;
   Vsoc soc{&context};
-#if VM_TRACE
-  VerilatedFstC waves;
-  if (argc > 2) {
-    context.traceEverOn(true);
-    soc.trace(&waves, 99);
-    waves.open(argv[2]);
-  }
-#endif
   soc.serial_source_ready = 1;
   unsigned long long cycle = 0;
   bool ended = false;
@@ -33,9 +22,6 @@ int main(int argc, char **argv) {
     for (const int level : {1, 0}) {
       soc.clk = level;
       soc.eval();
-#if VM_TRACE
-      if (argc > 2) waves.dump(2 * cycle + !level);
-#endif
     }
     if (soc.serial_source_valid && cycle >= 16) {
       const char byte = soc.serial_source_data;
@@ -45,9 +31,5 @@ int main(int argc, char **argv) {
     }
   }
   fflush(stdout);
-#if VM_TRACE
-  if (argc > 2) waves.close();
-#endif
-  fprintf(stderr, "%llu cycles\n", cycle);
   return ended ? 0 : 3;
 }

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use secateur_base::{Error, Result};
+use secateur_boards::linked_memory;
+use secateur_codegen::target::{Family, Region};
 use serde::Deserialize;
 
 /// `soc.json`.
@@ -99,22 +101,10 @@ impl Description {
 
     /// The linker's regions: `memory.x`.
     pub(crate) fn regions(&self) -> Result<String> {
-        let (rom, ram) = (self.memory("rom")?, self.memory("sram")?);
-        let mut text = String::from("MEMORY\n{\n");
-        for (name, memory) in [("FLASH", rom), ("RAM", ram)] {
-            let _ = writeln!(text, "  {name} : ORIGIN = {:#x}, LENGTH = {:#x}", memory.base, memory.size);
-        }
-        text.push_str("}\n");
-        for (alias, region) in [
-            ("TEXT", "FLASH"),
-            ("RODATA", "FLASH"),
-            ("DATA", "RAM"),
-            ("BSS", "RAM"),
-            ("HEAP", "RAM"),
-            ("STACK", "RAM"),
-        ] {
-            let _ = writeln!(text, "REGION_ALIAS(\"REGION_{alias}\", {region});");
-        }
-        Ok(text)
+        let region = |name: &str| {
+            let Memory { base, size } = self.memory(name)?;
+            Ok(Region { at: Some(base.into()), bytes: size.into() })
+        };
+        Ok(linked_memory(Family::Riscv, &[("FLASH", region("rom")?), ("RAM", region("sram")?)]))
     }
 }

@@ -1,13 +1,13 @@
 //! Generates a system, builds its simulation and firmware, and runs them.
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use object::{Object, ObjectSegment};
 use secateur_base::{Error, Result, files};
-use secateur_boards::{Job, Workshop, package};
+use secateur_boards::{Job, Part, Workshop, package, watch};
 use secateur_codegen::target::Target;
 use secateur_runtime::artefact::Model;
 use secateur_sim::package as rtl;
@@ -28,8 +28,6 @@ const MODULES: [(&str, &str); 2] = [
 const SIZES: &str = "npu_pkg.sv";
 /// A Python that has the packages of requirements.txt already.
 const PYTHON: &str = "SECATEUR_SOC_PYTHON";
-/// Longest report that is read.
-const MAX_REPORT_BYTES: u64 = 64 << 20;
 /// Exit code of the simulation when the cycles are used up.
 const SILENT: i32 = 3;
 
@@ -51,8 +49,9 @@ impl System {
     /// The target is no system; Python, Verilator or a compiler is missing; a build fails.
     pub fn build(target: &Target, workshop: &Workshop, begin: impl Fn(&str)) -> Result<Self> {
         let (Some(soc), Some(accelerator)) = (target.soc, target.accelerator) else {
+            let known: Vec<&str> = Target::systems().collect();
             return Err(Error::new(format!("target {} is no system on an FPGA", target.name))
-                .help("`secateur targets list` names those that are"));
+                .allowed(format!("{}, or a target file with a table [soc]", known.join(", "))));
         };
         let sizes = rtl::package(&accelerator.parameters());
         let arguments = [
@@ -64,15 +63,16 @@ impl System {
         let folder = workshop.folder().join(format!("soc-{}", digest(&sizes, &arguments)));
         let simulation = folder.join("obj/soc");
         fs::create_dir_all(&folder).map_err(|e| Error::io("create", &folder, &e))?;
-        let lock = folder.join("lock");
-        let lock_file = File::create(&lock).map_err(|e| Error::io("create", &lock, &e))?;
-        lock_file.lock().map_err(|e| Error::io("lock", &lock, &e))?;
-        if !simulation.exists() {
+        let _locked = lock(&folder.join("lock"))?;
+        // The linker's file is there before it is whole.
+        let done = folder.join("done");
+        if !done.exists() {
             let python = python(workshop.folder(), &begin)?;
             begin("generating the system");
             generate(&python, &folder, &arguments)?;
             begin("building its simulation, which takes a minute or two");
             verilate(&folder, &sizes)?;
+            files::write_bytes(&done, b"")?;
         }
         let path = folder.join("soc.json");
         let text = fs::read_to_string(&path).map_err(|e| Error::io("read", &path, &e))?;
@@ -84,7 +84,7 @@ impl System {
         Ok(Self { name: target.name.clone(), simulation, rom, flash_bytes })
     }
 
-    /// Runs a job for at most `cycles` cycles of the system; writes waves to a file (.fst) on request.
+    /// Runs a job for at most `cycles` cycles of the system.
     ///
     /// # Errors
     /// The job does not fit the flash; the system reports a fault, or does not end.
@@ -102,25 +102,23 @@ impl System {
         {
             files::write_unsynced(&folder.path().join(name), words(bytes).as_bytes())?;
         }
-        let mut child = Command::new(&self.simulation)
+        let child = Command::new(&self.simulation)
             .current_dir(folder.path())
             .arg(cycles.to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .map_err(|e| Error::io("run", &self.simulation, &e))?;
-        let mut report = Vec::new();
-        if let Some(stream) = child.stdout.take() {
-            // What was read before an error is what there is.
-            let _ = stream.take(MAX_REPORT_BYTES).read_to_end(&mut report);
-        }
-        let status = child.wait().map_err(|e| Error::io("wait for", &self.simulation, &e))?;
-        match status.code() {
-            Some(0) => Frame::parse(&report),
+        // Cycles are its limit, not time.
+        let run = watch(child, Duration::MAX)?;
+        match run.status.and_then(|status| status.code()) {
+            Some(0) => Frame::parse(&run.stdout),
             Some(SILENT) => Err(Error::new(format!("{} did not end within {cycles} cycles", self.name))
-                .found(format!("so far: {:?}", String::from_utf8_lossy(&report)))),
-            _ => Err(Error::new(format!("the simulation of {} failed ({status})", self.name))),
+                .found(format!("so far: {:?}", String::from_utf8_lossy(&run.stdout)))
+                .help("--cycles gives it more")),
+            _ => Err(Error::new(format!("the simulation of {} failed", self.name))
+                .found(String::from_utf8_lossy(&run.stderr).into_owned())),
         }
     }
 }
@@ -137,12 +135,21 @@ fn digest(sizes: &str, arguments: &[String]) -> String {
     hex::encode(&hash.finalize()[..8])
 }
 
+/// Waits for a lock, which is given up when it is dropped or its process ends.
+fn lock(path: &Path) -> Result<File> {
+    let file = File::create(path).map_err(|e| Error::io("create", path, &e))?;
+    file.lock().map_err(|e| Error::io("lock", path, &e))?;
+    Ok(file)
+}
+
 /// A Python with LiteX: the environment's, or one in the cache.
 fn python(cache: &Path, begin: impl Fn(&str)) -> Result<PathBuf> {
     if let Some(python) = std::env::var_os(PYTHON).filter(|path| !path.is_empty()) {
         return Ok(python.into());
     }
     let folder = cache.join(format!("litex-{}", &hex::encode(Sha256::digest(REQUIREMENTS))[..16]));
+    // Two systems may want it at once.
+    let _locked = lock(&folder.with_extension("lock"))?;
     let (python, done) = (folder.join("bin/python"), folder.join("done"));
     if !done.exists() {
         begin("installing LiteX from PyPI");
@@ -171,8 +178,7 @@ fn generate(python: &Path, folder: &Path, arguments: &[String]) -> Result<()> {
         &mut command,
         "the system cannot be generated",
         "the Python packages are those of hw/soc/requirements.txt",
-    )?;
-    Ok(())
+    )
 }
 
 /// Writes the sources, translates and compiles them.
@@ -194,55 +200,49 @@ fn verilate(folder: &Path, sizes: &str) -> Result<()> {
         .args(["-MAKEFLAGS", "OPT_FAST=-O2 OPT_SLOW=-O0 OPT_GLOBAL=-O2"])
         .args(names)
         .arg("main.cpp");
-    run(&mut command, "the simulation does not build", "on Debian: apt-get install verilator g++ make")?;
-    Ok(())
+    run(&mut command, "the simulation does not build", "on Debian: apt-get install verilator g++ make")
 }
 
 /// Runs a program to its end; an error with the end of what it said where it fails.
-fn run(command: &mut Command, what: &str, help: &str) -> Result<Output> {
+fn run(command: &mut Command, what: &str, help: &str) -> Result<()> {
     let fail = |cause: String| Error::new(what.to_owned()).found(cause).help(help.to_owned());
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.output().map_err(|e| fail(format!("{name}: {e}")))?;
     if output.status.success() {
-        return Ok(output);
+        return Ok(());
     }
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     Err(fail(lines[lines.len().saturating_sub(20)..].join("\n")))
 }
 
-/// What the firmware puts into the ROM.
+/// What the firmware puts into the ROM, which begins at address 0.
 fn rom(program: &Path, limit: u32) -> Result<Vec<u8>> {
     let bytes = fs::read(program).map_err(|e| Error::io("read", program, &e))?;
-    let damaged = |e: object::Error| Error::new(format!("the firmware is no ELF file: {e}")).file(program);
-    let file = object::File::parse(&*bytes).map_err(damaged)?;
     let mut rom = Vec::new();
-    for segment in file.segments() {
-        let data = segment.data().map_err(damaged)?;
-        let at = segment.address() as usize;
-        let end = at.saturating_add(data.len());
-        if data.is_empty() {
-            continue;
-        }
+    for part in Part::of_elf(&bytes).map_err(|e| e.file(program))? {
+        let at = part.address as usize;
+        let end = at.saturating_add(part.bytes.len());
         if end > limit as usize {
             return Err(Error::new("the firmware does not fit the system's ROM")
-                .found(format!("{end} bytes"))
-                .allowed(format!("{limit} bytes")));
+                .found(format!("section {} ends at {end:#x}", part.name))
+                .allowed(format!("{limit:#x} bytes")));
         }
         rom.resize(rom.len().max(end), 0);
-        rom[at..end].copy_from_slice(data);
+        rom[at..end].copy_from_slice(&part.bytes);
     }
     Ok(rom)
 }
 
 /// Words of 32 bits as `$readmemh` reads them.
 fn words(bytes: &[u8]) -> String {
-    bytes.chunks(4).fold(String::new(), |mut text, chunk| {
+    let mut text = String::with_capacity(bytes.len().div_ceil(4) * 9);
+    for chunk in bytes.chunks(4) {
         let mut word = [0; 4];
         word[..chunk.len()].copy_from_slice(chunk);
-        text.push_str(&format!("{:08x}\n", u32::from_le_bytes(word)));
-        text
-    })
+        let _ = writeln!(text, "{:08x}", u32::from_le_bytes(word));
+    }
+    text
 }
 
 #[cfg(test)]

@@ -4,16 +4,17 @@ use std::path::Path;
 use std::time::Instant;
 
 use secateur_base::{Error, Result, errln, outln};
-use secateur_boards::{Job, Workshop};
+use secateur_boards::Workshop;
 use secateur_codegen::target::Target;
 use secateur_data::Sample;
-use secateur_deploy::{Deployed, q30, sim};
+use secateur_deploy::{Deployed, sim};
+use secateur_eval::NMS_THRESH;
 use secateur_soc::{System, expected};
+
+use super::on_board;
 
 /// Detections need a score above this.
 const SCORE: f32 = 0.25;
-/// Overlap above which the lesser of two detections is dropped.
-const OVERLAP: f32 = 0.45;
 
 /// Builds the system of target `name`, runs the artefact on it for at most `cycles` cycles, compares every output, and
 /// prints what the frame took.
@@ -40,13 +41,8 @@ pub(super) fn run(
             .help(format!("compile it with --target {name}")));
     }
     let (w, h) = sample.frame.inner;
-    let job = Job {
-        artefact,
-        image: &deployed.quantise(&sample.input),
-        score_threshold: q30(SCORE),
-        overlap_threshold: q30(OVERLAP),
-        frame: [w as u32, h as u32],
-    };
+    let image = deployed.quantise(&sample.input);
+    let job = on_board::job(artefact, &image, [w, h], [SCORE, NMS_THRESH]);
     let system = System::build(&target, &Workshop::of_user()?, |what| errln!("{what} …"))?;
     let started = Instant::now();
     let frame = system.run(&job, cycles)?;

@@ -90,12 +90,21 @@ impl Drop for Running {
     }
 }
 
+/// Waits for a program that shows a machine, at most for `limit`. It ends with the caller, whatever happens; its output
+/// must be piped.
+///
+/// # Errors
+/// The system lost it.
+pub fn watch(child: Child, limit: Duration) -> Result<Run> {
+    Run::wait(Running(child), limit)
+}
+
 /// An emulator that has ended, or was ended.
-pub(crate) struct Run {
+pub struct Run {
     /// `None`: it took too long.
-    status: Option<ExitStatus>,
-    stdout: Vec<u8>,
-    stderr: Vec<u8>,
+    pub status: Option<ExitStatus>,
+    pub stdout: Vec<u8>,
+    pub stderr: Vec<u8>,
 }
 
 impl Run {

@@ -54,31 +54,19 @@ impl Image {
     }
 
     fn of_elf(bytes: &[u8], board: &Board) -> Result<Self> {
-        let bad = |what: &dyn std::fmt::Display| Error::new(format!("not a program for a board: {what}"));
-        let file = File::parse(bytes).map_err(|e| bad(&e))?;
         let flash = board.regions.program;
         let mut image = Self { parts: Vec::new(), vectors: start(&flash)?, host_calls: Vec::new() };
-        for section in file.sections() {
-            let (endian, header) = (file.endian(), section.elf_section_header());
-            let flags = header.sh_flags(endian);
-            let stored = flags & SHF_ALLOC != 0 && header.sh_type(endian) != SHT_NOBITS && section.size() > 0;
-            if !stored {
-                continue;
-            }
-            let name = section.name().map_err(|e| bad(&e))?.to_owned();
-            let bytes = section.data().map_err(|e| bad(&e))?.to_vec();
-            let address =
-                load_address(&file, &section).ok_or_else(|| bad(&format!("nothing loads section {name}")))?;
-            check_inside(&name, address, bytes.len(), &flash, board)?;
-            if flags & SHF_EXECINSTR != 0 {
-                let calls = bytes.chunks_exact(2).zip((address..).step_by(2));
+        for (part, is_code) in sections(bytes)? {
+            check_inside(&part, &flash, board)?;
+            if is_code {
+                let calls = part.bytes.chunks_exact(2).zip((part.address..).step_by(2));
                 image.host_calls.extend(calls.filter(|(unit, _)| *unit == HOST_CALL).map(|(_, at)| at));
             }
-            image.parts.push(Part { name, address, bytes });
+            image.parts.push(part);
         }
         let begins = image.parts.iter().any(|part| part.address == image.vectors && part.bytes.len() >= 8);
         if !begins {
-            return Err(bad(&format!("no vector table at {:#010x}", image.vectors)));
+            return Err(bad(&format_args!("no vector table at {:#010x}", image.vectors)));
         }
         Ok(image)
     }
@@ -91,6 +79,40 @@ impl Image {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+impl Part {
+    /// What memory must hold before a program starts: the sections of an ELF file.
+    ///
+    /// # Errors
+    /// The file is not one of 32 bits, or damaged.
+    pub fn of_elf(bytes: &[u8]) -> Result<Vec<Self>> {
+        Ok(sections(bytes)?.into_iter().map(|(part, _)| part).collect())
+    }
+}
+
+fn bad(what: &dyn std::fmt::Display) -> Error {
+    Error::new(format!("not a program for a board: {what}"))
+}
+
+/// Sections that are loaded, and whether each is code.
+fn sections(bytes: &[u8]) -> Result<Vec<(Part, bool)>> {
+    let file = File::parse(bytes).map_err(|e| bad(&e))?;
+    let mut found = Vec::new();
+    for section in file.sections() {
+        let (endian, header) = (file.endian(), section.elf_section_header());
+        let flags = header.sh_flags(endian);
+        let stored = flags & SHF_ALLOC != 0 && header.sh_type(endian) != SHT_NOBITS && section.size() > 0;
+        if !stored {
+            continue;
+        }
+        let name = section.name().map_err(|e| bad(&e))?.to_owned();
+        let bytes = section.data().map_err(|e| bad(&e))?.to_vec();
+        let address = load_address(&file, &section)
+            .ok_or_else(|| bad(&format_args!("nothing loads section {name}")))?;
+        found.push((Part { name, address, bytes }, flags & SHF_EXECINSTR != 0));
+    }
+    Ok(found)
 }
 
 fn start(region: &Region) -> Result<u32> {
@@ -111,14 +133,14 @@ fn load_address(file: &File<'_>, section: &Section<'_, '_>) -> Option<u32> {
     u32::try_from(address).ok()
 }
 
-fn check_inside(name: &str, address: u32, bytes: usize, flash: &Region, board: &Board) -> Result<()> {
-    let (from, start) = (u64::from(address), flash.at.unwrap_or(0));
-    let (end, limit) = (from + bytes as u64, start + flash.bytes);
+fn check_inside(part: &Part, flash: &Region, board: &Board) -> Result<()> {
+    let (from, start) = (u64::from(part.address), flash.at.unwrap_or(0));
+    let (end, limit) = (from + part.bytes.len() as u64, start + flash.bytes);
     if from >= start && end <= limit {
         return Ok(());
     }
     let error = Error::new(format!("the program does not fit the flash of board {}", board.name))
-        .found(format!("section {name} at {from:#010x} to {end:#010x}"))
+        .found(format!("section {} at {from:#010x} to {end:#010x}", part.name))
         .allowed(format!("{start:#010x} to {limit:#010x}"));
     Err(error.help("regions.program of the board's file says how much flash the program may take"))
 }

@@ -18,11 +18,12 @@ mod report;
 mod workshop;
 
 pub use embed::{Embedding, FILES as EMBEDDING_FILES};
-pub use emulator::emulate;
+pub use emulator::{Run, emulate, watch};
 pub use gdb::Gdb;
 pub use image::{Image, Part};
 pub use link::{Call, Link, check_family, flash};
 pub use linux::{LinuxProcessor, emulate_linux};
+pub use memory_map::linked_memory;
 pub use package::{expected, expected_with, package};
 #[cfg(feature = "probe")]
 pub use probe::{DebugProbe, Probe, probes};

@@ -2,14 +2,26 @@
 
 use std::fmt::Write as _;
 
-use secateur_codegen::target::{Family, Regions};
+use secateur_codegen::target::{Family, Region, Regions};
 
 /// The text of a board's `memory.x`.
 pub(crate) fn memory_map(family: Family, regions: &Regions) -> String {
-    let mut text = String::from("MEMORY\n{\n");
-    let linked = [("FLASH", regions.program), ("RAM", regions.data)];
     let kept = [("PACKAGE", regions.package), ("ARENA", regions.arena)];
-    for (name, region) in linked.into_iter().chain(kept) {
+    let [package, arena] = kept;
+    let mut text =
+        linked_memory(family, &[("FLASH", regions.program), ("RAM", regions.data), package, arena]);
+    for (name, _) in kept {
+        let symbol = name.to_lowercase();
+        let _ = writeln!(text, "_{symbol}_start = ORIGIN({name});");
+        let _ = writeln!(text, "_{symbol}_end = ORIGIN({name}) + LENGTH({name});");
+    }
+    text
+}
+
+/// Regions for the linker; a program's own are `FLASH` and `RAM`.
+pub fn linked_memory(family: Family, regions: &[(&str, Region)]) -> String {
+    let mut text = String::from("MEMORY\n{\n");
+    for (name, region) in regions {
         let at = region.at.unwrap_or(0);
         let _ = writeln!(text, "  {name} : ORIGIN = {at:#x}, LENGTH = {:#x}", region.bytes);
     }
@@ -21,11 +33,6 @@ pub(crate) fn memory_map(family: Family, regions: &Regions) -> String {
         for alias in ["DATA", "BSS", "HEAP", "STACK"] {
             let _ = writeln!(text, "REGION_ALIAS(\"REGION_{alias}\", RAM);");
         }
-    }
-    for (name, _) in kept {
-        let symbol = name.to_lowercase();
-        let _ = writeln!(text, "_{symbol}_start = ORIGIN({name});");
-        let _ = writeln!(text, "_{symbol}_end = ORIGIN({name}) + LENGTH({name});");
     }
     text
 }
