@@ -126,10 +126,10 @@ class System(SoCCore):
         self.add_rom("flash", FLASH, 0x80_0000)
         # The controller moves one word of `axi_bytes` a cycle.
         if axi_bytes == 4:
-            memory, width = modules.MT48LC16M16(100_000_000, "1:1"), 32
+            memory, width = modules.MT48LC16M16(clock, "1:1"), 32
         else:
-            memory, width = modules.MT41K128M16(100_000_000, "1:4"), 16
-        self.sdrphy = SDRAMPHYModel(module=memory, data_width=width, clk_freq=100_000_000)
+            memory, width = modules.MT41K128M16(clock, "1:4"), 16
+        self.sdrphy = SDRAMPHYModel(module=memory, data_width=width, clk_freq=clock)
         # A second-level cache would not see what the accelerator writes.
         self.add_sdram("sdram", phy=self.sdrphy, module=memory, l2_cache_size=0)
         size = self.bus.regions["main_ram"].size
