@@ -36,6 +36,12 @@ COVERAGE = "target/coverage/lines/build"
 BENCHES = (
     "hw/tb/*", "compiler/crates/codegen/src/**/*", "compiler/crates/deploy/src/**/*", "tests/tests/accelerator.rs",
 )
+# What the command's debug probes are made of: the default build has none of it.
+PROBES = (
+    "Cargo.lock", "compiler/cli/Cargo.toml", "compiler/cli/src/cli/flash.rs", "compiler/cli/src/cli/probe.rs",
+    "compiler/crates/boards/Cargo.toml", "compiler/crates/boards/src/image.rs", "compiler/crates/boards/src/link.rs",
+    "compiler/crates/boards/src/probe.rs", "configs/boards/*.toml",
+)
 SYNTHESIS = (
     "hw/rtl/*.sv", "hw/syn/run", "hw/syn/requirements.txt", "hw/syn/synthesise.py", "hw/syn/prove.py", "hw/syn/ecp5.sv",
     "hw/syn/carry_in.v", "hw/syn/budget.txt",
@@ -86,6 +92,9 @@ def steps():
     aarch64 += ["CARGO_PROFILE_RELEASE_DEBUG=false", "cargo", "build", "--package", "secateur-run", "--release", "--locked"]
     aarch64 += ["--target", "aarch64-unknown-linux-musl"]
     lints = ["cargo", "clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]
+    # Lint, and what can be tested with mocks: minutes, since probe-rs is compiled.
+    probe = "cargo clippy --locked --package secateur --package secateur-boards --features secateur/probe -- -D warnings"
+    probe += " && cargo test --locked --package secateur-boards --features probe --lib probe"
     long = ["stalled_frames", "test_bench"]
     skip = [word for name in long for word in ("--skip", name)]
     frames, benches = (check("--test", "system", "--", "--ignored", name) for name in long)
@@ -103,6 +112,7 @@ def steps():
         Step("miri", ["runtime-nostd/check-miri"], "target/miri"),
         Step("coverage", ["hw/coverage/run"], COVERAGE, (*SIMULATION, "configs/targets/npu-8x16.toml", "hw/coverage/run")),
         Step("synthesis", ["hw/syn/run", "--check"], sources=SYNTHESIS),
+        Step("probe", ["bash", "-c", probe], "target", PROBES),
         Step("frames", frames, "target", (*MODEL, "tests/tests/accelerator.rs")),
         Step("benches", benches, "target", (*MODEL, *BENCHES)),
         *(size(f"npu-{target}", "unit", "core") for target in ("8x16-d2", "4x8", "8x8", "4x16", "16x16")),

@@ -23,6 +23,8 @@ fn targets_and_boards_are_listed_and_shown() {
     for part in ["STM32F746NGHx", "0x20010000", "262144 bytes", "not tried on hardware"] {
         assert!(board.contains(part), "{part} is not in {board}");
     }
+    let system = done(Path::new("."), &["targets", "show", "ecpix5-85f"]);
+    assert!(system.contains("DDR3 of 16 bits, clock of 75 MHz"), "{system}");
     let none = done(Path::new("."), &["targets", "show", "pico2"]);
     assert!(none.contains("none for this board"), "{none}");
     secateur().args(["targets", "show", "toaster"]).assert().code(1).stderr(contains("toaster"));
