@@ -13,7 +13,8 @@ use crate::timer;
 /// The accelerator of the system. Memory is reached past the processor's caches.
 pub(crate) struct System;
 
-/// The uncached alias of bus addresses `address` to `address + bytes`; `None` outside the memory.
+/// The uncached alias of bus addresses `address` to `address + bytes`; `None` outside the memory, where the driver never goes:
+/// `run_accelerated` has placed its regions inside.
 fn shared(address: u32, bytes: usize) -> Option<*mut u8> {
     let offset = usize::try_from(address).ok()?.checked_sub(map::MEMORY)?;
     let inside = offset.checked_add(bytes)? <= map::MEMORY_BYTES;
