@@ -2,6 +2,8 @@
 
 /// Files that people write by hand: cfg, recipe, target, config file, threshold list.
 pub const MAX_TEXT_BYTES: u64 = 1 << 20;
+/// Graphs that other frameworks write as text; constants may be part of them.
+pub const MAX_GRAPH_TEXT_BYTES: u64 = 1 << 28;
 /// Class names.
 pub const MAX_NAMES_BYTES: u64 = 4 << 20;
 /// Labels of one image.
