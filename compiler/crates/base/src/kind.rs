@@ -11,6 +11,11 @@ pub const DARKNET_WEIGHTS: &str = "a Darknet .weights file";
 /// Class names, which have no signature.
 pub const CLASS_NAMES: &str = "a file of class names";
 
+/// A caffemodel, which has no signature.
+pub const CAFFE_MODEL: &str = "a Caffe model";
+/// A graph of TensorFlow, which has no signature.
+pub const TENSORFLOW_GRAPH: &str = "a TensorFlow graph";
+
 /// How many bytes at a file's start tell its kind.
 pub const START_BYTES: usize = 512;
 

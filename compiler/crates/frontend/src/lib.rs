@@ -1,5 +1,6 @@
 //! Readers and writers of other tools' network files.
 
+pub mod caffe;
 pub mod darknet;
 pub mod tensorflow;
 pub mod text_format;

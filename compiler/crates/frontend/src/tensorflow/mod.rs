@@ -2,3 +2,4 @@
 
 pub mod checkpoint;
 pub mod dtype;
+pub mod graph_def;
