@@ -92,6 +92,8 @@ mod compiled {
     use secateur_codegen::target::Target;
     use secateur_codegen::{NpuOptions, Patch, compile_with, random};
     use secateur_frontend::darknet::{Cfg, build_graph};
+    use secateur_frontend::tensorflow::checkpoint::write_table;
+    use secateur_frontend::wire::Encoder;
 
     /// A larger input is left out: small ones are mutated more.
     const MAX_BYTES: usize = 12 << 10;
@@ -123,8 +125,62 @@ mod compiled {
                 ("npu-8x16", include_str!("../../configs/targets/npu-8x16.toml")),
             ]),
             "image" => images(),
+            "prototxt" => named(&[("v2", PROTOTXT), ("v0", PROTOTXT_V0)]),
+            "caffemodel" => vec![("two-layers".to_owned(), caffemodel())],
+            "checkpoint" => vec![("two-variables".to_owned(), checkpoint())],
+            "graph_def" => {
+                let binary = ("binary".to_owned(), graph_def());
+                [named(&[("text", PBTXT)]), vec![binary]].concat()
+            }
             _ => Vec::new(),
         }
+    }
+
+    const PROTOTXT: &str = r#"name: "n" # a net
+input: "data" input_shape { dim: [1, 3, 8, 8] }
+layer { name: "c" type: 'Convolution' bottom: "data" top: "c" include { phase: TEST }
+  convolution_param { num_output: 4 kernel_size: 3 pad: 0x1 weight_filler < type: "xavier" > } }
+layer { name: "r" type: "ReLU" bottom: "c" top: "c" relu_param { negative_slope: 1e-1f } }
+"#;
+    const PROTOTXT_V0: &str = r#"input: "data" input_dim: 1 input_dim: 3 input_dim: 8 input_dim: 8
+layers { layer { name: "p" type: "padding" pad: 1 } bottom: "data" top: "p" }
+layers { layer { name: "c" type: "conv" num_output: 4 kernelsize: 3 } bottom: "p" top: "c" }
+layers { name: "s" type: SOFTMAX bottom: "c" top: "s" }
+"#;
+    const PBTXT: &str = r#"node { name: "x" op: "Placeholder" attr { key: "dtype" value { type: DT_FLOAT } } }
+node { name: "c" op: "Const" attr { key: "value" value { tensor { dtype: DT_INT32
+  tensor_shape { dim { size: 2 } } tensor_content: "\001\000\000\000\x02\000\000\000" } } } }
+node { name: "r" op: "Relu" input: "x:0" input: "^c" attr { key: "strides" value { list { i: 1 i: 2 } } } }
+"#;
+
+    fn caffemodel() -> Vec<u8> {
+        let shape = Encoder::default().varints(1, &[1, 2]).bytes;
+        let blob = Encoder::default().bytes(7, &shape).floats(5, &[1.0, 2.0]).bytes;
+        let old = Encoder::default().varint(1, 1).varint(4, 1).float(5, 3.0).bytes;
+        let layer = Encoder::default().bytes(1, b"c").bytes(7, &blob).bytes;
+        let layer_v1 = Encoder::default().bytes(4, b"d").bytes(6, &old).bytes;
+        Encoder::default().bytes(100, &layer).bytes(2, &layer_v1).bytes
+    }
+
+    fn graph_def() -> Vec<u8> {
+        let dim = Encoder::default().varint(1, 2).bytes;
+        let shape = Encoder::default().bytes(2, &dim).bytes;
+        let tensor = Encoder::default().varint(1, 1).bytes(2, &shape).floats(5, &[0.5]).bytes;
+        let value = Encoder::default().bytes(8, &tensor).bytes;
+        let attribute = Encoder::default().bytes(1, b"value").bytes(2, &value).bytes;
+        let constant = Encoder::default().bytes(1, b"c").bytes(2, b"Const").bytes(5, &attribute).bytes;
+        let relu = Encoder::default().bytes(1, b"r").bytes(2, b"Relu").bytes(3, b"c:0").bytes;
+        Encoder::default().bytes(1, &constant).bytes(1, &relu).bytes
+    }
+
+    /// The index of a checkpoint of two variables.
+    fn checkpoint() -> Vec<u8> {
+        let dim = Encoder::default().varint(1, 2).bytes;
+        let shape = Encoder::default().bytes(2, &dim).bytes;
+        let entry = Encoder::default().varint(1, 1).bytes(2, &shape).varint(5, 8).fixed32(6, 7).bytes;
+        let header = Encoder::default().varint(1, 1).bytes(3, &[8, 1]).bytes;
+        let entries = [("", header), ("conv/bias", entry.clone()), ("conv/weights", entry)];
+        write_table(&entries.map(|(key, value)| (key.as_bytes().to_vec(), value)))
     }
 
     /// The text form of a cfg's graph.

@@ -7,6 +7,8 @@ mod deployed;
 #[cfg(feature = "compiler")]
 mod files;
 #[cfg(feature = "compiler")]
+mod foreign;
+#[cfg(feature = "compiler")]
 mod network;
 
 use crate::Target;
@@ -40,4 +42,12 @@ pub const TARGETS: &[Target] = &[
     files::ARRAY,
     #[cfg(feature = "compiler")]
     files::PROCESSOR,
+    #[cfg(feature = "compiler")]
+    foreign::PROTOTXT,
+    #[cfg(feature = "compiler")]
+    foreign::CAFFEMODEL,
+    #[cfg(feature = "compiler")]
+    foreign::CHECKPOINT,
+    #[cfg(feature = "compiler")]
+    foreign::GRAPH_DEF,
 ];

@@ -14,8 +14,8 @@ use crate::wire::{Field, Message};
 
 use super::dtype::{DataType, half};
 
-/// A constant may stand for one value many times; more elements than this are refused.
-const MAX_ELEMENTS: usize = 1 << 28;
+/// A constant of a few bytes may stand for many equal values; more than this are refused.
+const MAX_ELEMENTS: usize = 1 << 24;
 
 /// The nodes of a graph in the order of the file.
 #[derive(Debug, Clone, Default)]
@@ -60,19 +60,43 @@ pub enum Attribute {
     Other,
 }
 
-/// A tensor of constants.
+/// A tensor of constants. A file may hold one value for a million equal ones: they are written out only when asked
+/// for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Constant {
     pub dtype: Option<DataType>,
     pub shape: Vec<usize>,
-    pub values: Values,
+    count: usize,
+    values: Values,
 }
 
-/// Values by how the file holds them.
+/// Values by how the file holds them; the last stands for the rest.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Values {
+enum Values {
     Floats(Vec<f32>),
     Integers(Vec<i64>),
+}
+
+impl Constant {
+    /// Every value, as floats.
+    pub fn floats(&self) -> Vec<f32> {
+        match &self.values {
+            Values::Floats(values) => repeat_last(values.clone(), self.count),
+            Values::Integers(values) => {
+                repeat_last(values.iter().map(|value| *value as f32).collect(), self.count)
+            }
+        }
+    }
+
+    /// Every value, as integers; floats are cut.
+    pub fn integers(&self) -> Vec<i64> {
+        match &self.values {
+            Values::Integers(values) => repeat_last(values.clone(), self.count),
+            Values::Floats(values) => {
+                repeat_last(values.iter().map(|value| *value as i64).collect(), self.count)
+            }
+        }
+    }
 }
 
 impl GraphDef {
@@ -394,41 +418,44 @@ struct RawTensor {
 }
 
 impl RawTensor {
-    /// Repeats the last value up to the shape's number of elements.
+    /// Checks values against the shape's number of elements.
     fn finish(self) -> Result<Constant> {
         // A scalar has no shape in the binary form.
         let shape = self.shape.unwrap_or_default();
         let count = shape.iter().try_fold(1_usize, |count, dim| count.checked_mul(*dim));
-        let Some(count) = count.filter(|count| *count <= MAX_ELEMENTS) else {
-            return Err(Error::new("a constant is too large").found(format!("{shape:?}")));
-        };
         let dtype = self.dtype;
-        let is_integer = dtype.is_some_and(DataType::is_integer);
         let values = match dtype {
             // Text and other types that nothing here computes with.
             None => Values::Integers(Vec::new()),
-            Some(dtype) if is_integer => {
-                let values =
-                    if self.content.is_empty() { self.integers } else { dtype.integers(&self.content)? };
-                Values::Integers(repeat_last(values, count, 0)?)
-            }
-            Some(dtype) => {
-                let values =
-                    if self.content.is_empty() { self.floats } else { dtype.floats(&self.content)? };
-                Values::Floats(repeat_last(values, count, 0.0)?)
-            }
+            Some(dtype) if dtype.is_integer() => Values::Integers(if self.content.is_empty() {
+                self.integers
+            } else {
+                dtype.integers(&self.content)?
+            }),
+            Some(dtype) => Values::Floats(if self.content.is_empty() {
+                self.floats
+            } else {
+                dtype.floats(&self.content)?
+            }),
         };
-        Ok(Constant { dtype, shape, values })
+        let held = match &values {
+            Values::Floats(values) => values.len(),
+            Values::Integers(values) => values.len(),
+        };
+        let Some(count) = count.filter(|count| *count <= held.max(MAX_ELEMENTS)) else {
+            return Err(Error::new("a constant is too large").found(format!("{shape:?}")));
+        };
+        if held > count {
+            return Err(Error::new("a constant has more values than its shape")
+                .found(held.to_string())
+                .allowed(count.to_string()));
+        }
+        Ok(Constant { dtype, shape, count, values })
     }
 }
 
-fn repeat_last<T: Copy>(mut values: Vec<T>, count: usize, zero: T) -> Result<Vec<T>> {
-    if values.len() > count {
-        return Err(Error::new("a constant has more values than its shape")
-            .found(values.len().to_string())
-            .allowed(count.to_string()));
-    }
-    let last = values.last().copied().unwrap_or(zero);
+fn repeat_last<T: Copy + Default>(mut values: Vec<T>, count: usize) -> Vec<T> {
+    let last = values.last().copied().unwrap_or_default();
     values.resize(count, last);
-    Ok(values)
+    values
 }

@@ -22,6 +22,8 @@ use crate::wire::{Action, Encoder, Message, rewrite};
 
 use super::dtype::DataType;
 
+pub use table::{Entry, repair_checksums, write as write_table};
+
 /// Fields of BundleHeaderProto and BundleEntryProto.
 mod number {
     pub(super) const HEADER_SHARDS: u32 = 1;

@@ -21,7 +21,7 @@ const RESTART_INTERVAL: usize = 16;
 static CRC32C: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 
 /// A key and its value.
-pub(super) type Entry = (Vec<u8>, Vec<u8>);
+pub type Entry = (Vec<u8>, Vec<u8>);
 
 /// LevelDB's masked CRC-32C: stored checksums of data that holds checksums.
 pub(super) fn masked_crc(parts: &[&[u8]]) -> u32 {
@@ -88,6 +88,26 @@ fn block(bytes: &[u8], (offset, size): (usize, usize)) -> Result<&[u8]> {
     Ok(content)
 }
 
+/// The table with the checksums that its blocks should have, for tests of what lies behind the checks.
+pub fn repair_checksums(bytes: &[u8]) -> Vec<u8> {
+    let mut repaired = bytes.to_vec();
+    let mut handles = bytes.get(bytes.len().saturating_sub(FOOTER)..).unwrap_or_default();
+    let mut places: Vec<(usize, usize)> = (0..2).map_while(|_| handle(&mut handles).ok()).collect();
+    let index = places.get(1).and_then(|&(offset, size)| bytes.get(offset..offset.checked_add(size)?));
+    let entries = index.and_then(|index| block_entries(index, &mut bytes.len().saturating_mul(2)).ok());
+    places.extend(entries.into_iter().flatten().filter_map(|(_, value)| handle(&mut value.as_slice()).ok()));
+    for (offset, size) in places {
+        let end = offset.saturating_add(size);
+        if let Some(checked) = end.checked_add(1).and_then(|end| repaired.get(offset..end)) {
+            let crc = masked_crc(&[checked]).to_le_bytes();
+            if let Some(place) = repaired.get_mut(end + 1..).and_then(|rest| rest.get_mut(..4)) {
+                place.copy_from_slice(&crc);
+            }
+        }
+    }
+    repaired
+}
+
 /// The entries of one block; `keys_left` bounds what its keys take.
 fn block_entries(block: &[u8], keys_left: &mut usize) -> Result<Vec<Entry>> {
     let (rest, count) = block.split_last_chunk::<4>().ok_or_else(|| damaged("a block is too short"))?;
@@ -116,7 +136,7 @@ fn block_entries(block: &[u8], keys_left: &mut usize) -> Result<Vec<Entry>> {
 }
 
 /// Writes a table of sorted entries as TensorFlow's writer does.
-pub(super) fn write(entries: &[Entry]) -> Vec<u8> {
+pub fn write(entries: &[Entry]) -> Vec<u8> {
     let mut file = Vec::new();
     let mut index = BlockBuilder::new(1);
     let mut block = BlockBuilder::new(RESTART_INTERVAL);

@@ -1,0 +1,80 @@
+//! What the tests on other frameworks' results share: arrays, and how far a value may be off.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use secateur_frontend::caffe::net::{Net, State};
+use secateur_frontend::caffe::weights::Weights;
+use secateur_frontend::caffe::{Imported, Options, import};
+use secateur_frontend::tensor::Tensor;
+use secateur_frontend::text_format::Document;
+
+/// The subfolders of a folder, sorted.
+pub(crate) fn folders(root: &Path) -> Vec<PathBuf> {
+    let mut folders: Vec<PathBuf> = std::fs::read_dir(root)
+        .unwrap_or_else(|e| panic!("{}: {e}", root.display()))
+        .map(|entry| entry.expect("a folder can be listed").path())
+        .filter(|path| path.is_dir())
+        .collect();
+    folders.sort();
+    folders
+}
+
+/// The name of a folder.
+pub(crate) fn name(folder: &Path) -> String {
+    folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+#[allow(dead_code, reason = "one of the two tests has no use for it")]
+/// The files `PREFIX_NAME.npy` of a folder, by NAME.
+pub(crate) fn arrays(folder: &Path, prefix: &str) -> HashMap<String, Tensor> {
+    let entries = std::fs::read_dir(folder).expect("a folder can be listed");
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names
+        .filter_map(|file| Some((file.strip_prefix(prefix)?.strip_suffix(".npy")?.to_owned(), file.clone())))
+        .map(|(name, file)| (name, array(&folder.join(file))))
+        .collect()
+}
+
+/// An array of floats, bytes or integers, as floats.
+pub(crate) fn array(path: &Path) -> Tensor {
+    let bytes = std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let open = || npyz::NpyFile::new(bytes.as_slice()).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let shape = open().shape().iter().map(|dim| *dim as usize).collect();
+    let data = open()
+        .into_vec::<f32>()
+        .or_else(|_| open().into_vec::<u8>().map(|bytes| bytes.into_iter().map(f32::from).collect()))
+        .or_else(|_| {
+            open().into_vec::<i64>().map(|values| values.into_iter().map(|value| value as f32).collect())
+        })
+        .or_else(|_| {
+            open().into_vec::<i32>().map(|values| values.into_iter().map(|value| value as f32).collect())
+        })
+        .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    Tensor { shape, data }
+}
+
+/// The largest difference that two honest engines have: 2e-4 of the largest value, or 1e-5.
+pub(crate) fn compare(found: &Tensor, expected: &Tensor) -> Result<f32, String> {
+    if found.shape != expected.shape {
+        return Err(format!("shape {:?}, not {:?}", found.shape, expected.shape));
+    }
+    let largest = expected.data.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    let allowed = (2e-4 * largest).max(1e-5);
+    let mut worst = 0.0_f32;
+    for (found, expected) in found.data.iter().zip(&expected.data) {
+        let difference = (found - expected).abs();
+        if !(found == expected || difference <= allowed) {
+            return Err(format!("{found}, not {expected}; {allowed} is allowed"));
+        }
+        worst = worst.max(difference / largest.max(f32::MIN_POSITIVE));
+    }
+    Ok(worst)
+}
+
+/// Reads and translates a net of Caffe.
+pub(crate) fn caffe(net: &Path, weights: &Path, options: &Options) -> secateur_base::Result<Imported> {
+    let document = Document::load(net)?;
+    let weights = weights.is_file().then(|| Weights::load(weights)).transpose()?;
+    import(&Net::read(&document, &State::default())?, weights.as_ref(), options)
+}

@@ -1,0 +1,55 @@
+//! One-layer networks of other frameworks against what those frameworks computed.
+
+mod common;
+
+use std::path::Path;
+
+use secateur_frontend::caffe::Options;
+
+/// Cases that are not translated, with the reason; at most one in twenty.
+const REFUSED: &[(&str, &str)] = &[];
+
+#[test]
+fn caffe_operators() {
+    let Some(data) = secateur_testing::data_dir() else { return };
+    check(&data.join("frontends/caffe-ops"), caffe_case);
+}
+
+fn check(root: &Path, case: fn(&Path) -> Result<(), String>) {
+    let folders = common::folders(root);
+    let mut failures = Vec::new();
+    let mut refused = 0;
+    for folder in &folders {
+        let name = common::name(folder);
+        let is_refused = REFUSED.iter().any(|(known, _)| *known == name);
+        refused += usize::from(is_refused);
+        match (case(folder), is_refused) {
+            (Ok(()), false) | (Err(_), true) => {}
+            (Ok(()), true) => failures.push(format!("{name}: no longer refused")),
+            (Err(why), false) => failures.push(format!("{name}: {why}")),
+        }
+    }
+    assert!(!folders.is_empty(), "no cases in {}", root.display());
+    assert!(refused * 20 <= folders.len(), "more than one in twenty is refused");
+    assert!(failures.is_empty(), "{} of {}:\n{}", failures.len(), folders.len(), failures.join("\n"));
+}
+
+fn caffe_case(folder: &Path) -> Result<(), String> {
+    // BVLC's Caffe computed the case, and takes the words for what they say.
+    let options = Options { batch_statistics: true, ..Options::default() };
+    let imported = common::caffe(&folder.join("net.prototxt"), &folder.join("net.caffemodel"), &options)
+        .map_err(|error| format!("{error:?}"))?;
+    let inputs =
+        common::arrays(folder, "in_").into_iter().map(|(name, tensor)| (name, tensor.data)).collect();
+    let values = imported.graph.evaluate(&inputs).map_err(|error| format!("{error:?}"))?;
+    let expected = common::arrays(folder, "out_");
+    if expected.is_empty() {
+        return Err("nothing to compare".to_owned());
+    }
+    for (name, expected) in expected {
+        let output = imported.graph.outputs().iter().find(|(output, _)| *output == name);
+        let (_, value) = output.ok_or_else(|| format!("no output {name}"))?;
+        common::compare(&values[value], &expected).map_err(|why| format!("{name}: {why}"))?;
+    }
+    Ok(())
+}
