@@ -4,8 +4,10 @@ use std::path::Path;
 
 use secateur_base::Result;
 use secateur_base::error::ErrorKind;
+use secateur_frontend::caffe;
 use secateur_frontend::caffe::net::{Net, State};
 use secateur_frontend::caffe::weights::Weights;
+use secateur_frontend::tensorflow;
 use secateur_frontend::tensorflow::checkpoint::{Checkpoint, repair_checksums};
 use secateur_frontend::tensorflow::graph_def::GraphDef;
 use secateur_frontend::text_format::Document;
@@ -75,7 +77,8 @@ fn prototxt(bytes: &[u8]) -> Outcome {
                     assert!(error.at_line().is_some(), "{error}");
                 }
             }
-            Outcome::of(&net.layers.len().min(8))
+            let imported = caffe::import(&net, None, &caffe::Options::default());
+            outcome(imported, |imported| Outcome::of(&imported.written.len().min(8)))
         })
     })
 }
@@ -107,6 +110,7 @@ fn checkpoint(bytes: &[u8]) -> Outcome {
 fn graph_def(bytes: &[u8]) -> Outcome {
     outcome(GraphDef::parse(Path::new("fuzz.pb"), bytes.to_vec()), |graph| {
         assert!(graph.nodes.len() <= bytes.len());
-        Outcome::of(&graph.nodes.len().min(8))
+        let imported = tensorflow::import(&graph, None, &tensorflow::Options::default());
+        outcome(imported, |imported| Outcome::of(&imported.written.len().min(8)))
     })
 }

@@ -5,7 +5,10 @@ mod common;
 use std::path::Path;
 
 use secateur_frontend::caffe::Options;
-use secateur_frontend::tensor::Tensor;
+use secateur_frontend::tensor::{Graph, Tensor, Value};
+use secateur_frontend::tensorflow;
+use secateur_frontend::tensorflow::checkpoint::Checkpoint;
+use secateur_frontend::tensorflow::graph_def::GraphDef;
 use serde_json::Value as Json;
 
 #[test]
@@ -40,10 +43,76 @@ fn caffe_network(folder: &Path) -> Result<(), String> {
             found.ok_or_else(|| format!("no layer {} writes {}", record["name"], record["tensor"]))?;
         layers.check(at, &values[value]).map_err(|why| format!("layer {layer}: {why}"))?;
     }
-    outputs(folder, &golden, |name| {
-        let (_, value) = imported.graph.outputs().iter().find(|(output, _)| output == name)?;
-        Some(values[value].clone())
-    })
+    outputs_of(folder, &golden, &imported.graph, &values)
+}
+
+#[test]
+fn tensorflow_networks() {
+    let Some(data) = secateur_testing::data_dir() else { return };
+    // Each graph of a folder with its checkpoint, and what is frozen without one.
+    let mut failures = Vec::new();
+    let mut count = 0;
+    for folder in common::folders(&data.join("frontends/tf1")) {
+        let files = std::fs::read_dir(&folder).expect("a folder can be listed");
+        let mut files: Vec<_> = files.map(|entry| entry.expect("a folder can be listed").path()).collect();
+        files.sort();
+        let is_graph = |file: &&std::path::PathBuf| {
+            file.extension().is_some_and(|ending| ["pbtxt", "pb"].iter().any(|known| ending == *known))
+        };
+        for file in files.iter().filter(is_graph) {
+            count += 1;
+            if let Err(why) = tensorflow_network(&folder, file) {
+                failures.push(format!("{}: {why}", file.display()));
+            }
+        }
+    }
+    assert!(count >= 3, "{count} graphs");
+    assert!(failures.is_empty(), "{} of {count}:\n{}", failures.len(), failures.join("\n"));
+}
+
+fn tensorflow_network(folder: &Path, file: &Path) -> Result<(), String> {
+    let golden = json(&folder.join("golden/golden.json"));
+    let message = |error: secateur_base::Error| format!("{error:?}");
+    let graph = GraphDef::load(file).map_err(message)?;
+    let is_frozen = file.extension().is_some_and(|ending| ending == "pb");
+    let checkpoint = Checkpoint::open(&folder.join("checkpoint")).map_err(message)?;
+    let shapes = golden["inputs"].as_object().expect("inputs").iter().map(|(name, input)| {
+        let dims = input["shape"].as_array().expect("a shape").iter();
+        (name.clone(), dims.map(|dim| dim.as_u64().expect("a size") as usize).collect())
+    });
+    let outputs = golden["outputs"].as_object().expect("outputs").keys().cloned().collect();
+    let options = tensorflow::Options { input_shapes: shapes.collect(), outputs };
+    let checkpoint = (!is_frozen).then_some(&checkpoint);
+    let imported = tensorflow::import(&graph, checkpoint, &options).map_err(message)?;
+    let values = imported.graph.evaluate(&inputs(folder, &golden)).map_err(message)?;
+    let layers = Layers::read(folder);
+    for (at, record) in layers.records.iter().enumerate() {
+        let name = record["tensor"].as_str().unwrap_or_default();
+        let name = name.strip_suffix(":0").unwrap_or(name);
+        // The older names of a second graph, and what a frozen one lacks, have no record to be held against.
+        let Some((_, written)) = imported.written.iter().find(|(node, _)| node == name) else {
+            if file.ends_with("graph.pbtxt") {
+                return Err(format!("no node {name}"));
+            }
+            continue;
+        };
+        let found = &values[&written.value];
+        let found = if written.is_nchw { channels_last(found) } else { found.clone() };
+        layers.check(at, &found).map_err(|why| format!("node {name}: {why}"))?;
+    }
+    outputs_of(folder, &golden, &imported.graph, &values)
+}
+
+/// A map of `n, c, h, w` in TensorFlow's order.
+fn channels_last(map: &Tensor) -> Tensor {
+    let [n, c, h, w] = map.shape[..] else { panic!("four dimensions") };
+    let mut data = Vec::with_capacity(map.data.len());
+    for image in 0..n {
+        for pixel in 0..h * w {
+            data.extend((0..c).map(|channel| map.data[(image * c + channel) * h * w + pixel]));
+        }
+    }
+    Tensor { shape: vec![n, h, w, c], data }
 }
 
 fn json(path: &Path) -> Json {
@@ -73,13 +142,19 @@ fn inputs(folder: &Path, golden: &Json) -> std::collections::HashMap<String, Vec
 }
 
 /// Compares every output file.
-fn outputs(folder: &Path, golden: &Json, found: impl Fn(&str) -> Option<Tensor>) -> Result<(), String> {
+fn outputs_of(
+    folder: &Path,
+    golden: &Json,
+    graph: &Graph,
+    values: &std::collections::HashMap<Value, Tensor>,
+) -> Result<(), String> {
     let outputs = golden["outputs"].as_object().expect("golden.json lists outputs");
     for (name, output) in outputs {
-        let found = found(name).ok_or_else(|| format!("no output {name}"))?;
+        let found = graph.outputs().iter().find(|(known, _)| known == name);
+        let (_, value) = found.ok_or_else(|| format!("no output {name}"))?;
         let file = output["file"].as_str().expect("a file");
         let expected = common::array(&folder.join("golden").join(file));
-        common::compare(&found, &expected).map_err(|why| format!("output {name}: {why}"))?;
+        common::compare(&values[value], &expected).map_err(|why| format!("output {name}: {why}"))?;
     }
     Ok(())
 }

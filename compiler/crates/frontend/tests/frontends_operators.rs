@@ -5,6 +5,8 @@ mod common;
 use std::path::Path;
 
 use secateur_frontend::caffe::Options;
+use secateur_frontend::tensorflow;
+use secateur_frontend::tensorflow::graph_def::GraphDef;
 
 /// Cases that are not translated, with the reason; at most one in twenty.
 const REFUSED: &[(&str, &str)] = &[];
@@ -13,6 +15,12 @@ const REFUSED: &[(&str, &str)] = &[];
 fn caffe_operators() {
     let Some(data) = secateur_testing::data_dir() else { return };
     check(&data.join("frontends/caffe-ops"), caffe_case);
+}
+
+#[test]
+fn tensorflow_operators() {
+    let Some(data) = secateur_testing::data_dir() else { return };
+    check(&data.join("frontends/tf1-ops"), tensorflow_case);
 }
 
 fn check(root: &Path, case: fn(&Path) -> Result<(), String>) {
@@ -52,4 +60,16 @@ fn caffe_case(folder: &Path) -> Result<(), String> {
         common::compare(&values[value], &expected).map_err(|why| format!("{name}: {why}"))?;
     }
     Ok(())
+}
+
+fn tensorflow_case(folder: &Path) -> Result<(), String> {
+    let graph = GraphDef::load(&folder.join("graph.pbtxt")).map_err(|error| format!("{error:?}"))?;
+    let imported = tensorflow::import(&graph, None, &tensorflow::Options::default())
+        .map_err(|error| format!("{error:?}"))?;
+    let inputs =
+        common::arrays(folder, "in_").into_iter().map(|(name, tensor)| (name, tensor.data)).collect();
+    let values = imported.graph.evaluate(&inputs).map_err(|error| format!("{error:?}"))?;
+    let output = imported.graph.outputs().iter().find(|(output, _)| output == "out");
+    let (_, value) = output.ok_or("no output `out`")?;
+    common::compare(&values[value], &common::array(&folder.join("out.npy"))).map(drop)
 }

@@ -115,7 +115,7 @@ fn activation(importer: &mut Importer<'_>, layer: &Layer<'_>, bottom: Value) -> 
             return Err(layer
                 .error("the layer's type is not read")
                 .found(layer.kind.clone())
-                .help("docs/caffe.md lists the types that are; cut the net before this layer"));
+                .help("cut the net before this layer, or say in an issue which network has it"));
         }
     };
     importer.op(layer, unary, &[bottom])

@@ -7,6 +7,8 @@ pub mod net;
 mod normalise;
 mod spatial;
 mod ssd;
+#[cfg(test)]
+mod tests;
 pub mod weights;
 
 pub use import::{Imported, Options, import};

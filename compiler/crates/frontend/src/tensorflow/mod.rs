@@ -3,3 +3,11 @@
 pub mod checkpoint;
 pub mod dtype;
 pub mod graph_def;
+mod import;
+mod integers;
+mod ops;
+mod spatial;
+#[cfg(test)]
+mod tests;
+
+pub use import::{Imported, Options, Written, import};
