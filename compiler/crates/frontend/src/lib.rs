@@ -2,6 +2,7 @@
 
 pub mod caffe;
 pub mod darknet;
+pub mod onnx;
 pub mod tensor;
 pub mod tensorflow;
 pub mod text_format;

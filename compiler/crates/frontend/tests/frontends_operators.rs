@@ -7,6 +7,7 @@ use std::path::Path;
 use secateur_frontend::caffe::Options;
 use secateur_frontend::tensorflow;
 use secateur_frontend::tensorflow::graph_def::GraphDef;
+use secateur_frontend::onnx;
 
 /// Cases that are not translated, with the reason; at most one in twenty.
 const REFUSED: &[(&str, &str)] = &[];
@@ -72,4 +73,46 @@ fn tensorflow_case(folder: &Path) -> Result<(), String> {
     let output = imported.graph.outputs().iter().find(|(output, _)| output == "out");
     let (_, value) = output.ok_or("no output `out`")?;
     common::compare(&values[value], &common::array(&folder.join("out.npy"))).map(drop)
+}
+
+#[test]
+fn onnx_operators() {
+    let Some(data) = secateur_testing::data_dir() else { return };
+    check(&data.join("frontends/onnx-ops"), onnx_case);
+}
+
+/// Runs the case with its inputs given when it runs, or all of them when it is read: some are parameters.
+fn onnx_case(folder: &Path) -> Result<(), String> {
+    let model = folder.join("model.onnx");
+    let say = |error: secateur_base::Error| format!("{error:?}");
+    let inputs: Vec<_> = (0..)
+        .map(|at| folder.join(format!("in_{at}.npy")))
+        .take_while(|file| file.is_file())
+        .map(|file| common::typed_array(&file))
+        .collect();
+    // The generator writes the newest version; no operator here has another meaning in it.
+    let options = onnx::Options { later_opsets: true, ..onnx::Options::default() };
+    let imported = onnx::load(&model, &options).or_else(|refused| {
+        let known = onnx::input_names(&model)?;
+        if known.len() != inputs.len() {
+            return Err(refused);
+        }
+        let fixed = known.into_iter().zip(inputs.iter().cloned()).collect();
+        onnx::load(&model, &onnx::Options { fixed, ..options.clone() })
+    });
+    let imported = imported.map_err(say)?;
+    let open = imported.inputs.iter().zip(&inputs).filter(|(name, _)| {
+        imported.graph.inputs.iter().any(|&value| imported.graph.name(value) == name.as_str())
+    });
+    let open: Vec<_> = open.map(|(_, tensor)| tensor.clone()).collect();
+    let outputs = secateur_tensor::evaluate(&imported.graph, &open, &mut |_, _| ()).map_err(say)?;
+    for (at, found) in outputs.iter().enumerate() {
+        let file = folder.join(format!("out_{at}.npy"));
+        if !file.is_file() {
+            return Err(format!("nothing to compare output {at} with"));
+        }
+        common::compare_tensors(found, &common::typed_array(&file))
+            .map_err(|why| format!("output {at}: {why}"))?;
+    }
+    Ok(())
 }

@@ -78,3 +78,47 @@ pub(crate) fn caffe(net: &Path, weights: &Path, options: &Options) -> secateur_b
     let weights = weights.is_file().then(|| Weights::load(weights)).transpose()?;
     import(&Net::read(&document, &State::default())?, weights.as_ref(), options)
 }
+
+/// An array of its own type.
+#[allow(dead_code, reason = "one of the two tests has no use for it")]
+pub(crate) fn typed_array(path: &Path) -> secateur_tensor::Tensor {
+    use secateur_tensor::{DType, Data, Spec, Tensor};
+    let bytes = std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let open = || npyz::NpyFile::new(bytes.as_slice()).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let shape: Vec<usize> = open().shape().iter().map(|dim| *dim as usize).collect();
+    macro_rules! ints {
+        ($($kind:ty => $dtype:ident),*) => {
+            $(if let Ok(values) = open().into_vec::<$kind>() {
+                (DType::$dtype, Data::Int(values.into_iter().map(|value| value as i64).collect()))
+            } else)* {
+                panic!("{}: a type that no case has", path.display())
+            }
+        };
+    }
+    let (dtype, data) = if let Ok(values) = open().into_vec::<f32>() {
+        (DType::F32, Data::F32(values))
+    } else if let Ok(values) = open().into_vec::<f64>() {
+        (DType::F32, Data::F32(values.into_iter().map(|value| value as f32).collect()))
+    } else {
+        ints!(i8 => I8, u8 => U8, i16 => I16, u16 => U16, i32 => I32, u32 => U32, i64 => I64, u64 => U64, bool => Bool)
+    };
+    Tensor::new(Spec::new(dtype, shape), data).unwrap_or_else(|e| panic!("{}: {e:?}", path.display()))
+}
+
+/// As [`compare`]; types must be equal too, integers exactly.
+#[allow(dead_code, reason = "one of the two tests has no use for it")]
+pub(crate) fn compare_tensors(
+    found: &secateur_tensor::Tensor,
+    expected: &secateur_tensor::Tensor,
+) -> Result<f32, String> {
+    if found.dtype() != expected.dtype() {
+        return Err(format!("type {}, not {}", found.dtype().name(), expected.dtype().name()));
+    }
+    if let (Some(ours), Some(theirs)) = (found.as_int(), expected.as_int()) {
+        let equal = found.shape() == expected.shape() && ours == theirs;
+        return if equal { Ok(0.0) } else { Err(format!("{found:?}, not {expected:?}")) };
+    }
+    let plain =
+        |tensor: &secateur_tensor::Tensor| Tensor { shape: tensor.shape().to_vec(), data: tensor.to_f32() };
+    compare(&plain(found), &plain(expected))
+}
