@@ -5,9 +5,9 @@ mod common;
 use std::path::Path;
 
 use secateur_frontend::caffe::Options;
+use secateur_frontend::onnx;
 use secateur_frontend::tensorflow;
 use secateur_frontend::tensorflow::graph_def::GraphDef;
-use secateur_frontend::onnx;
 
 /// Cases that are not translated, with the reason; at most one in twenty.
 const REFUSED: &[(&str, &str)] = &[];

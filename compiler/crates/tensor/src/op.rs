@@ -441,7 +441,7 @@ pub struct Resize {
     pub scales: Vec<f32>,
     pub kind: ResizeKind,
     pub coordinates: Coordinates,
-    /// Weights of pixels outside are 0 and the others are scaled up (cubic, and with `antialias`).
+    /// Weights of pixels outside are 0 and the others are scaled up.
     pub exclude_outside: bool,
     /// Downsampling widens the filter.
     pub antialias: bool,

@@ -51,7 +51,7 @@ pub(crate) fn array(path: &Path) -> Tensor {
             open().into_vec::<i32>().map(|values| values.into_iter().map(|value| value as f32).collect())
         })
         .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    Tensor { shape, data }
+    Tensor { shape, data: row_major(&open(), data) }
 }
 
 /// The largest difference that two honest engines have: 2e-4 of the largest value, or 1e-5.
@@ -102,6 +102,10 @@ pub(crate) fn typed_array(path: &Path) -> secateur_tensor::Tensor {
     } else {
         ints!(i8 => I8, u8 => U8, i16 => I16, u16 => U16, i32 => I32, u32 => U32, i64 => I64, u64 => U64, bool => Bool)
     };
+    let data = match data {
+        Data::F32(values) => Data::F32(row_major(&open(), values)),
+        Data::Int(values) => Data::Int(row_major(&open(), values)),
+    };
     Tensor::new(Spec::new(dtype, shape), data).unwrap_or_else(|e| panic!("{}: {e:?}", path.display()))
 }
 
@@ -121,4 +125,22 @@ pub(crate) fn compare_tensors(
     let plain =
         |tensor: &secateur_tensor::Tensor| Tensor { shape: tensor.shape().to_vec(), data: tensor.to_f32() };
     compare(&plain(found), &plain(expected))
+}
+
+/// Elements in row-major order, in whatever order the file has them.
+#[allow(dead_code, reason = "one of the two tests has no use for it")]
+fn row_major<T: Copy>(file: &npyz::NpyFile<&[u8]>, values: Vec<T>) -> Vec<T> {
+    if file.order() == npyz::Order::C {
+        return values;
+    }
+    let shape: Vec<usize> = file.shape().iter().map(|&side| side as usize).collect();
+    let index = |mut position: usize| {
+        let mut coordinates = vec![0; shape.len()];
+        for axis in (0..shape.len()).rev() {
+            coordinates[axis] = position % shape[axis];
+            position /= shape[axis];
+        }
+        coordinates.iter().zip(&shape).rev().fold(0, |index, (at, side)| index * side + at)
+    };
+    (0..values.len()).map(|position| values[index(position)]).collect()
 }

@@ -89,8 +89,8 @@ fn coordinate(kind: Coordinates, i: f32, side: f32, output: f32, scale: f32) -> 
     }
 }
 
-/// Weights by the distance from `position` within `radius`, at least a pixel of which lies on the map; pixels
-/// outside are the outermost ones, or with `exclude_outside` none.
+/// Weights by the distance from `position` within `radius`; pixels outside are the outermost ones, or with
+/// `exclude_outside` none.
 fn filtered(
     resize: &Resize,
     position: f32,
@@ -111,7 +111,7 @@ fn filtered(
     let mut taps: Vec<(usize, f32)> = Vec::new();
     let mut sum = 0.0;
     for pixel in first..=end {
-        if (resize.exclude_outside || resize.antialias) && !(0..=last).contains(&pixel) {
+        if resize.exclude_outside && !(0..=last).contains(&pixel) {
             continue;
         }
         let weight = weight((pixel as f32 - position).abs() * shrink);

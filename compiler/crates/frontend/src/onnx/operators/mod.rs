@@ -152,7 +152,6 @@ pub(super) fn translate(call: &mut Call) -> Result<Vec<Value>> {
         "GlobalMaxPool" => spatial::global(call, ReduceKind::Max),
         "BatchNormalization" => normalise::batch(call),
         "InstanceNormalization" => normalise::instance(call),
-        "LayerNormalization" => normalise::layer(call),
         "LRN" => normalise::lrn(call),
         "LpNormalization" => normalise::lp(call),
         "Resize" => resize::resize(call),
@@ -164,6 +163,7 @@ pub(super) fn translate(call: &mut Call) -> Result<Vec<Value>> {
         "QLinearConv" => quantised::qlinear_conv(call),
         "QLinearMatMul" => quantised::qlinear_matmul(call),
         "Dropout" => return dropout(call),
+        "LayerNormalization" => return normalise::layer(call),
         "Split" => return layout::split(call),
         _ => match layout::translate(call)? {
             Some(value) => Ok(value),

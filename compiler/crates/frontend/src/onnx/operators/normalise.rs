@@ -16,7 +16,9 @@ pub(super) fn batch(call: &mut Call) -> Result<Value> {
 }
 
 /// `(x − mean) / sqrt(variance + epsilon)` over `axes`.
-fn standardise(call: &mut Call, x: Value, axes: &[usize], epsilon: f32) -> Result<Value> {
+///
+/// Also the mean, and one over the root.
+fn standardise(call: &mut Call, x: Value, axes: &[usize], epsilon: f32) -> Result<[Value; 3]> {
     let mean = Op::Reduce(Reduce { kind: ReduceKind::Mean, axes: axes.to_vec(), keep: true });
     let centre = call.add(mean.clone(), &[x])?;
     let centred = call.add(Op::Binary(Binary::Sub), &[x, centre])?;
@@ -25,7 +27,8 @@ fn standardise(call: &mut Call, x: Value, axes: &[usize], epsilon: f32) -> Resul
     let epsilon = call.scalar(variance, epsilon)?;
     let variance = call.add(Op::Binary(Binary::Add), &[variance, epsilon])?;
     let factor = call.unary(Unary::Rsqrt, variance)?;
-    call.add(Op::Binary(Binary::Mul), &[centred, factor])
+    let normal = call.add(Op::Binary(Binary::Mul), &[centred, factor])?;
+    Ok([normal, centre, factor])
 }
 
 /// Every channel of every image by itself.
@@ -34,7 +37,7 @@ pub(super) fn instance(call: &mut Call) -> Result<Value> {
     let x = call.input(0)?;
     let rank = call.spec(x).rank();
     let axes: Vec<usize> = (2..rank).collect();
-    let mut result = standardise(call, x, &axes, epsilon)?;
+    let [mut result, ..] = standardise(call, x, &axes, epsilon)?;
     for (at, op) in [(1, Binary::Mul), (2, Binary::Add)] {
         let factors = call.input(at)?;
         let mut shape = call.shape(factors);
@@ -45,22 +48,19 @@ pub(super) fn instance(call: &mut Call) -> Result<Value> {
     Ok(result)
 }
 
-/// Everything from an axis on.
-pub(super) fn layer(call: &mut Call) -> Result<Value> {
-    if call.node.outputs.iter().skip(1).any(|name| !name.is_empty()) {
-        return Err(Error::new("mean and deviation of LayerNormalization are not read").allowed("one output"));
-    }
+/// Everything from an axis on; mean and inverse deviation are outputs too.
+pub(super) fn layer(call: &mut Call) -> Result<Vec<Value>> {
     let epsilon = call.node.float("epsilon")?.unwrap_or(1e-5);
     let x = call.input(0)?;
     let rank = call.spec(x).rank();
     let axes: Vec<usize> = (call.axis_attribute(-1, rank)?..rank).collect();
-    let normal = standardise(call, x, &axes, epsilon)?;
+    let [normal, mean, factor] = standardise(call, x, &axes, epsilon)?;
     let scale = call.input(1)?;
     let mut result = call.add(Op::Binary(Binary::Mul), &[normal, scale])?;
     if let Some(bias) = call.optional(2) {
         result = call.add(Op::Binary(Binary::Add), &[result, bias])?;
     }
-    Ok(result)
+    Ok(vec![result, mean, factor])
 }
 
 pub(super) fn lrn(call: &mut Call) -> Result<Value> {
