@@ -5,6 +5,7 @@ mod common;
 use std::path::Path;
 
 use secateur_frontend::caffe::Options;
+use secateur_frontend::onnx;
 use secateur_frontend::tensor::{Graph, Tensor, Value};
 use secateur_frontend::tensorflow;
 use secateur_frontend::tensorflow::checkpoint::Checkpoint;
@@ -101,6 +102,69 @@ fn tensorflow_network(folder: &Path, file: &Path) -> Result<(), String> {
         layers.check(at, &found).map_err(|why| format!("node {name}: {why}"))?;
     }
     outputs_of(folder, &golden, &imported.graph, &values)
+}
+
+#[test]
+fn onnx_networks() {
+    let Some(data) = secateur_testing::data_dir() else { return };
+    let folders = common::folders(&data.join("frontends/onnx"));
+    assert!(!folders.is_empty());
+    let failures: Vec<String> = folders
+        .iter()
+        .filter_map(|folder| Some(format!("{}: {}", common::name(folder), onnx_network(folder).err()?)))
+        .collect();
+    assert!(failures.is_empty(), "{} of {}:\n{}", failures.len(), folders.len(), failures.join("\n"));
+}
+
+fn onnx_network(folder: &Path) -> Result<(), String> {
+    let say = |error: secateur_base::Error| format!("{error:?}");
+    let golden = json(&folder.join("golden/golden.json"));
+    let shapes = golden["inputs"].as_object().expect("inputs").iter().map(|(name, input)| {
+        let dims = input["shape"].as_array().expect("a shape").iter();
+        (name.clone(), dims.map(|dim| dim.as_u64().expect("a size") as usize).collect())
+    });
+    let options = onnx::Options { input_shapes: shapes.collect(), ..onnx::Options::default() };
+    let imported = onnx::load(&folder.join("model.onnx"), &options).map_err(say)?;
+    let graph = &imported.graph;
+    let mut given = inputs(folder, &golden);
+    let given = graph.inputs.iter().map(|&input| {
+        let data =
+            given.remove(graph.name(input)).ok_or_else(|| format!("no input {}", graph.name(input)))?;
+        secateur_tensor::Tensor::f32(graph.spec(input).shape.clone(), data).map_err(say)
+    });
+    let given = given.collect::<Result<Vec<_>, _>>()?;
+    let mut values = std::collections::HashMap::new();
+    secateur_tensor::evaluate(graph, &given, &mut |value, tensor| {
+        values.insert(value, tensor.clone());
+    })
+    .map_err(say)?;
+    let plain =
+        |tensor: &secateur_tensor::Tensor| Tensor { shape: tensor.shape().to_vec(), data: tensor.to_f32() };
+    let named = |name: &str| {
+        let value = imported.values.get(name).ok_or_else(|| format!("no value {name}"))?;
+        let tensor = values.get(value).or_else(|| graph.constant(*value));
+        tensor.map(plain).ok_or_else(|| format!("nothing computes {name}"))
+    };
+    let layers = Layers::read(folder);
+    for (at, record) in layers.records.iter().enumerate() {
+        let name = record["tensor"].as_str().unwrap_or_default();
+        layers.check(at, &named(name)?).map_err(|why| format!("{} {name}: {why}", record["type"]))?;
+    }
+    for (name, output) in golden["outputs"].as_object().expect("golden.json lists outputs") {
+        let found = named(name)?;
+        let expected = common::array(&folder.join("golden").join(output["file"].as_str().expect("a file")));
+        let found = if output["rows"].is_string() { rows(folder, &found) } else { found };
+        common::compare(&found, &expected).map_err(|why| format!("output {name}: {why}"))?;
+    }
+    Ok(())
+}
+
+/// The rows of a table that `rows.npy` lists.
+fn rows(folder: &Path, table: &Tensor) -> Tensor {
+    let listed = common::array(&folder.join("golden/rows.npy")).data;
+    let width = table.shape.last().copied().unwrap_or(1);
+    let data = listed.iter().flat_map(|&row| table.data[row as usize * width..][..width].to_vec()).collect();
+    Tensor { shape: vec![listed.len(), width], data }
 }
 
 /// A map of `n, c, h, w` in TensorFlow's order.

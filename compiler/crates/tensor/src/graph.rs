@@ -6,7 +6,7 @@ use secateur_base::{Error, Result};
 use secateur_ir::Origin;
 
 use crate::op::Op;
-use crate::tensor::{Spec, Tensor};
+use crate::tensor::{Data, Spec, Tensor};
 
 /// A value's number. Every write has a number of its own, also where a file writes a name twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -80,15 +80,16 @@ impl Graph {
 }
 
 /// Puts a [`Graph`] together: infers shapes, refuses what does not fit, computes constants at once.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Builder {
     graph: Graph,
-    /// Elements of all folded constants, which an input of a few bytes could otherwise make huge.
-    folded: usize,
+    /// Steps that folding may still take: a file of a few bytes must not make work or memory without end.
+    budget: usize,
 }
 
-/// The most elements that folding may make.
-const MAX_FOLDED: usize = 1 << 28;
+/// Steps that folding may take in any network, and for every element of a constant in the file.
+const STEPS: usize = 1 << 22;
+const STEPS_AN_ELEMENT: usize = 16;
 
 /// What a reader says of the nodes that it adds for one layer.
 #[derive(Debug, Clone, Default)]
@@ -98,9 +99,15 @@ pub struct Place {
     pub origin: Origin,
 }
 
+impl Default for Builder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Builder {
     pub fn new() -> Self {
-        Self::default()
+        Self { graph: Graph::default(), budget: STEPS }
     }
 
     /// Adds an input of the network.
@@ -113,9 +120,24 @@ impl Builder {
         Ok(value)
     }
 
-    /// Adds a constant.
+    /// Adds a constant that stands in the file.
     pub fn constant(&mut self, name: &str, tensor: Tensor) -> Value {
+        self.budget = self.budget.saturating_add(tensor.spec().len().saturating_mul(STEPS_AN_ELEMENT));
         self.value(name, tensor.spec().clone(), Some(Arc::new(tensor)))
+    }
+
+    /// Adds a constant of this type and shape that the reader computes by `make`.
+    ///
+    /// # Errors
+    /// It would be too large for the file that it comes from.
+    pub fn computed(&mut self, name: &str, spec: Spec, make: impl FnOnce(usize) -> Data) -> Result<Value> {
+        let spec = spec.check()?;
+        let len = spec.len();
+        self.budget = self.budget.checked_sub(len).ok_or_else(|| {
+            Error::new("a constant is too large for the file that it comes from").found(spec.to_string())
+        })?;
+        let tensor = Tensor::new(spec, make(len))?;
+        Ok(self.value(name, tensor.spec().clone(), Some(Arc::new(tensor))))
     }
 
     /// Adds an operator; its value is named as the layer, until [`Builder::rename`].
@@ -130,15 +152,11 @@ impl Builder {
         let spec = crate::infer(&node.op, &specs).map_err(|error| node.locate(error))?;
         let constants: Option<Vec<&Tensor>> =
             inputs.iter().map(|&input| self.graph.constant(input)).collect();
-        let constant = match constants {
-            Some(constants) if !matches!(node.op, Op::DetectionOutput(_)) => {
-                self.folded = self.folded.saturating_add(spec.len());
-                if self.folded > MAX_FOLDED {
-                    return Err(node.locate(
-                        Error::new("constants of the network grow too large")
-                            .allowed(format!("at most {MAX_FOLDED} elements")),
-                    ));
-                }
+        // What would take too long is left for the evaluation.
+        let left = self.budget.checked_sub(crate::infer::steps(&node.op, &specs, &spec));
+        let constant = match (constants, left) {
+            (Some(constants), Some(left)) if !matches!(node.op, Op::DetectionOutput(_)) => {
+                self.budget = left;
                 let tensor =
                     crate::eval::run(&node.op, &constants, &spec).map_err(|error| node.locate(error))?;
                 Some(Arc::new(tensor))

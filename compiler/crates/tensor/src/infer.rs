@@ -160,6 +160,23 @@ pub fn infer(op: &Op, inputs: &[&Spec]) -> Result<Spec> {
     spec.check()
 }
 
+/// About how many steps an evaluation takes: elements that are read or written.
+pub(crate) fn steps(op: &Op, inputs: &[&Spec], output: &Spec) -> usize {
+    let each = match op {
+        Op::Conv(_) | Op::ConvTranspose(_) => inputs[1].len(),
+        Op::Pool(pool) => pool.window.kernel.iter().fold(1usize, |taps, &side| taps.saturating_mul(side)),
+        Op::MatMul => inputs[0].shape.last().copied().unwrap_or(1),
+        Op::Lrn(lrn) if lrn.within => lrn.size.saturating_mul(lrn.size),
+        Op::Lrn(lrn) => lrn.size,
+        // A filter that is widened for downsampling reads whole axes.
+        Op::Resize(resize) if resize.antialias => inputs[0].shape.iter().sum(),
+        Op::Resize(_) => 16,
+        _ => 1,
+    };
+    let read = inputs.iter().fold(0usize, |sum, input| sum.saturating_add(input.len()));
+    output.len().saturating_mul(each).saturating_add(read)
+}
+
 /// Checks the number of inputs.
 fn count(op: &Op, found: usize) -> Result<()> {
     let allowed = match op {

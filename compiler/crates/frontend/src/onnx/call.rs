@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use secateur_base::{Error, Result};
-use secateur_tensor::{Builder, DType, Op, Place, Spec, Tensor, Value, op::Unary};
+use secateur_tensor::{Builder, DType, Data, Op, Place, Spec, Tensor, Value, op::Unary};
 
 use super::proto::{self, Node};
 
@@ -27,6 +27,11 @@ impl Call<'_, '_> {
 
     pub(super) fn constant(&mut self, tensor: Tensor) -> Value {
         self.builder.constant(&self.place.name, tensor)
+    }
+
+    /// A constant that follows from parameters.
+    pub(super) fn computed(&mut self, spec: Spec, make: impl FnOnce(usize) -> Data) -> Result<Value> {
+        self.builder.computed(&self.place.name, spec, make)
     }
 
     /// A constant of one element that fits beside `like`.

@@ -46,10 +46,15 @@ impl Plane {
     }
 
     /// Calls `f` with tap, output pixel and input pixel, for every pair that meets.
-    fn meetings(&self, mut f: impl FnMut(usize, usize, usize)) {
+    fn meetings(&self, f: impl FnMut(usize, usize, usize)) {
+        self.meetings_of_rows(0..self.output[0], f);
+    }
+
+    /// [`Plane::meetings`] of some output rows.
+    fn meetings_of_rows(&self, rows: std::ops::Range<usize>, mut f: impl FnMut(usize, usize, usize)) {
         for tap in 0..self.taps() {
             let (down, right) = (tap / self.kernel[1], tap % self.kernel[1]);
-            for row in 0..self.output[0] {
+            for row in rows.clone() {
                 let Some(from_row) = self.source(0, row, down) else { continue };
                 for column in 0..self.output[1] {
                     if let Some(from) = self.source(1, column, right) {
@@ -83,8 +88,7 @@ pub(super) fn conv(conv: &Conv, inputs: &[&Tensor], spec: &Spec) -> Tensor {
                     if inner == 1 && filters == 1 {
                         plane.meetings(|tap, out, from| y[out] += w[tap] * x[from]);
                     } else {
-                        let columns = columns(&plane, x, inner, pixels_in, pixels);
-                        product(w, &columns, y, [filters, depth, pixels]);
+                        by_rows(&plane, x, w, y, [filters, inner]);
                     }
                     if let Some(bias) = bias {
                         for (filter, y) in y.chunks_mut(pixels.max(1)).enumerate().take(filters) {
@@ -120,14 +124,30 @@ pub(super) fn conv(conv: &Conv, inputs: &[&Tensor], spec: &Spec) -> Tensor {
     tensor(spec.clone(), data)
 }
 
-/// The input pixel of every channel, tap and output pixel: `[channels][taps][pixels]`, 0 on the padding.
-fn columns(plane: &Plane, x: &[f32], channels: usize, pixels_in: usize, pixels: usize) -> Vec<f32> {
-    let mut columns = vec![0f32; channels * plane.taps() * pixels];
-    columns.par_chunks_mut((plane.taps() * pixels).max(1)).enumerate().for_each(|(channel, columns)| {
-        let x = &x[channel * pixels_in..][..pixels_in];
-        plane.meetings(|tap, out, from| columns[tap * pixels + out] = x[from]);
-    });
-    columns
+/// One group as matrix products, some rows at a time: gathered columns take memory.
+fn by_rows(plane: &Plane, x: &[f32], w: &[f32], y: &mut [f32], [filters, channels]: [usize; 2]) {
+    /// Gathered elements at a time.
+    const GATHERED: usize = 1 << 22;
+    let [rows, width] = plane.output;
+    let (depth, pixels_in) = (channels * plane.taps(), plane.input[0] * plane.input[1]);
+    let at_once = (GATHERED / (depth * width).max(1)).clamp(1, rows.max(1));
+    for start in (0..rows).step_by(at_once) {
+        let end = (start + at_once).min(rows);
+        let pixels = (end - start) * width;
+        // The input pixel of every channel, tap and output pixel; 0 on the padding.
+        let mut columns = vec![0f32; depth * pixels];
+        columns.par_chunks_mut((plane.taps() * pixels).max(1)).enumerate().for_each(|(channel, columns)| {
+            let x = &x[channel * pixels_in..][..pixels_in];
+            plane.meetings_of_rows(start..end, |tap, out, from| {
+                columns[tap * pixels + out - start * width] = x[from];
+            });
+        });
+        let mut block = vec![0f32; filters * pixels];
+        product(w, &columns, &mut block, [filters, depth, pixels]);
+        for (y, block) in y.chunks_mut((rows * width).max(1)).zip(block.chunks(pixels.max(1))) {
+            y[start * width..end * width].copy_from_slice(block);
+        }
+    }
 }
 
 pub(super) fn transpose(conv: &ConvTranspose, inputs: &[&Tensor], spec: &Spec) -> Tensor {

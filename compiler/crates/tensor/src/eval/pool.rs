@@ -10,7 +10,8 @@ use super::elementwise::tensor;
 
 /// A window's positions along one axis: those on the map, and how many are on the map or its padding.
 struct Extent {
-    inside: Vec<usize>,
+    inside: std::iter::StepBy<std::ops::Range<usize>>,
+    count: usize,
     padded: usize,
 }
 
@@ -18,14 +19,18 @@ fn extents(pool: &Pool, axis: usize, side: usize, outputs: usize) -> Vec<Extent>
     let window = &pool.window;
     let before = window.before[axis];
     let whole = before + side + window.after[axis];
+    let dilation = window.dilations[axis];
     (0..outputs)
         .map(|out| {
-            let taps =
-                (0..window.kernel[axis]).map(|tap| out * window.strides[axis] + tap * window.dilations[axis]);
-            let taps: Vec<usize> = taps.take_while(|&tap| tap < whole).collect();
-            let inside =
-                taps.iter().filter_map(|tap| tap.checked_sub(before)).filter(|&i| i < side).collect();
-            Extent { inside, padded: taps.len() }
+            let start = out * window.strides[axis];
+            // Taps on the padded map, and of those the first one on the map itself.
+            let padded = window.kernel[axis].min(whole.saturating_sub(start).div_ceil(dilation));
+            let first = before.saturating_sub(start).div_ceil(dilation);
+            let end = (before + side).saturating_sub(start).div_ceil(dilation).min(padded);
+            let count = end.saturating_sub(first);
+            let from = (start + first * dilation).saturating_sub(before);
+            let inside = (from..from + count * dilation).step_by(dilation);
+            Extent { inside, count, padded }
         })
         .collect()
 }
@@ -36,7 +41,7 @@ pub(super) fn pool(pool: &Pool, x: &Tensor, spec: &Spec) -> Tensor {
     let last = pool.window.kernel.len() - 1;
     let across = extents(pool, last, columns_in, columns);
     let down = match last {
-        0 => vec![Extent { inside: vec![0], padded: 1 }],
+        0 => vec![Extent { inside: (0..1).step_by(1), count: 1, padded: 1 }],
         _ => extents(pool, 0, rows_in, rows),
     };
     let plane = rows_in * columns_in;
@@ -48,11 +53,13 @@ pub(super) fn pool(pool: &Pool, x: &Tensor, spec: &Spec) -> Tensor {
                 for (y, (v, h)) in
                     y.iter_mut().zip(down.iter().flat_map(|v| across.iter().map(move |h| (v, h))))
                 {
-                    let window =
-                        v.inside.iter().flat_map(|row| h.inside.iter().map(move |c| x[row * columns_in + c]));
+                    let window = v
+                        .inside
+                        .clone()
+                        .flat_map(|row| h.inside.clone().map(move |c| x[row * columns_in + c]));
                     *y = match pool.kind {
                         PoolKind::Max => window.fold(f32::NEG_INFINITY, f32::max),
-                        PoolKind::AverageInside => mean(window, v.inside.len() * h.inside.len()),
+                        PoolKind::AverageInside => mean(window, v.count * h.count),
                         PoolKind::AveragePadded => mean(window, v.padded * h.padded),
                     };
                 }
@@ -67,11 +74,11 @@ pub(super) fn pool(pool: &Pool, x: &Tensor, spec: &Spec) -> Tensor {
                     .map(|(v, h)| {
                         let window = v
                             .inside
-                            .iter()
-                            .flat_map(|row| h.inside.iter().map(move |c| x[row * columns_in + c]));
+                            .clone()
+                            .flat_map(|row| h.inside.clone().map(move |c| x[row * columns_in + c]));
                         match pool.kind {
                             PoolKind::Max => window.max().unwrap_or(spec.dtype.limits().0),
-                            _ => window.sum::<i64>() / (v.inside.len() * h.inside.len()).max(1) as i64,
+                            _ => window.sum::<i64>() / (v.count * h.count).max(1) as i64,
                         }
                     })
                     .collect::<Vec<_>>()

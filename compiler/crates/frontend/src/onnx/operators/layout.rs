@@ -86,13 +86,11 @@ fn constant(call: &mut Call) -> Result<Value> {
 fn constant_of_shape(call: &mut Call) -> Result<Value> {
     let shape = sizes(&call.ints(0, "")?.ok_or_else(|| missing("shape"))?)?;
     let value = call.tensor("value")?.unwrap_or_else(|| Tensor::scalar(0.0));
-    let spec = Spec::new(value.dtype(), shape).check()?;
-    let len = spec.len();
-    let data = match value.data() {
+    let spec = Spec::new(value.dtype(), shape);
+    call.computed(spec, |len| match value.data() {
         Data::F32(values) => Data::F32(vec![values.first().copied().unwrap_or_default(); len]),
         Data::Int(values) => Data::Int(vec![values.first().copied().unwrap_or_default(); len]),
-    };
-    Ok(call.constant(Tensor::new(spec, data)?))
+    })
 }
 
 fn shape(call: &mut Call) -> Result<Value> {
@@ -124,13 +122,13 @@ fn range(call: &mut Call) -> Result<Value> {
             Error::new("the range never ends").found(format!("{start} to {limit} in steps of {step}"))
         );
     }
-    let values = (0..length as usize).map(|i| start + i as f64 * step);
-    let shape = [length as usize];
-    let tensor = match dtype {
-        DType::F32 => Tensor::f32(shape, values.map(|value| value as f32).collect())?,
-        _ => Tensor::int(dtype, shape, values.map(|value| value as i64).collect())?,
-    };
-    Ok(call.constant(tensor))
+    call.computed(Spec::new(dtype, [length as usize]), |len| {
+        let values = (0..len).map(|i| start + i as f64 * step);
+        match dtype {
+            DType::F32 => Data::F32(values.map(|value| value as f32).collect()),
+            _ => Data::Int(values.map(|value| value as i64).collect()),
+        }
+    })
 }
 
 fn reshape(call: &mut Call) -> Result<Value> {
