@@ -132,8 +132,47 @@ mod compiled {
                 let binary = ("binary".to_owned(), graph_def());
                 [named(&[("text", PBTXT)]), vec![binary]].concat()
             }
+            "onnx" => vec![("conv-reshape".to_owned(), onnx())],
             _ => Vec::new(),
         }
+    }
+
+    /// A padded convolution, folded shape arithmetic behind it, a softmax.
+    fn onnx() -> Vec<u8> {
+        let tensor = |name: &[u8], dims: &[u64], values: &[f32]| {
+            Encoder::default().varints(1, dims).varint(2, 1).bytes(8, name).floats(4, values).bytes
+        };
+        let ints = |name: &[u8], values: &[u64]| {
+            let attribute = Encoder::default().bytes(1, name).varint(20, 7);
+            attribute.varints(8, values).bytes
+        };
+        let node = |kind: &[u8], inputs: &[&[u8]], output: &[u8], attribute: Option<Vec<u8>>| {
+            let node = inputs.iter().fold(Encoder::default(), |node, input| node.bytes(1, input));
+            let node = node.bytes(2, output).bytes(4, kind);
+            attribute.iter().fold(node, |node, attribute| node.bytes(5, attribute)).bytes
+        };
+        let shape = [1, 2, 4, 4].iter().fold(Encoder::default(), |shape, &side| {
+            shape.bytes(1, &Encoder::default().varint(1, side).bytes)
+        });
+        let kind = Encoder::default().varint(1, 1).bytes(2, &shape.bytes).bytes;
+        let kind = Encoder::default().bytes(1, &kind).bytes;
+        let input = Encoder::default().bytes(1, b"x").bytes(2, &kind).bytes;
+        let list =
+            Encoder::default().varints(1, &[2]).varint(2, 7).varints(7, &[1, u64::MAX]).bytes(8, b"s").bytes;
+        let nodes = [
+            node(b"Conv", &[b"x", b"w"], b"c", Some(ints(b"pads", &[1, 1, 1, 1]))),
+            node(b"Reshape", &[b"c", b"s"], b"r", None),
+            node(b"Softmax", &[b"r"], b"y", None),
+        ];
+        let graph = nodes.iter().fold(Encoder::default(), |graph, node| graph.bytes(1, node));
+        let graph = graph
+            .bytes(2, b"g")
+            .bytes(5, &tensor(b"w", &[1, 2, 3, 3], &[0.5; 18]))
+            .bytes(5, &list)
+            .bytes(11, &input)
+            .bytes(12, &Encoder::default().bytes(1, b"y").bytes);
+        let opset = Encoder::default().varint(2, 17).bytes;
+        Encoder::default().varint(1, 8).bytes(7, &graph.bytes).bytes(8, &opset).bytes
     }
 
     const PROTOTXT: &str = r#"name: "n" # a net

@@ -10,6 +10,8 @@ mod files;
 mod foreign;
 #[cfg(feature = "compiler")]
 mod network;
+#[cfg(feature = "compiler")]
+mod onnx;
 
 use crate::Target;
 
@@ -50,4 +52,6 @@ pub const TARGETS: &[Target] = &[
     foreign::CHECKPOINT,
     #[cfg(feature = "compiler")]
     foreign::GRAPH_DEF,
+    #[cfg(feature = "compiler")]
+    onnx::ONNX,
 ];

@@ -6,10 +6,11 @@ use secateur_base::terminal::print;
 use secateur_base::{Result, outln};
 use secateur_deploy::is_artefact;
 use secateur_frontend::darknet::{self, Network};
+use secateur_frontend::onnx;
 use secateur_ir::{self as graph, Graph, LayerCost, Op, Source};
 
 use super::subject::model_cfg;
-use super::{Global, artefact};
+use super::{Global, artefact, tensors};
 
 /// Show a network layer by layer.
 #[derive(Debug, clap::Args)]
@@ -18,22 +19,30 @@ use super::{Global, artefact};
   secateur info yolov3-tiny.cfg yolov3-tiny.weights
   secateur info yolov3-tiny.cfg --ir
   secateur info yolov3-tiny.sct
+  secateur info yolov8n.onnx
+  secateur info yolov8n.onnx --input-shape images=1,3,320,320
 
 With weights, their file is checked against the cfg too.")]
 pub(crate) struct Args {
-    /// The network's .cfg, a config file with a [pruning] section, or an artefact.
-    #[arg(value_name = "CFG|ARTEFACT")]
+    /// The network's .cfg, a config file with a [pruning] section, an artefact, or an ONNX model.
+    #[arg(value_name = "CFG|ARTEFACT|ONNX")]
     cfg: PathBuf,
     /// Its trained .weights.
     weights: Option<PathBuf>,
     /// Print the intermediate representation instead of the table.
     #[arg(long)]
     ir: bool,
+    /// Shape of an ONNX model's input, for one that leaves dimensions open.
+    #[arg(long, value_name = "NAME=N,C,H,W", value_parser = tensors::named_shape)]
+    input_shape: Vec<(String, Vec<usize>)>,
 }
 
 pub(crate) fn run(args: Args, _global: &Global) -> Result<()> {
     if is_artefact(&args.cfg) {
         return artefact::print(&args.cfg);
+    }
+    if onnx::is_model(&args.cfg) {
+        return tensors::print_onnx(&args.cfg, args.input_shape);
     }
     let (cfg, _) = model_cfg(&args.cfg)?;
     let network = darknet::load(&cfg, args.weights.as_deref())?;
@@ -153,12 +162,12 @@ fn print_weights(network: &Network) {
 }
 
 /// Three digits and a unit; nothing for 0.
-fn human(count: u64) -> String {
+pub(super) fn human(count: u64) -> String {
     if count == 0 { String::new() } else { unit(count).trim_end().to_owned() }
 }
 
 /// Three digits, a space and k, M or G.
-fn unit(count: u64) -> String {
+pub(super) fn unit(count: u64) -> String {
     let mut value = count as f64;
     let mut prefix = "";
     for next in ["k", "M", "G", "T"] {

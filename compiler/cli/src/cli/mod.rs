@@ -34,6 +34,7 @@ mod sim;
 mod stat;
 mod subject;
 mod targets;
+mod tensors;
 #[cfg(test)]
 mod tests;
 mod train;

@@ -4,6 +4,7 @@
 //! shape and computes at once whatever depends on no input, shape arithmetic with it. [`evaluate`] runs a graph in
 //! floats: the meaning that everything after it is compared with.
 
+pub mod cost;
 mod eval;
 mod graph;
 mod infer;

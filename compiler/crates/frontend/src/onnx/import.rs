@@ -193,6 +193,14 @@ impl Importer {
     }
 }
 
+/// Returns whether a file is an ONNX model by its content: a graph, and the version of its operators.
+pub fn is_model(path: &Path) -> bool {
+    let Ok(bytes) = read_limited(path, MAX_TENSOR_BYTES) else { return false };
+    // The format has no signature: the first field is the version of the format, a small number.
+    bytes.first() == Some(&0x08)
+        && Model::read(&bytes).is_ok_and(|model| model.graph.is_some() && model.opset.is_some())
+}
+
 /// Names of a model's inputs in the order of the file, without initialisers.
 ///
 /// # Errors

@@ -7,4 +7,4 @@ mod import;
 mod operators;
 mod proto;
 
-pub use import::{Imported, OPSETS, Options, import, input_names, load};
+pub use import::{Imported, OPSETS, Options, import, input_names, is_model, load};
