@@ -3,7 +3,9 @@
 //! A new criterion is a file with an implementation of [`Criterion`] and an entry in [`CRITERIA`].
 
 mod bn_gamma;
+mod geometric_median;
 mod l1;
+mod l1_var;
 mod l2;
 mod magnitude;
 mod random;
@@ -16,7 +18,9 @@ use bitvec::prelude::BitVec;
 use rayon::prelude::*;
 
 pub use bn_gamma::BnGamma;
+pub use geometric_median::GeometricMedian;
 pub use l1::L1;
+pub use l1_var::L1Var;
 pub use l2::L2;
 pub use random::Random;
 pub use reconstruction::Reconstruction;
@@ -28,7 +32,8 @@ use secateur_float as float;
 use secateur_ir::Weights;
 
 /// All criteria, in the order of the help.
-pub static CRITERIA: [&dyn Criterion; 6] = [&L1, &L2, &BnGamma, &Reconstruction, &Taylor, &Random];
+pub static CRITERIA: [&dyn Criterion; 8] =
+    [&L1, &L2, &BnGamma, &L1Var, &GeometricMedian, &Reconstruction, &Taylor, &Random];
 
 /// The criterion of a name on the command line, in recipes and in files.
 pub fn by_name(name: &str) -> Option<&'static dyn Criterion> {
@@ -183,6 +188,40 @@ pub fn keep_count(units: usize, rate: f64, batch: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ChannelUnits;
+    use secateur_ir::{Conv, Graph, Node, Op, Shape, Source};
+    use secateur_testing::random_weights;
+
+    /// Filters (0, 0), (3, 0), (0, 4) on two channels, and a layer that reads them.
+    #[test]
+    fn scores_by_hand() {
+        let mut graph = Graph { input: Shape::new(2, 1, 1), nodes: Vec::new(), letter_box: false };
+        for (source, filters) in [(Source::Image, 3), (Source::Layer(0), 1)] {
+            let conv = Op::Conv(Conv::square(filters, 1));
+            graph.nodes.push(Node::new(conv, vec![source], Shape::new(filters, 1, 1)));
+        }
+        let mut weights = random_weights(1, &graph);
+        weights.layers[0].weights = vec![0.0, 0.0, 3.0, 0.0, 0.0, 4.0];
+        let units = ChannelUnits::new(&graph, &weights);
+        assert_eq!(units.groups()[0].units, 3);
+        let inputs = Inputs {
+            units: &units,
+            folded: float::fold(&graph, &weights),
+            evidence: Evidence::default(),
+            seed: 1,
+        };
+        // Sums 0, 3, 4 (mean 7 ÷ 3); variances 0, 9 ÷ 4, 4 (mean 25 ÷ 12); sides 3, 4, 5 of a triangle.
+        let expected: [(&dyn Criterion, [f64; 3]); 3] = [
+            (&L1, [0.0, 9.0 / 7.0, 12.0 / 7.0]),
+            (&L1Var, [0.0, 9.0 / 7.0 + 1.08, 12.0 / 7.0 + 1.92]),
+            (&GeometricMedian, [7.0 / 8.0, 1.0, 9.0 / 8.0]),
+        ];
+        for (criterion, expected) in expected {
+            let found = criterion.score(&inputs, 0).units;
+            let near = found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-12);
+            assert!(near, "{criterion:?}: {found:?}, not {expected:?}");
+        }
+    }
 
     #[test]
     fn kept_counts_are_those_of_the_closed_pruner() {
