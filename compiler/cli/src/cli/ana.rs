@@ -75,14 +75,19 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<()> {
     let plan = Plan::new(subject.graph(), subject.network.weights()?)?;
     let evaluator = Evaluator::new(metric, &plan, &dataset)?;
     let gradients = subject.gradients(&origin, "train", &evaluator)?;
+    let units = subject.units()?;
+    let activations = subject.activations(units.as_ref(), &evaluator)?;
     let statistics = subject.statistics(&evaluator)?;
     let (evaluator, int8) = subject.in_numeric(evaluator, global.seed)?;
     let in_int8 = int8.as_ref().map(|int8| int8.measure(&evaluator));
-    let units = subject.units()?;
     let units = subject.ranked(
         units.as_ref(),
         subject.criterion,
-        Evidence { statistics: statistics.as_ref(), gradients: gradients.as_ref() },
+        Evidence {
+            statistics: statistics.as_ref(),
+            gradients: gradients.as_ref(),
+            activations: activations.as_ref(),
+        },
         subject.reconstruction,
         &[],
         global.seed,

@@ -181,6 +181,8 @@ impl Job {
     fn run(mut self) -> Result<()> {
         let subject = &self.subject;
         let graph = subject.graph();
+        let unranked = subject.units()?;
+        let activations = subject.activations(unranked.as_ref(), &self.analysed)?;
         let statistics = subject.statistics(&self.analysed)?;
         let copies = match subject.reconstruction {
             true => {
@@ -189,9 +191,12 @@ impl Job {
             false => vec![],
         };
         let calibration: Vec<&[f32]> = copies.iter().map(Vec::as_slice).collect();
-        let unranked = subject.units()?;
         let by = |criterion, reconstructed| {
-            let evidence = Evidence { statistics: statistics.as_ref(), gradients: self.gradients.as_ref() };
+            let evidence = Evidence {
+                statistics: statistics.as_ref(),
+                gradients: self.gradients.as_ref(),
+                activations: activations.as_ref(),
+            };
             subject.ranked(unranked.as_ref(), criterion, evidence, reconstructed, &calibration, self.seed)
         };
         let units = by(subject.criterion, subject.reconstruction);

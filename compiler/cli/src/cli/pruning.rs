@@ -9,7 +9,7 @@ use secateur_data::Dataset;
 use secateur_eval::{Evaluator, Heads, Metric, label_of_path};
 use secateur_frontend::darknet::{self, Network};
 use secateur_ir::{Graph, Op};
-use secateur_prune::criteria::{self, CRITERIA, ChannelScores, Evidence};
+use secateur_prune::criteria::{self, Activations, CRITERIA, ChannelScores, Evidence};
 use secateur_prune::reconstruct::{self, Reconstruction, Statistics};
 use secateur_prune::store::{Origin, fingerprint};
 use secateur_prune::{
@@ -271,6 +271,20 @@ impl Subject {
         }
         let (graph, weights) = (self.graph(), self.network.weights()?);
         Ok(Some(Statistics::collect(graph, weights, &evaluator.inputs(), self.ridge)?))
+    }
+
+    /// Outputs of the channels of `units`; `None` where the criterion needs none.
+    ///
+    /// # Errors
+    /// A group of which the criterion has nothing to say.
+    pub(crate) fn activations(
+        &self,
+        units: &dyn PruneUnits,
+        evaluator: &Evaluator,
+    ) -> Result<Option<Activations>> {
+        self.criterion.check(units, &self.ignored)?;
+        let needed = self.criterion.needs_activations();
+        needed.then(|| Activations::collect(units, &evaluator.inputs())).transpose()
     }
 
     /// Scores of channels from gradients of the loss on the images of `origin`, which `evaluator` has prepared; `None`

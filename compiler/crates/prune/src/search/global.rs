@@ -53,7 +53,7 @@ pub fn global_path(analysis: &Analysis) -> Result<Vec<Step>> {
     for group in analysis.prunable() {
         let scores = analysis.units.scores(group).ok_or_else(|| {
             Error::new("the scores of this criterion do not compare between groups")
-                .allowed("--criterion taylor, l1, l2 or bn-gamma with --allocation global")
+                .allowed("--criterion taylor, l1, l2, bn-gamma or l1-var with --allocation global")
         })?;
         let (units, mut gone, mut before) = (scores.len(), 0, f64::MIN);
         let keeps = (1..units).rev().filter(|keep| keep % analysis.kernel_batch == 0);

@@ -296,9 +296,14 @@ fn criteria_rank_every_unit() {
     let statistics = case.statistics();
     let gradients = case.gradients(1);
     let (channels, vectors) = (case.channels(), case.vectors(4));
+    let activations = criteria::Activations::collect(&channels, &case.evaluator.inputs()).unwrap();
     let granularities: [&dyn PruneUnits; 2] = [&channels, &vectors];
     for units in granularities {
-        let evidence = Evidence { statistics: Some(&statistics), gradients: Some(&gradients) };
+        let evidence = Evidence {
+            statistics: Some(&statistics),
+            gradients: Some(&gradients),
+            activations: Some(&activations),
+        };
         let rank = |criterion| criteria::rank(criterion, units, evidence, 1);
         let granularity = units.keep_all().granularity();
         for criterion in criteria::CRITERIA.into_iter().filter(|criterion| criterion.ranks(granularity)) {
