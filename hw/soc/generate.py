@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Writes a system round the accelerator: VexRiscv, LiteDRAM, UART, timer, interrupt.
 
-    python3 generate.py OUT --axi-bytes 4 --clock 50000000
+    python3 generate.py OUT --axi-bytes 4 --clock 50000000                       for a simulation
+    python3 generate.py OUT --axi-bytes 4 --clock 50000000 --board ulx3s-85f     for a board
 
 OUT gets `soc.v`, the processor's `VexRiscv.v` and `soc.json`: registers, memory regions and the memory's start-up, from
-which the firmware's constants are made. LiteX is a generator here and nothing else: what decides numbers is in the
-compiler and the firmware. Needs the packages of requirements.txt.
+which the firmware's constants are made; for a board `soc.lpf` as well, its pins and clocks. LiteX is a generator here
+and nothing else: what decides numbers is in the compiler and the firmware. Needs the packages of requirements.txt.
 """
 
 import argparse
@@ -54,6 +55,32 @@ class Clock(LiteXModule):
             self.cd_sys.clk.eq(platform.request("clk")),
             self.cd_sys.rst.eq(platform.request("rst")),
         ]
+
+
+class Simulated:
+    """No board: memories are files, the memory is LiteDRAM's model."""
+
+    uart = "sim"
+    rom = 0x4_0000
+
+    def __init__(self, axi_bytes):
+        self.platform = GenericPlatform("sim", SIMULATED_PINS)
+        self.axi_bytes = axi_bytes
+
+    def clocks(self, clock):
+        return Clock(self.platform)
+
+    def memory(self, system, clock):
+        # The controller moves one word of `axi_bytes` a cycle.
+        if self.axi_bytes == 4:
+            module, width = modules.MT48LC16M16(clock, "1:1"), 32
+        else:
+            module, width = modules.MT41K128M16(clock, "1:4"), 16
+        return SDRAMPHYModel(module=module, data_width=width, clk_freq=clock), module
+
+    def add_flash(self, system, address):
+        system.add_rom("flash", address, 0x80_0000)
+        return address, 0x80_0000
 
 
 class Npu(LiteXModule):
@@ -106,30 +133,25 @@ class Npu(LiteXModule):
 
 
 class System(SoCCore):
-    """The whole."""
+    """The whole, for a board or its simulation."""
 
-    def __init__(self, platform, clock, axi_bytes):
+    def __init__(self, board, clock, axi_bytes):
         self.mem_map = {"rom": ROM, "sram": SRAM, "main_ram": MEMORY, "csr": CSR}
         SoCCore.__init__(
             self,
-            platform,
+            board.platform,
             clk_freq=clock,
             cpu_type="vexriscv",
             cpu_variant="standard",
-            integrated_rom_size=0x4_0000,
+            integrated_rom_size=board.rom,
             integrated_sram_size=0x4000,
-            uart_name="sim",
+            uart_name=board.uart,
             ident="",
         )
-        self.crg = Clock(platform)
-        # What the program and its data are loaded from; a SPI flash on a board.
-        self.add_rom("flash", FLASH, 0x80_0000)
-        # The controller moves one word of `axi_bytes` a cycle.
-        if axi_bytes == 4:
-            memory, width = modules.MT48LC16M16(clock, "1:1"), 32
-        else:
-            memory, width = modules.MT41K128M16(clock, "1:4"), 16
-        self.sdrphy = SDRAMPHYModel(module=memory, data_width=width, clk_freq=clock)
+        self.crg = board.clocks(clock)
+        # What the program and its data are loaded from.
+        self.job = board.add_flash(self, FLASH)
+        self.sdrphy, memory = board.memory(self, clock)
         # A second-level cache would not see what the accelerator writes.
         self.add_sdram("sdram", phy=self.sdrphy, module=memory, l2_cache_size=0)
         size = self.bus.regions["main_ram"].size
@@ -165,13 +187,21 @@ def main():
     parser.add_argument("out", type=pathlib.Path)
     parser.add_argument("--axi-bytes", type=int, choices=[4, 16], default=4)
     parser.add_argument("--clock", type=int, default=50_000_000, help="Hz")
+    parser.add_argument("--board", help="of boards.py; a simulation without it")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    platform = GenericPlatform("sim", SIMULATED_PINS)
-    system = System(platform, options.clock, options.axi_bytes)
+    if options.board:
+        # Its packages are not needed for a simulation.
+        import boards
+
+        board = boards.BOARDS[options.board]()
+    else:
+        board = Simulated(options.axi_bytes)
+    system = System(board, options.clock, options.axi_bytes)
     system.finalize()
     os.chdir(options.out)
-    platform.get_verilog(system, name="soc").write("soc.v")
+    verilog = board.platform.get_verilog(system, name="soc")
+    verilog.write("soc.v")
     text = pathlib.Path("soc.v").read_text()
     # The same system gives the same bytes.
     pathlib.Path("soc.v").write_text(re.sub(r"^// Date .*\n", "", text, flags=re.M))
@@ -180,6 +210,10 @@ def main():
     found = json.loads(export.get_csr_json(system.csr_regions, system.constants, system.mem_regions))
     found["interrupt"] = system.irq.locs["npu"]
     found["dram_start_up"] = start_up(system)
+    found["memories"]["flash"] = dict(zip(("base", "size", "type"), (*system.job, "cached")))
+    if options.board:
+        boards.constraints(board.platform, verilog.ns)
+        found["device"] = boards.device(board.platform)
     pathlib.Path("soc.json").write_text(json.dumps(found, indent=1) + "\n")
 
 

@@ -17,6 +17,16 @@ pub(crate) struct Description {
     memories: BTreeMap<String, Memory>,
     interrupt: u32,
     dram_start_up: Vec<Command>,
+    /// Of a board.
+    pub(crate) device: Option<Device>,
+}
+
+/// A device as nextpnr's options name it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Device {
+    pub(crate) size: String,
+    pub(crate) speed: String,
+    pub(crate) package: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -26,7 +36,7 @@ struct Register {
 
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub(crate) struct Memory {
-    base: u32,
+    pub(crate) base: u32,
     pub(crate) size: u32,
 }
 

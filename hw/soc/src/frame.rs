@@ -3,16 +3,16 @@
 use secateur_base::{Error, Result};
 use secateur_boards::Report;
 use secateur_job::{Job, Package};
-use secateur_runtime::Engine;
 use secateur_runtime::artefact::format::Target as Placed;
-use secateur_runtime::artefact::{Model, Step};
+use secateur_runtime::artefact::{Model, Step, crc32};
+use secateur_runtime::{Engine, Tensor};
 
 /// An output map of the accelerator's program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Map {
     /// Index of the tensor.
     pub tensor: usize,
-    /// CRC-32 of its bytes.
+    /// CRC-32 of its values, `[c, h, w]`.
     pub crc: u32,
 }
 
@@ -22,14 +22,20 @@ pub struct Frame {
     pub maps: Vec<Map>,
     /// Cycles of the accelerator.
     pub cycles: u32,
-    /// Cycles from the image in flash to the last output, the accelerator's among them.
+    /// Cycles from the image in flash to the results, the accelerator's among them.
     pub whole: u32,
+    /// Cycles of these that brought the image into the accelerator's memory.
+    pub image: u32,
+    /// Cycles of these that made results of the accelerator's outputs.
+    pub decoding: u32,
+    /// Cycles of the artefact's check, and of its program's way into the accelerator's memory: once, before all frames.
+    pub ready: [u32; 2],
     /// What the processor made of the outputs.
     pub results: Report,
 }
 
 impl Frame {
-    /// Reads a system's report: lines `map` and `frame` are the system's own, the others every board's.
+    /// Reads a system's report: lines `ready`, `planes` and `frame` are the system's own, the others every board's.
     ///
     /// # Errors
     /// The system reported a fault; the report is damaged or cut off.
@@ -50,11 +56,13 @@ impl Frame {
     fn line(&mut self, line: &str) -> Option<()> {
         let words: Vec<&str> = line.split(' ').collect();
         match words[..] {
-            ["map", tensor, crc] => {
+            ["planes", tensor, crc] => {
                 self.maps.push(Map { tensor: tensor.parse().ok()?, crc: u32::from_str_radix(crc, 16).ok()? })
             }
-            ["frame", cycles, whole] => {
-                (self.cycles, self.whole) = (cycles.parse().ok()?, whole.parse().ok()?)
+            ["ready", check, load] => self.ready = [check.parse().ok()?, load.parse().ok()?],
+            ["frame", cycles, whole, image, decoding] => {
+                (self.cycles, self.whole) = (cycles.parse().ok()?, whole.parse().ok()?);
+                (self.image, self.decoding) = (image.parse().ok()?, decoding.parse().ok()?);
             }
             _ => return None,
         }
@@ -113,21 +121,31 @@ pub fn expected(job: &Job<'_>) -> Result<Frame> {
     }
     let maps = program.outputs().filter_map(|map| {
         let index = map.tensor.get() as usize;
-        Some(Map { tensor: index, crc: engine.tensor(index)?.crc32() })
+        Some(Map { tensor: index, crc: planes_crc(engine.tensor(index)?) })
     });
     Ok(Frame { maps: maps.collect(), results: Report { steps: Vec::new(), ..results }, ..Frame::default() })
+}
+
+/// CRC-32 of a tensor's values, `[c, h, w]`.
+fn planes_crc(tensor: Tensor<'_>) -> u32 {
+    let value = |channel: usize, pixel: usize| tensor.pixel(pixel).get(channel).map_or(0, |q| q.get() as u8);
+    let planes: Vec<u8> =
+        (0..tensor.c()).flat_map(|c| (0..tensor.pixels()).map(move |pixel| value(c, pixel))).collect();
+    crc32(&planes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const REPORT: &[u8] = b"secateur-job 1\nmap 3 0000beef\nframe 500 9000\nbox 1 2 3 4 5 6 7 8\nend\n";
+    const REPORT: &[u8] =
+        b"secateur-job 1\nready 70 80\nplanes 3 0000beef\nframe 500 9000 60 50\nbox 1 2 3 4 5 6 7 8\nend\n";
 
     #[test]
     fn a_report_is_read_and_compared() {
         let frame = Frame::parse(REPORT).unwrap();
-        assert_eq!((frame.cycles, frame.whole), (500, 9000));
+        assert_eq!((frame.cycles, frame.whole, frame.image, frame.decoding), (500, 9000, 60, 50));
+        assert_eq!(frame.ready, [70, 80]);
         assert_eq!(frame.maps, [Map { tensor: 3, crc: 0xBEEF }]);
         assert_eq!(frame.results.detections.len(), 1);
         frame.compare(&Frame { cycles: 0, whole: 0, ..frame.clone() }).unwrap();

@@ -5,9 +5,14 @@
 //! with Verilator, and the firmware for its addresses; [`System::run`] runs a job and [`Frame::compare`] holds what the
 //! system said against [`expected`], the same job on this machine.
 
+mod bitstream;
 mod description;
 mod frame;
+mod report;
 mod system;
+mod tools;
 
+pub use bitstream::{BOARDS, Board, Build, Built, flash_command};
 pub use frame::{Frame, Map, expected};
+pub use report::{BuildReport, Clock};
 pub use system::System;

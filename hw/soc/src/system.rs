@@ -1,33 +1,31 @@
 //! Generates a system, builds its simulation and firmware, and runs them.
 
-use std::fmt::Write as _;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use secateur_base::{Error, Result, files};
-use secateur_boards::{Job, Part, Workshop, package, watch};
-use secateur_codegen::target::Target;
+use secateur_boards::{Job, Optimisation, Workshop, watch};
+use secateur_codegen::target::{Accelerator, Soc, Target};
 use secateur_runtime::artefact::Model;
 use secateur_sim::package as rtl;
 use sha2::{Digest, Sha256};
 
 use crate::description::Description;
 use crate::frame::Frame;
+use crate::tools::{lock, python, rom, run, words};
 
 /// Files of this crate that a system is made of, beside the accelerator's.
-const GENERATOR: &str = include_str!("../generate.py");
-const REQUIREMENTS: &str = include_str!("../requirements.txt");
+pub(crate) const GENERATOR: &str = include_str!("../generate.py");
+pub(crate) const REQUIREMENTS: &str = include_str!("../requirements.txt");
 const MAIN: &str = include_str!("../sim/main.cpp");
-const MODULES: [(&str, &str); 2] = [
+pub(crate) const MODULES: [(&str, &str); 2] = [
     ("npu_dram_bridge.sv", include_str!("../rtl/npu_dram_bridge.sv")),
     ("npu_soc.sv", include_str!("../rtl/npu_soc.sv")),
 ];
 /// The sizes, which the target states.
-const SIZES: &str = "npu_pkg.sv";
-/// A Python that has the packages of requirements.txt already.
-const PYTHON: &str = "SECATEUR_SOC_PYTHON";
+pub(crate) const SIZES: &str = "npu_pkg.sv";
 /// Exit code of the simulation when the cycles are used up.
 const SILENT: i32 = 3;
 
@@ -48,11 +46,7 @@ impl System {
     /// # Errors
     /// The target is no system; Python, Verilator or a compiler is missing; a build fails.
     pub fn build(target: &Target, workshop: &Workshop, begin: impl Fn(&str)) -> Result<Self> {
-        let (Some(soc), Some(accelerator)) = (target.soc, target.accelerator) else {
-            let known: Vec<&str> = Target::systems().collect();
-            return Err(Error::new(format!("target {} is no system on an FPGA", target.name))
-                .allowed(format!("{}, or a target file with a table [soc]", known.join(", "))));
-        };
+        let (soc, accelerator) = parts(target)?;
         let sizes = rtl::package(&accelerator.parameters());
         let arguments = [
             "--axi-bytes".to_owned(),
@@ -67,7 +61,7 @@ impl System {
         // The linker's file is there before it is whole.
         let done = folder.join("done");
         if !done.exists() {
-            let python = python(workshop.folder(), &begin)?;
+            let python = python(workshop.folder(), REQUIREMENTS, &begin)?;
             begin("generating the system");
             generate(&python, &folder, &arguments)?;
             begin("building its simulation, which takes a minute or two");
@@ -78,7 +72,9 @@ impl System {
         let text = fs::read_to_string(&path).map_err(|e| Error::io("read", &path, &e))?;
         let description = Description::parse(&text, &path)?;
         let (map, regions) = (description.map()?, description.regions()?);
-        let program = workshop.build_system(&target.name, map, regions, || begin("building the firmware"))?;
+        let program = workshop.build_system(&target.name, map, regions, Optimisation::Speed, || {
+            begin("building the firmware")
+        })?;
         let rom = rom(&program, description.memory("rom")?.size)?;
         let flash_bytes = description.memory("flash")?.size;
         Ok(Self { name: target.name.clone(), simulation, rom, flash_bytes })
@@ -90,7 +86,10 @@ impl System {
     /// The job does not fit the flash; the system reports a fault, or does not end.
     pub fn run(&self, job: &Job<'_>, cycles: u64) -> Result<Frame> {
         Model::from_bytes(job.artefact).map_err(|e| Error::new(e.to_string()))?;
-        let bytes = package(job)?;
+        let bytes = job.planar_package().ok_or_else(|| {
+            Error::new("artefact and image do not go together")
+                .help("the image has the size of the network's input")
+        })?;
         if bytes.len() as u64 > self.flash_bytes.into() {
             return Err(Error::new(format!("artefact and image do not fit the flash of {}", self.name))
                 .found(format!("{} bytes", bytes.len()))
@@ -123,6 +122,19 @@ impl System {
     }
 }
 
+/// System and accelerator of a target.
+///
+/// # Errors
+/// It has none.
+pub(crate) fn parts(target: &Target) -> Result<(Soc, Accelerator)> {
+    let (Some(soc), Some(accelerator)) = (target.soc, target.accelerator) else {
+        let known: Vec<&str> = Target::systems().collect();
+        return Err(Error::new(format!("target {} is no system on an FPGA", target.name))
+            .allowed(format!("{}, or a target file with a table [soc]", known.join(", "))));
+    };
+    Ok((soc, accelerator))
+}
+
 /// Names everything that a simulation depends on.
 fn digest(sizes: &str, arguments: &[String]) -> String {
     let mut hash = Sha256::new();
@@ -133,40 +145,6 @@ fn digest(sizes: &str, arguments: &[String]) -> String {
         hash.update(part);
     }
     hex::encode(&hash.finalize()[..8])
-}
-
-/// Waits for a lock, which is given up when it is dropped or its process ends.
-fn lock(path: &Path) -> Result<File> {
-    let file = File::create(path).map_err(|e| Error::io("create", path, &e))?;
-    file.lock().map_err(|e| Error::io("lock", path, &e))?;
-    Ok(file)
-}
-
-/// A Python with LiteX: the environment's, or one in the cache.
-fn python(cache: &Path, begin: impl Fn(&str)) -> Result<PathBuf> {
-    if let Some(python) = std::env::var_os(PYTHON).filter(|path| !path.is_empty()) {
-        return Ok(python.into());
-    }
-    let folder = cache.join(format!("litex-{}", &hex::encode(Sha256::digest(REQUIREMENTS))[..16]));
-    // Two systems may want it at once.
-    let _locked = lock(&folder.with_extension("lock"))?;
-    let (python, done) = (folder.join("bin/python"), folder.join("done"));
-    if !done.exists() {
-        begin("installing LiteX from PyPI");
-        let list = cache.join("requirements.txt");
-        files::write_bytes(&list, REQUIREMENTS.as_bytes())?;
-        let help = "Python 3 is needed with its module venv; on Debian: apt-get install python3-venv";
-        run(
-            Command::new("python3").args(["-m", "venv"]).arg(&folder),
-            "cannot make a Python environment",
-            help,
-        )?;
-        let mut pip = Command::new(&python);
-        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"]).arg(&list);
-        run(&mut pip, "cannot install LiteX", &format!("{PYTHON} names a Python that has it"))?;
-        files::write_bytes(&done, b"")?;
-    }
-    Ok(python)
 }
 
 fn generate(python: &Path, folder: &Path, arguments: &[String]) -> Result<()> {
@@ -201,57 +179,4 @@ fn verilate(folder: &Path, sizes: &str) -> Result<()> {
         .args(names)
         .arg("main.cpp");
     run(&mut command, "the simulation does not build", "on Debian: apt-get install verilator g++ make")
-}
-
-/// Runs a program to its end; an error with the end of what it said where it fails.
-fn run(command: &mut Command, what: &str, help: &str) -> Result<()> {
-    let fail = |cause: String| Error::new(what.to_owned()).found(cause).help(help.to_owned());
-    let name = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().map_err(|e| fail(format!("{name}: {e}")))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    Err(fail(lines[lines.len().saturating_sub(20)..].join("\n")))
-}
-
-/// What the firmware puts into the ROM, which begins at address 0.
-fn rom(program: &Path, limit: u32) -> Result<Vec<u8>> {
-    let bytes = fs::read(program).map_err(|e| Error::io("read", program, &e))?;
-    let mut rom = Vec::new();
-    for part in Part::of_elf(&bytes).map_err(|e| e.file(program))? {
-        let at = part.address as usize;
-        let end = at.saturating_add(part.bytes.len());
-        if end > limit as usize {
-            return Err(Error::new("the firmware does not fit the system's ROM")
-                .found(format!("section {} ends at {end:#x}", part.name))
-                .allowed(format!("{limit:#x} bytes")));
-        }
-        rom.resize(rom.len().max(end), 0);
-        rom[at..end].copy_from_slice(&part.bytes);
-    }
-    Ok(rom)
-}
-
-/// Words of 32 bits as `$readmemh` reads them.
-fn words(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len().div_ceil(4) * 9);
-    for chunk in bytes.chunks(4) {
-        let mut word = [0; 4];
-        word[..chunk.len()].copy_from_slice(chunk);
-        let _ = writeln!(text, "{:08x}", u32::from_le_bytes(word));
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_are_little_endian_and_filled_up() {
-        assert_eq!(words(&[1, 2, 3, 4, 5]), "04030201\n00000005\n");
-        assert_eq!(words(&[]), "");
-    }
 }

@@ -9,7 +9,7 @@ use secateur_runtime::artefact::Model;
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::U32;
 
-use crate::package::{Header, MAGIC, Package};
+use crate::package::{Header, MAGIC, Package, image_order};
 use crate::run::{Board, Fault, run};
 
 /// An artefact and an image to run it on.
@@ -28,22 +28,38 @@ pub struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// The job as it lies in flash; `None` where a length has more than 32 bits.
+    /// The job as it lies in a board's flash; `None` where a length has more than 32 bits.
     pub fn package(&self) -> Option<Vec<u8>> {
+        self.with_image(self.image, image_order::PIXELS)
+    }
+
+    /// The job for a system with an accelerator, which takes images plane by plane; `None` as well where the artefact is
+    /// none, or for images of another size.
+    pub fn planar_package(&self) -> Option<Vec<u8>> {
+        let [h, w, c] = Model::from_bytes(self.artefact).ok()?.input_shape();
+        if self.image.len() != h * w * c {
+            return None;
+        }
+        let planes: Vec<i8> =
+            (0..c).flat_map(|channel| self.image.iter().skip(channel).step_by(c).copied()).collect();
+        self.with_image(&planes, image_order::PLANES)
+    }
+
+    fn with_image(&self, image: &[i8], order: u32) -> Option<Vec<u8>> {
         let length = |bytes: usize| u32::try_from(bytes).ok().map(U32::new);
         let header = Header {
             magic: MAGIC,
             artefact_bytes: length(self.artefact.len())?,
-            image_bytes: length(self.image.len())?,
+            image_bytes: length(image.len())?,
             score_threshold: U32::new(self.score_threshold),
             overlap_threshold: U32::new(self.overlap_threshold),
             frame: self.frame.map(U32::new),
-            reserved: U32::ZERO,
+            image_order: U32::new(order),
         };
-        let (image, _) = header.layout()?;
+        let (start, _) = header.layout()?;
         let mut bytes = [header.as_bytes(), self.artefact].concat();
-        bytes.resize(image, 0);
-        bytes.extend_from_slice(self.image.as_bytes());
+        bytes.resize(start, 0);
+        bytes.extend_from_slice(image.as_bytes());
         Some(bytes)
     }
 }

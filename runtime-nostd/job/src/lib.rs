@@ -23,12 +23,13 @@ mod accelerated;
 #[cfg(feature = "std")]
 mod host;
 mod package;
+mod planes;
 mod report;
 mod run;
 
 pub use accelerated::{Accelerator, run_accelerated};
 #[cfg(feature = "std")]
 pub use host::{Job, report};
-pub use package::{Header, MAGIC, Package};
+pub use package::{Header, MAGIC, Package, image_order};
 pub use report::VERSION;
 pub use run::{Board, CLASSES, DETECTIONS, Fault, run};

@@ -8,8 +8,8 @@ pub const MAGIC: [u8; 4] = *b"SCTJ";
 /// The artefact and the image begin at multiples of this, counted from the package's start.
 const ALIGNMENT: usize = 16;
 
-/// What a package begins with. The artefact follows at once, then, at the next multiple of 16, the image:
-/// `[h, w, c]` i8, q = pixel − 128.
+/// What a package begins with. The artefact follows at once, then, at the next multiple of 16, the image: i8, q = pixel − 128,
+/// in the order that `image_order` says.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Header {
@@ -23,8 +23,16 @@ pub struct Header {
     pub overlap_threshold: U32,
     /// Columns and rows of the input that the image covers.
     pub frame: [U32; 2],
-    /// 0.
-    pub reserved: U32,
+    /// [`image_order`].
+    pub image_order: U32,
+}
+
+/// Orders of an image's values.
+pub mod image_order {
+    /// `[h, w, c]`: what a processor's kernels take.
+    pub const PIXELS: u32 = 0;
+    /// `[c, h, w]`: what an accelerator takes.
+    pub const PLANES: u32 = 1;
 }
 
 impl Header {
@@ -73,7 +81,7 @@ mod tests {
             score_threshold: U32::ZERO,
             overlap_threshold: U32::ZERO,
             frame: [U32::ZERO; 2],
-            reserved: U32::ZERO,
+            image_order: U32::ZERO,
         };
         let (start, end) = header.layout().unwrap();
         let mut bytes = [header.as_bytes(), artefact].concat();

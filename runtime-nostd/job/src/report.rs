@@ -4,8 +4,9 @@
 //! |---|---|
 //! | `secateur-job` | [`VERSION`] |
 //! | `step` | index, layer, CRC-32 of the output (8 hexadecimal digits), ticks |
-//! | `map` | tensor that an accelerator wrote, CRC-32 (8 hexadecimal digits) |
-//! | `frame` | cycles of the accelerator, ticks of the whole frame |
+//! | `ready` | ticks of the artefact's check, ticks of its program's way into an accelerator's memory |
+//! | `planes` | tensor that an accelerator wrote, CRC-32 of its values `[c, h, w]` (8 hexadecimal digits) |
+//! | `frame` | cycles of the accelerator; ticks from the image to the results, of these before and after the accelerator |
 //! | `box` | class, score Q0.30, objectness Q0.15, x, y, w, h (Q16.16 input pixels), number of the box |
 //! | `class` | class, probability Q0.15 |
 //! | `dropped` | detections for which there was no room |

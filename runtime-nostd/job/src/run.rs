@@ -7,7 +7,7 @@ use secateur_runtime::detect::{self, Detection, Found};
 use secateur_runtime::npu::driver;
 use secateur_runtime::{Engine, EngineError, Hook, Kernels, Tensor};
 
-use crate::package::{Header, Package};
+use crate::package::{Header, Package, image_order};
 use crate::report::{Line, VERSION};
 
 /// Room for detections before suppression: the best scores stay.
@@ -35,6 +35,11 @@ pub enum Fault {
     Image {
         needed: usize,
         found: usize,
+    },
+    /// The image's values are in another order; see [`image_order`].
+    ImageOrder {
+        needed: u32,
+        found: u32,
     },
     /// The artefact holds no program for an accelerator.
     NoProgram,
@@ -76,30 +81,47 @@ pub(crate) fn report<B: Board>(
 fn work(flash: &[u8], arena: &mut [u8], kernels: impl Kernels, board: &mut impl Board) -> Result<(), Fault> {
     let package = Package::from_bytes(flash).ok_or(Fault::NoPackage)?;
     let model = Model::from_bytes(package.artefact).map_err(Fault::Artefact)?;
-    check_image(&package, &model)?;
+    check_image(&package, &model, image_order::PIXELS)?;
     let mut engine = Engine::with_kernels(&model, arena, kernels).map_err(Fault::Engine)?;
     engine.run(package.image, &mut Profile { board: &mut *board, started: 0 });
     report_results(&engine, package.header, board);
     Ok(())
 }
 
-/// Refuses an image that is not the network's input.
-pub(crate) fn check_image(package: &Package<'_>, model: &Model<'_>) -> Result<(), Fault> {
+/// Refuses an image that is not the network's input, or whose values are in another order.
+pub(crate) fn check_image(package: &Package<'_>, model: &Model<'_>, order: u32) -> Result<(), Fault> {
     let [h, w, c] = model.input_shape();
     let (needed, found) = (h * w * c, package.image.len());
-    if needed == found { Ok(()) } else { Err(Fault::Image { needed, found }) }
+    if needed != found {
+        return Err(Fault::Image { needed, found });
+    }
+    let found = package.header.image_order.get();
+    if found == order { Ok(()) } else { Err(Fault::ImageOrder { needed: order, found }) }
 }
 
 /// Reports what a network found: classes of a classifier, boxes of a detector.
-pub(crate) fn report_results<K: Kernels>(
-    engine: &Engine<'_, '_, K>,
-    header: &Header,
-    board: &mut impl Board,
-) {
-    let classes = report_classes(engine, board);
-    if !classes {
-        report_boxes(engine, header, board);
+fn report_results<K: Kernels>(engine: &Engine<'_, '_, K>, header: &Header, board: &mut impl Board) {
+    let mut probabilities = [0; CLASSES];
+    if let Some(count) = detect::classify(engine, &mut probabilities) {
+        return send_classes(probabilities.get(..count).unwrap_or_default(), board);
     }
+    let mut detections = [Detection::default(); DETECTIONS];
+    let found = detect::decode(engine, header.score_threshold.get(), &mut detections);
+    let boxes = suppress(engine.model(), header, &mut detections, found);
+    send_boxes(boxes, found, board);
+}
+
+/// Leaves the detections that no better one overlaps.
+pub(crate) fn suppress<'d>(
+    model: &Model<'_>,
+    header: &Header,
+    detections: &'d mut [Detection],
+    found: Found,
+) -> &'d [Detection] {
+    let detections = detections.get_mut(..found.kept).unwrap_or_default();
+    let frame = header.frame.map(|extent| extent.get());
+    let left = detect::suppress(detections, &model.suppression(), header.overlap_threshold.get(), frame);
+    detections.get(..left).unwrap_or_default()
 }
 
 /// Reports every step.
@@ -120,29 +142,21 @@ impl<B: Board> Hook for Profile<'_, B> {
     }
 }
 
-/// Reports a classifier's probabilities; `false` where the network is none.
-fn report_classes<K: Kernels>(engine: &Engine<'_, '_, K>, board: &mut impl Board) -> bool {
-    let mut probabilities = [0; CLASSES];
-    let Some(count) = detect::classify(engine, &mut probabilities) else { return false };
-    for (class, &probability) in (0u32..).zip(probabilities.iter().take(count)) {
+/// A classifier's probabilities.
+pub(crate) fn send_classes(probabilities: &[u16], board: &mut impl Board) {
+    for (class, &probability) in (0u32..).zip(probabilities) {
         Line::new("class").number(class).number(probability).send(board);
     }
-    true
 }
 
-fn report_boxes<K: Kernels>(engine: &Engine<'_, '_, K>, header: &Header, board: &mut impl Board) {
-    let mut detections = [Detection::default(); DETECTIONS];
-    let Found { kept, dropped } = detect::decode(engine, header.score_threshold.get(), &mut detections);
-    let found = detections.get_mut(..kept).unwrap_or_default();
-    let frame = header.frame.map(|extent| extent.get());
-    let suppression = engine.model().suppression();
-    let left = detect::suppress(found, &suppression, header.overlap_threshold.get(), frame);
-    for d in found.iter().take(left) {
+/// Detections after suppression; of those found before it, how many had no room.
+pub(crate) fn send_boxes(boxes: &[Detection], found: Found, board: &mut impl Board) {
+    for d in boxes {
         let line = Line::new("box").number(d.class).number(d.score).number(d.objectness);
         line.number(d.x).number(d.y).number(d.w).number(d.h).number(d.index).send(board);
     }
-    if dropped > 0 {
-        Line::new("dropped").number(dropped as u32).send(board);
+    if found.dropped > 0 {
+        Line::new("dropped").number(found.dropped as u32).send(board);
     }
 }
 
@@ -160,6 +174,9 @@ fn describe(fault: Fault) -> Line {
         }
         Fault::Image { needed, found } => {
             sizes(line.word("image of another size (bytes needed, found):"), needed, found)
+        }
+        Fault::ImageOrder { needed, found } => {
+            line.word("image in another order (needed, found):").number(needed).number(found)
         }
         Fault::NoProgram => line.word("artefact without a program for an accelerator"),
         Fault::Memory { needed, found } => line

@@ -2,23 +2,11 @@
 
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
+use super::crc::crc32;
 use super::error::Error;
 use super::format::{ALIGNMENT, CRC_BYTES, Header, MAGIC, OPTIONAL, Section, SectionRecord, VERSION_MAJOR};
 use super::view::{Records, to_usize};
 use crate::npu::Program;
-
-/// Table for the CRC: small in flash, wide on hosts (about 3 GB/s with 16 tables, whose code has panics).
-#[cfg(all(target_pointer_width = "64", not(target_os = "none")))]
-type CrcTable = crc::Table<16>;
-#[cfg(not(all(target_pointer_width = "64", not(target_os = "none"))))]
-type CrcTable = crc::Table<1>;
-
-pub(crate) static CRC: crc::Crc<u32, CrcTable> = crc::Crc::<u32, CrcTable>::new(&crc::CRC_32_ISO_HDLC);
-
-/// CRC-32 of `bytes`, as it ends an artefact.
-pub fn crc32(bytes: &[u8]) -> u32 {
-    CRC.checksum(bytes)
-}
 
 /// Magic, version, length and CRC.
 pub(super) fn frame(bytes: &[u8]) -> Result<&Header, Error> {

@@ -10,6 +10,7 @@ pub(super) fn rank(a: &Detection, b: &Detection) -> Ordering {
 }
 
 /// Fills a buffer; once full it becomes a heap with the worst entry on top.
+#[derive(Debug)]
 pub(super) struct Collector<'a> {
     out: &'a mut [Detection],
     len: usize,
@@ -21,7 +22,7 @@ impl<'a> Collector<'a> {
         Self { out, len: 0, dropped: 0 }
     }
 
-    pub(super) fn found(self) -> Found {
+    pub(super) const fn found(&self) -> Found {
         Found { kept: self.len, dropped: self.dropped }
     }
 

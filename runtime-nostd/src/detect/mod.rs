@@ -6,8 +6,8 @@
 mod collect;
 mod suppress;
 
-use crate::artefact::Head;
 use crate::artefact::format::{HeadKind, head_flags};
+use crate::artefact::{Head, Model};
 use crate::engine::{Engine, Kernels};
 use crate::kernels::look_up;
 use crate::tensor::Tensor;
@@ -39,6 +39,13 @@ pub struct Detection {
     pub objectness: u16,
 }
 
+/// Values of a head that are read at a time.
+const CHUNK: usize = 64;
+
+/// Aligned, so that they may be copied word by word.
+#[repr(align(4))]
+struct Chunk([i8; CHUNK]);
+
 /// How many detections were found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Found {
@@ -48,142 +55,244 @@ pub struct Found {
     pub dropped: usize,
 }
 
+/// A feature map that a head reads, wherever and in whatever order it lies.
+pub trait HeadMap {
+    /// Rows, columns and channels.
+    fn shape(&self) -> [usize; 3];
+
+    /// Values of `channel` at pixel `y · w + x` and those after it, as many as `out` takes.
+    fn pixels(&mut self, pixel: usize, channel: usize, out: &mut [i8]);
+
+    /// Values of `channel` and those after it at pixel `y · w + x`, as many as `out` takes.
+    fn channels(&mut self, pixel: usize, channel: usize, out: &mut [i8]);
+
+    /// Value of `channel` at pixel `y · w + x`.
+    fn value(&mut self, pixel: usize, channel: usize) -> i8 {
+        let mut value = [0];
+        self.channels(pixel, channel, &mut value);
+        let [value] = value;
+        value
+    }
+}
+
+impl HeadMap for Tensor<'_> {
+    fn shape(&self) -> [usize; 3] {
+        [self.h(), self.w(), self.c()]
+    }
+
+    fn pixels(&mut self, pixel: usize, channel: usize, out: &mut [i8]) {
+        for (at, to) in (pixel..).zip(out) {
+            *to = self.pixel(at).get(channel).map_or(0, |q| q.get());
+        }
+    }
+
+    fn channels(&mut self, pixel: usize, channel: usize, out: &mut [i8]) {
+        let values = Tensor::channels(self, pixel, channel, out.len());
+        for (to, q) in out.iter_mut().zip(values) {
+            *to = q.get();
+        }
+    }
+}
+
 /// Writes every box with objectness and score above `threshold` (Q0.30) to `out`, one entry a class.
 /// Where the buffer is too small the best scores stay; equal scores stay in order of `index`.
 ///
 /// Source: Darknet's `get_yolo_detections`, `get_region_detections`, `get_detection_detections`.
 pub fn decode<K: Kernels>(engine: &Engine<'_, '_, K>, threshold: u32, out: &mut [Detection]) -> Found {
-    let [in_h, in_w, _] = engine.model().input_shape();
-    let mut collector = Collector::new(out);
-    let mut first = 0u32;
+    let mut decoder = Decoder::new(engine.model(), threshold, out);
     for head in engine.model().heads() {
-        let Some(tensor) = engine.tensor(head.tensor) else { continue };
-        let cells = Cells { head, tensor, input: [in_h, in_w], threshold };
-        match head.kind {
-            HeadKind::Yolo | HeadKind::Region => cells.anchored(first, &mut collector),
-            HeadKind::Detection => cells.flat(first, &mut collector),
+        if let Some(mut tensor) = engine.tensor(head.tensor) {
+            decoder.head(head, &mut tensor);
+        }
+    }
+    decoder.found()
+}
+
+/// [`decode`] head by head, for heads whose maps are not in an engine's arena.
+#[derive(Debug)]
+pub struct Decoder<'o> {
+    collector: Collector<'o>,
+    /// Rows and columns of the network's input.
+    input: [usize; 2],
+    threshold: u32,
+    /// Number of the next head's first box.
+    first: u32,
+}
+
+impl<'o> Decoder<'o> {
+    pub fn new(model: &Model<'_>, threshold: u32, out: &'o mut [Detection]) -> Self {
+        let [h, w, _] = model.input_shape();
+        Self { collector: Collector::new(out), input: [h, w], threshold, first: 0 }
+    }
+
+    /// Decodes the next head, in the model's order, from its feature map.
+    pub fn head(&mut self, head: Head<'_>, map: &mut impl HeadMap) {
+        let Self { collector, input, threshold, first } = self;
+        let mut cells = Cells { head, map, input: *input, threshold: *threshold };
+        match cells.head.kind {
+            HeadKind::Yolo | HeadKind::Region => cells.anchored(*first, collector),
+            HeadKind::Detection => cells.flat(*first, collector),
             HeadKind::Classes => {}
         }
-        first = first.wrapping_add(cells.boxes());
+        *first = first.wrapping_add(cells.boxes());
     }
-    collector.found()
+
+    pub const fn found(&self) -> Found {
+        self.collector.found()
+    }
 }
 
 /// Class probabilities (Q0.15) of the first classifier head, as many as `out` holds; their number,
 /// or `None` where the network has no such head.
 pub fn classify<K: Kernels>(engine: &Engine<'_, '_, K>, out: &mut [u16]) -> Option<usize> {
     let head = engine.model().heads().find(|head| head.kind == HeadKind::Classes)?;
-    let tensor = engine.tensor(head.tensor)?;
-    let softmax = Softmax::over(&head, tensor, 0, 0);
-    let logits = tensor.pixel(0);
-    for (to, q) in out.iter_mut().zip(logits) {
-        *to = softmax.probability(&head, q.get());
+    let mut tensor = engine.tensor(head.tensor)?;
+    Some(probabilities(&head, &mut tensor, out))
+}
+
+/// [`classify`] of one classifier head's feature map.
+pub fn probabilities(head: &Head<'_>, map: &mut impl HeadMap, out: &mut [u16]) -> usize {
+    let [.., channels] = map.shape();
+    let softmax = Softmax::over(head, map, 0, 0);
+    for (channel, to) in out.iter_mut().enumerate().take(channels) {
+        *to = softmax.probability(head, map.value(0, channel));
     }
-    Some(logits.len().min(out.len()))
+    channels.min(out.len())
 }
 
 /// A head and what is needed to read it.
-struct Cells<'a> {
+struct Cells<'a, 'm, M> {
     head: Head<'a>,
-    tensor: Tensor<'a>,
+    map: &'m mut M,
     input: [usize; 2],
     threshold: u32,
 }
 
-impl Cells<'_> {
+impl<M: HeadMap> Cells<'_, '_, M> {
     fn boxes(&self) -> u32 {
+        let [h, w, _] = self.map.shape();
         let cells = match self.head.kind {
-            HeadKind::Yolo | HeadKind::Region => self.tensor.pixels(),
+            HeadKind::Yolo | HeadKind::Region => h * w,
             HeadKind::Detection => self.head.channels_per_anchor * self.head.channels_per_anchor,
             HeadKind::Classes => 0,
         };
         (cells * self.head.anchors.len()) as u32
     }
 
-    /// Channels of a cell: per anchor x, y, w, h, objectness, classes.
-    fn anchored(&self, first: u32, collector: &mut Collector<'_>) {
-        let Self { head, tensor, .. } = self;
-        let mut index = first;
-        for y in 0..tensor.h() {
-            for x in 0..tensor.w() {
-                let cell = y * tensor.w() + x;
-                for n in 0..head.anchors.len() {
-                    let base = n * head.channels_per_anchor;
-                    let values = tensor.channels(cell, base, head.classes + 5);
-                    let [tx, ty, tw, th, objectness, classes @ ..] = values else { continue };
-                    let objectness = look_up(head.objectness, objectness.get()).get();
+    /// Channels of a cell: per anchor x, y, w, h, objectness, classes. Anchor by anchor: what is found has a number, and
+    /// their order is that of the numbers whatever order they are found in.
+    fn anchored(&mut self, first: u32, collector: &mut Collector<'_>) {
+        let [h, w, _] = self.map.shape();
+        let mut chunk = Chunk([0; CHUNK]);
+        for n in 0..self.head.anchors.len() {
+            let channel = n * self.head.channels_per_anchor + 4;
+            for start in (0..h * w).step_by(CHUNK) {
+                let values = chunk.0.get_mut(..CHUNK.min(h * w - start)).unwrap_or_default();
+                self.map.pixels(start, channel, values);
+                for (cell, &q) in (start..).zip(values.iter()) {
+                    let objectness = look_up(self.head.objectness, q).get();
                     if self.passes(u32::from(objectness) << 15) {
-                        let (anchor_w, anchor_h) = head.anchors.get(n).unwrap_or((0, 0));
-                        let detection = Detection {
-                            x: self.centre(x, tx.get(), tensor.w(), self.input[1]),
-                            y: self.centre(y, ty.get(), tensor.h(), self.input[0]),
-                            w: self.size(tw.get(), anchor_w),
-                            h: self.size(th.get(), anchor_h),
-                            index,
-                            objectness,
-                            ..Detection::default()
-                        };
-                        self.classes(detection, cell, base + 5, classes, collector);
+                        self.anchored_box([h, w], cell, n, objectness, first, collector);
                     }
-                    index = index.wrapping_add(1);
                 }
             }
         }
     }
 
+    /// The box of anchor `n` in a cell.
+    #[inline(never)]
+    fn anchored_box(
+        &mut self,
+        [h, w]: [usize; 2],
+        cell: usize,
+        n: usize,
+        objectness: u16,
+        first: u32,
+        collector: &mut Collector<'_>,
+    ) {
+        let base = n * self.head.channels_per_anchor;
+        self.classes(objectness, cell, base + 5, collector, |cells| {
+            let (y, x) = (cell / w.max(1), cell % w.max(1));
+            let mut values = [0; 4];
+            cells.map.channels(cell, base, &mut values);
+            let [tx, ty, tw, th] = values;
+            let (anchor_w, anchor_h) = cells.head.anchors.get(n).unwrap_or((0, 0));
+            let number = cell * cells.head.anchors.len() + n;
+            Detection {
+                x: cells.centre(x, tx, w, cells.input[1]),
+                y: cells.centre(y, ty, h, cells.input[0]),
+                w: cells.size(tw, anchor_w),
+                h: cells.size(th, anchor_h),
+                index: first.wrapping_add(number as u32),
+                objectness,
+                ..Detection::default()
+            }
+        });
+    }
+
     /// YOLO v1: planes of classes, confidences and boxes over a `side × side` grid; sizes are
     /// fractions of the image.
-    fn flat(&self, first: u32, collector: &mut Collector<'_>) {
-        let Self { head, tensor, input, .. } = self;
-        let (side, boxes) = (head.channels_per_anchor, head.anchors.len());
-        let cells = side * side;
-        let value = |channel: usize| tensor.get(0, 0, channel);
+    fn flat(&mut self, first: u32, collector: &mut Collector<'_>) {
+        let (side, boxes) = (self.head.channels_per_anchor, self.head.anchors.len());
+        let (cells, classes, input) = (side * side, self.head.classes, self.input);
         // `INPUT_LIMIT` leaves room for the fraction.
         let fraction = |extent: usize| (extent as u32) << 16;
         for cell in 0..cells {
             let (y, x) = (cell / side.max(1), cell % side.max(1));
             for n in 0..boxes {
                 let number = cell * boxes + n;
-                let objectness = look_up(head.objectness, value(cells * head.classes + number)).get();
+                let objectness = self.map.value(0, cells * classes + number);
+                let objectness = look_up(self.head.objectness, objectness).get();
                 if !self.passes(u32::from(objectness) << 15) {
                     continue;
                 }
-                let at = cells * (head.classes + boxes) + number * 4;
-                let detection = Detection {
-                    x: self.centre(x, value(at), side, input[1]),
-                    y: self.centre(y, value(at + 1), side, input[0]),
-                    w: self.size(value(at + 2), fraction(input[1])),
-                    h: self.size(value(at + 3), fraction(input[0])),
-                    index: first.wrapping_add(number as u32),
-                    objectness,
-                    ..Detection::default()
-                };
-                let classes = tensor.channels(0, cell * head.classes, head.classes);
-                self.classes(detection, 0, cell * head.classes, classes, collector);
+                self.classes(objectness, 0, cell * classes, collector, |this| {
+                    let mut values = [0; 4];
+                    this.map.channels(0, cells * (classes + boxes) + number * 4, &mut values);
+                    let [tx, ty, tw, th] = values;
+                    Detection {
+                        x: this.centre(x, tx, side, input[1]),
+                        y: this.centre(y, ty, side, input[0]),
+                        w: this.size(tw, fraction(input[1])),
+                        h: this.size(th, fraction(input[0])),
+                        index: first.wrapping_add(number as u32),
+                        objectness,
+                        ..Detection::default()
+                    }
+                });
             }
         }
     }
 
-    /// One detection for every class whose score passes.
+    /// One detection for every class whose score passes; `place` is asked for the box if there is one.
     fn classes(
-        &self,
-        detection: Detection,
+        &mut self,
+        objectness: u16,
         pixel: usize,
         base: usize,
-        values: &[core::cell::Cell<i8>],
         collector: &mut Collector<'_>,
+        place: impl Fn(&mut Self) -> Detection,
     ) {
-        let head = &self.head;
-        let softmax =
-            (head.flags & head_flags::SOFTMAX != 0).then(|| Softmax::over(head, self.tensor, pixel, base));
-        for (class, q) in values.iter().enumerate() {
-            let probability = match softmax {
-                Some(softmax) => softmax.probability(head, q.get()),
-                None => look_up(head.class, q.get()).get(),
-            };
-            let score = u32::from(detection.objectness).wrapping_mul(u32::from(probability));
-            if self.passes(score) {
-                collector.push(Detection { score, class: class as u16, ..detection });
+        let mut placed = None;
+        // A score is above the threshold where the probability is above this.
+        let Some(limit) = self.threshold.checked_div(objectness.into()) else { return };
+        let softmax = (self.head.flags & head_flags::SOFTMAX != 0)
+            .then(|| Softmax::over(&self.head, self.map, pixel, base));
+        let mut chunk = Chunk([0; CHUNK]);
+        for start in (0..self.head.classes).step_by(CHUNK) {
+            let values = chunk.0.get_mut(..CHUNK.min(self.head.classes - start)).unwrap_or_default();
+            self.map.channels(pixel, base + start, values);
+            for (class, &q) in (start..).zip(values.iter()) {
+                let probability = match softmax {
+                    Some(softmax) => softmax.probability(&self.head, q),
+                    None => look_up(self.head.class, q).get(),
+                };
+                if u32::from(probability) > limit {
+                    let score = u32::from(objectness).wrapping_mul(u32::from(probability));
+                    let detection = placed.unwrap_or_else(|| place(self));
+                    placed = Some(detection);
+                    collector.push(Detection { score, class: class as u16, ..detection });
+                }
             }
         }
     }
@@ -195,7 +304,12 @@ impl Cells<'_> {
     /// `(cell + table) · input / grid`, rounded down.
     fn centre(&self, cell: usize, q: i8, grid: usize, input: usize) -> i32 {
         let cells = ((cell as i64) << 16) + i64::from(look_up(self.head.xy, q).get());
-        bounded(cells.saturating_mul(input as i64).checked_div_euclid(grid as i64).unwrap_or(0))
+        // A division of 64 bits takes some processors a thousand cycles, and most grids divide the input.
+        let exact = (input as u32).checked_rem(grid as u32) == Some(0);
+        bounded(match exact {
+            true => cells.saturating_mul(i64::from((input as u32).checked_div(grid as u32).unwrap_or(0))),
+            false => cells.saturating_mul(input as i64).checked_div_euclid(grid as i64).unwrap_or(0),
+        })
     }
 
     /// `anchor · table`, rounded half up.
@@ -217,11 +331,12 @@ struct Softmax {
 }
 
 impl Softmax {
-    fn over(head: &Head<'_>, tensor: Tensor<'_>, pixel: usize, base: usize) -> Self {
-        let values = tensor.channels(pixel, base, head.classes);
-        let max = values.iter().map(|q| q.get()).max().unwrap_or(0);
-        let sum = values.iter().map(|q| u32::from(Self::exponential(head, max, q.get())));
-        Self { max, sum: sum.fold(0, u32::wrapping_add) }
+    fn over(head: &Head<'_>, map: &mut impl HeadMap, pixel: usize, base: usize) -> Self {
+        let channels = base..base + head.classes;
+        let max = channels.clone().map(|channel| map.value(pixel, channel)).max().unwrap_or(0);
+        let exponentials =
+            channels.map(|channel| u32::from(Self::exponential(head, max, map.value(pixel, channel))));
+        Self { max, sum: exponentials.fold(0, u32::wrapping_add) }
     }
 
     /// Entry `max − q`.

@@ -55,14 +55,18 @@ fn hides(
 ) -> bool {
     let (intersection, union) = areas(a, b);
     let beyond = u128::from(intersection) << 30 > u128::from(threshold) * u128::from(union);
+    // Most pairs end here, before the products of 128 bits.
+    if !beyond {
+        return false;
+    }
     match suppression.curve {
-        None => beyond,
+        None => true,
         Some(curve) => {
             let iou = ratio(intersection, union);
             let (distance, diagonal) = squares(a, b, frame);
             let limit = interpolate(curve, iou.saturating_sub(threshold));
             let near = distance << 30 <= u128::from(limit) * diagonal;
-            beyond && (diagonal == 0 || near)
+            diagonal == 0 || near
         }
     }
 }

@@ -31,6 +31,7 @@ mod recalibrate;
 mod run;
 mod scenes;
 mod sim;
+mod soc;
 mod stat;
 mod subject;
 mod targets;
@@ -123,6 +124,8 @@ enum Command {
     Probe(probe::Args),
     /// Simulate an artefact's accelerator program on an image and compare it with the runtime.
     Sim(sim::Args),
+    /// Build a whole system for a board with an FPGA.
+    Soc(soc::Args),
     /// Write a test bench of a frame, or the accelerator's generated sources.
     Emit(emit::Args),
     /// Build an artefact as a recipe describes it, reusing finished steps.
@@ -205,6 +208,7 @@ impl Command {
             Command::Flash(args) => flash::run(args, global),
             Command::Probe(args) => probe::run(args, global),
             Command::Sim(args) => sim::run(args, global),
+            Command::Soc(args) => soc::run(args, global),
             Command::Emit(args) => emit::run(args, global),
             Command::Build(args) => build::run(args, global),
             Command::Scenes(args) => scenes::run(args, global),

@@ -9,12 +9,13 @@ use secateur_codegen::target::Target;
 use secateur_data::Sample;
 use secateur_deploy::{Deployed, sim};
 use secateur_eval::NMS_THRESH;
+use secateur_runtime::npu::Program;
 use secateur_soc::{System, expected};
 
 use super::on_board;
 
 /// Detections need a score above this.
-const SCORE: f32 = 0.25;
+pub(super) const SCORE: f32 = 0.25;
 
 /// Builds the system of target `name`, runs the artefact on it for at most `cycles` cycles, compares every output, and
 /// prints what the frame took.
@@ -31,15 +32,7 @@ pub(super) fn run(
 ) -> Result<()> {
     let target = Target::load(name)?;
     let program = sim::program(deployed).map_err(|e| e.file(path))?;
-    if let Some(sizes) = target.accelerator.map(|a| a.parameters()).filter(|_| target.soc.is_some())
-        && sizes != program.parameters()
-    {
-        return Err(Error::new(format!("the artefact was not compiled for {}", target.name))
-            .file(path)
-            .found(program.parameters().to_string())
-            .allowed(sizes.to_string())
-            .help(format!("compile it with --target {name}")));
-    }
+    check(&target, &program, path)?;
     let (w, h) = sample.frame.inner;
     let image = deployed.quantise(&sample.input);
     let job = on_board::job(artefact, &image, [w, h], [SCORE, NMS_THRESH]);
@@ -58,7 +51,13 @@ pub(super) fn run(
     let error = 100.0 * (f64::from(predicted) / f64::from(frame.cycles.max(1)) - 1.0);
     outln!("accelerator: {} cycles, {predicted} predicted ({error:+.2} %)", frame.cycles);
     let processor = frame.whole.saturating_sub(frame.cycles);
-    outln!("processor: {processor} cycles before and after it, from the image in flash to the last output");
+    outln!(
+        "processor: {processor} cycles from the image in flash to the results, {} for the image, {} for the results",
+        frame.image,
+        frame.decoding
+    );
+    let [check, load] = frame.ready;
+    outln!("once before all frames: {check} cycles to check the artefact, {load} to load its program");
     if let Some(soc) = target.soc {
         let rate = |cycles: u32| soc.frames_per_second(cycles.into());
         outln!(
@@ -69,4 +68,22 @@ pub(super) fn run(
         );
     }
     Ok(())
+}
+
+/// Refuses a program for an accelerator of other sizes than the target's system has.
+///
+/// # Errors
+/// Both sizes.
+pub(super) fn check(target: &Target, program: &Program<'_>, path: &Path) -> Result<()> {
+    let Some(sizes) = target.accelerator.map(|a| a.parameters()).filter(|_| target.soc.is_some()) else {
+        return Ok(());
+    };
+    if sizes == program.parameters() {
+        return Ok(());
+    }
+    Err(Error::new(format!("the artefact was not compiled for {}", target.name))
+        .file(path)
+        .found(program.parameters().to_string())
+        .allowed(sizes.to_string())
+        .help(format!("compile it with --target {}", target.name)))
 }

@@ -30,4 +30,4 @@ pub use probe::{DebugProbe, Probe, probes};
 pub use report::{Report, StepReport};
 pub use secateur_codegen::target::Board;
 pub use secateur_job::Job;
-pub use workshop::Workshop;
+pub use workshop::{Optimisation, Workshop};

@@ -13,8 +13,18 @@ use sha2::{Digest, Sha256};
 use crate::linux::LinuxProcessor;
 use crate::memory_map::memory_map;
 
+/// What firmware of a system is compiled for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Optimisation {
+    /// Whatever room it takes.
+    Speed,
+    /// A tenth smaller, for the block RAM of a device.
+    Room,
+}
+
 /// Levels of the compiler's optimisation.
 const FAST: &str = "3";
+const MEDIUM: &str = "2";
 const SMALL: &str = "s";
 /// What the processor of a system on an FPGA runs.
 const VEXRISCV: &str = "riscv32im-unknown-none-elf";
@@ -87,9 +97,11 @@ impl Workshop {
         name: &str,
         map: String,
         regions: String,
+        optimisation: Optimisation,
         begin: impl FnOnce(),
     ) -> Result<PathBuf> {
-        self.make(&format!("{name}-"), ".elf", &Recipe::of_system(map, regions), begin)
+        let recipe = Recipe::of_system(map, regions, optimisation);
+        self.make(&format!("{name}-"), ".elf", &recipe, begin)
     }
 
     /// Builds the firmware of a board, or finds it built; returns the program, an ELF file. `begin` is called before
@@ -259,14 +271,17 @@ impl Recipe {
         }
     }
 
-    fn of_system(addresses: String, memory_map: String) -> Self {
+    fn of_system(addresses: String, memory_map: String, optimisation: Optimisation) -> Self {
         Self {
             package: "secateur-litex",
             product: "secateur-litex",
             features: Vec::new(),
             triple: VEXRISCV.to_owned(),
             flags: String::new(),
-            optimisation: FAST,
+            optimisation: match optimisation {
+                Optimisation::Speed => FAST,
+                Optimisation::Room => MEDIUM,
+            },
             memory_map,
             addresses,
             operators: Operators::ALL,
