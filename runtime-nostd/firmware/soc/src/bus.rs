@@ -32,7 +32,7 @@ const LINE: usize = 8;
 #[inline(always)]
 unsafe fn copy(from: *const u8, to: *mut u8, bytes: usize) {
     let mut done = 0;
-    if bytes >= LINE * size_of::<u32>() && (from.addr() | to.addr()) % align_of::<u32>() == 0 {
+    if bytes >= LINE * size_of::<u32>() && (from.addr() | to.addr()).is_multiple_of(align_of::<u32>()) {
         let (words_from, words_to) = (from.cast::<u32>(), to.cast::<u32>());
         let lines = bytes / (LINE * size_of::<u32>());
         for line in 0..lines {
