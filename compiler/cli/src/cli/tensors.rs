@@ -70,8 +70,8 @@ fn print_table(graph: &Graph) {
         unit(macs),
         unit(parameters)
     );
-    for &output in &graph.outputs {
-        outln!("output {} {}", printable(graph.name(output)), shape(&graph.spec(output).shape));
+    for (name, output) in &graph.outputs {
+        outln!("output {} {}", printable(name), shape(&graph.spec(*output).shape));
     }
 }
 

@@ -3,7 +3,6 @@
 pub mod caffe;
 pub mod darknet;
 pub mod onnx;
-pub mod tensor;
 pub mod tensorflow;
 pub mod text_format;
 pub mod wire;

@@ -4,12 +4,13 @@ mod common;
 
 use std::path::Path;
 
+use common::Tensor;
 use secateur_frontend::caffe::Options;
 use secateur_frontend::onnx;
-use secateur_frontend::tensor::{Graph, Tensor, Value};
 use secateur_frontend::tensorflow;
 use secateur_frontend::tensorflow::checkpoint::Checkpoint;
 use secateur_frontend::tensorflow::graph_def::GraphDef;
+use secateur_tensor::{Graph, Value};
 use serde_json::Value as Json;
 
 #[test]
@@ -30,7 +31,7 @@ fn caffe_network(folder: &Path) -> Result<(), String> {
             .map_err(|error| format!("{error:?}"))?;
     let golden = json(&folder.join("golden/golden.json"));
     let inputs = inputs(folder, &golden);
-    let values = imported.graph.evaluate(&inputs).map_err(|error| format!("{error:?}"))?;
+    let values = common::run(&imported.graph, inputs)?;
     let layers = Layers::read(folder);
     let mut written = imported.written.iter();
     for (at, record) in layers.records.iter().enumerate() {
@@ -85,7 +86,7 @@ fn tensorflow_network(folder: &Path, file: &Path) -> Result<(), String> {
     let options = tensorflow::Options { input_shapes: shapes.collect(), outputs };
     let checkpoint = (!is_frozen).then_some(&checkpoint);
     let imported = tensorflow::import(&graph, checkpoint, &options).map_err(message)?;
-    let values = imported.graph.evaluate(&inputs(folder, &golden)).map_err(message)?;
+    let values = common::run(&imported.graph, inputs(folder, &golden))?;
     let layers = Layers::read(folder);
     for (at, record) in layers.records.iter().enumerate() {
         let name = record["tensor"].as_str().unwrap_or_default();
@@ -126,24 +127,10 @@ fn onnx_network(folder: &Path) -> Result<(), String> {
     let options = onnx::Options { input_shapes: shapes.collect(), ..onnx::Options::default() };
     let imported = onnx::load(&folder.join("model.onnx"), &options).map_err(say)?;
     let graph = &imported.graph;
-    let mut given = inputs(folder, &golden);
-    let given = graph.inputs.iter().map(|&input| {
-        let data =
-            given.remove(graph.name(input)).ok_or_else(|| format!("no input {}", graph.name(input)))?;
-        secateur_tensor::Tensor::f32(graph.spec(input).shape.clone(), data).map_err(say)
-    });
-    let given = given.collect::<Result<Vec<_>, _>>()?;
-    let mut values = std::collections::HashMap::new();
-    secateur_tensor::evaluate(graph, &given, &mut |value, tensor| {
-        values.insert(value, tensor.clone());
-    })
-    .map_err(say)?;
-    let plain =
-        |tensor: &secateur_tensor::Tensor| Tensor { shape: tensor.shape().to_vec(), data: tensor.to_f32() };
+    let values = common::run(graph, inputs(folder, &golden))?;
     let named = |name: &str| {
         let value = imported.values.get(name).ok_or_else(|| format!("no value {name}"))?;
-        let tensor = values.get(value).or_else(|| graph.constant(*value));
-        tensor.map(plain).ok_or_else(|| format!("nothing computes {name}"))
+        values.get(value).cloned().ok_or_else(|| format!("nothing computes {name}"))
     };
     let layers = Layers::read(folder);
     for (at, record) in layers.records.iter().enumerate() {
@@ -214,7 +201,7 @@ fn outputs_of(
 ) -> Result<(), String> {
     let outputs = golden["outputs"].as_object().expect("golden.json lists outputs");
     for (name, output) in outputs {
-        let found = graph.outputs().iter().find(|(known, _)| known == name);
+        let found = graph.outputs.iter().find(|(known, _)| known == name);
         let (_, value) = found.ok_or_else(|| format!("no output {name}"))?;
         let file = output["file"].as_str().expect("a file");
         let expected = common::array(&folder.join("golden").join(file));

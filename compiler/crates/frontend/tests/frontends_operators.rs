@@ -50,13 +50,13 @@ fn caffe_case(folder: &Path) -> Result<(), String> {
         .map_err(|error| format!("{error:?}"))?;
     let inputs =
         common::arrays(folder, "in_").into_iter().map(|(name, tensor)| (name, tensor.data)).collect();
-    let values = imported.graph.evaluate(&inputs).map_err(|error| format!("{error:?}"))?;
+    let values = common::run(&imported.graph, inputs)?;
     let expected = common::arrays(folder, "out_");
     if expected.is_empty() {
         return Err("nothing to compare".to_owned());
     }
     for (name, expected) in expected {
-        let output = imported.graph.outputs().iter().find(|(output, _)| *output == name);
+        let output = imported.graph.outputs.iter().find(|(output, _)| *output == name);
         let (_, value) = output.ok_or_else(|| format!("no output {name}"))?;
         common::compare(&values[value], &expected).map_err(|why| format!("{name}: {why}"))?;
     }
@@ -69,8 +69,8 @@ fn tensorflow_case(folder: &Path) -> Result<(), String> {
         .map_err(|error| format!("{error:?}"))?;
     let inputs =
         common::arrays(folder, "in_").into_iter().map(|(name, tensor)| (name, tensor.data)).collect();
-    let values = imported.graph.evaluate(&inputs).map_err(|error| format!("{error:?}"))?;
-    let output = imported.graph.outputs().iter().find(|(output, _)| output == "out");
+    let values = common::run(&imported.graph, inputs)?;
+    let output = imported.graph.outputs.iter().find(|(output, _)| output == "out");
     let (_, value) = output.ok_or("no output `out`")?;
     common::compare(&values[value], &common::array(&folder.join("out.npy"))).map(drop)
 }

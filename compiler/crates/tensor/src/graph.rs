@@ -50,7 +50,8 @@ pub struct Graph {
     pub inputs: Vec<Value>,
     /// In execution order: a node's inputs are computed before it.
     pub nodes: Vec<Node>,
-    pub outputs: Vec<Value>,
+    /// With their names in the file.
+    pub outputs: Vec<(String, Value)>,
 }
 
 impl Graph {
@@ -69,7 +70,7 @@ impl Graph {
     /// Drops nodes that no output depends on.
     pub fn prune_dead(&mut self) {
         let mut needed = vec![false; self.values.len()];
-        self.outputs.iter().for_each(|output| needed[output.0] = true);
+        self.outputs.iter().for_each(|(_, value)| needed[value.0] = true);
         for node in self.nodes.iter().rev().filter(|node| node.output.0 < self.values.len()) {
             if needed[node.output.0] {
                 node.inputs.iter().for_each(|input| needed[input.0] = true);
@@ -126,6 +127,14 @@ impl Builder {
         self.value(name, tensor.spec().clone(), Some(Arc::new(tensor)))
     }
 
+    /// Adds a constant of floats.
+    ///
+    /// # Errors
+    /// As [`Tensor::f32`].
+    pub fn floats(&mut self, shape: &[usize], values: Vec<f32>) -> Result<Value> {
+        Ok(self.constant("", Tensor::f32(shape, values)?))
+    }
+
     /// Adds a constant of this type and shape that the reader computes by `make`.
     ///
     /// # Errors
@@ -180,14 +189,18 @@ impl Builder {
         self.graph.spec(value)
     }
 
+    pub fn shape(&self, value: Value) -> &[usize] {
+        &self.graph.spec(value).shape
+    }
+
     /// The elements of a value that depends on no input.
     pub fn known(&self, value: Value) -> Option<&Tensor> {
         self.graph.constant(value)
     }
 
     /// Adds an output of the network.
-    pub fn output(&mut self, value: Value) {
-        self.graph.outputs.push(value);
+    pub fn output(&mut self, name: &str, value: Value) {
+        self.graph.outputs.push((name.to_owned(), value));
     }
 
     /// The graph, without what no output depends on.

@@ -154,8 +154,7 @@ pub fn infer(op: &Op, inputs: &[&Spec]) -> Result<Spec> {
             scales(inputs[0], *axis, inputs[1], inputs[2])?;
             Spec::new(DType::F32, inputs[0].shape.clone())
         }
-        Op::PriorBox(prior) => return crate::eval::ssd::infer_prior_box(prior, inputs),
-        Op::DetectionOutput(output) => return crate::eval::ssd::infer_detection_output(output, inputs),
+        Op::DetectionOutput(output) => return crate::eval::ssd::infer(output, inputs),
     };
     spec.check()
 }
@@ -180,7 +179,7 @@ pub(crate) fn steps(op: &Op, inputs: &[&Spec], output: &Spec) -> usize {
 /// Checks the number of inputs.
 fn count(op: &Op, found: usize) -> Result<()> {
     let allowed = match op {
-        Op::Binary(_) | Op::MatMul | Op::Gather { .. } | Op::PriorBox(_) => 2..=2,
+        Op::Binary(_) | Op::MatMul | Op::Gather { .. } => 2..=2,
         Op::Where | Op::Quantize { .. } | Op::Dequantize { .. } | Op::DetectionOutput(_) => 3..=3,
         Op::Conv(_) | Op::ConvTranspose(_) => 2..=3,
         Op::BatchNorm { .. } => 5..=5,

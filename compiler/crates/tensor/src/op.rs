@@ -8,6 +8,7 @@
 //! | global pools, Mean | [`Op::Reduce`] |
 //! | depth to space, space to depth, Focus | [`Op::Reshape`], [`Op::Transpose`] |
 //! | Scale, Bias, Eltwise | [`Binary`] on reshaped constants |
+//! | prior boxes of an SSD | a constant, since they follow from shapes |
 //! | layer, instance, L2 normalisation | [`Op::Reduce`] and element-wise operators |
 //! | QLinearConv, ConvInteger | [`Op::Cast`], [`Binary::Sub`], [`Op::Conv`] on integers, [`Op::Quantize`] |
 //!
@@ -70,8 +71,6 @@ pub enum Op {
     Quantize { axis: usize },
     /// `x, scale, zero_point`: `(x − zero_point) · scale`.
     Dequantize { axis: usize },
-    /// SSD: `feature map [n][c][h][w], image [n][c][h][w]`; only their shapes count.
-    PriorBox(PriorBox),
     /// SSD: `locations [n][boxes·4], confidences [n][boxes·classes], priors [1][2][boxes·4]`.
     DetectionOutput(DetectionOutput),
 }
@@ -106,11 +105,15 @@ impl Op {
             Self::ArgMax { .. } => "arg_max",
             Self::Quantize { .. } => "quantize",
             Self::Dequantize { .. } => "dequantize",
-            Self::PriorBox(_) => "prior_box",
             Self::DetectionOutput(_) => "detection_output",
         }
     }
 }
+
+macro_rules! from {
+    ($($name:ident),*) => { $(impl From<$name> for Op { fn from(op: $name) -> Self { Self::$name(op) } })* };
+}
+from!(Unary, Binary, Conv, ConvTranspose, Pool, Reduce, Lrn, Pad, Resize, DetectionOutput);
 
 /// An element-wise function. Those that are not of reals only also take integers.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -171,6 +174,8 @@ pub enum Unary {
     GeluTanh,
     /// `x · tanh(softplus(x))`
     Mish,
+    /// 1 above the threshold, else 0
+    Above(f32),
     /// `x` where it exceeds `alpha`, else 0
     ThresholdedRelu(f32),
     /// Also of integers.
@@ -219,6 +224,7 @@ impl Unary {
             Self::Softsign => "softsign",
             Self::Gelu | Self::GeluTanh => "gelu",
             Self::Mish => "mish",
+            Self::Above(_) => "above",
             Self::ThresholdedRelu(_) => "thresholded_relu",
             Self::Clip { .. } => "clip",
             Self::Power { .. } => "power",
@@ -314,6 +320,17 @@ impl Window {
         let ones = vec![1; kernel.len()];
         let zeros = vec![0; kernel.len()];
         Self { strides: ones.clone(), dilations: ones, before: zeros.clone(), after: zeros, kernel }
+    }
+
+    /// A window over rows and columns; `pads` are top, left, bottom and right.
+    pub fn plane(kernel: [usize; 2], strides: [usize; 2], dilations: [usize; 2], pads: [usize; 4]) -> Self {
+        Self {
+            kernel: kernel.to_vec(),
+            strides: strides.to_vec(),
+            dilations: dilations.to_vec(),
+            before: pads[..2].to_vec(),
+            after: pads[2..].to_vec(),
+        }
     }
 
     /// The kernel's length along an axis with its gaps.
@@ -428,6 +445,8 @@ pub enum PadKind {
     Edge,
     /// Mirrored at the outermost element, which is not repeated.
     Reflect,
+    /// Mirrored behind the outermost element, which is repeated.
+    Symmetric,
     /// The whole again.
     Wrap,
 }
@@ -482,38 +501,24 @@ pub enum Coordinates {
     HalfPixelNearest,
 }
 
-/// Default boxes of a feature map (SSD); output `[1][2][h·w·boxes·4]`: boxes, then variances.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PriorBox {
-    pub min_sizes: Vec<f32>,
-    /// As many as `min_sizes`, or none.
-    pub max_sizes: Vec<f32>,
-    /// Without 1, with the reciprocals where they are flipped.
-    pub aspect_ratios: Vec<f32>,
-    pub clip: bool,
-    /// One, or four.
-    pub variances: Vec<f32>,
-    /// Rows and columns between two cells; `None`: image over feature map.
-    pub step: Option<[f32; 2]>,
-    pub offset: f32,
-}
-
-/// Boxes of an SSD; output `[1][1][detections][7]`: image, label, score, left, top, right, bottom.
+/// The last layer of an SSD; output `[1][1][detections][7]`: image, label, score, left, top, right, bottom.
 ///
-/// The number of detections depends on the data: the shape that inference yields has the most that there can be,
-/// an evaluation's result those that there are. Nothing may read it.
+/// The number of detections depends on the data: the shape that inference yields has one, as Caffe's has, an
+/// evaluation's result those that there are. No operator may read it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DetectionOutput {
     pub classes: usize,
     pub share_location: bool,
     pub background: Option<usize>,
-    pub nms_threshold: f32,
-    pub nms_top_k: Option<usize>,
-    pub keep_top_k: Option<usize>,
-    pub confidence_threshold: f32,
     pub code: BoxCode,
-    /// Locations already contain the variances.
-    pub variance_encoded: bool,
+    pub variance_in_target: bool,
+    pub confidence: f32,
+    pub overlap: f32,
+    pub eta: f32,
+    /// Candidates of a class before suppression.
+    pub top_k: Option<usize>,
+    /// Boxes of an image behind it.
+    pub keep_top_k: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

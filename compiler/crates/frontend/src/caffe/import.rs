@@ -5,7 +5,8 @@ use std::collections::{HashMap, HashSet};
 
 use secateur_base::Result;
 
-use crate::tensor::{Graph, Op, Value};
+use secateur_ir::Origin;
+use secateur_tensor::{Builder, Graph, Op, Place, Value};
 
 use super::net::{Layer, Net, State};
 use super::weights::{Blob, Weights};
@@ -44,7 +45,7 @@ pub struct Imported {
 /// nothing writes.
 pub fn import(net: &Net<'_>, weights: Option<&Weights>, options: &Options) -> Result<Imported> {
     let mut importer = Importer {
-        graph: Graph::new(),
+        graph: Builder::new(),
         options,
         weights,
         blobs: HashMap::new(),
@@ -90,7 +91,7 @@ pub fn import(net: &Net<'_>, weights: Option<&Weights>, options: &Options) -> Re
         let value = importer.blobs[blob];
         importer.graph.output(blob, value);
     }
-    Ok(Imported { graph: importer.graph, written: importer.written, warnings: importer.warnings })
+    Ok(Imported { graph: importer.graph.finish(), written: importer.written, warnings: importer.warnings })
 }
 
 /// Types that only compute losses and metrics.
@@ -121,7 +122,7 @@ fn needed(net: &Net<'_>) -> Vec<bool> {
 
 /// A graph under construction.
 pub(super) struct Importer<'a> {
-    pub(super) graph: Graph,
+    pub(super) graph: Builder,
     pub(super) options: &'a Options,
     weights: Option<&'a Weights>,
     /// Blob → what it holds now.
@@ -150,8 +151,9 @@ impl Importer<'_> {
 
     /// Adds an operation with one result.
     pub(super) fn op(&mut self, layer: &Layer<'_>, op: impl Into<Op>, operands: &[Value]) -> Result<Value> {
+        let place = Place { name: layer.name.clone(), kind: layer.kind.clone(), origin: Origin::default() };
         self.graph
-            .add(&layer.name, op.into(), operands)
+            .node(&place, op.into(), operands)
             .map_err(|error| layer.error(error.what().to_owned()).found(error.to_string()))
     }
 
@@ -213,17 +215,17 @@ impl Importer<'_> {
     /// A blob as a constant.
     pub(super) fn weights(&mut self, layer: &Layer<'_>, index: usize, shape: &[usize]) -> Result<Value> {
         let values = self.blob(layer, index, shape)?;
-        Ok(self.constant(shape, values))
+        self.constant(layer, shape, values)
     }
 
     /// A constant.
-    pub(super) fn constant(&mut self, shape: &[usize], values: Vec<f32>) -> Value {
-        self.graph.constant(shape, values)
+    pub(super) fn constant(&mut self, layer: &Layer<'_>, shape: &[usize], values: Vec<f32>) -> Result<Value> {
+        self.graph.floats(shape, values).map_err(|error| layer.error(error.to_string()))
     }
 
     /// One number as a constant.
-    pub(super) fn scalar(&mut self, value: f32) -> Value {
-        self.constant(&[], vec![value])
+    pub(super) fn scalar(&mut self, layer: &Layer<'_>, value: f32) -> Result<Value> {
+        self.constant(layer, &[], vec![value])
     }
 }
 

@@ -5,7 +5,8 @@ use secateur_base::Result;
 use super::import::{Importer, Many, axis};
 use super::net::Layer;
 use super::normalise;
-use crate::tensor::{Binary, Op, Range, Reduction, Unary, Value};
+use secateur_tensor::op::{Binary, Range, Reduce, ReduceKind, Unary};
+use secateur_tensor::{DType, Op, Spec, Value};
 
 /// Inputs and the layers that feed data: their shapes are the user's, else the file's.
 pub(super) fn input(importer: &mut Importer<'_>, layer: &Layer<'_>) -> Result<Many> {
@@ -30,7 +31,12 @@ pub(super) fn input(importer: &mut Importer<'_>, layer: &Layer<'_>) -> Result<Ma
                 .error(format!("the shape of the input {top} is not known"))
                 .help("give it, as in --input-shape 1,3,224,224")
         })?;
-        tops.push(importer.graph.input(top, shape).map_err(|error| layer.error(error.what()))?);
+        tops.push(
+            importer
+                .graph
+                .input(top, Spec::new(DType::F32, shape))
+                .map_err(|error| layer.error(error.what()))?,
+        );
     }
     Ok(tops)
 }
@@ -62,7 +68,7 @@ pub(super) fn layer(importer: &mut Importer<'_>, layer: &Layer<'_>, bottoms: &[V
                 "Softmax" => {
                     let shape = importer.shape(bottom);
                     let axis = axis(layer, layer.params("softmax_param")?.integer("axis", 1)?, shape.len())?;
-                    importer.op(layer, Op::Softmax { axis }, &[bottom])?
+                    importer.op(layer, Op::Softmax { axis, log: false }, &[bottom])?
                 }
                 "ArgMax" => arg_max(importer, layer, bottom)?,
                 "Reduction" => reduction(importer, layer, bottom)?,
@@ -82,11 +88,11 @@ fn activation(importer: &mut Importer<'_>, layer: &Layer<'_>, bottom: Value) -> 
             0.0 => Unary::Relu,
             slope => Unary::LeakyRelu(slope),
         },
-        "ReLU6" => Unary::Clip(0.0, 6.0),
+        "ReLU6" => Unary::Clip { low: 0.0, high: 6.0 },
         "Clip" => {
             let params = layer.params("clip_param")?;
             let bound = |name| params.maybe_float(name)?.ok_or_else(|| params.mistake(name, "a number"));
-            Unary::Clip(bound("min")?, bound("max")?)
+            Unary::Clip { low: bound("min")?, high: bound("max")? }
         }
         "ELU" => Unary::Elu(layer.params("elu_param")?.float("alpha", 1.0)?),
         "Sigmoid" => Unary::Sigmoid,
@@ -101,7 +107,7 @@ fn activation(importer: &mut Importer<'_>, layer: &Layer<'_>, bottom: Value) -> 
             let linear = affine(importer, layer, bottom, scale, shift)?;
             return match params.float("power", 1.0)? {
                 1.0 => Ok(linear),
-                power => importer.op(layer, Unary::Power(power), &[linear]),
+                exponent => importer.op(layer, power(exponent), &[linear]),
             };
         }
         "Exp" | "Log" => return exponential(importer, layer, bottom),
@@ -121,6 +127,11 @@ fn activation(importer: &mut Importer<'_>, layer: &Layer<'_>, bottom: Value) -> 
     importer.op(layer, unary, &[bottom])
 }
 
+/// `x ^ exponent`.
+pub(super) fn power(exponent: f32) -> Unary {
+    Unary::Power { power: exponent, scale: 1.0, shift: 0.0 }
+}
+
 /// `scale · x + shift`, without what changes nothing.
 pub(super) fn affine(
     importer: &mut Importer<'_>,
@@ -131,11 +142,11 @@ pub(super) fn affine(
 ) -> Result<Value> {
     let mut value = bottom;
     if scale != 1.0 {
-        let scale = importer.scalar(scale);
+        let scale = importer.scalar(layer, scale)?;
         value = importer.op(layer, Binary::Mul, &[value, scale])?;
     }
     if shift != 0.0 {
-        let shift = importer.scalar(shift);
+        let shift = importer.scalar(layer, shift)?;
         value = importer.op(layer, Binary::Add, &[value, shift])?;
     }
     Ok(value)
@@ -274,8 +285,8 @@ fn cut(
     count: usize,
 ) -> Result<Value> {
     let shape = importer.shape(bottom);
-    let mut ranges: Vec<Range> = shape.iter().map(|dim| Range { start: 0, step: 1, count: *dim }).collect();
-    ranges[axis] = Range { start, step: 1, count };
+    let mut ranges: Vec<Range> = shape.iter().map(|dim| Range { start: 0, step: 1, length: *dim }).collect();
+    ranges[axis] = Range { start, step: 1, length: count };
     importer.op(layer, Op::Slice(ranges), &[bottom])
 }
 
@@ -392,20 +403,34 @@ fn arg_max(importer: &mut Importer<'_>, layer: &Layer<'_>, bottom: Value) -> Res
     if let Some(along) = params.maybe_integer("axis")? {
         let axis = axis(layer, along, shape.len())?;
         return match gives_value {
-            true => importer.op(layer, Op::Reduce { kind: Reduction::Max, axes: vec![axis] }, &[bottom]),
-            false => importer.op(layer, Op::ArgMax { axis }, &[bottom]),
+            true => {
+                importer.op(layer, Reduce { kind: ReduceKind::Max, axes: vec![axis], keep: true }, &[bottom])
+            }
+            false => index_of_greatest(importer, layer, bottom, axis),
         };
     }
     let images = shape.first().copied().unwrap_or(1);
     let flat = vec![images, shape.iter().skip(1).product()];
     let flat = importer.op(layer, Op::Reshape(flat), &[bottom])?;
-    let index = importer.op(layer, Op::ArgMax { axis: 1 }, &[flat])?;
+    let index = index_of_greatest(importer, layer, flat, 1)?;
     let mut parts = vec![importer.op(layer, Op::Reshape(vec![images, 1, 1]), &[index])?];
     if gives_value {
-        let value = importer.op(layer, Op::Reduce { kind: Reduction::Max, axes: vec![1] }, &[flat])?;
+        let value =
+            importer.op(layer, Reduce { kind: ReduceKind::Max, axes: vec![1], keep: true }, &[flat])?;
         parts.push(importer.op(layer, Op::Reshape(vec![images, 1, 1]), &[value])?);
     }
     importer.op(layer, Op::Concat { axis: 1 }, &parts)
+}
+
+/// Caffe's indices are floats.
+fn index_of_greatest(
+    importer: &mut Importer<'_>,
+    layer: &Layer<'_>,
+    bottom: Value,
+    axis: usize,
+) -> Result<Value> {
+    let index = importer.op(layer, Op::ArgMax { axis, last: false }, &[bottom])?;
+    importer.op(layer, Op::Cast(DType::F32), &[index])
 }
 
 /// Over every axis from `axis` on.
@@ -415,12 +440,13 @@ fn reduction(importer: &mut Importer<'_>, layer: &Layer<'_>, bottom: Value) -> R
     let from = axis(layer, params.integer("axis", 0)?, shape.len())?;
     let kinds = [("SUM", 1, 1), ("ASUM", 2, 2), ("SUMSQ", 3, 3), ("MEAN", 4, 4)];
     let (kind, terms) = match params.choice("operation", &kinds, 1)? {
-        2 => (Reduction::Sum, importer.op(layer, Unary::Abs, &[bottom])?),
-        3 => (Reduction::Sum, importer.op(layer, Binary::Mul, &[bottom, bottom])?),
-        4 => (Reduction::Mean, bottom),
-        _ => (Reduction::Sum, bottom),
+        2 => (ReduceKind::Sum, importer.op(layer, Unary::Abs, &[bottom])?),
+        3 => (ReduceKind::Sum, importer.op(layer, Binary::Mul, &[bottom, bottom])?),
+        4 => (ReduceKind::Mean, bottom),
+        _ => (ReduceKind::Sum, bottom),
     };
-    let sum = importer.op(layer, Op::Reduce { kind, axes: (from..shape.len()).collect() }, &[terms])?;
+    let sum =
+        importer.op(layer, Reduce { kind, axes: (from..shape.len()).collect(), keep: true }, &[terms])?;
     let sum = affine(importer, layer, sum, params.float("coeff", 1.0)?, 0.0)?;
     importer.op(layer, Op::Reshape(shape[..from].to_vec()), &[sum])
 }

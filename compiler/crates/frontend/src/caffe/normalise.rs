@@ -3,9 +3,10 @@
 use secateur_base::Result;
 
 use super::import::{Importer, axis};
-use super::layers::affine;
+use super::layers::{affine, power};
 use super::net::{Layer, Params};
-use crate::tensor::{AveragePool, Binary, Divisor, Op, Reduction, Unary, Value};
+use secateur_tensor::op::{Binary, Lrn, Pool, PoolKind, PoolRounding, Reduce, ReduceKind, Unary, Window};
+use secateur_tensor::{Op, Value};
 
 /// Stored statistics of a BatchNorm, and what forks keep beside them.
 struct Stored {
@@ -38,13 +39,13 @@ pub(super) fn batch_norm(importer: &mut Importer<'_>, layer: &Layer<'_>, bottoms
     let stored = stored(importer, layer, channels)?;
     let factor: Vec<f32> = stored.variance.iter().map(|variance| 1.0 / (variance + eps).sqrt()).collect();
     let along = along(&shape, usize::from(shape.len() > 1), 1);
-    let mean = importer.constant(&along, stored.mean);
-    let factor = importer.constant(&along, factor);
+    let mean = importer.constant(layer, &along, stored.mean)?;
+    let factor = importer.constant(layer, &along, factor)?;
     let centred = importer.op(layer, Binary::Sub, &[bottom, mean])?;
     let mut value = importer.op(layer, Binary::Mul, &[centred, factor])?;
     for (blob, binary) in [(stored.scale, Binary::Mul), (stored.bias, Binary::Add)] {
         if let Some(blob) = blob {
-            let blob = importer.constant(&along, blob);
+            let blob = importer.constant(layer, &along, blob)?;
             value = importer.op(layer, binary, &[value, blob])?;
         }
     }
@@ -93,11 +94,12 @@ fn centred_and_scaled(
     axes: Vec<usize>,
     scaling: Option<(f32, bool)>,
 ) -> Result<Value> {
-    let mean = importer.op(layer, Op::Reduce { kind: Reduction::Mean, axes: axes.clone() }, &[bottom])?;
+    let mean =
+        importer.op(layer, Reduce { kind: ReduceKind::Mean, axes: axes.clone(), keep: true }, &[bottom])?;
     let centred = importer.op(layer, Binary::Sub, &[bottom, mean])?;
     let Some((eps, is_outside)) = scaling else { return Ok(centred) };
     let squares = importer.op(layer, Binary::Mul, &[centred, centred])?;
-    let variance = importer.op(layer, Op::Reduce { kind: Reduction::Mean, axes }, &[squares])?;
+    let variance = importer.op(layer, Reduce { kind: ReduceKind::Mean, axes, keep: true }, &[squares])?;
     let deviation = if is_outside {
         let root = importer.op(layer, Unary::Sqrt, &[variance])?;
         affine(importer, layer, root, 1.0, eps)?
@@ -204,18 +206,17 @@ pub(super) fn lrn(importer: &mut Importer<'_>, layer: &Layer<'_>, bottoms: &[Val
     let half = (size - 1) / 2;
     importer.nchw(layer, bottom)?;
     if !params.choice("norm_region", &regions, false)? {
-        let op = Op::Lrn { before: half, after: half, alpha: alpha / size as f32, beta, bias: k };
+        let op = Lrn { size, alpha: alpha / size as f32, beta, bias: k, within: false };
         return importer.op(layer, op, &[bottom]);
     }
     let squares = importer.op(layer, Binary::Mul, &[bottom, bottom])?;
-    let pool = AveragePool {
-        kernel: [size; 2],
-        strides: [1; 2],
-        pads: [half; 4],
-        divisor: Divisor::Padded { bottom: half, right: half },
+    let pool = Pool {
+        kind: PoolKind::AveragePadded,
+        window: Window::plane([size; 2], [1; 2], [1; 2], [half; 4]),
+        rounding: PoolRounding::Floor,
     };
     let average = importer.op(layer, pool, &[squares])?;
     let base = affine(importer, layer, average, alpha, 1.0)?;
-    let factor = importer.op(layer, Unary::Power(-beta), &[base])?;
+    let factor = importer.op(layer, power(-beta), &[base])?;
     importer.op(layer, Binary::Mul, &[bottom, factor])
 }

@@ -4,7 +4,8 @@ use secateur_base::Result;
 
 use super::import::{Importer, Many};
 use super::net::{Layer, Params};
-use crate::tensor::{AveragePool, Conv, ConvTranspose, Divisor, MaxPool, Value};
+use secateur_tensor::Value;
+use secateur_tensor::op::{self, Conv, ConvTranspose, Pool, PoolKind, PoolRounding};
 
 /// Height and width of a parameter that may be given once, twice, or as `name_h` and `name_w`.
 fn pair<'a>(
@@ -87,24 +88,13 @@ pub(super) fn convolution(importer: &mut Importer<'_>, layer: &Layer<'_>, bottom
             operands.push(importer.weights(layer, 1, &[outputs])?);
         }
         let [top, left] = window.pad;
-        let pads = [top, left, top, left];
+        let plane = op::Window::plane(window.kernel, window.stride, window.dilation, [top, left, top, left]);
         tops.push(match is_transposed {
-            true => importer.op(
-                layer,
-                ConvTranspose {
-                    strides: window.stride,
-                    dilations: window.dilation,
-                    pads,
-                    output_padding: [0; 2],
-                    groups,
-                },
-                &operands,
-            )?,
-            false => importer.op(
-                layer,
-                Conv { strides: window.stride, dilations: window.dilation, pads, groups },
-                &operands,
-            )?,
+            true => {
+                let conv = ConvTranspose { window: plane, groups, output_padding: vec![0; 2] };
+                importer.op(layer, conv, &operands)?
+            }
+            false => importer.op(layer, Conv { window: plane, groups }, &operands)?,
         });
     }
     Ok(tops)
@@ -141,6 +131,7 @@ pub(super) fn pooling(importer: &mut Importer<'_>, layer: &Layer<'_>, bottoms: &
     let rounds_up = params.choice("round_mode", &[("CEIL", 0, true), ("FLOOR", 1, false)], true)?
         && params.boolean("ceil_mode", true)?;
     let mut pads = [0; 4];
+    let mut is_behind = false;
     for (axis, size) in [height, width].into_iter().enumerate() {
         let (kernel, stride, pad) = (window.kernel[axis], window.stride[axis], window.pad[axis]);
         let Some(room) = (size + 2 * pad).checked_sub(kernel).filter(|_| pad < kernel) else {
@@ -152,18 +143,24 @@ pub(super) fn pooling(importer: &mut Importer<'_>, layer: &Layer<'_>, bottoms: &
         if pad > 0 && (count - 1) * stride >= size + pad {
             count -= 1;
         }
+        // Without padding Caffe keeps a last window that begins behind the map.
+        is_behind |= (count - 1) * stride >= size + pad;
         // What the last window needs behind the map; nothing where it ends before.
         pads[axis] = pad;
         pads[2 + axis] = ((count - 1) * stride + kernel).saturating_sub(size + pad);
     }
-    let [kernel, strides] = [window.kernel, window.stride];
-    Ok(vec![match kind {
+    // An average counts the padding that the file states, which decides on its windows too; a maximum knows none.
+    let (kind, rounding) = match kind {
         Kind::Average => {
-            let divisor = Divisor::Padded { bottom: window.pad[0], right: window.pad[1] };
-            importer.op(layer, AveragePool { kernel, strides, pads, divisor }, &[bottom])?
+            let [top, left] = window.pad;
+            if is_behind {
+                return Err(params.mistake("stride", "windows that begin on the map"));
+            }
+            pads = [top, left, top, left];
+            (PoolKind::AveragePadded, if rounds_up { PoolRounding::Ceil } else { PoolRounding::Floor })
         }
-        Kind::Max | Kind::Stochastic => {
-            importer.op(layer, MaxPool { kernel, strides, pads, dilations: [1; 2] }, &[bottom])?
-        }
-    }])
+        Kind::Max | Kind::Stochastic => (PoolKind::Max, PoolRounding::Floor),
+    };
+    let window = op::Window::plane(window.kernel, window.stride, [1; 2], pads);
+    Ok(vec![importer.op(layer, Pool { kind, window, rounding }, &[bottom])?])
 }

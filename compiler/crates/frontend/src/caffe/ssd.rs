@@ -6,7 +6,8 @@ use secateur_base::Result;
 
 use super::import::{Importer, Many};
 use super::net::{Layer, Params};
-use crate::tensor::{Binary, BoxCode, DetectionOutput, Op, Reduction, Unary, Value};
+use secateur_tensor::Value;
+use secateur_tensor::op::{Binary, BoxCode, DetectionOutput, Reduce, ReduceKind, Unary};
 
 /// Prior boxes depend on shapes alone: they are a constant of two rows, boxes (left, top, right, bottom as shares of
 /// the image) and variances.
@@ -51,7 +52,7 @@ pub(super) fn prior_box(importer: &mut Importer<'_>, layer: &Layer<'_>, bottoms:
     }
     let count = boxes.len();
     boxes.extend(variances.iter().cycle().take(count));
-    Ok(vec![importer.constant(&[1, 2, count], boxes)])
+    Ok(vec![importer.constant(layer, &[1, 2, count], boxes)?])
 }
 
 /// Width and height of the boxes of one cell, in pixels, in Caffe's order.
@@ -147,19 +148,19 @@ pub(super) fn normalize(importer: &mut Importer<'_>, layer: &Layer<'_>, bottoms:
     let [_, channels, ..] = importer.nchw(layer, bottom)?;
     let axes = if params.boolean("across_spatial", true)? { vec![1, 2, 3] } else { vec![1] };
     let squares = importer.op(layer, Binary::Mul, &[bottom, bottom])?;
-    let sum = importer.op(layer, Op::Reduce { kind: Reduction::Sum, axes }, &[squares])?;
-    let eps = importer.scalar(params.float("eps", 1e-10)?);
+    let sum = importer.op(layer, Reduce { kind: ReduceKind::Sum, axes, keep: true }, &[squares])?;
+    let eps = importer.scalar(layer, params.float("eps", 1e-10)?)?;
     let sum = importer.op(layer, Binary::Add, &[sum, eps])?;
     let norm = importer.op(layer, Unary::Sqrt, &[sum])?;
     let normal = importer.op(layer, Binary::Div, &[bottom, norm])?;
     let scale = match params.boolean("channel_shared", true)? {
         true => {
             let scale = importer.blob(layer, 0, &[1])?;
-            importer.constant(&[1], scale)
+            importer.constant(layer, &[1], scale)?
         }
         false => {
             let scale = importer.blob(layer, 0, &[channels])?;
-            importer.constant(&[channels, 1, 1], scale)
+            importer.constant(layer, &[channels, 1, 1], scale)?
         }
     };
     Ok(vec![importer.op(layer, Binary::Mul, &[normal, scale])?])

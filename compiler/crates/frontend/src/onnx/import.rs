@@ -65,7 +65,8 @@ fn translate(file: &Arc<Path>, bytes: &[u8], options: &Options) -> Result<Import
             .allowed("a file that an ONNX exporter wrote")
     })?;
     let opset = model.opset.unwrap_or(1);
-    if !OPSETS.contains(&opset) && !(options.later_opsets && opset > *OPSETS.end()) {
+    let is_later = options.later_opsets && opset > *OPSETS.end();
+    if !is_later && !OPSETS.contains(&opset) {
         return Err(Error::new("the model's operators have a version that is not read")
             .found(format!("opset {opset}"))
             .allowed(format!("opsets {} to {}", OPSETS.start(), OPSETS.end()))
@@ -107,7 +108,7 @@ fn translate(file: &Arc<Path>, bytes: &[u8], options: &Options) -> Result<Import
         let value = *importer.names.get(name).ok_or_else(|| {
             Error::new("nothing computes an output of the model").found(format!("\"{name}\""))
         })?;
-        importer.builder.output(value);
+        importer.builder.output(name, value);
     }
     Ok(Imported { graph: importer.builder.finish(), inputs: importer.inputs, values: importer.names })
 }

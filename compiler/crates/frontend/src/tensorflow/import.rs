@@ -9,7 +9,8 @@ use super::checkpoint::Checkpoint;
 use super::dtype::DataType;
 use super::graph_def::{Attribute, GraphDef, Input, Node};
 use super::{integers, ops};
-use crate::tensor::{Graph, Op, Value};
+use secateur_ir::Origin;
+use secateur_tensor::{Builder, DType, Graph, Op, Place, Spec, Value};
 
 /// How a graph is read.
 #[derive(Debug, Clone, Default)]
@@ -69,7 +70,7 @@ pub fn import(graph: &GraphDef, checkpoint: Option<&Checkpoint>, options: &Optio
         source: graph,
         checkpoint,
         options,
-        graph: Graph::new(),
+        graph: Builder::new(),
         items: HashMap::new(),
         turned: HashMap::new(),
         warnings: Vec::new(),
@@ -114,7 +115,7 @@ pub fn import(graph: &GraphDef, checkpoint: Option<&Checkpoint>, options: &Optio
             .file(&graph.path)
             .help("name the outputs, as in --output-nodes softmax"));
     }
-    Ok(Imported { graph: importer.graph, written, warnings: importer.warnings })
+    Ok(Imported { graph: importer.graph.finish(), written, warnings: importer.warnings })
 }
 
 /// Nodes that a placeholder reaches and nothing reads.
@@ -185,7 +186,7 @@ pub(super) struct Importer<'a> {
     pub(super) source: &'a GraphDef,
     checkpoint: Option<&'a Checkpoint>,
     options: &'a Options,
-    pub(super) graph: Graph,
+    pub(super) graph: Builder,
     items: HashMap<&'a str, Vec<Item>>,
     /// A value and the same in the other order of axes.
     turned: HashMap<Value, Value>,
@@ -239,7 +240,7 @@ impl<'a> Importer<'a> {
         };
         Ok(match dtype.is_integer() {
             true => Item::Integers(Integers { shape: constant.shape.clone(), data: constant.integers() }),
-            false => plain_item(self.graph.constant(&constant.shape, constant.floats())),
+            false => plain_item(self.floats(node, &constant.shape, constant.floats())?),
         })
     }
 
@@ -258,7 +259,7 @@ impl<'a> Importer<'a> {
             }
             Some(dtype) if !dtype.is_integer() && (is_scalar || is_rate) => {
                 self.warnings.push(format!("the number {} is taken as 1: nothing is dropped", node.name));
-                return Ok(plain_item(self.graph.constant(&[], vec![1.0])));
+                return Ok(plain_item(self.floats(node, &[], vec![1.0])?));
             }
             _ => {}
         }
@@ -271,7 +272,10 @@ impl<'a> Importer<'a> {
                 .error(node, format!("the shape of the input {} is not known", node.name))
                 .help("give it, as in --input-shape 1,224,224,3"));
         };
-        let value = self.graph.input(&node.name, shape).map_err(|error| self.error(node, error.what()))?;
+        let value = self
+            .graph
+            .input(&node.name, Spec::new(DType::F32, shape))
+            .map_err(|error| self.error(node, error.what()))?;
         Ok(plain_item(value))
     }
 
@@ -288,8 +292,13 @@ impl<'a> Importer<'a> {
         };
         Ok(match dtype.is_integer() {
             true => Item::Integers(Integers { shape: tensor.shape, data: dtype.integers(&tensor.bytes)? }),
-            false => plain_item(self.graph.constant(&tensor.shape, dtype.floats(&tensor.bytes)?)),
+            false => plain_item(self.floats(node, &tensor.shape, dtype.floats(&tensor.bytes)?)?),
         })
+    }
+
+    /// A constant.
+    pub(super) fn floats(&mut self, node: &Node, shape: &[usize], values: Vec<f32>) -> Result<Value> {
+        self.graph.floats(shape, values).map_err(|error| self.source.error(node, error.to_string()))
     }
 
     /// What an output of a node that was computed is.
@@ -308,7 +317,8 @@ impl<'a> Importer<'a> {
     }
 
     fn add(&mut self, name: &str, op: Op, operands: &[Value]) -> Result<Value> {
-        self.graph.add_folded(name, op, operands)
+        let place = Place { name: name.to_owned(), kind: op.name().to_owned(), origin: Origin::default() };
+        self.graph.node(&place, op, operands)
     }
 
     /// The tensor of an input; known integers become numbers.
@@ -317,7 +327,8 @@ impl<'a> Importer<'a> {
             Some(Item::Tensor(tensor)) => Ok(*tensor),
             Some(Item::Integers(known)) => {
                 let data = known.data.iter().map(|value| *value as f32).collect();
-                Ok(Written { value: self.graph.constant(&known.shape, data), is_nchw: false })
+                let shape = known.shape.clone();
+                Ok(Written { value: self.floats(node, &shape, data)?, is_nchw: false })
             }
             Some(Item::Variable(name)) => {
                 let name = name.clone();

@@ -5,7 +5,8 @@ use secateur_base::Result;
 use super::dtype::DataType;
 use super::graph_def::Node;
 use super::import::{Importer, Integers, Item};
-use crate::tensor::{Range, Value};
+use secateur_tensor::Value;
+use secateur_tensor::op::Range;
 
 /// More known integers than this are no shapes.
 const MAX_KNOWN: usize = 1 << 16;
@@ -70,7 +71,7 @@ fn from_known(importer: &mut Importer<'_>, node: &Node, known: &[Integers]) -> R
                 true => Item::Integers(first.clone()),
                 false => {
                     let data = first.data.iter().map(|value| *value as f32).collect();
-                    super::import::plain_item(importer.graph.constant(&first.shape, data))
+                    super::import::plain_item(importer.floats(node, &first.shape, data)?)
                 }
             }))
         }
@@ -121,7 +122,7 @@ fn from_known(importer: &mut Importer<'_>, node: &Node, known: &[Integers]) -> R
             };
             let range = spec.ranges[0];
             let at = |i: usize| first.data[(range.start as isize + range.step * i as isize) as usize];
-            let data: Vec<i64> = (0..range.count).map(at).collect();
+            let data: Vec<i64> = (0..range.length).map(at).collect();
             Ok(Some(Item::Integers(Integers { shape: spec.shape, data })))
         }
         _ => Ok(None),
@@ -222,9 +223,9 @@ pub(super) fn slice(
             -1 => dim - start,
             count => usize::try_from(count).ok().filter(|count| *count <= dim - start).ok_or_else(fail)?,
         };
-        ranges.push(Range { start, step: 1, count });
+        ranges.push(Range { start, step: 1, length: count });
     }
-    let shape = ranges.iter().map(|range| range.count).collect();
+    let shape = ranges.iter().map(|range| range.length).collect();
     Ok(Slicing { ranges, shape })
 }
 
@@ -249,7 +250,7 @@ pub(super) fn strided_slice(
     let (mut ranges, mut result): (Vec<Range>, Vec<usize>) = (Vec::new(), Vec::new());
     let whole = |ranges: &mut Vec<Range>, result: &mut Vec<usize>| {
         let dim = shape[ranges.len()];
-        ranges.push(Range { start: 0, step: 1, count: dim });
+        ranges.push(Range { start: 0, step: 1, length: dim });
         result.push(dim);
     };
     for at in 0..count {
@@ -272,7 +273,7 @@ pub(super) fn strided_slice(
                 let start =
                     usize::try_from(from_end(begin.data[at])).ok().filter(|start| (*start as i64) < dim);
                 let start = start.ok_or_else(|| fail("an index of a slice lies outside"))?;
-                ranges.push(Range { start, step: 1, count: 1 });
+                ranges.push(Range { start, step: 1, length: 1 });
                 continue;
             }
             let (low, high) = if step > 0 { (0, dim) } else { (-1, dim - 1) };
@@ -298,7 +299,7 @@ pub(super) fn strided_slice(
             };
             let length = if step > 0 { stop - start } else { start - stop };
             let taken = if length <= 0 { 0 } else { (length - 1) / step.abs() + 1 };
-            ranges.push(Range { start: start.max(0) as usize, step: step as isize, count: taken as usize });
+            ranges.push(Range { start: start.max(0) as usize, step: step as isize, length: taken as usize });
             result.push(taken as usize);
         }
     }

@@ -6,7 +6,8 @@ use super::graph_def::Node;
 use super::import::{Importer, Integers, Item, Written};
 use super::integers::{Slicing, axis, item, slice, strided_slice};
 use super::spatial;
-use crate::tensor::{Binary, Fill, Op, Range, Reduction, Unary, Value};
+use secateur_tensor::op::{Binary, Lrn, Pad, PadKind, Range, Reduce, ReduceKind, Unary};
+use secateur_tensor::{DType, Op, Value};
 
 /// What passes values on, chooses between branches, or is noise.
 pub(super) fn control(
@@ -103,7 +104,7 @@ pub(super) fn compute(importer: &mut Importer<'_>, node: &Node, inputs: &[Item])
         "Neg" => scaled(importer, node, inputs, -1.0),
         "Reciprocal" | "Inv" => {
             let tensor = importer.tensor(node, inputs, 0)?;
-            let value = importer.op(node, Unary::Power(-1.0), &[tensor.value])?;
+            let value = importer.op(node, Unary::Reciprocal, &[tensor.value])?;
             Ok(vec![Item::Tensor(Written { value, ..tensor })])
         }
         "Pad" | "PadV2" | "MirrorPad" => pad(importer, node, inputs),
@@ -114,7 +115,7 @@ pub(super) fn compute(importer: &mut Importer<'_>, node: &Node, inputs: &[Item])
 fn unary(node: &Node) -> Option<Unary> {
     Some(match node.op.as_str() {
         "Relu" => Unary::Relu,
-        "Relu6" => Unary::Clip(0.0, 6.0),
+        "Relu6" => Unary::Clip { low: 0.0, high: 6.0 },
         "LeakyRelu" => Unary::LeakyRelu(node.float("alpha", 0.2)),
         "Elu" => Unary::Elu(1.0),
         "Sigmoid" => Unary::Sigmoid,
@@ -179,7 +180,7 @@ fn elementwise(
 
 fn scaled(importer: &mut Importer<'_>, node: &Node, inputs: &[Item], factor: f32) -> Result<Vec<Item>> {
     let tensor = importer.tensor(node, inputs, 0)?;
-    let factor = importer.graph.constant(&[], vec![factor]);
+    let factor = importer.floats(node, &[], vec![factor])?;
     let value = importer.op(node, Binary::Mul, &[tensor.value, factor])?;
     Ok(vec![Item::Tensor(Written { value, ..tensor })])
 }
@@ -219,7 +220,7 @@ fn batch_norm(importer: &mut Importer<'_>, node: &Node, inputs: &[Item]) -> Resu
     let [scale, offset, mean, variance] = by_channel[..] else {
         return Err(importer.error(node, "the batch normalisation has five inputs"));
     };
-    let epsilon = importer.graph.constant(&[], vec![node.float("epsilon", 1e-4)]);
+    let epsilon = importer.floats(node, &[], vec![node.float("epsilon", 1e-4)])?;
     let variance = importer.op(node, Binary::Add, &[variance, epsilon])?;
     let factor = importer.op(node, Unary::Rsqrt, &[variance])?;
     let factor = importer.op(node, Binary::Mul, &[factor, scale])?;
@@ -235,14 +236,16 @@ fn pad(importer: &mut Importer<'_>, node: &Node, inputs: &[Item]) -> Result<Vec<
     let paddings = importer.integers(node, inputs, 1)?.data;
     let rank = importer.shape(tensor).len();
     let fill = match (node.op.as_str(), node.text("mode", "REFLECT")) {
-        ("MirrorPad", "SYMMETRIC") => Fill::Symmetric,
-        ("MirrorPad", _) => Fill::Reflect,
+        ("MirrorPad", "SYMMETRIC") => PadKind::Symmetric,
+        ("MirrorPad", _) => PadKind::Reflect,
         ("PadV2", _) => {
             let value = importer.tensor(node, inputs, 2)?.value;
-            let value = importer.graph.constant_of(value).and_then(|value| value.data.first().copied());
-            Fill::Value(value.ok_or_else(|| importer.error(node, "the value of the padding is not known"))?)
+            let value = importer.graph.known(value).and_then(|known| known.to_f32().first().copied());
+            PadKind::Constant(
+                value.ok_or_else(|| importer.error(node, "the value of the padding is not known"))?,
+            )
         }
-        _ => Fill::Value(0.0),
+        _ => PadKind::Constant(0.0),
     };
     let sizes: Option<Vec<usize>> = paddings.iter().map(|pad| usize::try_from(*pad).ok()).collect();
     let Some(sizes) = sizes.filter(|sizes| sizes.len() == 2 * rank) else {
@@ -252,12 +255,12 @@ fn pad(importer: &mut Importer<'_>, node: &Node, inputs: &[Item]) -> Result<Vec<
     let before: Vec<usize> = order.iter().map(|axis: &usize| sizes[2 * axis]).collect();
     let after: Vec<usize> = order.iter().map(|axis| sizes[2 * axis + 1]).collect();
     let shape = importer.graph.shape(tensor.value);
-    let most = if fill == Fill::Symmetric { 0 } else { 1 };
-    let mirrors = !matches!(fill, Fill::Value(_));
+    let most = if fill == PadKind::Symmetric { 0 } else { 1 };
+    let mirrors = !matches!(fill, PadKind::Constant(_));
     if mirrors && (0..rank).any(|at| before[at].max(after[at]) + most > shape[at]) {
         return Err(importer.error(node, "a mirrored padding is larger than the map"));
     }
-    let value = importer.op(node, Op::Pad { before, after, fill }, &[tensor.value])?;
+    let value = importer.op(node, Pad { before, after, kind: fill }, &[tensor.value])?;
     Ok(vec![Item::Tensor(Written { value, ..tensor })])
 }
 
@@ -322,7 +325,7 @@ fn one(importer: &mut Importer<'_>, node: &Node, inputs: &[Item], value: Value) 
     match node.op.as_str() {
         "Softmax" | "LogSoftmax" => {
             let axis = axis(importer, node, -1, rank)?;
-            let softmax = importer.op(node, Op::Softmax { axis }, &[value])?;
+            let softmax = importer.op(node, Op::Softmax { axis, log: false }, &[value])?;
             if node.op == "Softmax" { Ok(softmax) } else { importer.op(node, Unary::Log, &[softmax]) }
         }
         "Mean" | "Sum" | "Max" | "Min" | "Prod" => {
@@ -331,13 +334,13 @@ fn one(importer: &mut Importer<'_>, node: &Node, inputs: &[Item], value: Value) 
                 axes.push(axis(importer, node, along, rank)?);
             }
             let kind = match node.op.as_str() {
-                "Mean" => Reduction::Mean,
-                "Sum" => Reduction::Sum,
-                "Max" => Reduction::Max,
-                "Min" => Reduction::Min,
-                _ => Reduction::Prod,
+                "Mean" => ReduceKind::Mean,
+                "Sum" => ReduceKind::Sum,
+                "Max" => ReduceKind::Max,
+                "Min" => ReduceKind::Min,
+                _ => ReduceKind::Product,
             };
-            let reduced = importer.op(node, Op::Reduce { kind, axes: axes.clone() }, &[value])?;
+            let reduced = importer.op(node, Reduce { kind, axes: axes.clone(), keep: true }, &[value])?;
             if node.boolean("keep_dims", false) {
                 return Ok(reduced);
             }
@@ -347,7 +350,8 @@ fn one(importer: &mut Importer<'_>, node: &Node, inputs: &[Item], value: Value) 
         "ArgMax" => {
             let along = if inputs.len() > 1 { first(importer, node, inputs, 1)? } else { 0 };
             let axis = axis(importer, node, along, rank)?;
-            let index = importer.op(node, Op::ArgMax { axis }, &[value])?;
+            let index = importer.op(node, Op::ArgMax { axis, last: false }, &[value])?;
+            let index = importer.op(node, Op::Cast(DType::F32), &[index])?;
             let left = (0..rank).filter(|at| *at != axis).map(|at| shape[at]).collect();
             importer.op(node, Op::Reshape(left), &[index])
         }
@@ -399,12 +403,12 @@ fn one(importer: &mut Importer<'_>, node: &Node, inputs: &[Item], value: Value) 
         "LRN" => {
             let radius = usize::try_from(node.integer("depth_radius", 5)).unwrap_or(0);
             let map = importer.nchw(node, Written { value, is_nchw: false })?;
-            let op = Op::Lrn {
-                before: radius,
-                after: radius,
+            let op = Lrn {
+                size: 2 * radius.min(1 << 24) + 1,
                 alpha: node.float("alpha", 1.0),
                 beta: node.float("beta", 0.5),
                 bias: node.float("bias", 1.0),
+                within: false,
             };
             let value = importer.op(node, op, &[map])?;
             importer.plain(&node.name, Written { value, is_nchw: true })
@@ -476,8 +480,8 @@ fn split(importer: &mut Importer<'_>, node: &Node, inputs: &[Item]) -> Result<Ve
     let mut items = Vec::new();
     for size in sizes {
         let mut ranges: Vec<Range> =
-            shape.iter().map(|dim| Range { start: 0, step: 1, count: *dim }).collect();
-        ranges[axis] = Range { start, step: 1, count: size as usize };
+            shape.iter().map(|dim| Range { start: 0, step: 1, length: *dim }).collect();
+        ranges[axis] = Range { start, step: 1, length: size as usize };
         start += size as usize;
         let mut part = importer.op(node, Op::Slice(ranges), &[value])?;
         if node.op == "Unpack" {
@@ -543,7 +547,7 @@ fn batches(
         for at in 0..spatial {
             (before[1 + at], after[1 + at]) = (edges[2 * at], edges[2 * at + 1]);
         }
-        let padded = importer.op(node, Op::Pad { before, after, fill: Fill::Value(0.0) }, &[value])?;
+        let padded = importer.op(node, Pad { before, after, kind: PadKind::Constant(0.0) }, &[value])?;
         let shape = importer.graph.shape(padded).to_vec();
         let mut split = vec![shape[0]];
         for at in 0..spatial {
@@ -573,11 +577,11 @@ fn batches(
     let split = importer.op(node, Op::Reshape(split), &[value])?;
     let turned = importer.op(node, Op::Transpose(order), &[split])?;
     let joined = importer.op(node, Op::Reshape(to.clone()), &[turned])?;
-    let mut ranges: Vec<Range> = to.iter().map(|dim| Range { start: 0, step: 1, count: *dim }).collect();
+    let mut ranges: Vec<Range> = to.iter().map(|dim| Range { start: 0, step: 1, length: *dim }).collect();
     for at in 0..spatial {
         let count = to[1 + at].checked_sub(edges[2 * at] + edges[2 * at + 1]);
         let count = count.ok_or_else(|| importer.error(node, "nothing is left of the map"))?;
-        ranges[1 + at] = Range { start: edges[2 * at], step: 1, count };
+        ranges[1 + at] = Range { start: edges[2 * at], step: 1, length: count };
     }
     importer.op(node, Op::Slice(ranges), &[joined])
 }

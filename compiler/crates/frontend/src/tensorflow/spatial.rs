@@ -4,7 +4,11 @@ use secateur_base::Result;
 
 use super::graph_def::Node;
 use super::import::{Importer, Item, Written};
-use crate::tensor::{AveragePool, Conv, ConvTranspose, Divisor, Grid, MaxPool, Op, Value};
+use secateur_tensor::op::{
+    Conv, ConvTranspose, Coordinates, NearestRounding, Pool, PoolKind, PoolRounding, Resize, ResizeKind,
+    Window,
+};
+use secateur_tensor::{Op, Value};
 
 /// Whether the node's maps are `n, c, h, w` in TensorFlow too.
 fn is_channels_first(node: &Node) -> bool {
@@ -113,7 +117,8 @@ pub(super) fn convolution(importer: &mut Importer<'_>, node: &Node, inputs: &[It
     } else {
         (importer.op(node, Op::Transpose(vec![3, 2, 0, 1]), &[weights])?, channels / per_group)
     };
-    let value = importer.op(node, Conv { strides, dilations, pads, groups }, &[input, weights])?;
+    let window = Window::plane([kh, kw], strides, dilations, pads);
+    let value = importer.op(node, Conv { window, groups }, &[input, weights])?;
     Ok(result(node, value))
 }
 
@@ -147,7 +152,8 @@ pub(super) fn transposed(importer: &mut Importer<'_>, node: &Node, inputs: &[Ite
             })?;
     }
     let weights = importer.op(node, Op::Transpose(vec![3, 2, 0, 1]), &[weights])?;
-    let conv = ConvTranspose { strides, dilations, pads, output_padding, groups: 1 };
+    let window = Window::plane([kh, kw], strides, dilations, pads);
+    let conv = ConvTranspose { window, groups: 1, output_padding: output_padding.to_vec() };
     let value = importer.op(node, conv, &[input, weights])?;
     Ok(result(node, value))
 }
@@ -159,11 +165,9 @@ pub(super) fn pooling(importer: &mut Importer<'_>, node: &Node, inputs: &[Item])
     let kernel = pair(importer, node, node.integers("ksize"), "ksize")?;
     let strides = pair(importer, node, node.integers("strides"), "strides")?;
     let pads = pads(importer, node, [h, w], kernel, strides)?;
-    let op: Op = match node.op.as_str() {
-        "AvgPool" => AveragePool { kernel, strides, pads, divisor: Divisor::Valid }.into(),
-        _ => MaxPool { kernel, strides, pads, dilations: [1; 2] }.into(),
-    };
-    let value = importer.op(node, op, &[input])?;
+    let kind = if node.op == "AvgPool" { PoolKind::AverageInside } else { PoolKind::Max };
+    let window = Window::plane(kernel, strides, [1; 2], pads);
+    let value = importer.op(node, Pool { kind, window, rounding: PoolRounding::Floor }, &[input])?;
     Ok(result(node, value))
 }
 
@@ -172,18 +176,31 @@ pub(super) fn resize(importer: &mut Importer<'_>, node: &Node, inputs: &[Item]) 
     let tensor = importer.tensor(node, inputs, 0)?;
     let input = importer.nchw(node, tensor)?;
     let sizes = importer.integers(node, inputs, 1)?.data;
-    let [_, _, h, w] = four(importer, node, input)?;
+    let [n, c, h, w] = four(importer, node, input)?;
     let valid =
         |at: usize| sizes.get(at).and_then(|size| usize::try_from(*size).ok()).filter(|size| *size > 0);
     let (Some(out_h), Some(out_w), 1..) = (valid(0), valid(1), h.min(w)) else {
         return Err(importer.error(node, "the size of the result is not valid").found(format!("{sizes:?}")));
     };
-    let grid = match (node.boolean("align_corners", false), node.boolean("half_pixel_centers", false)) {
-        (true, _) => Grid::AlignCorners,
-        (false, true) => Grid::HalfPixel,
-        (false, false) => Grid::Asymmetric,
+    // TensorFlow's kernels floor half pixels, and round aligned corners.
+    let (linear, nearest, rounding) =
+        match (node.boolean("align_corners", false), node.boolean("half_pixel_centers", false)) {
+            (true, _) => (Coordinates::AlignCorners, Coordinates::AlignCorners, NearestRounding::PreferCeil),
+            (false, true) => (Coordinates::HalfPixel, Coordinates::HalfPixelNearest, NearestRounding::Floor),
+            (false, false) => (Coordinates::Asymmetric, Coordinates::Asymmetric, NearestRounding::Floor),
+        };
+    let (kind, coordinates) = match node.op.as_str() {
+        "ResizeBilinear" => (ResizeKind::Linear, linear),
+        _ => (ResizeKind::Nearest(rounding), nearest),
     };
-    let op = Op::Resize { size: [out_h, out_w], linear: node.op == "ResizeBilinear", grid };
-    let value = importer.op(node, op, &[input])?;
+    let resize = Resize {
+        shape: vec![n, c, out_h, out_w],
+        scales: vec![1.0, 1.0, out_h as f32 / h as f32, out_w as f32 / w as f32],
+        kind,
+        coordinates,
+        exclude_outside: false,
+        antialias: false,
+    };
+    let value = importer.op(node, resize, &[input])?;
     Ok(vec![Item::Tensor(Written { value, is_nchw: true })])
 }

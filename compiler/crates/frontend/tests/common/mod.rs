@@ -6,8 +6,49 @@ use std::path::{Path, PathBuf};
 use secateur_frontend::caffe::net::{Net, State};
 use secateur_frontend::caffe::weights::Weights;
 use secateur_frontend::caffe::{Imported, Options, import};
-use secateur_frontend::tensor::Tensor;
 use secateur_frontend::text_format::Document;
+use secateur_tensor::{Graph, Value};
+
+/// An array of floats.
+#[derive(Debug, Clone)]
+pub(crate) struct Tensor {
+    pub shape: Vec<usize>,
+    pub data: Vec<f32>,
+}
+
+impl From<&secateur_tensor::Tensor> for Tensor {
+    fn from(tensor: &secateur_tensor::Tensor) -> Self {
+        Self { shape: tensor.shape().to_vec(), data: tensor.to_f32() }
+    }
+}
+
+/// Runs a network on its inputs by name: every value, constants too.
+pub(crate) fn run(
+    graph: &Graph,
+    mut inputs: HashMap<String, Vec<f32>>,
+) -> Result<HashMap<Value, Tensor>, String> {
+    let given = graph.inputs.iter().map(|&input| {
+        let data =
+            inputs.remove(graph.name(input)).ok_or_else(|| format!("no input {}", graph.name(input)))?;
+        let shape = graph.spec(input).shape.clone();
+        secateur_tensor::Tensor::f32(shape, data).map_err(|error| format!("{error:?}"))
+    });
+    let given = given.collect::<Result<Vec<_>, _>>()?;
+    let mut values: HashMap<Value, Tensor> = HashMap::new();
+    for (at, known) in graph.values.iter().enumerate() {
+        if let Some(constant) = &known.constant {
+            values.insert(Value(at), (&**constant).into());
+        }
+    }
+    for (&input, tensor) in graph.inputs.iter().zip(&given) {
+        values.insert(input, tensor.into());
+    }
+    secateur_tensor::evaluate(graph, &given, &mut |value, tensor| {
+        values.insert(value, tensor.into());
+    })
+    .map_err(|error| format!("{error:?}"))?;
+    Ok(values)
+}
 
 /// The subfolders of a folder, sorted.
 pub(crate) fn folders(root: &Path) -> Vec<PathBuf> {
@@ -122,9 +163,7 @@ pub(crate) fn compare_tensors(
         let equal = found.shape() == expected.shape() && ours == theirs;
         return if equal { Ok(0.0) } else { Err(format!("{found:?}, not {expected:?}")) };
     }
-    let plain =
-        |tensor: &secateur_tensor::Tensor| Tensor { shape: tensor.shape().to_vec(), data: tensor.to_f32() };
-    compare(&plain(found), &plain(expected))
+    compare(&found.into(), &expected.into())
 }
 
 /// Elements in row-major order, in whatever order the file has them.

@@ -80,6 +80,7 @@ fn of_float(op: Unary, x: f32) -> f32 {
             (0.5 * x * (1.0 + libm::tanh(inner))) as f32
         }
         Unary::Mish => x * libm::tanhf(softplus(x)),
+        Unary::Above(threshold) => f32::from(u8::from(x > threshold)),
         Unary::ThresholdedRelu(alpha) => {
             if x > alpha {
                 x

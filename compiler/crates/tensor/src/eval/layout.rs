@@ -70,6 +70,10 @@ pub(super) fn pad(x: &Tensor, pad: &Pad, spec: &Spec) -> Tensor {
             PadKind::Constant(_) => return usize::try_from(i).ok().filter(|&i| i < sides[axis]),
             PadKind::Edge => i.clamp(0, side - 1),
             PadKind::Wrap => i.rem_euclid(side),
+            PadKind::Symmetric => {
+                let i = i.rem_euclid(2 * side);
+                i.min(2 * side - 1 - i)
+            }
             PadKind::Reflect => {
                 let period = (2 * (side - 1)).max(1);
                 let i = i.rem_euclid(period);

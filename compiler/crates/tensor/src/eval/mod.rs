@@ -41,7 +41,8 @@ pub fn evaluate(graph: &Graph, inputs: &[Tensor], observe: Observer) -> Result<V
         values[value.0] = Some(Arc::new(input.clone()));
     }
     let mut readers = vec![0usize; graph.values.len()];
-    let read = graph.nodes.iter().flat_map(|node| &node.inputs).chain(&graph.outputs);
+    let read =
+        graph.nodes.iter().flat_map(|node| &node.inputs).chain(graph.outputs.iter().map(|(_, value)| value));
     read.for_each(|value| readers[value.0] += 1);
     for node in &graph.nodes {
         let missing =
@@ -60,7 +61,7 @@ pub fn evaluate(graph: &Graph, inputs: &[Tensor], observe: Observer) -> Result<V
         }
     }
     let missing = || Error::internal("an output of the network is never computed");
-    graph.outputs.iter().map(|output| values[output.0].as_deref().cloned().ok_or_else(missing)).collect()
+    graph.outputs.iter().map(|(_, value)| values[value.0].as_deref().cloned().ok_or_else(missing)).collect()
 }
 
 /// Runs one operator whose output [`crate::infer`] found to be `spec`.
@@ -94,8 +95,7 @@ pub(crate) fn run(op: &Op, inputs: &[&Tensor], spec: &Spec) -> Result<Tensor> {
         Op::ArgMax { axis, last } => reduce::arg_max(x, *axis, *last, spec),
         Op::Quantize { axis } => elementwise::quantize(x, inputs[1], inputs[2], *axis, spec),
         Op::Dequantize { axis } => elementwise::dequantize(x, inputs[1], inputs[2], *axis, spec),
-        Op::PriorBox(prior) => ssd::prior_box(prior, inputs, spec),
-        Op::DetectionOutput(output) => ssd::detection_output(output, inputs),
+        Op::DetectionOutput(output) => ssd::detect(output, inputs),
     })
 }
 

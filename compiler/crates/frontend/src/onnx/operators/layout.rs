@@ -323,7 +323,7 @@ fn blocks(call: &Call, x: Value) -> Result<(usize, [usize; 4])> {
 fn depth_to_space(call: &mut Call) -> Result<Value> {
     let x = call.input(0)?;
     let (block, [n, c, h, w]) = blocks(call, x)?;
-    let squared = block.checked_mul(block).unwrap_or(usize::MAX);
+    let squared = block.saturating_mul(block);
     if c % squared != 0 {
         return Err(
             Error::new("the channels cannot be divided into blocks").found(format!("{c} by {squared}"))
