@@ -6,7 +6,7 @@ use secateur_tests::{TINY_CFG, secateur, secateur_path, tiny_project, tiny_weigh
 
 /// Runs the command in `folder`; it must fail with code 1 and an error that says all of `says`.
 #[track_caller]
-fn refused(folder: &Path, arguments: &[&str], says: &[&str]) {
+pub(crate) fn refused(folder: &Path, arguments: &[&str], says: &[&str]) {
     let output = secateur().current_dir(folder).args(arguments).output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{arguments:?}: {error}");

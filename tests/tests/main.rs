@@ -11,6 +11,7 @@ mod cycles;
 mod disk_full;
 mod filetests;
 mod first_run;
+mod frameworks;
 mod frontend;
 mod pages;
 mod paths;

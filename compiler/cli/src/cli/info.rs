@@ -6,7 +6,7 @@ use secateur_base::terminal::print;
 use secateur_base::{Result, outln};
 use secateur_deploy::is_artefact;
 use secateur_frontend::darknet::{self, Network};
-use secateur_frontend::onnx;
+use secateur_frontend::{Framework, framework};
 use secateur_ir::{self as graph, Graph, LayerCost, Op, Source};
 
 use super::subject::model_cfg;
@@ -21,19 +21,22 @@ use super::{Global, artefact, tensors};
   secateur info yolov3-tiny.sct
   secateur info yolov8n.onnx
   secateur info yolov8n.onnx --input-shape images=1,3,320,320
+  secateur info deploy.prototxt net.caffemodel
+  secateur info graph.pbtxt model.ckpt
 
 With weights, their file is checked against the cfg too.")]
 pub(crate) struct Args {
-    /// The network's .cfg, a config file with a [pruning] section, an artefact, or an ONNX model.
-    #[arg(value_name = "CFG|ARTEFACT|ONNX")]
+    /// The network's .cfg, a config file with a [pruning] section, an artefact, an ONNX model, a prototxt of Caffe, or
+    /// a graph of TensorFlow.
+    #[arg(value_name = "NETWORK")]
     cfg: PathBuf,
-    /// Its trained .weights.
+    /// Its trained .weights, its .caffemodel, or its checkpoint.
     weights: Option<PathBuf>,
     /// Print the intermediate representation instead of the table.
     #[arg(long)]
     ir: bool,
-    /// Shape of an ONNX model's input, for one that leaves dimensions open.
-    #[arg(long, value_name = "NAME=N,C,H,W", value_parser = tensors::named_shape)]
+    /// Shape of an input of another framework's network, which may leave dimensions open.
+    #[arg(long, value_name = "NAME=SIZE,SIZE,…", value_parser = tensors::named_shape)]
     input_shape: Vec<(String, Vec<usize>)>,
 }
 
@@ -41,8 +44,9 @@ pub(crate) fn run(args: Args, _global: &Global) -> Result<()> {
     if is_artefact(&args.cfg) {
         return artefact::print(&args.cfg);
     }
-    if onnx::is_model(&args.cfg) {
-        return tensors::print_onnx(&args.cfg, args.input_shape);
+    match framework(&args.cfg) {
+        Framework::Darknet => {}
+        other => return tensors::print(other, &args.cfg, args.weights.as_deref(), args.input_shape),
     }
     let (cfg, _) = model_cfg(&args.cfg)?;
     let network = darknet::load(&cfg, args.weights.as_deref())?;

@@ -3,8 +3,11 @@
 use std::path::Path;
 
 use secateur_base::terminal::printable;
-use secateur_base::{Error, Result, outln};
-use secateur_frontend::onnx;
+use secateur_base::{Error, Result, errln, outln};
+use secateur_frontend::tensorflow::checkpoint::Checkpoint;
+use secateur_frontend::tensorflow::graph_def::GraphDef;
+use secateur_frontend::text_format::Document;
+use secateur_frontend::{Framework, caffe, onnx, tensorflow};
 use secateur_tensor::{Graph, cost};
 
 use super::info::{human, unit};
@@ -18,18 +21,49 @@ pub(crate) fn named_shape(text: &str) -> Result<(String, Vec<usize>), String> {
     sizes.map(|sizes| (name.to_owned(), sizes)).ok_or_else(|| "sizes are positive numbers".to_owned())
 }
 
-/// Prints an ONNX model node by node.
-pub(super) fn print_onnx(path: &Path, input_shapes: Vec<(String, Vec<usize>)>) -> Result<()> {
-    let known = onnx::input_names(path)?;
-    if let Some((name, _)) = input_shapes.iter().find(|(name, _)| !known.contains(name)) {
-        return Err(Error::new("the model has no such input")
+/// Prints a network of another framework node by node.
+pub(super) fn print(
+    framework: Framework,
+    path: &Path,
+    weights: Option<&Path>,
+    input_shapes: Vec<(String, Vec<usize>)>,
+) -> Result<()> {
+    let named: Vec<String> = input_shapes.iter().map(|(name, _)| name.clone()).collect();
+    let input_shapes = input_shapes.into_iter().collect();
+    let (graph, warnings) = match framework {
+        Framework::Caffe => {
+            let document = Document::load(path)?;
+            let weights = weights.map(caffe::weights::Weights::load).transpose()?;
+            let options = caffe::Options { input_shapes, ..caffe::Options::default() };
+            let net = caffe::net::Net::read(&document, &caffe::net::State::default())?;
+            let imported = caffe::import(&net, weights.as_ref(), &options)?;
+            (imported.graph, imported.warnings)
+        }
+        Framework::TensorFlow => {
+            let graph = GraphDef::load(path)?;
+            let checkpoint = weights.map(Checkpoint::open).transpose()?;
+            let options = tensorflow::Options { input_shapes, ..tensorflow::Options::default() };
+            let imported = tensorflow::import(&graph, checkpoint.as_ref(), &options)?;
+            (imported.graph, imported.warnings)
+        }
+        Framework::Onnx | Framework::Darknet => {
+            if let Some(weights) = weights {
+                return Err(Error::new("an ONNX model holds its own weights").file(weights));
+            }
+            (onnx::load(path, &onnx::Options { input_shapes, ..onnx::Options::default() })?.graph, Vec::new())
+        }
+    };
+    let known: Vec<&str> = graph.inputs.iter().map(|&input| graph.name(input)).collect();
+    if let Some(name) = named.iter().find(|name| !known.contains(&name.as_str())) {
+        return Err(Error::new("the network has no such input")
             .file(path)
             .found(name.clone())
             .allowed(known.join(", ")));
     }
-    let options =
-        onnx::Options { input_shapes: input_shapes.into_iter().collect(), ..onnx::Options::default() };
-    print_table(&onnx::load(path, &options)?.graph);
+    for warning in warnings {
+        errln!("warning: {}", printable(&warning));
+    }
+    print_table(&graph);
     Ok(())
 }
 

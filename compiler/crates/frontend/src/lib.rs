@@ -3,6 +3,9 @@
 pub mod caffe;
 pub mod darknet;
 pub mod onnx;
+mod recognise;
 pub mod tensorflow;
 pub mod text_format;
 pub mod wire;
+
+pub use recognise::{Framework, framework};
