@@ -1,5 +1,6 @@
 //! The graph: values, and the nodes that compute them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use secateur_base::{Error, Result};
@@ -86,6 +87,8 @@ pub struct Builder {
     graph: Graph,
     /// Steps that folding may still take: a file of a few bytes must not make work or memory without end.
     budget: usize,
+    /// Values whose shape depends on the data, which no operator may read.
+    detections: BTreeSet<Value>,
 }
 
 /// Steps that folding may take in any network, and for every element of a constant in the file.
@@ -108,7 +111,7 @@ impl Default for Builder {
 
 impl Builder {
     pub fn new() -> Self {
-        Self { graph: Graph::default(), budget: STEPS }
+        Self { graph: Graph::default(), budget: STEPS, detections: BTreeSet::new() }
     }
 
     /// Adds an input of the network.
@@ -152,12 +155,19 @@ impl Builder {
     /// Adds an operator; its value is named as the layer, until [`Builder::rename`].
     ///
     /// # Errors
-    /// Number, types or shapes of the inputs do not fit; the error names the place.
+    /// Number, types or shapes of the inputs do not fit, or one is the output of a [`Op::DetectionOutput`]; the error
+    /// names the place.
     pub fn node(&mut self, place: &Place, op: Op, inputs: &[Value]) -> Result<Value> {
         let specs: Vec<&Spec> = inputs.iter().map(|&input| self.graph.spec(input)).collect();
         let output = Value(self.graph.values.len());
         let Place { name, kind, origin } = place.clone();
         let node = Node { name, kind, inputs: inputs.to_vec(), output, origin, op };
+        if let Some(&read) = inputs.iter().find(|input| self.detections.contains(input)) {
+            let error = Error::new("an operator reads detections, whose number depends on the data")
+                .found(format!("input \"{}\"", self.graph.name(read)))
+                .help("end the network at the detections");
+            return Err(node.locate(error));
+        }
         let spec = crate::infer(&node.op, &specs).map_err(|error| node.locate(error))?;
         let constants: Option<Vec<&Tensor>> =
             inputs.iter().map(|&input| self.graph.constant(input)).collect();
@@ -174,6 +184,9 @@ impl Builder {
         };
         let folded = constant.is_some();
         self.value(&node.name, spec, constant);
+        if matches!(node.op, Op::DetectionOutput(_)) {
+            self.detections.insert(output);
+        }
         if !folded {
             self.graph.nodes.push(node);
         }

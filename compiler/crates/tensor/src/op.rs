@@ -376,8 +376,8 @@ pub enum PoolKind {
 pub enum PoolRounding {
     /// Whole windows only.
     Floor,
-    /// A last window that hangs over counts, unless it begins behind the map (ONNX's `ceil_mode`; Caffe, which
-    /// drops it only where there is padding: its windows cannot begin behind an unpadded map).
+    /// A last window that hangs over counts, unless it begins behind the map (ONNX's `ceil_mode`). Caffe drops such
+    /// a window only where there is padding; its reader says which windows there are.
     Ceil,
 }
 

@@ -132,6 +132,8 @@ pub(super) fn pooling(importer: &mut Importer<'_>, layer: &Layer<'_>, bottoms: &
         && params.boolean("ceil_mode", true)?;
     let mut pads = [0; 4];
     let mut is_behind = false;
+    // Caffe's rule: padding of either axis drops such windows of both.
+    let is_padded = window.pad != [0; 2];
     for (axis, size) in [height, width].into_iter().enumerate() {
         let (kernel, stride, pad) = (window.kernel[axis], window.stride[axis], window.pad[axis]);
         let Some(room) = (size + 2 * pad).checked_sub(kernel).filter(|_| pad < kernel) else {
@@ -140,7 +142,7 @@ pub(super) fn pooling(importer: &mut Importer<'_>, layer: &Layer<'_>, bottoms: &
             );
         };
         let mut count = if rounds_up { room.div_ceil(stride) } else { room / stride } + 1;
-        if pad > 0 && (count - 1) * stride >= size + pad {
+        if is_padded && (count - 1) * stride >= size + pad {
             count -= 1;
         }
         // Without padding Caffe keeps a last window that begins behind the map.

@@ -129,3 +129,33 @@ fn output(imported: &Imported, value: f32) -> Vec<f32> {
     };
     output.to_f32()
 }
+
+#[test]
+fn padding_of_one_axis_drops_windows_behind_the_map_of_both() {
+    // Columns: (4 − 1) / 2 rounded up + 1 = 3, and the last window begins at 4, behind the map.
+    for pool in ["MAX", "AVE"] {
+        let net = format!(
+            "layer {{ name: 'p' type: 'Pooling' bottom: 'data' top: 'p' pooling_param {{ pool: {pool} \
+             kernel_h: 2 kernel_w: 1 stride_h: 3 stride_w: 2 pad_h: 1 pad_w: 0 }} }}"
+        );
+        let net = read(&net, None).unwrap();
+        let values = output(&net, 1.0);
+        assert_eq!(net.graph.spec(net.graph.outputs[0].1).shape, [1, 2, 2, 2], "{pool}");
+        assert!(values.iter().all(|value| value.is_finite()), "{pool}: {values:?}");
+    }
+}
+
+#[test]
+fn nothing_reads_detections() {
+    let net = "layer { name: 'map' type: 'Slice' bottom: 'data' top: 'map' top: 'other' slice_param { axis: 1 } }
+        layer { name: 'pb' type: 'PriorBox' bottom: 'map' bottom: 'data' top: 'pb' prior_box_param { min_size: 1 } }
+        layer { name: 'both' type: 'Concat' bottom: 'data' bottom: 'data' top: 'both' }
+        layer { name: 'loc' type: 'Flatten' bottom: 'both' top: 'loc' }
+        layer { name: 'conf' type: 'Flatten' bottom: 'data' top: 'conf' }
+        layer { name: 'det' type: 'DetectionOutput' bottom: 'loc' bottom: 'conf' bottom: 'pb' top: 'det' \
+        detection_output_param { num_classes: 2 } }";
+    read(net, None).unwrap();
+    let reader = "layer { name: 'cat' type: 'Concat' bottom: 'det' bottom: 'det' top: 'cat' }";
+    let text = message(&format!("{net}\n{reader}"), None);
+    assert!(text.contains("cat") && text.contains("reads detections"), "{text}");
+}
