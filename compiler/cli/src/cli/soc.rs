@@ -62,7 +62,7 @@ struct FlashArgs {
     /// An artefact for the board's target, and an image (JPEG, PNG or BMP).
     #[arg(long, num_args = 2, value_names = ["ARTEFACT", "IMAGE"])]
     job: Option<Vec<PathBuf>>,
-    /// Print the commands; touch no board.
+    /// Print the commands; write nothing, touch no board.
     #[arg(long)]
     dry_run: bool,
 }
@@ -85,7 +85,10 @@ fn flash(args: FlashArgs) -> Result<()> {
     if let Some([artefact, image]) = args.job.as_deref() {
         let file = args.bitstream.with_extension("job");
         files::refuse_overwrite(&[artefact, image, &args.bitstream], &[&file])?;
-        files::write_bytes(&file, &job(board, artefact, image)?)?;
+        let job = job(board, artefact, image)?;
+        if !args.dry_run {
+            files::write_bytes(&file, &job)?;
+        }
         commands.push(flash_command(board, &file, true));
     }
     for command in &commands {
