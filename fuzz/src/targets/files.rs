@@ -4,12 +4,12 @@ use std::cell::RefCell;
 use std::io::{Seek, Write};
 use std::path::Path;
 
-use secateur_base::error::ErrorKind;
 use secateur_base::{Error, Result};
 use secateur_codegen::target::Target as Processor;
 use secateur_data::{DataFile, decode_image, parse_labels, read_list, read_names, read_npy};
 use tempfile::NamedTempFile;
 
+use super::outcome;
 use crate::{Outcome, Target};
 
 /// An image: refused, or pixels in 0..1 as many as its shape says.
@@ -51,16 +51,6 @@ pub(super) const PROCESSOR: Target = Target {
         b" = 4294967295\n",
     ],
 };
-
-fn outcome<T>(result: Result<T>, property: impl FnOnce(T) -> Outcome) -> Outcome {
-    match result {
-        Ok(value) => property(value),
-        Err(error) => {
-            assert!(error.kind() != ErrorKind::Internal, "{error}");
-            Outcome::refused(&error)
-        }
-    }
-}
 
 /// Runs what reads a file on a file of these bytes.
 fn with_file<T>(bytes: &[u8], read: impl FnOnce(&Path) -> Result<T>) -> Result<T> {

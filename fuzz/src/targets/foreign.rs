@@ -1,20 +1,41 @@
 //! The files of other frameworks.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use secateur_base::Result;
-use secateur_base::error::ErrorKind;
 use secateur_frontend::caffe;
 use secateur_frontend::caffe::net::{Net, State};
 use secateur_frontend::caffe::weights::Weights;
+use secateur_frontend::onnx;
 use secateur_frontend::tensorflow;
 use secateur_frontend::tensorflow::checkpoint::{Checkpoint, repair_checksums};
 use secateur_frontend::tensorflow::graph_def::GraphDef;
 use secateur_frontend::text_format::Document;
 use secateur_frontend::wire::{Action, Message, rewrite};
+use secateur_tensor::{Graph, Op, Tensor, cost, evaluate};
 
+use super::outcome;
 use crate::{Outcome, Target};
 
+/// An ONNX model: refused, or a network that runs where it is small.
+pub(super) const ONNX: Target = Target {
+    name: "onnx",
+    run: onnx,
+    words: &[
+        b"\x0a\x05",
+        b"\xff\xff\xff\xff\x0f",
+        b"Conv",
+        b"Reshape",
+        b"ConstantOfShape",
+        b"Tile",
+        b"Pad",
+        b"Resize",
+        b"Gather",
+        b"kernel_shape",
+        b"axis",
+    ],
+};
 /// A prototxt: refused with a line, or written back byte for byte; read as a net or refused.
 pub(super) const PROTOTXT: Target = Target {
     name: "prototxt",
@@ -56,14 +77,34 @@ pub(super) const GRAPH_DEF: Target = Target {
     ],
 };
 
-fn outcome<T>(result: Result<T>, property: impl FnOnce(T) -> Outcome) -> Outcome {
-    match result {
-        Ok(value) => property(value),
-        Err(error) => {
-            assert!(error.kind() != ErrorKind::Internal, "{error}");
-            Outcome::refused(&error)
-        }
+fn onnx(bytes: &[u8]) -> Outcome {
+    let imported = onnx::import(Path::new("fuzz.onnx"), bytes, &onnx::Options::default());
+    outcome(imported, |imported| run(&imported.graph))
+}
+
+/// Larger networks are not run.
+const MAX_WORK: u64 = 1 << 22;
+
+/// Runs a network on zeros, if it is small; its operators.
+fn run(graph: &Graph) -> Outcome {
+    let elements: u64 = graph.values.iter().map(|known| known.spec.len() as u64).sum();
+    let macs = graph.nodes.iter().map(|node| cost::macs(graph, node));
+    if macs.fold(elements, u64::saturating_add) <= MAX_WORK {
+        let inputs = graph.inputs.iter().map(|&input| Tensor::zeros(graph.spec(input).clone()));
+        let detects = graph.nodes.iter().any(|node| matches!(node.op, Op::DetectionOutput(_)));
+        // An index that is data may lie outside; nothing else may fail.
+        let _ = evaluate(graph, &inputs.collect::<Vec<_>>(), &mut |value, tensor| {
+            // How many objects are detected only the data say.
+            assert!(
+                detects || tensor.spec() == graph.spec(value),
+                "{} became {}",
+                graph.spec(value),
+                tensor.spec()
+            );
+        });
     }
+    let operators: BTreeSet<&str> = graph.nodes.iter().map(|node| node.op.name()).collect();
+    Outcome::of(&operators)
 }
 
 fn prototxt(bytes: &[u8]) -> Outcome {
@@ -78,7 +119,7 @@ fn prototxt(bytes: &[u8]) -> Outcome {
                 }
             }
             let imported = caffe::import(&net, None, &caffe::Options::default());
-            outcome(imported, |imported| Outcome::of(&imported.written.len().min(8)))
+            outcome(imported, |imported| run(&imported.graph))
         })
     })
 }
@@ -111,6 +152,6 @@ fn graph_def(bytes: &[u8]) -> Outcome {
     outcome(GraphDef::parse(Path::new("fuzz.pb"), bytes.to_vec()), |graph| {
         assert!(graph.nodes.len() <= bytes.len());
         let imported = tensorflow::import(&graph, None, &tensorflow::Options::default());
-        outcome(imported, |imported| Outcome::of(&imported.written.len().min(8)))
+        outcome(imported, |imported| run(&imported.graph))
     })
 }

@@ -10,8 +10,6 @@ mod files;
 mod foreign;
 #[cfg(feature = "compiler")]
 mod network;
-#[cfg(feature = "compiler")]
-mod onnx;
 
 use crate::Target;
 
@@ -53,5 +51,20 @@ pub const TARGETS: &[Target] = &[
     #[cfg(feature = "compiler")]
     foreign::GRAPH_DEF,
     #[cfg(feature = "compiler")]
-    onnx::ONNX,
+    foreign::ONNX,
 ];
+
+/// What came of an input: an error that a user can understand, or some property of what was read.
+#[cfg(feature = "compiler")]
+fn outcome<T>(
+    result: secateur_base::Result<T>,
+    property: impl FnOnce(T) -> crate::Outcome,
+) -> crate::Outcome {
+    match result {
+        Ok(value) => property(value),
+        Err(error) => {
+            assert!(error.kind() != secateur_base::ErrorKind::Internal, "{error}");
+            crate::Outcome::refused(&error)
+        }
+    }
+}
