@@ -2,6 +2,7 @@
 
 use super::path::{Step, step_of_rate};
 use super::{Candidate, Problem, Records, Search};
+use crate::criteria::CRITERIA;
 use crate::sensitivity::Analysis;
 use secateur_base::{Error, Result};
 
@@ -52,8 +53,10 @@ pub fn global_path(analysis: &Analysis) -> Result<Vec<Step>> {
     let mut blocks: Vec<(bool, f64, usize, usize)> = Vec::new();
     for group in analysis.prunable() {
         let scores = analysis.units.scores(group).ok_or_else(|| {
+            let known = CRITERIA.into_iter().filter(|criterion| criterion.compares_groups());
+            let known: Vec<&str> = known.map(|criterion| criterion.name()).collect();
             Error::new("the scores of this criterion do not compare between groups")
-                .allowed("--criterion taylor, l1, l2, bn-gamma or l1-var with --allocation global")
+                .allowed(format!("with --allocation global, --criterion {}", known.join(", ")))
         })?;
         let (units, mut gone, mut before) = (scores.len(), 0, f64::MIN);
         let keeps = (1..units).rev().filter(|keep| keep % analysis.kernel_batch == 0);
