@@ -219,6 +219,7 @@ struct Layers {
 impl Layers {
     fn read(folder: &Path) -> Self {
         let records = json(&folder.join("golden/layers.json")).as_array().cloned().expect("a list");
+        assert!(!records.is_empty(), "{}: no layers to compare", folder.display());
         Self { records, values: std::fs::read(folder.join("golden/layers.f32")).unwrap_or_default() }
     }
 

@@ -363,7 +363,7 @@ fn matmul(a: &Spec, b: &Spec) -> Result<Spec> {
     let (Some(&inner_a), Some(&inner_b)) = (a.shape.last(), b.shape.get(b.rank().saturating_sub(2))) else {
         return Err(Error::new("a matrix product needs matrices").found(format!("{a} and {b}")));
     };
-    if inner_a != inner_b || inner_a == 0 && a.dtype != DType::F32 {
+    if inner_a != inner_b {
         return Err(shapes_differ(&a.shape, &b.shape));
     }
     let outer = |spec: &Spec| spec.shape[..spec.rank().saturating_sub(2)].to_vec();
@@ -374,7 +374,7 @@ fn matmul(a: &Spec, b: &Spec) -> Result<Spec> {
     if b.rank() > 1 {
         shape.push(b.shape[b.rank() - 1]);
     }
-    Ok(Spec::new(if a.dtype == DType::F32 { DType::F32 } else { a.dtype }, shape))
+    Ok(Spec::new(a.dtype, shape))
 }
 
 fn concat(axis: usize, inputs: &[&Spec]) -> Result<Spec> {

@@ -77,22 +77,9 @@ pub(crate) fn arrays(folder: &Path, prefix: &str) -> HashMap<String, Tensor> {
         .collect()
 }
 
-/// An array of floats, bytes or integers, as floats.
+/// An array of any type, as floats.
 pub(crate) fn array(path: &Path) -> Tensor {
-    let bytes = std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let open = || npyz::NpyFile::new(bytes.as_slice()).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let shape = open().shape().iter().map(|dim| *dim as usize).collect();
-    let data = open()
-        .into_vec::<f32>()
-        .or_else(|_| open().into_vec::<u8>().map(|bytes| bytes.into_iter().map(f32::from).collect()))
-        .or_else(|_| {
-            open().into_vec::<i64>().map(|values| values.into_iter().map(|value| value as f32).collect())
-        })
-        .or_else(|_| {
-            open().into_vec::<i32>().map(|values| values.into_iter().map(|value| value as f32).collect())
-        })
-        .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    Tensor { shape, data: row_major(&open(), data) }
+    (&typed_array(path)).into()
 }
 
 /// The largest difference that two honest engines have: 2e-4 of the largest value, or 1e-5.
@@ -121,7 +108,6 @@ pub(crate) fn caffe(net: &Path, weights: &Path, options: &Options) -> secateur_b
 }
 
 /// An array of its own type.
-#[allow(dead_code, reason = "one of the two tests has no use for it")]
 pub(crate) fn typed_array(path: &Path) -> secateur_tensor::Tensor {
     use secateur_tensor::{DType, Data, Spec, Tensor};
     let bytes = std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
@@ -167,7 +153,6 @@ pub(crate) fn compare_tensors(
 }
 
 /// Elements in row-major order, in whatever order the file has them.
-#[allow(dead_code, reason = "one of the two tests has no use for it")]
 fn row_major<T: Copy>(file: &npyz::NpyFile<&[u8]>, values: Vec<T>) -> Vec<T> {
     if file.order() == npyz::Order::C {
         return values;
