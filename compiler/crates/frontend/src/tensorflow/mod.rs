@@ -5,6 +5,7 @@ pub mod dtype;
 pub mod graph_def;
 mod import;
 mod integers;
+mod layout;
 mod ops;
 mod spatial;
 #[cfg(test)]
